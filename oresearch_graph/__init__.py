@@ -1,0 +1,1 @@
+"""oresearch: a question in, a cited report and a Trace out."""

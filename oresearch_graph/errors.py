@@ -1,0 +1,58 @@
+"""Every error oresearch raises on purpose.
+
+OresearchError
+├── ConfigurationError     settings that cannot work: raised before anything runs
+├── PolicyError            the model's server failed, after retries
+│   ├── PolicyTimeout      no answer within the call's time-out
+│   └── PolicyRefused      the request itself was refused (key, model name, bad parameter)
+├── ToolError              a tool's own service failed, after retries
+│   └── AddressRefused     an address the guard does not let us reach
+├── BudgetExhausted        the run's hard limit was reached
+└── TraceFileError         a trace file that cannot be read, with its place
+
+A page that answers 404 or is empty is not an error: it is an observation. A policy that writes
+nonsense is not an error either: it is a `Failure` in the Trace. Errors here are the ones the
+person who runs oresearch can act on, so every message names the cause and the fix in one line.
+"""
+
+from __future__ import annotations
+
+
+class OresearchError(Exception):
+    """Base of all errors below. `str(error)` is one line: the cause, then the fix."""
+
+
+class ConfigurationError(OresearchError):
+    """A setting, key, file or argument that cannot work."""
+
+
+class PolicyError(OresearchError):
+    """The service behind a policy failed after its retries: infrastructure, not the policy."""
+
+
+class PolicyTimeout(PolicyError):
+    """A model call did not answer within its time-out."""
+
+
+class PolicyRefused(PolicyError):
+    """The model server refused the request in a way that retrying cannot mend."""
+
+
+class ToolError(OresearchError):
+    """The service behind a tool failed after its retries: infrastructure, not the web page."""
+
+
+class AddressRefused(ToolError):
+    """The address guard refused to connect: loopback, private, link-local or metadata."""
+
+
+class BudgetExhausted(OresearchError):
+    """A hard limit of the run's shared budget was reached."""
+
+    def __init__(self, limit: str, used: float, allowed: float) -> None:
+        self.limit = limit
+        super().__init__(f"the run's {limit} budget is spent: {used:g} of {allowed:g}")
+
+
+class TraceFileError(OresearchError):
+    """A trace file that cannot be read; the message names file and line."""

@@ -1,0 +1,1 @@
+"""How good the answers are: fixed questions with written key points."""

@@ -1,0 +1,1 @@
+"""What a claim rests on: words, passages, the source ledger, the check of citations."""

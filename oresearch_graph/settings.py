@@ -1,0 +1,187 @@
+"""ResearchSettings: every knob of a run, essential first, and what `effort` makes of the rest.
+
+Explicit values beat environment variables (`ORESEARCH_<NAME>`), which beat defaults. The same
+class is the graph's context schema, so LangGraph Studio draws its form from it.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from oresearch_graph.trace import Dialect, Execution, Role
+
+Effort = Literal["quick", "standard", "deep"]
+Rendering = Literal["auto", "prefill", "turns", "tools"]
+
+
+class Limits(NamedTuple):
+    """The figures one run is held to, after `effort` and explicit settings are combined."""
+
+    subtasks: int
+    """At most this many subtasks are researched."""
+    steps: int
+    """Reasoning steps (model calls) per subtask; the paper found 10 best."""
+    tool_calls: int
+    """Tool calls per subtask: a hard cap, above the 5 to 8 that the prompt asks for."""
+    model_calls: int
+    """Model calls of the whole run."""
+    tokens: int
+    """Prompt and completion tokens of the whole run."""
+    seconds: float
+    observation_tokens: int
+    """Length of one observation."""
+    results: int
+    """Search results per query."""
+
+
+EFFORTS: Final[dict[Effort, Limits]] = {
+    "quick": Limits(3, 4, 4, 30, 200_000, 180.0, 1_500, 5),
+    "standard": Limits(5, 10, 8, 90, 1_500_000, 900.0, 3_000, 6),
+    "deep": Limits(8, 16, 12, 250, 6_000_000, 3_600.0, 4_000, 8),
+}
+
+
+def _essential(title: str, description: str, default: object, **more: Any) -> Any:  # noqa: ANN401
+    return Field(default, title=title, description=description, **more)
+
+
+def _advanced(title: str, description: str, default: object, **more: Any) -> Any:  # noqa: ANN401
+    return Field(
+        default, title=title, description=description, json_schema_extra={"advanced": True}, **more
+    )
+
+
+def _by_effort(title: str, description: str, **bounds: Any) -> Any:  # noqa: ANN401
+    return _advanced(title, f"{description} Empty: as the effort says.", None, **bounds)
+
+
+class ResearchSettings(BaseSettings):
+    """Settings of one research run."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ORESEARCH_", extra="forbid", frozen=True, env_ignore_empty=True
+    )
+
+    model: Annotated[str | None, {"__template_metadata__": {"kind": "llm"}}] = _essential(
+        "Model",
+        "A LangChain model name such as openai:gpt-5-mini. Empty: the model-free extractive "
+        "policy, which quotes passages and needs no key.",
+        None,
+    )
+    base_url: str | None = _essential(
+        "Base URL", "An OpenAI-compatible server to call instead of the provider's own.", None
+    )
+    search: str = _essential(
+        "Search",
+        "Where to search: auto, tavily, corpus, python (the embedded corpus), or searxng:URL. "
+        "auto takes the corpus if one is set, else Tavily if its key is set, else python.",
+        "auto",
+    )
+    corpus: str | None = _essential(
+        "Corpus", "A folder of md, html, txt, rst and pdf files to search.", None
+    )
+    effort: Effort = _essential(
+        "Effort", "Sets subtasks, steps, tool calls and budgets together.", "standard"
+    )
+    execution: Execution = _essential(
+        "Execution",
+        "parallel: one researcher per subtask, at the same time. sequential: one growing context, "
+        "the paper's training format.",
+        "parallel",
+    )
+    approve_plan: bool = _essential(
+        "Approve the plan", "Stop after planning until a person approves or edits the plan.", False
+    )
+    language: str | None = _essential(
+        "Language",
+        "ISO 639-1 code of the report's language. Empty: the question's.",
+        None,
+        pattern=r"^[a-z]{2}$",
+    )
+
+    max_subtasks: int | None = _by_effort("Subtasks", "At most so many.", ge=1, le=20)
+    max_steps: int | None = _by_effort("Steps", "Model calls per subtask.", ge=1, le=50)
+    max_tool_calls: int | None = _by_effort("Tool calls", "Per subtask.", ge=0, le=50)
+    max_model_calls: int | None = _by_effort("Model calls", "Of the whole run.", ge=1)
+    max_tokens: int | None = _by_effort("Tokens", "Of the whole run.", ge=1_000)
+    max_seconds: float | None = _by_effort("Seconds", "Of the whole run.", gt=0)
+    max_cost: float | None = _advanced(
+        "Cost", "US dollars for the whole run; needs a model whose price is known.", None, gt=0
+    )
+    soft_limit: float = _advanced(
+        "Soft limit",
+        "At this share of any budget, threads are told to answer from what they have.",
+        0.8,
+        gt=0,
+        le=1,
+    )
+    observation_tokens: int | None = _by_effort(
+        "Observation", "Tokens of one observation.", ge=100, le=100_000
+    )
+    results_per_query: int | None = _by_effort("Results", "Per query.", ge=1, le=50)
+
+    planner_model: str | None = _advanced("Planner's model", "Empty: the model above.", None)
+    researcher_models: tuple[str, ...] = _advanced(
+        "Researchers' models", "A pool that subtasks draw from, by the seed.", ()
+    )
+    summarizer_model: str | None = _advanced("Summarizer's model", "Empty: the model above.", None)
+    seed: int = _advanced("Seed", "Draws researchers from the pool.", 0, ge=0)
+    temperature: float | None = _advanced("Temperature", "Empty: the provider's.", None, ge=0, le=2)
+    max_output_tokens: int | None = _advanced("Output", "Tokens of one model call.", None, ge=64)
+    rendering: Rendering = _advanced(
+        "Rendering",
+        "How a thread is sent: prefill (continue one assistant message), turns (observations as "
+        "user messages), tools (native tool calls). auto: by what is known of the model.",
+        "auto",
+    )
+    model_timeout: float = _advanced("Model time-out", "Seconds for one model call.", 180.0, gt=0)
+    tool_timeout: float = _advanced("Tool time-out", "Seconds for one tool call.", 45.0, gt=0)
+    subtask_timeout: float = _advanced("Subtask time-out", "Seconds of one branch.", 1_200.0, gt=0)
+    concurrency: int = _advanced("Concurrency", "Model calls at one time.", 8, ge=1, le=256)
+    corrections: int = _advanced(
+        "Corrections", "Tries to mend text that breaks the protocol.", 2, ge=0, le=5
+    )
+    dialect: Dialect = _advanced("Dialect", "How tool calls are written.", "paper")
+
+    include_domains: tuple[str, ...] = _advanced("Include", "Only these domains.", ())
+    exclude_domains: tuple[str, ...] = _advanced("Exclude", "Never these domains.", ())
+    published_after: date | None = _advanced("After", "Only sources dated on or after.", None)
+    published_before: date | None = _advanced("Before", "Only sources dated on or before.", None)
+    allow_private_addresses: bool = _advanced(
+        "Private addresses", "Let the reader reach loopback and private addresses.", False
+    )
+    tenant: str | None = _advanced(
+        "Tenant", "Name of a page cache shared between runs. Empty: each run has its own.", None
+    )
+    cache_seconds: float = _advanced("Cache", "Seconds a cached page stays good.", 3_600.0, ge=0)
+
+    length: str | None = _advanced("Length", "Of the report, in words: 800, two pages.", None)
+    tone: str | None = _advanced("Tone", "Of the report: for engineers, plain, formal.", None)
+    outline: tuple[str, ...] = _advanced("Outline", "Section headings the body must have.", ())
+    prompts: dict[Role, str] = _advanced(
+        "Prompt additions", "Extra instructions for planner, researcher or summarizer.", {}
+    )
+
+    @property
+    def limits(self) -> Limits:
+        """Effort's figures with every explicitly set one in its place."""
+        base = EFFORTS[self.effort]
+        chosen = (
+            self.max_subtasks, self.max_steps, self.max_tool_calls, self.max_model_calls,
+            self.max_tokens, self.max_seconds, self.observation_tokens, self.results_per_query,
+        )  # fmt: skip
+        return Limits(
+            *(own if own is not None else by for own, by in zip(chosen, base, strict=True))
+        )
+
+    @property
+    def extended(self) -> bool:
+        """True when prompts go beyond the training protocol."""
+        return bool(self.prompts or self.length or self.tone or self.outline)
+
+
+ROLES: Final[tuple[Role, ...]] = get_args(Role)

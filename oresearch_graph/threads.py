@@ -1,0 +1,52 @@
+"""Threads: which steps of a trace a model call may see. The only difference between the parallel
+and the sequential execution lives in `visible`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+from typing_extensions import assert_never
+
+from oresearch_graph.trace import Execution, Role, Step
+
+
+class Thread(BaseModel):
+    """A context to be continued: system prompt, question, then steps. Append-only."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    """Stable for all calls of one thread: a server's prefix cache and request affinity key."""
+    system: str
+    question: str
+    role: Role
+    branch: int | None = None
+    steps: tuple[Step, ...] = ()
+    pending: str = ""
+    """Policy text already written since the last step and not yet complete: continue after it."""
+    forced: str | None = None
+    """The answer tag the world has opened after the steps (`subtask_answer`, `suggested_answer`);
+    the policy continues inside it."""
+    corrections: tuple[tuple[str, str], ...] = ()
+    """Rejected attempts of this very continuation, each with what was wrong with it."""
+
+
+def visible(
+    steps: Sequence[Step], role: Role, branch: int | None, execution: Execution
+) -> tuple[Step, ...]:
+    """The steps of a run that the thread of `role` (and `branch`) sees (DESIGN section 2)."""
+    if execution == "sequential":
+        return tuple(steps)
+    match role:
+        case "planner":
+            return ()
+        case "researcher":
+            return tuple(
+                step for step in steps if step.kind == "subtask_list" or step.branch == branch
+            )
+        case "summarizer":
+            shown = {"subtask_list", "subtask", "subtask_answer"}
+            return tuple(step for step in steps if step.kind in shown or step.branch is None)
+        case _:
+            assert_never(role)

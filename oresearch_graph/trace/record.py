@@ -1,0 +1,255 @@
+"""The Trace: the one record of a research run. Reports, training rows and rewards all read it.
+
+It stores what cannot be derived and nothing else. Missing is None, never 0; failure is `outcome`
+with named `failures`, never text inside an answer; token ids never live here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from oresearch_graph.trace.step import Execution, Step
+
+SCHEMA_VERSION: Final = 1
+
+Role = Literal["planner", "researcher", "summarizer"]
+Outcome = Literal["complete", "partial", "failed"]
+Dialect = Literal["paper", "released"]
+Fault = Literal["policy", "web", "infrastructure", "person"]
+"""Whose a failure is. Only the policy's are scored in training; infrastructure's void a rollout."""
+
+FailureName = Literal[
+    "grammar",  # text that breaks the protocol, after the corrections allowed
+    "repaired",  # such text, corrected: the rejected attempt is kept here
+    "cut",  # an answer cut by the token limit, even after continuing it
+    "model_error",
+    "tool_error",
+    "timeout",
+    "budget",
+    "no_evidence",
+    "plan_fallback",  # the planner failed; the question itself became the one subtask
+    "plan_rejected",
+    "not_covered",  # a subtask that was dropped or stopped early; the message says why
+    "internal",
+]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Protocol(_Record):
+    """What a policy was told; two traces train together only when their fingerprints agree."""
+
+    dialect: Dialect = "paper"
+    execution: Execution = "parallel"
+    prompt: str = ""
+    """Hash of the system prompt as sent, extensions included."""
+    tools: tuple[str, ...] = ()
+    """Names of the extra tools whose tags belong to the protocol."""
+    extended: bool = False
+    """True when an embedder's prompt additions were in force: serving only, never training."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits over every field."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+class Source(_Record):
+    """One address that a run saw, with the text that was shown to the policy."""
+
+    id: int = Field(ge=1)
+    """Unique in the run: branch i counts from i * 1000 + 1."""
+    url: str
+    title: str = ""
+    text: str = ""
+    """What observations showed of it, and so all that a claim may rest on."""
+    sha256: str = ""
+    """SHA-256 of `text` in UTF-8, hexadecimal."""
+    read: bool = False
+    """True when the page itself was opened; False when only a search result was seen."""
+    branch: int | None = None
+    published: str | None = None
+    """ISO date, when the source states one."""
+
+    @classmethod
+    def of(cls, *, id: int, url: str, text: str, title: str = "", read: bool = False,  # noqa: A002
+           branch: int | None = None, published: str | None = None) -> Source:  # fmt: skip
+        """A source with its hash filled in."""
+        return cls(id=id, url=url, title=title, text=text, sha256=text_hash(text), read=read,
+                   branch=branch, published=published)  # fmt: skip
+
+
+class Failure(_Record):
+    """Something that went wrong, named, with whose fault it was and where."""
+
+    name: FailureName
+    fault: Fault
+    message: str
+    role: Role | None = None
+    branch: int | None = None
+    rejected: str | None = None
+    """The text that was refused, for `repaired` and `grammar`."""
+
+
+class Usage(_Record):
+    """What one role spent in one branch on one model. None: the provider did not say."""
+
+    role: Role
+    branch: int | None = None
+    model: str = ""
+    calls: int = 0
+    tool_calls: int = 0
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost: float | None = None
+    """US dollars, where the price of the model is known."""
+
+
+class Span(_Record):
+    """When something ran, in seconds since the run began: the time line of the branches."""
+
+    name: str
+    """`model`, `web_search`, `crawl_page`, a tool's name, or a role for the whole of its work."""
+    branch: int | None = None
+    start: float
+    seconds: float
+
+
+class Evidence(_Record):
+    """Where in a source a claim's checkable parts stand: `source.text[start:end] == quote`."""
+
+    source: int
+    start: int
+    end: int
+    quote: str
+    score: float
+    """Alignment between claim and quote, 0 to 1."""
+
+
+class Claim(_Record):
+    """One cited sentence of the report: `suggested_answer.text[start:end]`."""
+
+    start: int
+    end: int
+    text: str
+    sources: tuple[int, ...]
+    """Ledger ids its citations resolve to."""
+    dangling: tuple[str, ...] = ()
+    """Citation marks that resolve to nothing, as written."""
+    status: Literal["supported", "unsupported", "dangling"]
+    missing: tuple[str, ...] = ()
+    """Quotes, numbers, dates and names of the sentence that no cited source holds."""
+    evidence: tuple[Evidence, ...] = ()
+
+
+class CitationReport(_Record):
+    """The deterministic check of a report against its sources."""
+
+    claims: tuple[Claim, ...] = ()
+    sentences: int = 0
+    """Sentences of the body: the denominator of `coverage`."""
+
+    @property
+    def precision(self) -> float | None:
+        """Share of cited sentences that are supported; None without any."""
+        if not self.claims:
+            return None
+        return sum(claim.status == "supported" for claim in self.claims) / len(self.claims)
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of the body's sentences that carry a supported citation."""
+        if not self.sentences:
+            return None
+        return sum(claim.status == "supported" for claim in self.claims) / self.sentences
+
+
+class Trace(_Record):
+    """A question, what was done about it, and how it ended."""
+
+    version: Literal[1] = SCHEMA_VERSION
+    id: str = ""
+    question: str
+    language: str | None = None
+    """ISO 639-1 code of the question's language."""
+    protocol: Protocol = Protocol()
+    steps: tuple[Step, ...] = ()
+    sources: tuple[Source, ...] | None = None
+    """The ledger; None when the trace came from bare text."""
+    outcome: Outcome = "complete"
+    failures: tuple[Failure, ...] = ()
+    usage: tuple[Usage, ...] = ()
+    citations: CitationReport | None = None
+    spans: tuple[Span, ...] = ()
+    models: dict[str, str] = {}
+    """Which model wrote as which role; `extractive` is the watermark of the model-free policy."""
+    created: str | None = None
+    """When the run began, ISO 8601 in UTC."""
+
+    @property
+    def execution(self) -> Execution:
+        return self.protocol.execution
+
+    @cached_property
+    def subtasks(self) -> tuple[str, ...]:
+        """The subtasks as the planner listed them, without their list marks."""
+        listed = next((step.text for step in self.steps if step.kind == "subtask_list"), "")
+        return list_items(listed)
+
+    @cached_property
+    def branches(self) -> dict[int, tuple[Step, ...]]:
+        """Steps of each branch, by branch number."""
+        found: dict[int, list[Step]] = {}
+        for step in self.steps:
+            if step.branch is not None:
+                found.setdefault(step.branch, []).append(step)
+        return {branch: tuple(steps) for branch, steps in sorted(found.items())}
+
+    @property
+    def answer(self) -> Step | None:
+        """The last `suggested_answer`, exactly as the policy wrote it."""
+        return next((s for s in reversed(self.steps) if s.kind == "suggested_answer"), None)
+
+    @property
+    def extractive(self) -> bool:
+        """True when any role was played without a language model."""
+        return "extractive" in self.models.values()
+
+    @property
+    def repaired(self) -> bool:
+        """True when some text was rejected and corrected before it entered the steps."""
+        return any(failure.name == "repaired" for failure in self.failures)
+
+
+def text_hash(text: str) -> str:
+    """SHA-256 of the text in UTF-8, hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def list_items(text: str) -> tuple[str, ...]:
+    """The lines of a planner's list, without numbers and bullets; blank lines are skipped."""
+    return tuple(item for line in text.splitlines() if (item := _without_mark(line)))
+
+
+def _without_mark(line: str) -> str:
+    line = line.strip()
+    head, _, rest = line.partition(" ")
+    if head in {"-", "*", "•", "–"} or (head[:-1].isdigit() and head[-1:] in ".)、"):
+        return rest.strip()
+    return line.lstrip("-*• ").strip() if line[:1] in "-*•" else line
+
+
+def known_sum(values: Iterable[float | None]) -> float | None:
+    """The sum of the known values, or None when none is known."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
