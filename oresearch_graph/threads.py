@@ -4,9 +4,9 @@ and the sequential execution lives in `visible`."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from pydantic import BaseModel, ConfigDict
-from typing_extensions import assert_never
 
 from oresearch_graph.trace import Execution, Role, Step
 
