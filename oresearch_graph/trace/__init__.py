@@ -4,6 +4,15 @@ Needs pydantic and the standard library only, so that a training job, a notebook
 pipeline can read traces without langgraph or torch.
 """
 
+from oresearch_graph.trace.calls import Call, read_call, write_call
+from oresearch_graph.trace.files import (
+    TraceWriter,
+    read_traces,
+    trace_json_schema,
+    write_traces,
+)
+from oresearch_graph.trace.grammar import Violation, ViolationCode, violations
+from oresearch_graph.trace.projection import parse_trace, render_trace
 from oresearch_graph.trace.record import (
     SCHEMA_VERSION,
     CitationReport,
@@ -34,13 +43,27 @@ from oresearch_graph.trace.step import (
     StepKind,
     world_step,
 )
+from oresearch_graph.trace.tags import (
+    PROTOCOL_TAGS,
+    close_tag,
+    escape_world,
+    open_tag,
+    parse_policy_text,
+    parse_steps,
+    render_step,
+    render_steps,
+    step_segments,
+    unescape_world,
+)
 
 __all__ = [
     "ANSWER_KINDS",
     "CALL_KINDS",
     "KINDS",
+    "PROTOCOL_TAGS",
     "SCHEMA_VERSION",
     "Author",
+    "Call",
     "CitationReport",
     "Claim",
     "Dialect",
@@ -57,9 +80,29 @@ __all__ = [
     "Step",
     "StepKind",
     "Trace",
+    "TraceWriter",
     "Usage",
+    "Violation",
+    "ViolationCode",
+    "close_tag",
+    "escape_world",
     "known_sum",
     "list_items",
+    "open_tag",
+    "parse_policy_text",
+    "parse_steps",
+    "parse_trace",
+    "read_call",
+    "read_traces",
+    "render_step",
+    "render_steps",
+    "render_trace",
+    "step_segments",
     "text_hash",
+    "trace_json_schema",
+    "unescape_world",
+    "violations",
     "world_step",
+    "write_call",
+    "write_traces",
 ]

@@ -1,0 +1,104 @@
+"""Tool calls as text: both dialects read, either one written.
+
+    paper      <web_search>a | b&serp_num=10</web_search>   <crawl_page>https://…</crawl_page>
+    released   <web_search>query=a | b&num=10</web_search>  <crawl_page>url=A | B</crawl_page>
+
+Queries and addresses may hold `&` and `=`: only a count at the very end of a search is a count.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from oresearch_graph.trace.record import Dialect
+from oresearch_graph.trace.step import Step
+
+_COUNT_LAST: Final = re.compile(r"&(?:serp_)?num=(\d{1,4})\s*\Z")
+_COUNT_FIRST: Final = re.compile(r"\A(?:serp_)?num=(\d{1,4})&(?=query=)")
+_ADDRESS: Final = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*:\S")
+_BETWEEN_ADDRESSES: Final = re.compile(r"\s+\|\s*|\|\s+|\|(?=(?:url=)?[A-Za-z][A-Za-z0-9+.-]*:)|\n")
+
+
+class Call(BaseModel):
+    """What a call step asks for. One element is one call, however many queries it carries."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tool: str
+    items: tuple[str, ...] = ()
+    """Queries of a search, addresses of a crawl."""
+    num: int | None = None
+    """Results asked for per query, when the policy said."""
+    arguments: dict[str, Any] | None = None
+    """The JSON object of an extra tool's call."""
+    fault: str | None = None
+    """Why the call cannot be carried out, in words for the policy; None when well-formed."""
+
+
+def read_call(step: Step) -> Call:
+    """The call of a `web_search`, `crawl_page` or `tool_call` step. Never raises on its text."""
+    if step.kind == "web_search":
+        return _read_search(step.text)
+    if step.kind == "crawl_page":
+        return _read_crawl(step.text)
+    if step.kind == "tool_call":
+        return _read_tool(step.name or "tool_call", step.text)
+    raise ValueError(f"a {step.kind} step is no call")
+
+
+def write_call(
+    kind: Literal["web_search", "crawl_page"],
+    items: Sequence[str],
+    num: int | None = None,
+    dialect: Dialect = "paper",
+) -> str:
+    """The text between the tags of a call."""
+    joined = " | ".join(" ".join(item.split()) for item in items)
+    if dialect == "paper":
+        return joined if num is None or kind == "crawl_page" else f"{joined}&serp_num={num}"
+    if kind == "crawl_page":
+        return f"url={joined}"
+    return f"query={joined}" if num is None else f"query={joined}&num={num}"
+
+
+def _read_search(text: str) -> Call:
+    text, num = text.strip(), None
+    for pattern in (_COUNT_LAST, _COUNT_FIRST):
+        if found := pattern.search(text):
+            num = int(found[1])
+            text = text[: found.start()] + text[found.end() :]
+            break
+    queries = [part.strip() for part in text.strip().removeprefix("query=").split("|")]
+    items = tuple(dict.fromkeys(query for query in queries if query))
+    if not items:
+        return Call(tool="web_search", num=num, fault="the search holds no query")
+    if num == 0:
+        return Call(tool="web_search", items=items, num=num, fault="0 results were asked for")
+    return Call(tool="web_search", items=items, num=num)
+
+
+def _read_crawl(text: str) -> Call:
+    parts = (part.strip() for part in _BETWEEN_ADDRESSES.split(text.strip()))
+    items = tuple(dict.fromkeys(part for p in parts if (part := p.removeprefix("url=").strip())))
+    if not items:
+        return Call(tool="crawl_page", fault="the call holds no address")
+    bad = [item for item in items if not _ADDRESS.match(item)]
+    if bad:
+        fault = f"not an address: {bad[0][:200]!r}; write the whole address, with https://"
+        return Call(tool="crawl_page", items=items, fault=fault)
+    return Call(tool="crawl_page", items=items)
+
+
+def _read_tool(name: str, text: str) -> Call:
+    try:
+        arguments = json.loads(text) if text.strip() else {}
+    except (ValueError, RecursionError) as error:
+        return Call(tool=name, fault=f"the arguments are not a JSON object: {error}")
+    if not isinstance(arguments, dict):
+        return Call(tool=name, fault="the arguments are not a JSON object")
+    return Call(tool=name, arguments=arguments)

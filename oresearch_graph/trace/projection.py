@@ -1,0 +1,105 @@
+"""parse_trace and render_trace: a whole Trace as tagged text and back.
+
+Tagged text alone tells most traces completely. Where it does not — the world opened an answer tag
+for a thread out of budget, a step was cut short — `render_trace` puts a table of the steps'
+lengths and authors in front, `<?oresearch …?>`, so that the round trip is exact for every Trace.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from oresearch_graph.trace.record import Protocol, Trace
+from oresearch_graph.trace.step import Author, Execution, Step
+from oresearch_graph.trace.tags import (
+    close_tag,
+    escape_world,
+    open_tag,
+    parse_steps,
+    render_steps,
+    unescape_world,
+)
+
+_TABLE_OPEN: Final = "<?oresearch "
+_TABLE_CLOSE: Final = "?>\n"
+
+
+def render_trace(trace: Trace) -> str:
+    """The trace as tagged text; `parse_trace` gives back its steps, stray text and authorship."""
+    tools = trace.protocol.tools
+    body = render_steps(trace.steps, tools)
+    plain = not body.startswith(_TABLE_OPEN)
+    if plain and parse_steps(body, execution=trace.execution) == trace.steps:
+        return body
+    rows = [_row(step, tools) for step in trace.steps]
+    table = json.dumps({"tools": tools, "steps": rows}, separators=(",", ":"))
+    return f"{_TABLE_OPEN}{table}{_TABLE_CLOSE}{body}"
+
+
+def parse_trace(
+    text: str, *, execution: Execution = "parallel", tools: Sequence[str] = (), question: str = ""
+) -> Trace:
+    """The steps of tagged text as a Trace. Never raises; no character is lost.
+
+    What text cannot tell stays None: sources, language, usage. Lone surrogates, which no file can
+    hold, become U+FFFD.
+    """
+    text = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    read = _read_table(text)
+    steps, names = read or (parse_steps(text, execution=execution, tools=tools), tuple(tools))
+    return Trace(
+        question=question, steps=steps, protocol=Protocol(execution=execution, tools=names)
+    )
+
+
+def _row(step: Step, tools: Sequence[str]) -> list[Any]:
+    written = escape_world(step.text, tools) if step.author == "world" else step.text
+    return [step.kind, step.author, step.opened, step.closed, step.branch, step.name,
+            len(step.lead), len(written)]  # fmt: skip
+
+
+def _read_table(text: str) -> tuple[tuple[Step, ...], tuple[str, ...]] | None:
+    """The steps by the table in front; None where there is none or it does not fit the text."""
+    end = text.find(_TABLE_CLOSE)
+    if not text.startswith(_TABLE_OPEN) or end < 0:
+        return None
+    try:
+        table = json.loads(text[len(_TABLE_OPEN) : end])
+        tools = tuple(str(name) for name in table["tools"])
+        return tuple(_cut(text[end + len(_TABLE_CLOSE) :], table["steps"], tools)), tools
+    except (ValueError, TypeError, KeyError, RecursionError, ValidationError):
+        return None
+
+
+def _cut(body: str, rows: Sequence[Any], tools: tuple[str, ...]) -> Iterator[Step]:
+    at = 0
+
+    def take(length: int) -> str:
+        nonlocal at
+        piece = body[at : at + length]
+        if length < 0 or len(piece) != length:
+            raise ValueError("the table does not fit the text")
+        at += length
+        return piece
+
+    def take_tag(author: Author | None, tag: str) -> None:
+        if author is not None and take(len(tag)) != tag:
+            raise ValueError("the table does not fit the text")
+
+    for kind, author, opened, closed, branch, name, lead_length, length in rows:
+        lead = take(lead_length)
+        probe = Step(kind=kind, text="", author=author, opened=opened, closed=closed, name=name)
+        if probe.tag is not None:
+            take_tag(opened, open_tag(probe.tag))
+        written = take(length)
+        if probe.tag is not None:
+            take_tag(closed, close_tag(probe.tag))
+        shown = unescape_world(written, tools) if author == "world" else written
+        yield Step(kind=kind, text=shown, author=author, branch=branch, lead=lead, opened=opened,
+                   closed=closed, name=name)  # fmt: skip
+    if at != len(body):
+        raise ValueError("the table does not fit the text")

@@ -1,0 +1,241 @@
+"""Tagged text: the projection of steps that policies read and write.
+
+A policy step ends at its own first close tag; protocol tags inside it are text. An element whose
+close tag never comes before the policy's turn ended (at a call answered by an observation) ends
+at the next tag. World text is escaped so that no web page can open or close an element; policy
+text is never altered. Every function here takes any string, never raises and loses no character.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final, NamedTuple, cast
+
+from oresearch_graph.trace.step import KINDS, Author, Execution, Step, StepKind
+
+PROTOCOL_TAGS: Final[tuple[str, ...]] = tuple(k for k in KINDS if k not in {"stray", "tool_call"})
+
+
+def open_tag(name: str) -> str:
+    return f"<{name}>"
+
+
+def close_tag(name: str) -> str:
+    return f"</{name}>"
+
+
+@lru_cache(maxsize=64)
+def _tag_pattern(tools: tuple[str, ...]) -> re.Pattern[str]:
+    names = "|".join(re.escape(name) for name in (*PROTOCOL_TAGS, *tools))
+    return re.compile(f"<(/?)({names})>")
+
+
+@lru_cache(maxsize=64)
+def _dangerous(tools: tuple[str, ...], *, escaped: bool) -> re.Pattern[str]:
+    """What could pass for a tag to a parser or to a model: any case, any inner white space."""
+    names = "|".join(re.escape(name) for name in (*PROTOCOL_TAGS, *tools))
+    lead = "&(?P<depth>(?:amp;)*)lt;" if escaped else "(?:<|&(?P<depth>(?:amp;)*)lt;)"
+    return re.compile(rf"{lead}(?=\s*/?\s*(?:{names})\b)", re.IGNORECASE)
+
+
+def escape_world(text: str, tools: Sequence[str] = ()) -> str:
+    """World text in which nothing reads as a protocol tag; `unescape_world` gives it back."""
+
+    def shield(match: re.Match[str]) -> str:
+        depth = match["depth"]
+        return "&lt;" if depth is None else f"&amp;{depth}lt;"
+
+    return _dangerous(tuple(tools), escaped=False).sub(shield, text)
+
+
+def unescape_world(text: str, tools: Sequence[str] = ()) -> str:
+    def bare(match: re.Match[str]) -> str:
+        depth = match["depth"]
+        return "<" if not depth else f"&{depth.removeprefix('amp;')}lt;"
+
+    return _dangerous(tuple(tools), escaped=True).sub(bare, text)
+
+
+def render_step(step: Step, tools: Sequence[str] = ()) -> str:
+    """One step as protocol text, world text escaped."""
+    return "".join(text for _, text in step_segments(step, tools))
+
+
+def step_segments(step: Step, tools: Sequence[str] = ()) -> list[tuple[Author, str]]:
+    """The step's text in pieces, each with its author: what loss masks are made of."""
+    text = escape_world(step.text, tools) if step.author == "world" else step.text
+    if step.tag is None:
+        return [(step.author, step.lead + text)]
+    pieces: list[tuple[Author, str]] = [(step.opened or step.author, step.lead)]
+    if step.opened is not None:
+        pieces.append((step.opened, open_tag(step.tag)))
+    pieces.append((step.author, text))
+    if step.closed is not None:
+        pieces.append((step.closed, close_tag(step.tag)))
+    return [(author, piece) for author, piece in pieces if piece]
+
+
+def render_steps(steps: Sequence[Step], tools: Sequence[str] = ()) -> str:
+    """Steps as one text: what a policy is shown."""
+    return "".join(render_step(step, tools) for step in steps)
+
+
+def parse_steps(
+    text: str, *, execution: Execution = "parallel", tools: Sequence[str] = ()
+) -> tuple[Step, ...]:
+    """The steps of a whole trajectory, authorship as the execution mode has it."""
+    return _Parser(text, tuple(tools), world_subtasks=execution == "parallel").steps()
+
+
+def parse_policy_text(text: str, tools: Sequence[str] = ()) -> tuple[Step, ...]:
+    """The steps of text that a policy wrote in one go: nothing in it is the world's."""
+    return _Parser(text, tuple(tools), world_observations=False).steps()
+
+
+class _Tag(NamedTuple):
+    start: int
+    end: int
+    name: str
+    closing: bool
+
+
+class _Parser:
+    """One pass over the tags of a text; linear in its length."""
+
+    def __init__(
+        self, text: str, tools: tuple[str, ...], *,
+        world_subtasks: bool = False, world_observations: bool = True,
+    ) -> None:  # fmt: skip
+        # Lone surrogates, which no file can hold, become U+FFFD; all else stays as it is.
+        text = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        self.text, self.tools = text, tools
+        self.world_subtasks, self.world_observations = world_subtasks, world_observations
+        self.tags = [
+            _Tag(m.start(), m.end(), m[2], bool(m[1])) for m in _tag_pattern(tools).finditer(text)
+        ]
+        self.closes: dict[str, list[int]] = {}
+        for index, tag in enumerate(self.tags):
+            if tag.closing:
+                self.closes.setdefault(tag.name, []).append(index)
+        self.turn_ends = self._turn_ends() if world_observations else []
+        self.done: list[Step] = []
+        self.position = 0
+        self.branch = 0
+
+    def _turn_ends(self) -> list[int]:
+        """Tags that close a call which an observation follows: there the policy stopped."""
+        calls = {"web_search", "crawl_page", *self.tools}
+        return [
+            index
+            for index, (tag, after) in enumerate(zip(self.tags, self.tags[1:], strict=False))
+            if tag.closing
+            and tag.name in calls
+            and (after.name, after.closing) == ("observation", False)
+            and not self.text[tag.end : after.start].strip()
+        ]
+
+    def steps(self) -> tuple[Step, ...]:
+        index = 0
+        while index < len(self.tags):
+            tag = self.tags[index]
+            if tag.name == "observation":
+                index = self._observation(index)
+            elif tag.closing:
+                self._add(tag.name, self.position, tag.start, tag.end, opened=None)
+                index += 1
+            else:
+                index = self._element(index)
+        if self.position < len(self.text):
+            self._stray(len(self.text))
+        return tuple(self.done)
+
+    def _element(self, index: int) -> int:
+        tag = self.tags[index]
+        close = self._own_close(index)
+        lead = self._lead(tag.start)
+        if close is None:
+            end = self.tags[index + 1].start if index + 1 < len(self.tags) else len(self.text)
+            self._add(tag.name, tag.end, end, end, lead=lead, closed=None)
+            return index + 1
+        found = self.tags[close]
+        author: Author = "world" if tag.name == "subtask" and self.world_subtasks else "policy"
+        self._add(tag.name, tag.end, found.start, found.end, lead=lead, author=author,
+                  opened=author, closed=author)  # fmt: skip
+        return close + 1
+
+    def _own_close(self, index: int) -> int | None:
+        tag = self.tags[index]
+        closes = self.closes.get(tag.name, [])
+        at = bisect_left(closes, index)
+        if at == len(closes):
+            return None
+        turn_end = bisect_left(self.turn_ends, index)
+        bounded = tag.name != "suggested_answer" and turn_end < len(self.turn_ends)
+        return None if bounded and closes[at] > self.turn_ends[turn_end] else closes[at]
+
+    def _observation(self, index: int) -> int:
+        """The world's when it answers a call; otherwise text that the policy made up."""
+        tag = self.tags[index]
+        closes = self.closes.get("observation", [])
+        at = bisect_left(closes, index)
+        close = closes[at] if at < len(closes) else None
+        if tag.closing:
+            return index + 1
+        answers = (
+            self.world_observations
+            and self.done
+            and (self.done[-1].is_call or self.done[-1].kind == "observation")
+            and not self.text[self.position : tag.start].strip()
+        )
+        if not answers:
+            return index + 1 if close is None else close + 1
+        lead = self._lead(tag.start)
+        start = len(self.text) if close is None else self.tags[close].start
+        end = len(self.text) if close is None else self.tags[close].end
+        self._add("observation", tag.end, start, end, lead=lead, author="world", opened="world",
+                  closed=None if close is None else "world")  # fmt: skip
+        return len(self.tags) if close is None else close + 1
+
+    def _lead(self, upto: int) -> str:
+        between = self.text[self.position : upto]
+        if not between or between.isspace():
+            return between
+        self._stray(upto)
+        return ""
+
+    def _stray(self, upto: int) -> None:
+        self.done.append(
+            Step(kind="stray", text=self.text[self.position : upto], branch=self._branch("stray"))
+        )
+        self.position = upto
+
+    def _branch(self, kind: StepKind) -> int | None:
+        if kind == "subtask":
+            self.branch += 1
+        if kind == "suggested_answer":
+            self.branch = 0
+        return self.branch or None if kind != "subtask_list" else None
+
+    def _add(
+        self, tag: str, start: int, stop: int, end: int, *, lead: str = "",
+        author: Author = "policy", opened: Author | None = "policy",
+        closed: Author | None = "policy",
+    ) -> None:  # fmt: skip
+        kind = cast("StepKind", tag if tag in PROTOCOL_TAGS else "tool_call")
+        text = self.text[start:stop]
+        self.done.append(
+            Step(
+                kind=kind,
+                text=unescape_world(text, self.tools) if author == "world" else text,
+                author=author,
+                branch=self._branch(kind),
+                lead=lead,
+                opened=opened,
+                closed=closed,
+                name=tag if kind == "tool_call" else None,
+            )  # fmt: skip
+        )
+        self.position = end
