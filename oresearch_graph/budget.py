@@ -1,0 +1,70 @@
+"""The budget that all branches of a run share: tokens, model calls, tool calls, seconds, money.
+
+At the soft limit threads are told to answer from what they have; at a hard limit no further call
+is made. What was spent is kept per role and branch as the state has it, so a run resumed in
+another process goes on counting where it stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from oresearch_graph.errors import BudgetExhausted
+from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.trace import Role, Usage, known_sum
+
+_SUMMARIZER_CALLS: Final = 2
+"""Model calls that research leaves for the report."""
+
+
+class Limit(NamedTuple):
+    """One limited quantity: what is spent of what is allowed."""
+
+    name: str
+    used: float
+    allowed: float
+
+
+class Budget:
+    """Counts what a run spends. Not thread-safe: one event loop owns it."""
+
+    def __init__(self, settings: ResearchSettings, started: float) -> None:
+        """`started` is the run's beginning on the wall clock (`time.time()`)."""
+        self._settings, self._started = settings, started
+        self._spent: dict[tuple[Role, int | None], tuple[Usage, ...]] = {}
+
+    def spent(self, role: Role, branch: int | None, usage: Iterable[Usage]) -> None:
+        """Set what `role` in `branch` has spent so far, as its state says."""
+        self._spent[role, branch] = tuple(usage)
+
+    def limits(self) -> list[Limit]:
+        """Every limit in force. Tokens and money the provider does not tell are not counted."""
+        usages = [usage for group in self._spent.values() for usage in group]
+        figures, allowed = self._settings, self._settings.limits
+        tokens = known_sum(n for u in usages for n in (u.prompt_tokens, u.completion_tokens))
+        found = [
+            Limit("model call", sum(u.calls for u in usages), allowed.model_calls),
+            Limit("token", tokens or 0, allowed.tokens),
+            Limit("time", time.time() - self._started, allowed.seconds),
+        ]
+        if figures.max_cost is not None:
+            money = known_sum(usage.cost for usage in usages) or 0.0
+            found.append(Limit("money", money, figures.max_cost))
+        return found
+
+    def remaining_seconds(self) -> float:
+        return max(0.0, self._settings.limits.seconds - (time.time() - self._started))
+
+    def tight(self) -> Limit | None:
+        """The first limit that is past its soft mark: answer from what there is."""
+        share = self._settings.soft_limit
+        return next((limit for limit in self.limits() if limit.used >= share * limit.allowed), None)
+
+    def require(self, role: Role) -> None:
+        """Raise BudgetExhausted where a hard limit leaves no room for one more model call."""
+        for limit in self.limits():
+            kept = 0 if role == "summarizer" or limit.name != "model call" else _SUMMARIZER_CALLS
+            if limit.used >= max(1, limit.allowed - kept):
+                raise BudgetExhausted(limit.name, limit.used, limit.allowed)
