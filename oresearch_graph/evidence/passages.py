@@ -89,6 +89,8 @@ def best_passages(text: str, focus: str, tokens: int) -> list[Passage]:
     if token_count(text) <= tokens:
         return [Passage(0, len(text), text, 1.0)] if text.strip() else []
     pieces = split_passages(text, max(min(180, tokens // 2), 1))
+    if not pieces:
+        return []
     scores = bm25([terms(piece.text) for piece in pieces], terms(focus))
     order = sorted(range(len(pieces)), key=lambda i: (-scores[i], i))
     relevant = [i for i in order if scores[i] > 0] or order

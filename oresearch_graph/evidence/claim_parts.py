@@ -1,0 +1,87 @@
+"""What of a sentence can be looked up in a source: quoted strings, figures and proper names."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from oresearch_graph.evidence.figures import Figure, figures
+from oresearch_graph.evidence.scripts import has_cjk
+from oresearch_graph.evidence.stop_words import STOP_WORDS
+
+_MARK: Final = re.compile(r"\s*(?:\[\d+(?:\s*[,，、]\s*\d+)*\]|【\d+】)")
+_LINK: Final = re.compile(r"\[([^\]]*)\]\([^)]*\)|https?://\S+")
+_LIST_MARK: Final = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)、])\s+|^\s*[#>|]+\s*")
+_QUOTED: Final = re.compile(
+    r"“([^”]{2,400})”|「([^」]{2,400})」|『([^』]{2,400})』|《([^》]{2,200})》|«([^»]{2,400})»"
+    r"|(?<![\w\"])\"([^\"\n]{2,400})\"(?!\w)"
+)
+_CODE: Final = re.compile(r"`+([^`\n]+)`+")
+_NAME: Final = re.compile(
+    r"(?P<identifier>\b[A-Za-z_]\w*(?:(?:\.|::)[A-Za-z_]\w*)+|\b_*[A-Za-z]+_\w+)"
+    r"|(?P<capital>\b[A-ZÀ-ÞА-Я][\w'’&-]*(?:[ \t](?:(?:of|van|von|de|der|di|da|the|for|and)[ \t])?"
+    r"[A-ZÀ-ÞА-Я][\w'’&-]*)*)"
+    r"|(?P<mixed>\b[a-z]+[A-Z]\w*)"
+)
+_LATIN: Final = re.compile(r"[A-Za-z][\w.+#-]{2,}")
+
+
+class Parts(NamedTuple):
+    """The checkable parts of one sentence."""
+
+    prose: str
+    """The sentence without marks, links and list mark."""
+    quotes: tuple[str, ...]
+    names: tuple[str, ...]
+    figures: tuple[Figure, ...]
+
+    @property
+    def checkable(self) -> bool:
+        return bool(self.quotes or self.names or self.figures)
+
+
+def checkable_parts(sentence: str, language: str = "en") -> Parts:
+    """Quotes, names and figures of a sentence. In German, where every noun has a capital, a lone
+    capitalised word is no name."""
+    prose = _LIST_MARK.sub("", _LINK.sub(r"\1", _MARK.sub("", sentence))).strip()
+    prose = prose.replace("**", "")
+    quotes = [next(filter(None, match.groups())) for match in _QUOTED.finditer(prose)]
+    code = [match[1] for match in _CODE.finditer(prose)]
+    plain = _CODE.sub(" ", _QUOTED.sub(" ", prose))
+    pieces = [piece.strip() for quote in quotes for piece in re.split(r"…+|\.{3,}", quote)]
+    return Parts(
+        prose,
+        tuple(piece.strip(" ,.;。，") for piece in pieces if piece),
+        tuple(dict.fromkeys([*code, *_names(plain, language)])),
+        tuple(figures(plain)),
+    )
+
+
+def _names(plain: str, language: str) -> list[str]:
+    if has_cjk(plain):
+        return _LATIN.findall(plain)
+    found = []
+    for match in _NAME.finditer(plain):
+        name = match[0]
+        if match["capital"]:
+            name = _capitalised(name, language, first=not plain[: match.start()].strip(" \"'(*_"))
+        if name:
+            found.append(name)
+    return found
+
+
+def _capitalised(name: str, language: str, *, first: bool) -> str:
+    """The proper name in a run of capitalised words; "" when a sentence merely begins so."""
+    words = name.split()
+    while words and words[0].lower() in STOP_WORDS:
+        words, first = words[1:], False
+    if first and words and not _surely_name(words[0]):
+        words = words[1:]
+    if len(words) == 1 and language == "de" and not _surely_name(words[0]):
+        return ""
+    return "" if not words or (len(words) == 1 and len(words[0]) < 2) else " ".join(words)
+
+
+def _surely_name(word: str) -> bool:
+    """An acronym, a name with an inner capital or a digit."""
+    return any(c.isupper() or c.isdigit() for c in word[1:])
