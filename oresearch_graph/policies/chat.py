@@ -1,0 +1,247 @@
+"""ChatPolicy: any LangChain chat model as a policy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, cast
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableConfig, ensure_config
+from langchain_core.runnables.config import merge_configs
+from langchain_core.tools import BaseTool
+from langchain_openai.chat_models.base import BaseChatOpenAI
+
+from oresearch_graph.errors import ConfigurationError, PolicyRefused
+from oresearch_graph.policies.connect import connect
+from oresearch_graph.policies.limiter import AdaptiveLimiter
+from oresearch_graph.policies.model_call import ChatRunnable, ModelCall, Patience
+from oresearch_graph.policies.model_faults import unsupported_parameter
+from oresearch_graph.policies.policy import Continuation
+from oresearch_graph.policies.prices import Price, cost, known_price
+from oresearch_graph.policies.probe import (
+    PROBE,
+    PROBES,
+    Choice,
+    choice_by_probe,
+    is_official,
+    known_choice,
+)
+from oresearch_graph.policies.rendering import (
+    CONTINUE_FINAL,
+    Prefill,
+    Request,
+    ThreadRendering,
+    Turns,
+)
+from oresearch_graph.policies.rendering_tools import CRAWL_PAGE, WEB_SEARCH, Tools
+from oresearch_graph.policies.reply import Reply, read_message
+from oresearch_graph.policies.text_gate import TextGate
+from oresearch_graph.settings import Rendering
+from oresearch_graph.threads import Thread
+from oresearch_graph.trace import Dialect, Usage, known_sum
+
+_NO_STOP: Final = re.compile(r"(o\d|gpt-[5-9])(?!.*chat)")
+"""OpenAI's reasoning models answer 400 to `stop`."""
+
+
+class ChatPolicy:
+    """A chat model that continues threads.
+
+    `model` is a LangChain chat model or a name (`openai:gpt-5-mini`; with `base_url` any name that
+    the server knows). `extra` are more parameters for it: for the constructor of a named model,
+    for each call of a given one. `tools` are the extra tools whose tags belong to the protocol.
+    """
+
+    def __init__(
+        self,
+        model: BaseChatModel | str,
+        *,
+        base_url: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+        rendering: Rendering = "auto",
+        dialect: Dialect = "paper",
+        tools: Sequence[BaseTool] = (),
+        timeout: float = 180.0,
+        patience: Patience | None = None,
+        limiter: AdaptiveLimiter | None = None,
+        temperature: float | None = None,
+        max_output_tokens: int | None = None,
+        price: Price | None = None,
+    ) -> None:
+        sampling = {"temperature": temperature, "max_tokens": max_output_tokens}
+        self._arguments: dict[str, Any] = {}
+        if isinstance(model, str):
+            self.model = connect(
+                model, base_url=base_url, timeout=timeout, extra=extra, temperature=temperature,
+                max_output_tokens=max_output_tokens,
+            )  # fmt: skip
+        else:
+            if base_url is not None:
+                raise ConfigurationError("base_url goes with a model's name, not with a model")
+            self.model = _with_usage(model)
+            given = {key: value for key, value in sampling.items() if value is not None}
+            self._arguments = {**given, **(extra or {})}
+        self.name = model_name(self.model)
+        self._server = getattr(self.model, "openai_api_base", None)
+        priced = is_official(self._server)
+        self.price = price or (known_price(self.name) if priced else None)
+        self._dialect: Dialect = dialect
+        self._tools = {tool.name: tool for tool in tools}
+        self._call = ModelCall(
+            self.name,
+            limiter or AdaptiveLimiter(8),
+            (patience or Patience())._replace(timeout=timeout),
+            says_finish=isinstance(self.model, BaseChatOpenAI),
+        )
+        self._choice = known_choice(self.model, rendering)
+        self._sends_stop = not (
+            getattr(self.model, "use_responses_api", False)
+            or (is_official(self._server) and _NO_STOP.match(self.name))
+        )
+        self._unbilled: Reply | None = None
+
+    @property
+    def rendering_reason(self) -> str | None:
+        """Which rendering is used and why; None until `settle` or the first call has asked."""
+        return self._choice and f"{self._choice.rendering}: {self._choice.reason}"
+
+    async def settle(self) -> str:
+        """Choose the rendering now, by one request where it takes one; its reason."""
+        choice = await self._settled()
+        return f"{choice.rendering}: {choice.reason}"
+
+    async def continue_thread(
+        self,
+        thread: Thread,
+        stop: Sequence[str],
+        *,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Continuation:
+        rendering = self._rendering(await self._settled())
+        request = rendering.request(thread, stop)
+        message = await self._send(request, thread, stop, on_text)
+        reply = read_message(message)
+        written = rendering.read(thread, stop, reply)
+        return Continuation(**written._asdict(), usage=self._usage(thread, reply))
+
+    async def _settled(self) -> Choice:
+        if self._choice is None:
+            key = (self.name, str(self._server))
+            self._choice = await PROBES.once(key, self._probe)
+        return self._choice
+
+    def _rendering(self, choice: Choice) -> ThreadRendering:
+        match choice.rendering:
+            case "prefill":
+                return Prefill(tuple(self._tools))
+            case "turns":
+                return Turns(tuple(self._tools))
+            case "tools":
+                return Tools(tuple(self._tools), self._dialect)
+
+    async def _send(
+        self,
+        request: Request,
+        thread: Thread,
+        stop: Sequence[str],
+        on_text: Callable[[str], None] | None,
+    ) -> AIMessage:
+        arguments = {**self._arguments, **self._body(request.extra_body)}
+        if self._sends_stop:
+            arguments["stop"] = list(stop)
+        try:
+            return await self._call(
+                self._bound(request),
+                request.messages,
+                config=_config(thread),
+                arguments=arguments,
+                on_text=None if on_text is None else lambda: TextGate(thread, stop, on_text),
+            )
+        except PolicyRefused as refusal:
+            if not (self._sends_stop and unsupported_parameter(refusal.__cause__, "stop")):
+                raise
+            self._sends_stop = False
+            return await self._send(request, thread, stop, on_text)
+
+    def _body(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """`extra_body` of a call replaces the constructor's, so the two are merged here."""
+        if not fields:
+            return {}
+        own = getattr(self.model, "extra_body", None) or {}
+        given = self._arguments.get("extra_body") or {}
+        return {"extra_body": {**own, **given, **fields}}
+
+    def _bound(self, request: Request) -> ChatRunnable:
+        if not request.tools:
+            return self.model
+        schemas = [self._schema(name) for name in request.tools]
+        if not request.may_call and isinstance(self.model, BaseChatOpenAI):
+            return self.model.bind_tools(schemas, tool_choice="none")
+        return self.model.bind_tools(schemas)
+
+    def _schema(self, name: str) -> dict[str, Any] | BaseTool:
+        if name == "web_search":
+            return WEB_SEARCH
+        return CRAWL_PAGE if name == "crawl_page" else self._tools[name]
+
+    async def _probe(self) -> Choice:
+        arguments = {**self._arguments, **self._body(CONTINUE_FINAL), "max_tokens": 16}
+        config = merge_configs(ensure_config(), {"tags": ["probe"]})
+        try:
+            message = await self._call(self.model, PROBE, config=config, arguments=arguments)
+        except PolicyRefused as refusal:
+            if getattr(refusal.__cause__, "status_code", None) in {400, 422}:
+                return choice_by_probe(None)
+            raise
+        self._unbilled = read_message(message)
+        return choice_by_probe(self._unbilled.text)
+
+    def _usage(self, thread: Thread, reply: Reply) -> Usage:
+        """What this call cost, and the probe before it."""
+        replies = [reply] if self._unbilled is None else [self._unbilled, reply]
+        self._unbilled = None
+        return Usage(
+            role=thread.role,
+            branch=thread.branch,
+            model=self.name,
+            calls=len(replies),
+            prompt_tokens=_count(r.prompt_tokens for r in replies),
+            cached_tokens=_count(r.cached_tokens for r in replies),
+            completion_tokens=_count(r.completion_tokens for r in replies),
+            cost=known_sum(
+                cost(self.price, r.prompt_tokens, r.cached_tokens, r.completion_tokens)
+                for r in replies
+            ),
+        )
+
+
+def model_name(model: BaseChatModel) -> str:
+    """The name by which the provider knows the model, else the class's."""
+    for field in ("model_name", "model", "model_id", "deployment_name"):
+        if isinstance(name := getattr(model, field, None), str) and name:
+            return name.removeprefix("models/")
+    return type(model).__name__
+
+
+def _with_usage(model: BaseChatModel) -> BaseChatModel:
+    """LangGraph may stream any call, and a stream carries usage only when asked to."""
+    if isinstance(model, BaseChatOpenAI) and model.stream_usage is None:
+        return model.model_copy(update={"stream_usage": True})
+    return model
+
+
+def _config(thread: Thread) -> RunnableConfig:
+    """The running node's configuration, so that its callbacks and streams see the call."""
+    place = "" if thread.branch is None else f":{thread.branch}"
+    own: RunnableConfig = {
+        "tags": [thread.role],
+        "metadata": {"role": thread.role, "branch": thread.branch, "thread": thread.id},
+        "run_name": f"{thread.role}{place}",
+    }
+    return merge_configs(ensure_config(), own)
+
+
+def _count(values: Any) -> int | None:  # noqa: ANN401
+    return cast("int | None", known_sum(values))

@@ -1,0 +1,103 @@
+"""The policies of a run, from its settings: one per role, researchers from a seeded pool."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from langchain_core.tools import BaseTool
+
+from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.policies.chat import ChatPolicy
+from oresearch_graph.policies.limiter import AdaptiveLimiter
+from oresearch_graph.policies.policy import Policy
+from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.trace import Role
+
+
+@dataclass(frozen=True)
+class Policies:
+    """Who writes as which role."""
+
+    planner: Policy
+    researchers: tuple[Policy, ...]
+    """A pool; each subtask draws one."""
+    summarizer: Policy
+    seed: int = 0
+
+    @classmethod
+    def single(cls, policy: Policy) -> Policies:
+        """One policy in every role."""
+        return cls(policy, (policy,), policy)
+
+    def researcher_for(self, branch: int) -> Policy:
+        """The branch's researcher: the same one for the same seed, on any machine."""
+        draw = hashlib.sha256(f"{self.seed}:{branch}".encode()).digest()
+        return self.researchers[int.from_bytes(draw[:8], "big") % len(self.researchers)]
+
+    def of(self, role: Role, branch: int | None = None) -> Policy:
+        """The policy that continues threads of this role and branch."""
+        match role:
+            case "planner":
+                return self.planner
+            case "summarizer":
+                return self.summarizer
+            case "researcher":
+                return self.researcher_for(branch or 1)
+            case _:
+                assert_never(role)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Model names by role, as `Trace.models` has them."""
+        pool = ", ".join(dict.fromkeys(policy.name for policy in self.researchers))
+        return {
+            "planner": self.planner.name,
+            "researcher": pool,
+            "summarizer": self.summarizer.name,
+        }
+
+
+def chat_policies(settings: ResearchSettings, tools: Sequence[BaseTool] = ()) -> Policies:
+    """Chat models for every role; one limiter and one policy per distinct model.
+
+    Raises ConfigurationError when a role has no model, or one that cannot be reached for lack of
+    a package or a key.
+    """
+    limiter = AdaptiveLimiter(settings.concurrency)
+    made: dict[str, ChatPolicy] = {}
+
+    def policy(role: Role, name: str | None) -> ChatPolicy:
+        if not name:
+            raise ConfigurationError(
+                f"no model for the {role}: set model (or {role}_model), such as openai:gpt-5-mini"
+            )
+        if name not in made:
+            made[name] = _chat_policy(name, settings, tools, limiter)
+        return made[name]
+
+    pool = settings.researcher_models or (settings.model,)
+    return Policies(
+        planner=policy("planner", settings.planner_model or settings.model),
+        researchers=tuple(policy("researcher", name) for name in pool),
+        summarizer=policy("summarizer", settings.summarizer_model or settings.model),
+        seed=settings.seed,
+    )
+
+
+def _chat_policy(
+    name: str, settings: ResearchSettings, tools: Sequence[BaseTool], limiter: AdaptiveLimiter
+) -> ChatPolicy:
+    return ChatPolicy(
+        name,
+        base_url=settings.base_url,
+        rendering=settings.rendering,
+        dialect=settings.dialect,
+        tools=tools,
+        timeout=settings.model_timeout,
+        limiter=limiter,
+        temperature=settings.temperature,
+        max_output_tokens=settings.max_output_tokens,
+    )

@@ -1,0 +1,119 @@
+"""What a chat model's message says, whoever the provider is: text, thinking, tool calls, why it
+ended, what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal, NamedTuple
+
+from langchain_core.messages import AIMessage
+
+Finish = Literal["stop", "length", "filter"]
+
+_FINISH_KEYS: Final = ("finish_reason", "stop_reason", "done_reason", "stopReason")
+_LENGTH: Final = frozenset(("length", "max_tokens", "max_output_tokens", "model_length"))
+_FILTER: Final = frozenset(("content_filter", "safety", "refusal", "prohibited_content"))
+
+
+class NativeCall(NamedTuple):
+    """A tool call as the provider delivers it."""
+
+    name: str
+    arguments: dict[str, Any] | None
+    """None when the model wrote arguments that are no JSON object."""
+    raw: str = ""
+    """Those arguments as written."""
+
+
+class Reply(NamedTuple):
+    """One answer of a chat model."""
+
+    text: str
+    reasoning: str | None = None
+    """Thinking that the provider delivers outside the text."""
+    calls: tuple[NativeCall, ...] = ()
+    finish: Finish | None = None
+    """None: the provider did not say why it ended."""
+    stop_string: str | None = None
+    """The stop string that ended the text, where the server names it."""
+    ended: bool = False
+    """The server says that no stop string ended the text."""
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+def read_message(message: AIMessage) -> Reply:
+    """The reply in a message, whole or merged from a stream."""
+    metadata = message.response_metadata
+    stop_string, ended = _stop_string(metadata)
+    prompt, cached, completion = _tokens(message)
+    return Reply(
+        text=str(message.text),
+        reasoning=_reasoning(message),
+        calls=_calls(message),
+        finish=_finish(metadata),
+        stop_string=stop_string,
+        ended=ended,
+        prompt_tokens=prompt,
+        cached_tokens=cached,
+        completion_tokens=completion,
+    )
+
+
+def _finish(metadata: Mapping[str, Any]) -> Finish | None:
+    found = next((value for key in _FINISH_KEYS if (value := metadata.get(key))), None)
+    if metadata.get("status") == "incomplete":  # OpenAI's Responses API
+        found = (metadata.get("incomplete_details") or {}).get("reason")
+    elif found is None and metadata.get("status") == "completed":
+        found = "stop"
+    if not isinstance(found, str):
+        return None
+    name = found.lower()
+    if name in _LENGTH:
+        return "length"
+    return "filter" if name in _FILTER else "stop"
+
+
+def _stop_string(metadata: Mapping[str, Any]) -> tuple[str | None, bool]:
+    """vLLM names it `stop_reason`, SGLang `matched_stop`, Anthropic `stop_sequence`.
+
+    vLLM's null, and a token id in its place, mean that the model ended by itself.
+    """
+    for key in ("stop_reason", "matched_stop", "stop_sequence"):
+        if key in metadata and "finish_reason" in metadata:
+            value = metadata[key]
+            return (value, False) if isinstance(value, str) else (None, True)
+    value = metadata.get("stop_sequence")
+    return (value if isinstance(value, str) else None), metadata.get("stop_reason") == "end_turn"
+
+
+def _reasoning(message: AIMessage) -> str | None:
+    shown = ""
+    if isinstance(message.content, list):
+        shown = "".join(
+            str(block.get("reasoning", ""))
+            for block in message.content_blocks
+            if block["type"] == "reasoning"
+        )
+    if not shown:
+        kept = message.additional_kwargs.get("reasoning_content")
+        shown = kept if isinstance(kept, str) else ""
+    return shown if shown.strip() else None
+
+
+def _calls(message: AIMessage) -> tuple[NativeCall, ...]:
+    sound = [NativeCall(call["name"], call["args"]) for call in message.tool_calls]
+    broken = [
+        NativeCall(call.get("name") or "", None, call.get("args") or "")
+        for call in message.invalid_tool_calls
+    ]
+    return tuple(sound + broken)
+
+
+def _tokens(message: AIMessage) -> tuple[int | None, int | None, int | None]:
+    usage = message.usage_metadata
+    if usage is None:
+        return None, None, None
+    cached = (usage.get("input_token_details") or {}).get("cache_read")
+    return usage["input_tokens"], cached, usage["output_tokens"]
