@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -37,10 +37,24 @@ class Page(BaseModel):
 
     url: str
     """The address asked for."""
+    final_url: str | None = None
+    """Where redirects led, when that is another address."""
     title: str = ""
     text: str = ""
     published: str | None = None
     fault: str | None = None
+
+
+class ToolResult(BaseModel):
+    """What one call of a tool found, as data: the source ledger gives it ids and words."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tool: Literal["web_search", "crawl_page"]
+    hits: tuple[Hits, ...] = ()
+    """Of web_search: one for each distinct query, in order."""
+    pages: tuple[Page, ...] = ()
+    """Of crawl_page: one for each distinct address, in order, cut to the token budget."""
 
 
 class SearchBackend(Protocol):

@@ -1,0 +1,117 @@
+"""Bytes of a page to text: charset, kind, extraction. The heavy work is for a worker thread."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import re
+from typing import Final, NamedTuple
+
+from oresearch_graph.tools.html_text import Readable, article, main_text
+from oresearch_graph.tools.pdf_text import UnreadablePdf, pdf_text
+
+_META = re.compile(
+    rb"<(?:meta|\?xml)[^>]{0,200}?(?:charset|encoding)\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE
+)
+_WHATWG: Final = {"gb2312": "gb18030", "gbk": "gb18030", "iso-8859-1": "cp1252", "ascii": "cp1252"}
+"""What pages that state the left really use (https://encoding.spec.whatwg.org/#names-and-labels)."""
+_BOMS: Final = ((codecs.BOM_UTF8, "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+_TEXTUAL = re.compile(r"text/|.*[/+](json|xml|yaml|javascript|x-tex|markdown)$")
+_DROPPED = re.compile("[\x00-\x08\x0b\x0e-\x1f\u200b\ufeff\ud800-\udfff]")
+"""Control characters, zero-width spaces (the corpus index's own mark) and lone surrogates."""
+
+
+class Extracted(NamedTuple):
+    """A page's text, or in `fault` why there is none."""
+
+    text: str = ""
+    title: str = ""
+    published: str | None = None
+    fault: str | None = None
+
+
+async def extract_in_thread(
+    body: bytes, media_type: str, charset: str | None = None, url: str | None = None
+) -> Extracted:
+    """`extract`, off the event loop."""
+    return await asyncio.to_thread(extract, body, media_type, charset, url)
+
+
+def extract(
+    body: bytes,
+    media_type: str,
+    charset: str | None = None,
+    url: str | None = None,
+    *,
+    fast: bool = False,
+) -> Extracted:
+    """The text of a page by its kind. `fast` reads HTML without looking for its article."""
+    kind = _kind(body, media_type)
+    try:
+        if kind == "html":
+            html = decode(body, charset)
+            found = main_text(html) if fast else article(html, url)
+        elif kind == "pdf":
+            found = pdf_text(body)
+        elif kind == "text":
+            found = plain_text(decode(body, charset))
+        else:
+            return Extracted(fault=f"is {media_type or 'of an unknown kind'}: no text to read")
+    except UnreadablePdf as error:
+        return Extracted(fault=f"is a PDF that cannot be read: {error}")
+    text = clean(found.text)
+    if not text:
+        return Extracted(title=clean(found.title), fault="holds no text")
+    return Extracted(text, clean(found.title), found.published)
+
+
+def plain_text(text: str) -> Readable:
+    """Plain text, markdown or rst as it is; the title is its first heading or short first line."""
+    lines = [line.strip() for line in text.lstrip("\ufeff").strip().splitlines()[:30]]
+    marked = [line.lstrip("# ") for line in lines if re.match(r"#{1,2} \S", line)]
+    shown = [line for line in lines if re.search(r"\w", line)]
+    first = shown[0] if shown and len(shown[0]) <= 120 else ""
+    return Readable(text, marked[0] if marked else first)
+
+
+def clean(text: str) -> str:
+    """Line ends as \\n, no control characters, no trailing spaces, at most one blank line."""
+    text = _DROPPED.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t\f\v]+\n", "\n", text)).strip()
+
+
+def decode(body: bytes, stated: str | None = None) -> str:
+    """The text of `body`: byte-order mark, then what the server or the page states, then UTF-8,
+    then a guess. A wrong statement is noticed when the bytes do not fit."""
+    for mark, name in _BOMS:
+        if body.startswith(mark):
+            return body[len(mark) :].decode(name, "replace")
+    in_page = _META.search(body, 0, 4096)
+    names = [stated, in_page[1].decode() if in_page else None, "utf-8"]
+    for name in filter(None, names):
+        try:
+            return body.decode(_WHATWG.get(name.lower(), name))
+        except (UnicodeDecodeError, LookupError):
+            continue
+    return _guessed(body)
+
+
+def _guessed(body: bytes) -> str:
+    from charset_normalizer import from_bytes
+
+    best = from_bytes(body[:65_536]).best()
+    return body.decode(best.encoding if best else "utf-8", "replace")
+
+
+def _kind(body: bytes, media_type: str) -> str | None:
+    start = body[:1024].lstrip()
+    if start.startswith(b"%PDF-"):
+        return "pdf"
+    if "html" in media_type:
+        return "html"
+    if re.match(rb"(<!--.*?-->\s*)*<(!doctype html|html)", start, re.IGNORECASE | re.DOTALL):
+        return "html"
+    if _TEXTUAL.match(media_type):
+        return "text"
+    unknown = media_type in ("", "application/octet-stream", "binary/octet-stream")
+    return "text" if unknown and start and b"\0" not in start else None

@@ -1,0 +1,131 @@
+"""Bytes to text: kinds, charsets, titles and dates."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from loopback_site import running_site
+
+from oresearch_graph.tools.address_guard import AddressGuard
+from oresearch_graph.tools.extract import clean, decode, extract
+from oresearch_graph.tools.html_text import HUGE
+from oresearch_graph.tools.web_reader import WebReader
+
+ARTICLE = """<!doctype html><html><head><title>Tides - Site</title>
+<meta property="article:published_time" content="2024-03-05T10:00:00Z"></head><body>
+<nav><a href="/">Home</a> <a href="/x">Menu entry</a></nav>
+<article><h1>Tides</h1><p>The moon pulls the water of the oceans towards it, and the water
+rises twice each day on most coasts of the world.</p>
+<p>A spring tide comes when sun and moon stand in one line with the earth.</p>
+<pre>high = 2
+  low = 1</pre></article><footer>Imprint</footer></body></html>"""
+
+
+def pdf(text: str) -> bytes:
+    """A small one-page PDF written by hand."""
+    stream = f"BT /F1 12 Tf 40 700 Td ({text}) Tj ET".encode()
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R"
+        b"/Resources<</Font<</F1 5 0 R>>>>>>",
+        b"<</Length %d>>stream\n%s\nendstream" % (len(stream), stream),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+        b"<</Title(On tides)/CreationDate(D:20230407120000Z)>>",
+    ]
+    body = b"%PDF-1.4\n"
+    offsets = []
+    for number, content in enumerate(objects, 1):
+        offsets.append(len(body))
+        body += b"%d 0 obj%s endobj\n" % (number, content)
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    return body + (
+        b"xref\n0 7\n0000000000 65535 f \n%strailer<</Size 7/Root 1 0 R/Info 6 0 R>>\n"
+        b"startxref\n%d\n%%%%EOF" % (table, len(body))
+    )
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_html_gives_its_article_title_and_date(fast: bool) -> None:
+    found = extract(ARTICLE.encode(), "text/html", fast=fast)
+    assert "twice each day on most coasts" in found.text
+    assert "towards it, and the water rises" in found.text
+    assert "Menu entry" not in found.text
+    assert "Imprint" not in found.text
+    assert "high = 2\n  low = 1" in found.text
+    assert "Tides" in found.title
+    assert found.published == "2024-03-05"
+
+
+def test_a_huge_page_is_read_whole_and_quickly() -> None:
+    rows = "".join(f"<p>Row number {i} of the table of everything.</p>" for i in range(30_000))
+    assert len(rows) > HUGE * 0.8
+    text = extract(f"<html><body>{rows}{rows}</body></html>".encode(), "text/html").text
+    assert text.count("Row number 29999 ") == 2
+
+
+def test_a_page_without_an_article_falls_back_to_all_its_text() -> None:
+    assert extract(b"<html><body><button>x</button>7 kg</body></html>", "text/html").text == "7 kg"
+
+
+def test_pdf_with_its_metadata() -> None:
+    found = extract(pdf("Spring tides are higher."), "application/pdf")
+    assert found == ("Spring tides are higher.", "On tides", "2023-04-07", None)
+
+
+def test_a_damaged_pdf_and_other_kinds_are_faults() -> None:
+    assert "cannot be read" in str(extract(b"%PDF-1.4 garbage", "application/pdf").fault)
+    assert extract(b"\x89PNG\0", "image/png").fault == "is image/png: no text to read"
+    assert extract(b"\0\1\2", "").fault == "is of an unknown kind: no text to read"
+    assert extract(b"<html><body></body></html>", "text/html").fault == "holds no text"
+
+
+def test_plain_text_and_markdown_stay_as_they_are() -> None:
+    found = extract(b"# Tides\r\n\r\n- *high*\r\n- low\r\n", "text/markdown")
+    assert (found.text, found.title) == ("# Tides\n\n- *high*\n- low", "Tides")
+
+
+CHINESE = "潮汐是海水的周期性涨落现象，由月球引起。"
+
+
+@pytest.mark.parametrize(
+    ("body", "stated"),
+    [
+        (CHINESE.encode("utf-8"), None),
+        (CHINESE.encode("gb18030"), "gb2312"),
+        (b"<meta charset=gbk>" + CHINESE.encode("gbk"), None),
+        (CHINESE.encode("utf-8"), "ascii"),
+        (CHINESE.encode("utf-8"), "no-such-charset"),
+        ("\ufeff".encode("utf-8") + CHINESE.encode("utf-8"), "latin-1"),
+        ("\ufeff".encode("utf-16-le") + CHINESE.encode("utf-16-le"), None),
+        ((CHINESE * 20).encode("big5", "ignore"), "big5"),
+    ],
+)
+def test_charsets(body: bytes, stated: str | None) -> None:
+    assert "潮汐是海水的周期性" in decode(body, stated)
+
+
+@given(st.binary(max_size=300), st.sampled_from(["text/html", "text/plain", "application/pdf", ""]))
+def test_any_bytes_give_text_or_a_fault(body: bytes, media_type: str) -> None:
+    found = extract(body, media_type, fast=True)
+    assert bool(found.text) == (found.fault is None)
+    assert found.text == clean(found.text)
+    found.text.encode()
+
+
+async def test_the_web_reader_reads_what_a_server_gives() -> None:
+    with running_site() as site:
+        urls = [
+            site.add("/a", ARTICLE),
+            site.add("/p.pdf", pdf("Spring tides."), content_type="application/pdf"),
+            site.url + "/gone",
+            site.add("/zh", CHINESE.encode("gbk"), content_type="text/plain; charset=gb2312"),
+            site.add("/moved", status=301, headers={"Location": "/p.pdf"}),
+        ]
+        pages = await WebReader(AddressGuard(allow_private=True)).read(urls, "tides")
+    assert [page.url for page in pages] == urls
+    assert [page.fault for page in pages] == [None, None, "HTTP status 404", None, None]
+    assert pages[0].published == "2024-03-05"
+    assert pages[3].text == CHINESE
+    assert (pages[4].text, pages[4].final_url) == ("Spring tides.", urls[1])
