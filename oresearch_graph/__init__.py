@@ -1,1 +1,83 @@
-"""oresearch: a question in, a cited report and a Trace out."""
+"""oresearch: a question in, a cited report and a Trace out.
+
+    from oresearch_graph import create_research_graph
+
+    graph = create_research_graph("openai:gpt-5-mini")
+    result = await graph.ainvoke({"question": "How do solid-state batteries age?"})
+    print(result["report"])
+
+Names are loaded when first used: reading traces needs neither langgraph nor a model's package.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from oresearch_graph.embedding import research_tool
+    from oresearch_graph.errors import OresearchError
+    from oresearch_graph.events import event_from
+    from oresearch_graph.graph import create_research_graph
+    from oresearch_graph.policies.chat import ChatPolicy
+    from oresearch_graph.policies.extractive import ExtractivePolicy
+    from oresearch_graph.policies.models import Policies
+    from oresearch_graph.settings import ResearchSettings
+    from oresearch_graph.trace import (
+        Step,
+        Trace,
+        Violation,
+        parse_trace,
+        read_traces,
+        render_trace,
+        violations,
+        write_traces,
+    )
+
+_HOMES = {
+    "ChatPolicy": "policies.chat",
+    "ExtractivePolicy": "policies.extractive",
+    "OresearchError": "errors",
+    "Policies": "policies.models",
+    "ResearchSettings": "settings",
+    "Step": "trace",
+    "Trace": "trace",
+    "Violation": "trace",
+    "create_research_graph": "graph",
+    "event_from": "events",
+    "parse_trace": "trace",
+    "read_traces": "trace",
+    "render_trace": "trace",
+    "research_tool": "embedding",
+    "violations": "trace",
+    "write_traces": "trace",
+}
+
+__all__ = [
+    "ChatPolicy",
+    "ExtractivePolicy",
+    "OresearchError",
+    "Policies",
+    "ResearchSettings",
+    "Step",
+    "Trace",
+    "Violation",
+    "create_research_graph",
+    "event_from",
+    "parse_trace",
+    "read_traces",
+    "render_trace",
+    "research_tool",
+    "violations",
+    "write_traces",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

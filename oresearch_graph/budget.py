@@ -33,11 +33,14 @@ class Budget:
     def __init__(self, settings: ResearchSettings, started: float) -> None:
         """`started` is the run's beginning on the wall clock (`time.time()`)."""
         self._settings, self._started = settings, started
-        self._spent: dict[tuple[Role, int | None], tuple[Usage, ...]] = {}
+        self._spent: dict[tuple[Role, int | None], list[Usage]] = {}
 
-    def spent(self, role: Role, branch: int | None, usage: Iterable[Usage]) -> None:
-        """Set what `role` in `branch` has spent so far, as its state says."""
-        self._spent[role, branch] = tuple(usage)
+    def restore(self, role: Role, branch: int | None, usage: Iterable[Usage]) -> None:
+        """Take over what the state says was spent, unless this process counted it itself."""
+        self._spent.setdefault((role, branch), list(usage))
+
+    def charge(self, usage: Usage) -> None:
+        self._spent.setdefault((usage.role, usage.branch), []).append(usage)
 
     def limits(self) -> list[Limit]:
         """Every limit in force. Tokens and money the provider does not tell are not counted."""

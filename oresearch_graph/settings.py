@@ -1,17 +1,19 @@
 """ResearchSettings: every knob of a run, essential first, and what `effort` makes of the rest.
 
-Explicit values beat environment variables (`ORESEARCH_<NAME>`), which beat defaults. The same
-class is the graph's context schema, so LangGraph Studio draws its form from it.
+`resolve_settings` layers them: explicit values beat environment variables (`ORESEARCH_<NAME>`),
+which beat defaults. The same class is the graph's context schema, so LangGraph Studio draws its
+form from it.
 """
 
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace import Dialect, Execution, Role
 
 Effort = Literal["quick", "standard", "deep"]
@@ -59,12 +61,10 @@ def _by_effort(title: str, description: str, **bounds: Any) -> Any:  # noqa: ANN
     return _advanced(title, f"{description} Empty: as the effort says.", None, **bounds)
 
 
-class ResearchSettings(BaseSettings):
+class ResearchSettings(BaseModel):
     """Settings of one research run."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="ORESEARCH_", extra="forbid", frozen=True, env_ignore_empty=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: Annotated[str | None, {"__template_metadata__": {"kind": "llm"}}] = _essential(
         "Model",
@@ -145,6 +145,9 @@ class ResearchSettings(BaseSettings):
     corrections: int = _advanced(
         "Corrections", "Tries to mend text that breaks the protocol.", 2, ge=0, le=5
     )
+    continuations: int = _advanced(
+        "Continuations", "Times a text cut by the token limit is continued.", 4, ge=0, le=20
+    )
     dialect: Dialect = _advanced("Dialect", "How tool calls are written.", "paper")
 
     include_domains: tuple[str, ...] = _advanced("Include", "Only these domains.", ())
@@ -170,13 +173,17 @@ class ResearchSettings(BaseSettings):
     def limits(self) -> Limits:
         """Effort's figures with every explicitly set one in its place."""
         base = EFFORTS[self.effort]
-        chosen = (
-            self.max_subtasks, self.max_steps, self.max_tool_calls, self.max_model_calls,
-            self.max_tokens, self.max_seconds, self.observation_tokens, self.results_per_query,
-        )  # fmt: skip
-        return Limits(
-            *(own if own is not None else by for own, by in zip(chosen, base, strict=True))
-        )
+        chosen: dict[str, Any] = {
+            "subtasks": self.max_subtasks,
+            "steps": self.max_steps,
+            "tool_calls": self.max_tool_calls,
+            "model_calls": self.max_model_calls,
+            "tokens": self.max_tokens,
+            "seconds": self.max_seconds,
+            "observation_tokens": self.observation_tokens,
+            "results": self.results_per_query,
+        }
+        return base._replace(**{name: own for name, own in chosen.items() if own is not None})
 
     @property
     def extended(self) -> bool:
@@ -184,4 +191,47 @@ class ResearchSettings(BaseSettings):
         return bool(self.prompts or self.length or self.tone or self.outline)
 
 
-ROLES: Final[tuple[Role, ...]] = get_args(Role)
+class _Environment(ResearchSettings, BaseSettings):
+    """The settings that `ORESEARCH_*` variables hold; lists and dicts are written as JSON."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ORESEARCH_", extra="forbid", frozen=True, env_ignore_empty=True
+    )
+
+
+def resolve_settings(*layers: ResearchSettings | None) -> ResearchSettings:
+    """Defaults, then the environment, then each layer's explicitly set values in turn.
+
+    Raises ConfigurationError for a value that cannot be.
+    """
+    values: dict[str, Any] = {}
+    try:
+        for layer in (_Environment(), *layers):
+            if layer is not None:
+                values |= {name: getattr(layer, name) for name in layer.model_fields_set}
+        return ResearchSettings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigurationError(setting_fault(error)) from error
+
+
+def setting_fault(error: ValidationError) -> str:
+    """The first fault of invalid settings in one line."""
+    first = error.errors(include_url=False)[0]
+    name = ".".join(map(str, first["loc"])) or "settings"
+    return f"the setting {name} cannot be {first['input']!r}: {first['msg']}"
+
+
+def settings_from(context: object) -> ResearchSettings | None:
+    """The settings that a run's context holds.
+
+    Our own class, or a dict of nothing but its fields. None for anything else: a graph used as a
+    node is handed its parent's context, which is not about us.
+    """
+    if isinstance(context, ResearchSettings):
+        return context
+    if isinstance(context, dict) and context and set(context) <= set(ResearchSettings.model_fields):
+        try:
+            return ResearchSettings.model_validate(context)
+        except ValidationError as error:
+            raise ConfigurationError(setting_fault(error)) from error
+    return None

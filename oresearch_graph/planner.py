@@ -1,0 +1,230 @@
+"""The beginning of a run: the question is taken in, split into subtasks, and the plan approved."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any, Literal
+
+from langchain_core.messages import HumanMessage
+from langgraph.runtime import Runtime
+from langgraph.types import Overwrite, interrupt
+from pydantic import BaseModel, Field
+
+from oresearch_graph.boundary import boundary
+from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.events import Planned, emit
+from oresearch_graph.evidence.language import detect_language
+from oresearch_graph.evidence.words import terms
+from oresearch_graph.prompts import follow_up, protocol
+from oresearch_graph.resources import ResourcePool, Resources
+from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.state import ResearchState, Run
+from oresearch_graph.threads import Thread
+from oresearch_graph.trace import (
+    Failure,
+    Step,
+    close_tag,
+    list_items,
+    violations,
+    world_step,
+)
+from oresearch_graph.trace.record import Trace
+
+
+class PlanDecision(BaseModel):
+    """A person's answer to a proposed plan."""
+
+    action: Literal["approve", "edit", "reject"] = Field(
+        "approve", description="edit: research `subtasks` instead; reject: stop here"
+    )
+    subtasks: list[str] = Field(default_factory=list, description="The plan to follow, for edit.")
+    reason: str = Field("", description="Why it was rejected; kept in the trace.")
+
+
+class Planner:
+    """The nodes before research."""
+
+    def __init__(self, pool: ResourcePool, tools: Sequence[tuple[str, str]]) -> None:
+        self.pool, self.tools = pool, tools
+
+    async def prepare(
+        self, state: ResearchState, runtime: Runtime[ResearchSettings]
+    ) -> dict[str, Any]:
+        """Take in the question and start a run; what an earlier run left is the ledger."""
+        settings = self.pool.settings(runtime.context)
+        asked, said = _question(state)
+        earlier, report = state.get("question"), state.get("report")
+        follows = bool(state.get("sources")) and bool(earlier) and bool(report)
+        run = Run(
+            id=uuid.uuid4().hex,
+            started=time.time(),
+            question=follow_up(asked, earlier or "", report or "") if follows else asked,
+            language=settings.language or detect_language(asked),
+            protocol=protocol(settings, self.tools),
+            follow_up=follows,
+        )
+        return {
+            "messages": said,
+            "question": asked,
+            "run": run,
+            "plan": [],
+            "subtasks": [],
+            "findings": Overwrite([]),
+            "failures": Overwrite([]),
+            "usage": Overwrite([]),
+            "spans": Overwrite([]),
+            "summary": [],
+            "report": None,
+            "citations": None,
+            "structured_response": None,
+        }
+
+    async def plan(
+        self, state: ResearchState, runtime: Runtime[ResearchSettings]
+    ) -> dict[str, Any]:
+        """The planner's subtask list; where it fails, the question is the one subtask."""
+        run = state["run"]
+        resources = await self.pool.of(run, runtime.context)
+        thread = Thread(
+            id=run.id if run.protocol.execution == "sequential" else f"{run.id}-plan",
+            system=resources.system("planner"),
+            question=run.question,
+            role="planner",
+        )
+        writer, failures = resources.writer("planner"), list[Failure]()
+        steps: list[Step] = []
+        with boundary(failures, "planner"):
+            written = await writer.write(
+                thread,
+                [close_tag("subtask_list")],
+                _plan_faults,
+                seconds=resources.budget.remaining_seconds(),
+            )
+            steps = list(written.steps)
+            failures += written.failures
+        subtasks = _listed(steps)
+        if not subtasks:
+            steps, subtasks = [*steps, _world_list([state["question"]])], [state["question"]]
+            failures.append(_fallback(failures))
+        kept, dropped = _within(subtasks, resources)
+        emit(Planned(subtasks=tuple(kept)))
+        return {
+            "plan": steps,
+            "subtasks": kept,
+            "failures": [*failures, *dropped],
+            "usage": writer.usage,
+            "spans": writer.spans,
+        }
+
+    async def approve_plan(
+        self, state: ResearchState, runtime: Runtime[ResearchSettings]
+    ) -> dict[str, Any]:
+        """Wait until a person approves, edits or rejects the plan."""
+        resources = await self.pool.of(state["run"], runtime.context)
+        subtasks = state["subtasks"]
+        answer = interrupt(_proposal(state["question"], subtasks, resources))
+        decision = PlanDecision.model_validate(answer)
+        if decision.action == "reject":
+            why = f"the plan was rejected{': ' if decision.reason else ''}{decision.reason}"
+            failure = Failure(name="plan_rejected", fault="person", message=why, role="planner")
+            return {"subtasks": [], "failures": [failure]}
+        chosen = [s.strip() for s in decision.subtasks if s.strip()]
+        if decision.action == "approve" or not chosen:
+            return {}
+        emit(Planned(subtasks=tuple(chosen)))
+        return {"plan": [_world_list(chosen)], "subtasks": chosen}
+
+
+def _question(state: ResearchState) -> tuple[str, list[HumanMessage]]:
+    """The question, and the message to add when it did not come as one."""
+    messages = state.get("messages") or []
+    if messages and messages[-1].type == "human":
+        asked, said = messages[-1].text.strip(), []
+    else:
+        asked = (state.get("question") or "").strip()
+        said = [HumanMessage(asked)]
+    if not asked:
+        raise ConfigurationError("the question is empty: give `question`, or a human message")
+    return asked, said
+
+
+def _plan_faults(steps: Sequence[Step]) -> list[str]:
+    """What is wrong with a plan, in words for the planner."""
+    trace = Trace(question="", steps=tuple(steps), sources=())
+    codes = {
+        "no_subtask_list", "repeated_subtask_list", "empty_subtask_list", "stray_text",
+        "missing_open_tag", "missing_close_tag", "nested_tag", "step_outside_branch",
+    }  # fmt: skip
+    return [violation.message for violation in violations(trace) if violation.code in codes]
+
+
+def _listed(steps: Sequence[Step]) -> list[str]:
+    return list(next((list_items(s.text) for s in steps if s.kind == "subtask_list"), ()))
+
+
+def _world_list(subtasks: Sequence[str]) -> Step:
+    lines = "\n".join(f"{i}. {' '.join(text.split())}" for i, text in enumerate(subtasks, start=1))
+    return world_step("subtask_list", f"\n{lines}\n", lead="")
+
+
+def _fallback(failures: Sequence[Failure]) -> Failure:
+    why = f": {failures[-1].message}" if failures else ""
+    return Failure(
+        name="plan_fallback",
+        fault=failures[-1].fault if failures else "policy",
+        message=f"no plan could be had, the question is the one subtask{why}",
+        role="planner",
+    )
+
+
+def _within(subtasks: list[str], resources: Resources) -> tuple[list[str], list[Failure]]:
+    """As many subtasks as the limit allows; each one beyond it is named."""
+    limit = resources.settings.limits.subtasks
+    dropped = [
+        Failure(
+            name="not_covered",
+            fault="policy",
+            message=f"subtask {number} was dropped, the limit is {limit}: {subtasks[number - 1]}",
+            role="planner",
+            branch=number,
+        )
+        for number in range(limit + 1, len(subtasks) + 1)
+    ]
+    return subtasks[:limit], dropped
+
+
+def overlaps(subtasks: Sequence[str]) -> list[dict[str, Any]]:
+    """Pairs of subtasks by the share of terms they have in common, most alike first."""
+    words = [set(terms(subtask)) for subtask in subtasks]
+    pairs = [
+        {
+            "subtasks": [one + 1, two + 1],
+            "overlap": round(
+                len(words[one] & words[two]) / max(1, len(words[one] | words[two])), 2
+            ),
+        }
+        for one, two in combinations(range(len(subtasks)), 2)
+    ]
+    return sorted(pairs, key=lambda pair: -pair["overlap"])
+
+
+def _proposal(question: str, subtasks: Sequence[str], resources: Resources) -> dict[str, Any]:
+    """What a person decides on: the plan, how much its parts overlap, what it may cost at most."""
+    limits = resources.settings.limits
+    return {
+        "type": "oresearch.plan_approval",
+        "question": question,
+        "subtasks": list(subtasks),
+        "overlaps": overlaps(subtasks),
+        "at_most": {
+            "model_calls": min(limits.model_calls, limits.steps * len(subtasks) + 1),
+            "tool_calls": limits.tool_calls * len(subtasks),
+            "tokens": limits.tokens,
+            "seconds": limits.seconds,
+            "cost": resources.settings.max_cost,
+        },
+        "answer_with": PlanDecision.model_json_schema(),
+    }

@@ -1,0 +1,208 @@
+"""State of the graph and of one branch, and how parallel updates of it are joined.
+
+Updates of branches arrive in any order, so every reducer here gives one result for all orders.
+Values may come as plain JSON (edited in Studio, older checkpoints): reducers make records of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, TypedDict, TypeVar
+
+from langchain_core.messages import AnyMessage
+from langgraph.graph.message import add_messages
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from oresearch_graph.evidence.sources import merge_sources
+from oresearch_graph.trace import (
+    CitationReport,
+    Failure,
+    Protocol,
+    Source,
+    Span,
+    Step,
+    Trace,
+    Usage,
+)
+
+Record = TypeVar("Record", bound=BaseModel)
+
+
+class Run(BaseModel):
+    """What identifies one run: one question on a thread of messages."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    started: float
+    """Wall clock, seconds since the epoch."""
+    question: str
+    """The question as threads see it: a follow-up carries what it refers to."""
+    language: str
+    protocol: Protocol
+    follow_up: bool = False
+    """True when earlier runs on this thread of messages have left sources."""
+
+
+class Findings(BaseModel):
+    """What one branch brings back, finished or not."""
+
+    model_config = ConfigDict(frozen=True)
+
+    branch: int
+    steps: tuple[Step, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    usage: tuple[Usage, ...] = ()
+    spans: tuple[Span, ...] = ()
+
+    @property
+    def answered(self) -> bool:
+        """True when the branch ended with an answer that says something."""
+        return any(s.kind == "subtask_answer" and s.text.strip() for s in self.steps)
+
+    @property
+    def reported(self) -> bool:
+        """True when a sequential policy went on to the report inside this branch."""
+        return any(step.kind == "suggested_answer" for step in self.steps)
+
+
+def _records(kind: type[Record], values: Sequence[Any]) -> list[Record]:
+    return [v if isinstance(v, kind) else TypeAdapter(kind).validate_python(v) for v in values]
+
+
+def append_steps(left: Sequence[Any], right: Sequence[Any]) -> list[Step]:
+    """Steps in the order they were written."""
+    return [*_records(Step, left), *_records(Step, right)]
+
+
+def append_failures(left: Sequence[Any], right: Sequence[Any]) -> list[Failure]:
+    """Failures in the order they were recorded."""
+    return [*_records(Failure, left), *_records(Failure, right)]
+
+
+def append_spans(left: Sequence[Any], right: Sequence[Any]) -> list[Span]:
+    """Spans in the order they ended."""
+    return [*_records(Span, left), *_records(Span, right)]
+
+
+def add_usage(left: Sequence[Any], right: Sequence[Any]) -> list[Usage]:
+    """Usage summed per role, branch and model."""
+    total: dict[tuple[str, int | None, str], Usage] = {}
+    for usage in [*_records(Usage, left), *_records(Usage, right)]:
+        key = (usage.role, usage.branch, usage.model)
+        total[key] = usage if key not in total else _sum(total[key], usage)
+    return list(total.values())
+
+
+def _sum(one: Usage, two: Usage) -> Usage:
+    def both(a: float | None, b: float | None) -> Any:  # noqa: ANN401 - int or float as the field
+        return b if a is None else a if b is None else a + b
+
+    return one.model_copy(
+        update={
+            "calls": one.calls + two.calls,
+            "tool_calls": one.tool_calls + two.tool_calls,
+            **{
+                field: both(getattr(one, field), getattr(two, field))
+                for field in ("prompt_tokens", "cached_tokens", "completion_tokens", "cost")
+            },
+        }
+    )
+
+
+def join_findings(left: Sequence[Any], right: Sequence[Any]) -> list[Findings]:
+    """Findings by branch number; a branch run again replaces what it found before."""
+    found = {f.branch: f for f in [*_records(Findings, left), *_records(Findings, right)]}
+    return [found[branch] for branch in sorted(found)]
+
+
+def join_sources(left: Sequence[Any], right: Sequence[Any]) -> list[Source]:
+    """The ledger by id."""
+    return merge_sources(_records(Source, left), _records(Source, right))
+
+
+class ResearchInput(TypedDict, total=False):
+    """What a run starts from: a question, or chat messages whose last one asks it."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+    question: str
+
+
+class ResearchState(TypedDict, total=False):
+    """The state of the research graph."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+    question: str
+    run: Run
+    plan: list[Step]
+    """What the planner wrote, the subtask list among it."""
+    subtasks: list[str]
+    findings: Annotated[list[Findings], join_findings]
+    sources: Annotated[list[Source], join_sources]
+    summary: list[Step]
+    """What the summarizer wrote."""
+    failures: Annotated[list[Failure], append_failures]
+    usage: Annotated[list[Usage], add_usage]
+    spans: Annotated[list[Span], append_spans]
+    report: str | None
+    """The report as delivered; None when there is none, and `failures` say why."""
+    citations: CitationReport | None
+    trace: Trace
+    structured_response: Any
+
+
+class ResearchOutput(TypedDict, total=False):
+    """What a run gives back."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+    question: str
+    report: str | None
+    citations: CitationReport | None
+    trace: Trace
+    usage: Annotated[list[Usage], add_usage]
+    failures: Annotated[list[Failure], append_failures]
+    structured_response: Any
+
+
+class BranchInput(TypedDict):
+    """What `Send` gives one researcher."""
+
+    run: Run
+    branch: int
+    subtask: str
+    before: list[Step]
+    """Steps this thread sees before its own."""
+    known: list[Source]
+    """Sources of earlier runs on this thread of messages, and of earlier branches in sequence."""
+
+
+class BranchState(BranchInput, total=False):
+    """The state of one researcher, checkpointed after each of its steps."""
+
+    started: float
+    steps: Annotated[list[Step], append_steps]
+    waiting: list[Step]
+    """Steps written behind the first call of a continuation that made several."""
+    turns: int
+    """Model calls of this branch."""
+    forced: bool
+    """The next continuation is the answer: limits leave no room for more."""
+    ended: bool
+    sources: Annotated[list[Source], join_sources]
+    failures: Annotated[list[Failure], append_failures]
+    usage: Annotated[list[Usage], add_usage]
+    spans: Annotated[list[Span], append_spans]
+    findings: list[Findings]
+
+
+class BranchOutput(TypedDict):
+    """The narrow door back into the graph: nothing that sibling branches would collide on."""
+
+    findings: list[Findings]
+    sources: list[Source]
+
+
+RECORDS: tuple[type[BaseModel], ...] = (
+    CitationReport, Failure, Findings, Protocol, Run, Source, Span, Step, Trace, Usage,
+)  # fmt: skip
+"""The types that checkpoints of this graph hold."""

@@ -1,0 +1,44 @@
+"""response_format: the delivered report once more, as the structure an embedder asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from langchain_core.messages import HumanMessage, SystemMessage
+from langgraph.runtime import Runtime
+from pydantic import BaseModel
+
+from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.policies.chat import ChatPolicy
+from oresearch_graph.resources import ResourcePool
+from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.state import ResearchState
+
+_INSTRUCTION = "Fill in the structure from this report alone. Leave out what it does not say."
+
+Node = Callable[[ResearchState, Runtime[ResearchSettings]], Awaitable[dict[str, Any]]]
+
+
+def structure_node(pool: ResourcePool, response_format: type[BaseModel] | dict[str, Any]) -> Node:
+    """A node that fills `structured_response` with the summarizer's model; None without a report.
+
+    Raises ConfigurationError when the summarizer is no chat model.
+    """
+
+    async def structure(state: ResearchState, runtime: Runtime[ResearchSettings]) -> dict[str, Any]:
+        report = state.get("report")
+        if report is None:
+            return {"structured_response": None}
+        resources = await pool.of(state["run"], runtime.context)
+        pool.release(state["run"])
+        policy = resources.policy("summarizer")
+        if not isinstance(policy, ChatPolicy):
+            raise ConfigurationError(
+                f"response_format needs a chat model, the summarizer is {policy.name}: set model"
+            )
+        model = policy.model.with_structured_output(response_format)
+        answer = await model.ainvoke([SystemMessage(_INSTRUCTION), HumanMessage(report)])
+        return {"structured_response": answer}
+
+    return structure
