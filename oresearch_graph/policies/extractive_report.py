@@ -1,0 +1,157 @@
+"""The report of a run without a model: the subtasks' quotations in sections, none twice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from oresearch_graph.evidence.notices import notices
+from oresearch_graph.evidence.sentences import sentence_spans
+from oresearch_graph.evidence.words import terms
+from oresearch_graph.policies.extractive_phrases import facet_of, phrases
+from oresearch_graph.policies.extractive_plan import key_terms, subtask_topic
+from oresearch_graph.policies.extractive_research import cited
+from oresearch_graph.threads import Thread
+from oresearch_graph.trace import Step
+from oresearch_graph.trace.references import (
+    Reference,
+    body_span,
+    citation_marks,
+    reference_list,
+    same_address,
+)
+from oresearch_graph.trace.report_form import heading_for
+
+_MARK: Final = re.compile(r"\s*\[\d+\]")
+_SECTION: Final = 5
+_ALIKE: Final = 0.7
+
+
+class _Quoted(NamedTuple):
+    """A quoted sentence without its mark, and where it comes from."""
+
+    text: str
+    source: Reference
+    terms: frozenset[str]
+
+
+class _Section(NamedTuple):
+    subtask: str
+    quotes: list[_Quoted]
+
+
+def no_evidence(subtask_answers: Sequence[str]) -> bool:
+    """True when every subtask ended without evidence: each answer is empty."""
+    return not any(answer.strip() for answer in subtask_answers)
+
+
+def report(thread: Thread, language: str) -> str:
+    """The text of the suggested answer."""
+    sections, empty = _sections(thread.steps)
+    wanted = frozenset(key_terms(thread.question))
+    lead = _taken(sections, wanted, least=2)
+    last = [quote for _ in range(2) if (quote := _taken(sections, wanted, least=3)) is not None]
+    numbering = _Numbering()
+    words = phrases(language)
+    addresses = {
+        same_address(quote.source.url)
+        for quote in [*(q for s in sections for q in s.quotes), *last, *([lead] if lead else [])]
+    }
+    headings = [_heading(section.subtask, sections) for section in sections]
+    scope = words.scope.format(len(addresses), "; ".join(headings))
+    opening = [notices(language).extractive, scope, *([numbering.cite(lead)] if lead else [])]
+    parts = [f"## {heading_for('introduction', language)}", " ".join(opening)]
+    for heading, section in zip(headings, sections, strict=True):
+        parts += [f"## {heading}", " ".join(map(numbering.cite, section.quotes))]
+    closing = [numbering.cite(quote) for quote in last]
+    if empty:
+        closing.append(words.nothing.format("; ".join(empty)))
+    parts += [f"## {heading_for('conclusion', language)}", " ".join(closing or [scope])]
+    parts += [f"## {heading_for('references', language)}", numbering.listed()]
+    return "\n" + "\n\n".join(parts) + "\n"
+
+
+def _sections(steps: Sequence[Step]) -> tuple[list[_Section], list[str]]:
+    """What each subtask quotes, a sentence only where it comes first; and the empty subtasks."""
+    sections: list[_Section] = []
+    empty: list[str] = []
+    seen: list[frozenset[str]] = []
+    subtask = ""
+    for step in steps:
+        if step.kind == "subtask":
+            subtask = step.text.strip()
+        elif step.kind == "subtask_answer":
+            fresh: list[_Quoted] = []
+            for quote in _quotes(step.text):
+                if not any(_alike(quote.terms, other) for other in seen):
+                    fresh.append(quote)
+                    seen.append(quote.terms)
+            if fresh:
+                sections.append(_Section(subtask, fresh[: _SECTION + 1]))
+            elif not step.text.strip():
+                empty.append(subtask)
+    return sections, empty
+
+
+def _quotes(answer: str) -> list[_Quoted]:
+    references = reference_list(answer)
+    _, end = body_span(answer)
+    found = []
+    for start, stop in sentence_spans(answer[:end]):
+        text = answer[start:stop]
+        marks = citation_marks(text)
+        source = references.get(marks[-1].number) if marks else None
+        if source is not None and source.url:
+            plain = _MARK.sub("", text)
+            found.append(_Quoted(plain, source, frozenset(terms(plain))))
+    return found
+
+
+def _alike(first: frozenset[str], second: frozenset[str]) -> bool:
+    smaller = min(len(first), len(second)) or 1
+    return len(first & second) / smaller > _ALIKE
+
+
+def _taken(sections: Sequence[_Section], wanted: frozenset[str], *, least: int) -> _Quoted | None:
+    """The quotation that says most about the question, moved out of a section that can spare it."""
+    spare = [section for section in sections if len(section.quotes) > least]
+    best = max(
+        ((len(quote.terms & wanted), -i, quote, section)
+         for section in spare for i, quote in enumerate(section.quotes)),
+        key=lambda item: item[:2],
+        default=None,
+    )  # fmt: skip
+    if best is None:
+        return None
+    best[3].quotes.remove(best[2])
+    return best[2]
+
+
+def _heading(subtask: str, sections: Sequence[_Section]) -> str:
+    """The facet alone when all sections share one topic, else the topic with it."""
+    facet = facet_of(subtask)
+    topics = {subtask_topic(section.subtask) for section in sections}
+    words = subtask.rstrip("?？.。 ")
+    if facet != "question" and len(topics) == 1:
+        words = words.removeprefix(subtask_topic(subtask)).lstrip(" :：")
+    return words[:1].upper() + words[1:]
+
+
+class _Numbering:
+    """References numbered by first appearance; one address is one number."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Reference] = {}
+
+    def cite(self, quote: _Quoted) -> str:
+        address = same_address(quote.source.url)
+        if address not in self._found:
+            number = len(self._found) + 1
+            self._found[address] = Reference(number, quote.source.url, quote.source.title)
+        return cited(quote.text, self._found[address].number)
+
+    def listed(self) -> str:
+        return "\n".join(
+            f"[{r.number}]. {r.url} - {r.title or r.url}" for r in self._found.values()
+        )
