@@ -38,7 +38,7 @@ from oresearch_graph.state import (
     ResearchOutput,
     ResearchState,
 )
-from oresearch_graph.structure import structure_node
+from oresearch_graph.structure import Structurer
 from oresearch_graph.summarizer import Summarizer
 from oresearch_graph.threads import visible
 from oresearch_graph.tools.backend import PageReader, SearchBackend
@@ -120,7 +120,7 @@ def create_research_graph(
     if response_format is None:
         graph.add_edge("verify", END)
     else:
-        graph.add_node("structure", structure_node(pool, response_format))
+        graph.add_node("structure", Structurer(pool, response_format).structure)
         graph.add_edge("verify", "structure")
         graph.add_edge("structure", END)
     if isinstance(checkpointer, BaseCheckpointSaver):

@@ -211,6 +211,10 @@ def overlaps(subtasks: Sequence[str]) -> list[dict[str, Any]]:
     return sorted(pairs, key=lambda pair: -pair["overlap"])
 
 
+def _likeness(one: set[str], two: set[str]) -> float:
+    return len(one & two) / max(1, len(one | two))
+
+
 def _proposal(question: str, subtasks: Sequence[str], resources: Resources) -> dict[str, Any]:
     """What a person decides on: the plan, how much its parts overlap, what it may cost at most."""
     limits = resources.settings.limits

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from langchain_core.messages import HumanMessage, SystemMessage
@@ -17,28 +16,32 @@ from oresearch_graph.state import ResearchState
 
 _INSTRUCTION = "Fill in the structure from this report alone. Leave out what it does not say."
 
-Node = Callable[[ResearchState, Runtime[ResearchSettings]], Awaitable[dict[str, Any]]]
 
+class Structurer:
+    """The node that fills `structured_response` with the summarizer's model."""
 
-def structure_node(pool: ResourcePool, response_format: type[BaseModel] | dict[str, Any]) -> Node:
-    """A node that fills `structured_response` with the summarizer's model; None without a report.
+    def __init__(
+        self, pool: ResourcePool, response_format: type[BaseModel] | dict[str, Any]
+    ) -> None:
+        self.pool, self.response_format = pool, response_format
 
-    Raises ConfigurationError when the summarizer is no chat model.
-    """
+    async def structure(
+        self, state: ResearchState, runtime: Runtime[ResearchSettings]
+    ) -> dict[str, Any]:
+        """The report as a structure; None without a report.
 
-    async def structure(state: ResearchState, runtime: Runtime[ResearchSettings]) -> dict[str, Any]:
+        Raises ConfigurationError when the summarizer is no chat model.
+        """
         report = state.get("report")
         if report is None:
             return {"structured_response": None}
-        resources = await pool.of(state["run"], runtime.context)
-        pool.release(state["run"])
+        resources = await self.pool.of(state["run"], runtime.context)
+        self.pool.release(state["run"])
         policy = resources.policy("summarizer")
         if not isinstance(policy, ChatPolicy):
             raise ConfigurationError(
                 f"response_format needs a chat model, the summarizer is {policy.name}: set model"
             )
-        model = policy.model.with_structured_output(response_format)
+        model = policy.model.with_structured_output(self.response_format)
         answer = await model.ainvoke([SystemMessage(_INSTRUCTION), HumanMessage(report)])
         return {"structured_response": answer}
-
-    return structure

@@ -99,7 +99,7 @@ class Summarizer:
         text = trace.answer.text if trace.answer else _unsummarized(state)
         citations = delivered = None
         if text is not None:
-            citations, delivered = await asyncio.to_thread(_deliver, text, trace, state)
+            citations, delivered = await asyncio.to_thread(_deliver, text, trace)
         if trace.answer is not None:
             trace = trace.model_copy(update={"citations": citations})
         report = delivered.report if delivered else None
@@ -192,7 +192,7 @@ def _unsummarized(state: ResearchState) -> str | None:
     return "\n\n".join([f"# {state['question']}", *parts])
 
 
-def _deliver(text: str, trace: Trace, state: ResearchState) -> tuple[CitationReport, Delivered]:
+def _deliver(text: str, trace: Trace) -> tuple[CitationReport, Delivered]:
     sources: Sequence[Source] = trace.sources or ()
     citations = verify_report(text, sources)
     missing = [f.message for f in trace.failures if f.name not in _HARMLESS]

@@ -136,7 +136,7 @@ class Writer:
                 "role": thread.role,
                 "branch": thread.branch,
                 "rejected": rejected,
-            }  # fmt: skip
+            }
         )
 
 
