@@ -1,7 +1,8 @@
 """ChatPolicy against a real loopback server, in all three renderings."""
 
 import asyncio
-from typing import Any, TypedDict
+import itertools
+from typing import Any, TypedDict, cast
 
 import pytest
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
@@ -26,7 +27,7 @@ OBSERVATION = "\n[1001] A title\nhttps://example.org/page\nSome text.\n"
 
 
 @pytest.fixture(autouse=True)
-def _no_probes_from_other_tests():
+def _no_probes_from_other_tests() -> None:
     PROBES.forget()
 
 
@@ -94,7 +95,7 @@ async def test_later_prompts_extend_earlier_ones(rendering: Any) -> None:
     with OpenAIServer(ResearchBrain(subtasks=("One",)), habits(rendering)) as server:
         await research(policy(server, rendering=rendering))
         turns = server.requests[1:4]
-    for before, after in zip(turns, turns[1:], strict=False):
+    for before, after in itertools.pairwise(turns):
         if rendering == "prefill":
             assert after["messages"][2]["content"].startswith(before["messages"][2]["content"])
         else:
@@ -231,7 +232,9 @@ async def test_usage_and_cost(streams: bool) -> None:
             for _ in range(2)
         ]  # fmt: skip
     assert (first.cached_tokens, second.cached_tokens) == (0, second.prompt_tokens)
-    assert second.prompt_tokens and second.completion_tokens and second.calls == 1
+    assert second.calls == 1
+    assert second.prompt_tokens
+    assert second.completion_tokens
     expected = (second.prompt_tokens * 0.5 + second.completion_tokens * 2.0) / 1e6
     assert second.cost == pytest.approx(expected)
 
@@ -303,7 +306,7 @@ async def test_inside_a_langgraph_node_tokens_reach_the_stream() -> None:
     with OpenAIServer(research_brain) as server:
         chat = policy(server, rendering="turns")
 
-        async def node(_: _State) -> _State:
+        async def node(state: _State) -> _State:
             made = await chat.continue_thread(thread("planner"), ("</subtask_list>",))
             assert made.usage.prompt_tokens is not None
             return {"text": made.text}
@@ -313,10 +316,10 @@ async def test_inside_a_langgraph_node_tokens_reach_the_stream() -> None:
         builder.add_edge(START, "plan")
         builder.add_edge("plan", END)
         graph = builder.compile()
-        pieces = [
-            (message.text, metadata)
-            async for message, metadata in graph.astream({}, stream_mode="messages")
-        ]
+        pieces: list[tuple[str, dict[str, Any]]] = []
+        async for item in graph.astream({}, stream_mode="messages"):
+            message, metadata = cast("tuple[AIMessage, dict[str, Any]]", item)
+            pieces.append((message.text, metadata))
         assert server.requests[-1]["stream"] is True
     assert "".join(text for text, _ in pieces).startswith("<subtask_list>")
     assert len(pieces) > 2

@@ -9,7 +9,13 @@ from typing import Any, Final, NamedTuple, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
 from langchain_core.runnables import Runnable, RunnableConfig
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    wait_exponential,
+    wait_random,
+)
 
 from oresearch_graph.errors import OresearchError, PolicyError
 from oresearch_graph.policies.limiter import AdaptiveLimiter
@@ -85,9 +91,8 @@ class ModelCall:
         asked = _advice(state)
         if asked is not None:
             return asked
-        return wait_exponential_jitter(self.patience.backoff, 20.0, jitter=self.patience.backoff)(
-            state
-        )
+        first = self.patience.backoff
+        return (wait_exponential(first, max=20.0) + wait_random(0, first))(state)
 
     async def _try(
         self,

@@ -67,7 +67,7 @@ def fault_of(error: Exception, model: str) -> CallFault | PolicyError:
 
 def _by_status(error: Exception, status: int, model: str) -> CallFault | PolicyError:
     text = f"HTTP {status}: {_short(error)}"
-    quota = status == 429 and "insufficient_quota" in str(error)
+    quota = status == 429 and getattr(error, "code", None) == "insufficient_quota"
     if (status in _AGAIN or status >= 500) and not quota:
         return CallFault(
             text,

@@ -1,0 +1,109 @@
+"""Where thinking goes, and how text ends: the two readings every rendering shares."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oresearch_graph.policies.endings import end_of, unclosed_element
+from oresearch_graph.policies.reply import Reply
+from oresearch_graph.policies.text_gate import TextGate
+from oresearch_graph.policies.thinking import Thought, place_thinking
+from oresearch_graph.threads import Thread
+
+RESEARCHER = Thread(id="t", system="", question="", role="researcher", branch=1)
+SUMMARIZER = Thread(id="t", system="", question="", role="summarizer")
+STOP = ("</web_search>", "</subtask_answer>")
+SEARCH = "<web_search>a</web_search>"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "thought"),
+    [
+        (f"<think>a</think>{SEARCH}", None, Thought(f"<think>a</think>{SEARCH}", None)),
+        (f"<think>a</think>{SEARCH}", "b", Thought(f"<think>a</think>{SEARCH}", "b")),
+        (SEARCH, "b", Thought(f"\n<think>b</think>\n{SEARCH}", None)),
+        (SEARCH, "use </think> or <plan>", Thought(f"\n<think>use think or plan</think>\n{SEARCH}",
+         None)),
+        (f"<think>a</think><think>b</think>{SEARCH}", None,
+         Thought(f"<think>b</think>{SEARCH}", "a")),
+        (f"not opened</think>{SEARCH}", None, Thought(f"<think>not opened</think>{SEARCH}", None)),
+        (f"<subtask>s</subtask>{SEARCH}", "b",
+         Thought(f"<subtask>s</subtask>\n<think>b</think>\n{SEARCH}", None)),
+        (f"<think>a</think><subtask>s</subtask><think>b</think>{SEARCH}", None,
+         Thought(f"<subtask>s</subtask><think>b</think>{SEARCH}", "a")),
+        (f"<think>a</think><subtask>s</subtask>{SEARCH}", None,
+         Thought(f"<subtask>s</subtask>\n<think>a</think>\n{SEARCH}", None)),
+        (SEARCH, None, Thought(SEARCH, None)),
+        ("<think>cut", None, Thought("<think>cut", None)),
+    ],
+)  # fmt: skip
+def test_a_researchers_thinking_is_its_think(
+    text: str, shown: str | None, thought: Thought
+) -> None:
+    assert place_thinking(RESEARCHER, text, shown) == thought
+
+
+def test_elsewhere_thinking_stays_beside_the_text() -> None:
+    report = "<suggested_answer>x</suggested_answer>"
+    assert place_thinking(SUMMARIZER, f"<think>a</think>{report}", None) == Thought(report, "a")
+    assert place_thinking(SUMMARIZER, report, "b") == Thought(report, "b")
+    forced = RESEARCHER.model_copy(update={"forced": "subtask_answer"})
+    assert place_thinking(forced, "<think>a</think>answer", None) == Thought("answer", "a")
+    pending = RESEARCHER.model_copy(update={"pending": "<think>half"})
+    assert place_thinking(pending, "way</think>" + SEARCH, None).text == "way</think>" + SEARCH
+
+
+def test_the_tag_that_the_server_ate() -> None:
+    stopped = Reply("", finish="stop")
+    assert end_of("", "<web_search>a", STOP, stopped) == (
+        "<web_search>a</web_search>",
+        "stop",
+        True,
+    )
+    assert end_of("<subtask_answer>", "x", STOP, stopped) == ("x</subtask_answer>", "stop", True)
+    assert end_of("", "<think>a", STOP, stopped) == ("<think>a", "end", False)
+    assert end_of("", "<web_search>a", STOP, Reply("", finish="length")).stop == "length"
+    assert end_of("", "<web_search>a", STOP, Reply("", finish="stop", ended=True)).stop == "end"
+    named = Reply("", finish="stop", stop_string="</web_search>")
+    assert end_of("", "<think>a", STOP, named).text == "<think>a</web_search>"
+
+
+@given(st.lists(st.sampled_from(["<think>", "</think>", "<web_search>", "</web_search>", "a b"])))
+def test_an_ending_loses_nothing_before_the_stop_tag(parts: list[str]) -> None:
+    text = "".join(parts)
+    ending = end_of("", text, STOP, Reply(text, finish="stop"))
+    kept = text.partition("</web_search>")
+    if kept[1]:
+        assert ending == (kept[0] + kept[1], "stop", False)
+    else:
+        assert ending.text.startswith(text)
+        assert ending.closed_by_world == (unclosed_element(text, STOP) == "web_search")
+
+
+@given(st.data())
+def test_the_gate_says_the_same_however_the_text_is_cut_into_pieces(data: st.DataObject) -> None:
+    said = data.draw(
+        st.sampled_from(
+            [
+                "<think>a</think>\n<suggested_answer>the report</suggested_answer> and more",
+                "\n<suggested_answer>the report</suggested_answer><suggested_answer>",
+                "<thin ice",
+                "<suggested_answer>no end",
+            ]
+        )
+    )
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(said)), max_size=8)))
+    edges = [0, *cuts, len(said)]
+    for forced in (None, "suggested_answer"):
+        thread = SUMMARIZER.model_copy(update={"forced": forced})
+        heard: list[str] = []
+        gate = TextGate(thread, ("</suggested_answer>",), heard.append)
+        for start, end in itertools.pairwise(edges):
+            gate(said[start:end])
+        whole = "".join(heard)
+        assert "think>" not in whole
+        assert "more" not in whole
+        assert ("<suggested_answer>" in whole) is (forced is None and "answer" in said)
+        assert whole.strip() in said
