@@ -66,7 +66,7 @@ def test_a_huge_page_is_read_whole_and_quickly() -> None:
 
 
 def test_a_page_without_an_article_falls_back_to_all_its_text() -> None:
-    assert extract(b"<html><body><button>x</button>7 kg</body></html>", "text/html").text == "7 kg"
+    assert "7 kg" in extract(b"<html><body><table><td>7 kg</table></body></html>", "text/html").text
 
 
 def test_pdf_with_its_metadata() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import re
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from oresearch_graph.tools.html_text import Readable, article, main_text
@@ -17,6 +18,8 @@ _WHATWG: Final = {"gb2312": "gb18030", "gbk": "gb18030", "iso-8859-1": "cp1252",
 """What pages that state the left really use (https://encoding.spec.whatwg.org/#names-and-labels)."""
 _BOMS: Final = ((codecs.BOM_UTF8, "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 _TEXTUAL = re.compile(r"text/|.*[/+](json|xml|yaml|javascript|x-tex|markdown)$")
+_RULE = re.compile(r"([=*#~^-])\1{2,}$")
+_ROLE = re.compile(r":[\w:]+:`!?([^`]*)`")
 _DROPPED = re.compile("[\x00-\x08\x0b\x0e-\x1f\u200b\ufeff\ud800-\udfff]")
 """Control characters, zero-width spaces (the corpus index's own mark) and lone surrogates."""
 
@@ -69,7 +72,9 @@ def plain_text(text: str) -> Readable:
     """Plain text, markdown or rst as it is; the title is its first heading or short first line."""
     lines = [line.strip() for line in text.lstrip("\ufeff").strip().splitlines()[:30]]
     marked = [line.lstrip("# ") for line in lines if re.match(r"#{1,2} \S", line)]
-    shown = [line for line in lines if re.search(r"\w", line)]
+    ruled = [line for line, rule in pairwise(lines) if line and _RULE.match(rule)]
+    marked += [_ROLE.sub(r"\1", line) for line in ruled if not _RULE.match(line)]
+    shown = [line for line in lines if re.search(r"^[^.]*\w", line)]
     first = shown[0] if shown and len(shown[0]) <= 120 else ""
     return Readable(text, marked[0] if marked else first)
 
