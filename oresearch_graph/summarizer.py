@@ -195,7 +195,7 @@ def _unsummarized(state: ResearchState) -> str | None:
 def _deliver(text: str, trace: Trace) -> tuple[CitationReport, Delivered]:
     sources: Sequence[Source] = trace.sources or ()
     citations = verify_report(text, sources)
-    missing = [f.message for f in trace.failures if f.name not in _HARMLESS]
+    missing = [_missing(f, trace.subtasks) for f in trace.failures if f.name not in _HARMLESS]
     delivered = deliver(
         text,
         sources,
@@ -205,6 +205,13 @@ def _deliver(text: str, trace: Trace) -> tuple[CitationReport, Delivered]:
         extractive=trace.extractive,
     )
     return citations, delivered
+
+
+def _missing(failure: Failure, subtasks: Sequence[str]) -> str:
+    """A failure as readers of the report are told it: what it left out, and why."""
+    if failure.branch is None or failure.branch > len(subtasks):
+        return failure.message
+    return f"{subtasks[failure.branch - 1]} ({failure.message})"
 
 
 def _verified(outcome: Outcome, citations: CitationReport | None) -> Verified:
