@@ -140,7 +140,7 @@ def as_messages(spoken: Iterable[tuple[Author, str]]) -> list[BaseMessage]:
         if not text.strip():
             continue
         if merged and merged[-1][0] == author:
-            joint = "" if text[:1].isspace() else "\n\n"
+            joint = "" if author == "policy" or text[:1].isspace() else "\n\n"
             merged[-1] = (author, merged[-1][1] + joint + text)
         else:
             merged.append((author, text))

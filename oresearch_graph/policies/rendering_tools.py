@@ -97,7 +97,7 @@ class Tools:
         if said and not self._tags.search(said):
             said = f"<think>{said}</think>"
         text, reasoning = place_thinking(thread, said, reply.reasoning)
-        hidden = not text.strip() and reasoning is None
+        hidden = "<think>" not in text
         elements = [self._element(call) for call in reply.calls]
         written = "\n".join(part for part in (text.rstrip(), *elements) if part)
         return Written(written, "stop", reasoning, hidden_reasoning=hidden)
