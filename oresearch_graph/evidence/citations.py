@@ -27,6 +27,7 @@ from oresearch_graph.trace.references import (
     body_span,
     citation_marks,
     reference_list,
+    same_address,
 )
 from oresearch_graph.trace.report_form import find_sections
 
@@ -95,6 +96,9 @@ class _Judge:
     def __init__(self, ledger: Ledger, references: dict[int, Reference], language: str) -> None:
         self.ledger, self.references, self.language = ledger, references, language
         self.indexes: dict[int, SourceIndex] = {}
+        self.records: dict[str, list[Source]] = {}
+        for source in ledger.by_id.values():
+            self.records.setdefault(same_address(source.url), []).append(source)
 
     def claim(self, report: str, sentence: _Sentence) -> Claim:
         cited, dangling = self._resolved(report, sentence.marks)
@@ -102,17 +106,16 @@ class _Judge:
         if not cited:
             return Claim(start=sentence.start, end=sentence.end, text=text, sources=(),
                          dangling=dangling, status="dangling")  # fmt: skip
-        missing, evidence, enough = _looked_up(checkable_parts(text, self.language), cited)
+        records = self._all_shown(cited)
+        missing, evidence, enough = _looked_up(checkable_parts(text, self.language), records)
         return Claim(
             start=sentence.start, end=sentence.end, text=text, dangling=dangling,
-            sources=tuple(index.source.id for index in cited), missing=missing, evidence=evidence,
+            sources=tuple(source.id for source in cited), missing=missing, evidence=evidence,
             status="supported" if enough and not missing else "unsupported",
         )  # fmt: skip
 
-    def _resolved(
-        self, report: str, marks: Sequence[Mark]
-    ) -> tuple[list[SourceIndex], tuple[str, ...]]:
-        cited: dict[int, SourceIndex] = {}
+    def _resolved(self, report: str, marks: Sequence[Mark]) -> tuple[list[Source], tuple[str, ...]]:
+        cited: dict[int, Source] = {}
         dangling: list[str] = []
         for mark in marks:
             source = self.ledger.resolve(mark.number, self.references)
@@ -120,10 +123,18 @@ class _Judge:
                 alone = report[mark.start : mark.end].strip("[]【】 ").isdigit()
                 dangling.append(report[mark.start : mark.end] if alone else f"[{mark.number}]")
             else:
-                if source.id not in self.indexes:
-                    self.indexes[source.id] = SourceIndex(source)
-                cited[source.id] = self.indexes[source.id]
+                cited[source.id] = source
         return list(cited.values()), tuple(dict.fromkeys(dangling))
+
+    def _all_shown(self, cited: Sequence[Source]) -> list[SourceIndex]:
+        """Every record of the cited addresses: branches see different passages of one page."""
+        addresses = dict.fromkeys(same_address(source.url) for source in cited)
+        return [self._index(source) for a in addresses for source in self.records[a]]
+
+    def _index(self, source: Source) -> SourceIndex:
+        if source.id not in self.indexes:
+            self.indexes[source.id] = SourceIndex(source)
+        return self.indexes[source.id]
 
 
 def _looked_up(

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from oresearch_graph.evidence.scripts import CJK
 
 _FENCE = re.compile(r"[ \t]*(```+|~~~+)")
-_OPENS = re.compile(r"[ \t]*(?:#{1,6}[ \t]|[-*+•][ \t]|\d{1,3}[.)、][ \t]|\||>)")
-_HEADING = re.compile(r"[ \t]*(?:#{1,6}[ \t]|\|)")
+_SIGNATURE = r"(?:async )?def \w|class \w+(?:[(:]|[ \t]*$)"
+_OPENS = re.compile(
+    rf"[ \t]*(?:#{{1,6}}[ \t]|[-*+•][ \t]|\d{{1,3}}[.)、][ \t]|\||>|{_SIGNATURE})", re.MULTILINE
+)
+_HEADING = re.compile(rf"[ \t]*(?:#{{1,6}}[ \t]|\||{_SIGNATURE})", re.MULTILINE)
 _RULE = re.compile(r"[\W_]*$")
 _ENDS_CJK = re.compile(rf"[{CJK}。！？；：，、）」』]\s*$")
 _MARKS = r"(?:[ \t]*(?:\[\d+(?:[ \t]*[,，;-][ \t]*\d+)*\]|【\d+】))*"

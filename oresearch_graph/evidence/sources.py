@@ -109,7 +109,7 @@ def read_observation(text: str) -> list[ShownSource]:
     """The sources that an observation shows, in order."""
     heads = list(_HEADER.finditer(text))
     shown = []
-    for head, following in zip(heads, [*heads[1:], None], strict=True):
+    for head, following in zip(heads, [*heads[1:], None][: len(heads)], strict=True):
         end = following.start() if following else len(text)
         body = text[head.end() : end]
         for stop in (f"\n{_QUERY}", f"\n{NOTICE}"):

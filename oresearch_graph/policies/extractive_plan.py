@@ -143,7 +143,8 @@ def subtask_topic(subtask: str) -> str:
 
 def key_terms(text: str) -> list[str]:
     """The terms that evidence must be about, each once."""
-    topic = subtask_topic(text)
+    compared = _compared(text)
+    topic = " ".join(compared) if compared else subtask_topic(text)
     return list(dict.fromkeys(terms(topic))) if _has_content(topic) else []
 
 

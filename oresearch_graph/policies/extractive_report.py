@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from oresearch_graph.evidence.notices import notices
 from oresearch_graph.evidence.sentences import sentence_spans
 from oresearch_graph.evidence.words import terms
-from oresearch_graph.policies.extractive_phrases import facet_of, phrases
+from oresearch_graph.policies.extractive_phrases import CUES, facet_of, phrases
 from oresearch_graph.policies.extractive_plan import key_terms, subtask_topic
 from oresearch_graph.policies.extractive_research import cited
 from oresearch_graph.threads import Thread
@@ -59,8 +59,10 @@ def report(thread: Thread, language: str) -> str:
         for quote in [*(q for s in sections for q in s.quotes), *last, *([lead] if lead else [])]
     }
     headings = [_heading(section.subtask, sections) for section in sections]
-    scope = words.scope.format(len(addresses), "; ".join(headings))
-    opening = [notices(language).extractive, scope, *([numbering.cite(lead)] if lead else [])]
+    topics = dict.fromkeys(subtask_topic(section.subtask) for section in sections)
+    scope = words.scope.format(len(addresses), "; ".join(topics))
+    opening = [notices(language).extractive, *([scope] if sections else [])]
+    opening += [numbering.cite(lead)] if lead else []
     parts = [f"## {heading_for('introduction', language)}", " ".join(opening)]
     for heading, section in zip(headings, sections, strict=True):
         parts += [f"## {heading}", " ".join(map(numbering.cite, section.quotes))]
@@ -73,25 +75,45 @@ def report(thread: Thread, language: str) -> str:
 
 
 def _sections(steps: Sequence[Step]) -> tuple[list[_Section], list[str]]:
-    """What each subtask quotes, a sentence only where it comes first; and the empty subtasks."""
-    sections: list[_Section] = []
+    """What each subtask quotes, every sentence in the one section it fits best; and the subtasks
+    that found nothing."""
+    offered: list[_Section] = []
     empty: list[str] = []
-    seen: list[frozenset[str]] = []
     subtask = ""
     for step in steps:
         if step.kind == "subtask":
             subtask = step.text.strip()
         elif step.kind == "subtask_answer":
-            fresh: list[_Quoted] = []
-            for quote in _quotes(step.text):
+            quotes = _quotes(step.text)
+            offered += [_Section(subtask, quotes)] if quotes else []
+            empty += [] if step.text.strip() else [subtask]
+    return [section for section in _shared_out(offered) if section.quotes], empty
+
+
+def _shared_out(offered: Sequence[_Section]) -> list[_Section]:
+    """Takes the best fitting quotation of each section in turn, until all are full or dry."""
+    taken: list[_Section] = [_Section(section.subtask, []) for section in offered]
+    left = [sorted(section.quotes, key=_fit(section.subtask)) for section in offered]
+    seen: list[frozenset[str]] = []
+    for _ in range(_SECTION + 1):
+        for section, pool in zip(taken, left, strict=True):
+            while pool:
+                quote = pool.pop(0)
                 if not any(_alike(quote.terms, other) for other in seen):
-                    fresh.append(quote)
+                    section.quotes.append(quote)
                     seen.append(quote.terms)
-            if fresh:
-                sections.append(_Section(subtask, fresh[: _SECTION + 1]))
-            elif not step.text.strip():
-                empty.append(subtask)
-    return sections, empty
+                    break
+    for section, source in zip(taken, offered, strict=True):
+        section.quotes.sort(key=source.quotes.index)
+    return taken
+
+
+def _fit(subtask: str) -> Callable[[_Quoted], int]:
+    """Sorts quotations by how many of the facet's cue words they hold, most first."""
+    cues = CUES[facet_of(subtask)]
+    return lambda quote: (
+        -len(cues & {word.strip(".,;:()\"'") for word in quote.text.lower().split()})
+    )
 
 
 def _quotes(answer: str) -> list[_Quoted]:

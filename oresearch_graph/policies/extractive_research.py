@@ -12,7 +12,7 @@ from typing import Final
 
 from oresearch_graph.evidence.sources import ShownSource, read_observation
 from oresearch_graph.evidence.words import terms
-from oresearch_graph.policies.extractive_phrases import facet_of
+from oresearch_graph.policies.extractive_phrases import FACETS, facet_of
 from oresearch_graph.policies.extractive_plan import key_terms, keywords, queries, subtask_topic
 from oresearch_graph.policies.extractive_sentences import (
     Focus,
@@ -25,7 +25,7 @@ from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Dialect, Step, list_items
 from oresearch_graph.trace.calls import read_call, write_call
 
-SENTENCES: Final = 6
+SENTENCES: Final = 12
 """Sentences of one subtask's answer."""
 ENOUGH: Final = 4
 _PAGES: Final = 4
@@ -39,14 +39,15 @@ def next_turn(thread: Thread) -> str:
     subtask, opening = _subtask(thread, steps)
     focus = focus_on(key_terms(subtask), key_terms(thread.question), facet_of(subtask))
     sources = shown(steps)
+    pages = read_pages(steps) or sources
     calls = [step for step in steps if step.is_call]
     if thread.forced == "subtask_answer":
-        return f"{answer(sources, focus)}</subtask_answer>"
+        return f"{answer(pages, focus)}</subtask_answer>"
     dialect: Dialect = "released" if "<web_search>query=" in thread.system else "paper"
-    turn = _search(calls, subtask, thread.question, focus, sources, dialect)
+    turn = _search(calls, subtask, thread.question, focus, pages, dialect)
     turn = turn or _reading(calls, focus, sources, dialect)
     if turn is None or len(calls) >= _CALLS:
-        found = best_sentences(sources, focus, SENTENCES)
+        found = best_sentences(pages, focus, SENTENCES)
         thought = (
             f"{len(found)} sentences from {len({s.source.id for s in found})} sources answer it."
         )
@@ -81,6 +82,17 @@ def shown(steps: Sequence[Step]) -> list[ShownSource]:
             elif source.text not in known.text:
                 found[source.id] = known._replace(text=f"{known.text}\n\n{source.text}")
     return list(found.values())
+
+
+def read_pages(steps: Sequence[Step]) -> list[ShownSource]:
+    """What was shown of opened pages: search results are cut in mid-sentence."""
+    return shown(
+        [
+            step
+            for call, step in pairwise(steps)
+            if call.kind == "crawl_page" and step.kind == "observation"
+        ]
+    )
 
 
 def _search(
@@ -123,7 +135,7 @@ def _reading(
     """Opens what the latest search found, unless that has been done."""
     if not calls or calls[-1].kind != "web_search":
         return None
-    wanted = _readable(calls, focus, sources)[:_PAGES]
+    wanted = _share_of(_readable(calls, focus, sources), FACETS.index(focus.facet))
     if not wanted:
         return None
     call = write_call("crawl_page", wanted, dialect=dialect)
@@ -131,6 +143,14 @@ def _reading(
         f"<think>{len(wanted)} of the results look relevant; they are opened.</think>\n"
         f"<crawl_page>{call}</crawl_page>"
     )
+
+
+def _share_of(addresses: Sequence[str], turn: int) -> list[str]:
+    """The two best, then a part of the others that differs by facet: subtasks of one topic find
+    the same addresses, and together they should read more than one of them would."""
+    best, others = addresses[:2], addresses[2:]
+    at = turn * (_PAGES - 2) % len(others) if others else 0
+    return [*best, *others[at:], *others[:at]][:_PAGES]
 
 
 def _readable(calls: Sequence[Step], focus: Focus, sources: Sequence[ShownSource]) -> list[str]:

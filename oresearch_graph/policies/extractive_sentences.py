@@ -19,13 +19,14 @@ _MARKS: Final = re.compile(r"\s*(?:\[\d+(?:[,，\s]+\d+)*\]|【\d+】)")
 _LIST_MARK: Final = re.compile(r"^(?:[-*+•>#|]+|\d{1,3}[.)、])\s+")
 _CODE: Final = re.compile(
     r">>>|::|\$ |==|!=|\+=|&&|\|\||[{}]|\w = \S|^\s*(?:def|class|import|from \w+ import|return"
-    r"|for \w+ in|if .*:$|@\w+|\.\. )|\\\w|->|^\w+\(.*\)$|(?:\S+ \| ){2}|\]\(|https?://|_{5,}|\*{3,}"
+    r"|for \w+ in|if .*:$|@\w+|\.\. )|\\\w|->|^\w+\(.*\)$|(?:\S+ \| ){2}|\]\(|https?://|-{3,}|_{5,}|\*{3,}"
 )
 _JUNK: Final = re.compile(
     r"cookie|all rights reserved|copyright|©|skip to|table of contents|log ?in\b|sign (?:in|up)"
     r"|subscribe|newsletter|previous (?:topic|page)|next (?:topic|page)|privacy policy|click here"
     r"|share this|read more|^see (?:also\b|the\b|section)|for more (?:information|details)|^note:?$"
     r"|described (?:below|above)|following (?:example|table|code)"
+    r"|\b(?:args|arguments|parameters|returns|raises|usage|examples?):|faq entry|^module\b"
     r"|版权所有|登录|注册|点击|上一页|下一页|目录$",
     re.IGNORECASE,
 )
@@ -39,9 +40,19 @@ _ANAPHORA: Final = re.compile(
 )
 _ENDS: Final = re.compile(r"[.!。！][\"'”’)）」*`]*$")
 _BEGINS: Final = re.compile(r"^[\"'“‘(（「《*`_]*(?:[^\W\d_]|\d|_)")
-_OPENING_LOWER: Final = re.compile(r"^[a-z]+(?:\s|$)")
+_OPENING_LOWER: Final = re.compile(r"^[*(]*[a-z]+[*]*(?:[\s,:]|$)")
+_FRAGMENT: Final = re.compile(
+    r"^(?:returns?|creates?|raises?|gets?|sets?|runs?|makes?|calls?|same as|like|construct|convert"
+    r"|wrapper|helper|subclass"
+    r"|(?:an?|the)(?: (?:abstract|base|simple|mutable))? \w+ (?:for|that|of))\b",
+    re.IGNORECASE,
+)
 _ALIKE: Final = 0.6
-_PER_SOURCE: Final = 3
+_PER_SOURCE: Final = 5
+_LEAST: Final = 2.2
+"""Points under which a sentence is beside the matter. A sentence with half of the key terms on a
+page that has them all gets 2.25 before cues; one with none of them on a page about the matter 2.4.
+"""
 
 
 class Sentence(NamedTuple):
@@ -127,7 +138,7 @@ def best_sentences(sources: Iterable[ShownSource], focus: Focus, count: int) -> 
     scored = sorted(
         ((score(sentence, focus), -i, sentence) for i, sentence in enumerate(found)), reverse=True
     )
-    ranked = [(points, sentence) for points, _, sentence in scored if points >= 1.0]
+    ranked = [(points, sentence) for points, _, sentence in scored if points >= _LEAST]
     chosen: list[Sentence] = []
     while ranked and len(chosen) < count:
         points, best = max(ranked, key=lambda item: item[0] - _sameness(item[1], chosen))
@@ -167,8 +178,9 @@ def score(sentence: Sentence, focus: Focus) -> float:
     """How much a sentence says about the focus: its own terms first, then its surroundings, the
     facet's cue words, facts, and an early place on a page about the matter."""
     title = frozenset(terms(sentence.source.title))
-    own = _share(sentence.terms, focus.own)
-    whole = _share(sentence.terms, focus.whole)
+    about = _share(title, focus.own)
+    own = max(_share(sentence.terms, focus.own), 0.4 * (about == 1.0))
+    whole = _share(sentence.terms, focus.whole) + 0.5 * _share(title, focus.whole)
     around = _share(sentence.near | title, focus.own)
     if not own and not whole:
         return 0.0
@@ -178,8 +190,9 @@ def score(sentence: Sentence, focus: Focus) -> float:
     fact = bool(re.search(r"\d|\w\(\)|__\w+__|\"\w+\"|`", sentence.text))
     early = 1.0 / (1 + sentence.place / 6)
     return (
-        3.0 * own + 1.5 * whole + 1.5 * around + 1.2 * _share(title, focus.own)
-        + 0.35 * min(cue, 3) + 0.3 * fact + 0.5 * early - 0.8 * sentence.leans
+        2.4 * own + 1.2 * whole + 1.0 * around + 1.0 * about
+        + 0.5 * min(cue, 3) + 0.3 * fact + 0.4 * early
+        - 0.8 * sentence.leans - 0.9 * (_FRAGMENT.match(sentence.text) is not None)
     )  # fmt: skip
 
 
