@@ -109,7 +109,9 @@ class Caller:
 
     async def _ask(self, call: Call) -> Callable[[], Shown]:
         if call.tool == "web_search":
-            result = await self._search.call(call.items, call.num, focus=self.focus)
+            most = self.resources.settings.limits.results
+            num = min(call.num or most, most)
+            result = await self._search.call(call.items, num, focus=self.focus)
             return lambda: self._show_hits(result.hits)
         if call.tool == "crawl_page":
             result = await self._crawl.call(call.items, focus=self.focus)

@@ -8,13 +8,16 @@ import re
 from collections.abc import Callable, Sequence
 
 from oresearch_graph.errors import PolicyError
-from oresearch_graph.policies.policy import Continuation
+from oresearch_graph.policies.policy import Continuation, StopCause
 from oresearch_graph.threads import Thread
 from oresearch_graph.tools.backend import Hit, Hits, Page
 from oresearch_graph.trace import Usage
 
 Script = Callable[[Thread], str]
 """May raise, to play a service that fails."""
+
+CUT = "\0cut"
+"""A script's text that ends with this was cut by the token limit."""
 
 REPORT = """<suggested_answer>
 ## Introduction
@@ -60,7 +63,8 @@ class ScriptedPolicy:
             completion_tokens=self._tokens,
         )
         ended = any(text.rstrip().endswith(tag) for tag in stop)
-        return Continuation(text=text, stop="stop" if ended else "end", usage=usage)
+        cause: StopCause = "length" if text.endswith(CUT) else "stop" if ended else "end"
+        return Continuation(text=text.removesuffix(CUT), stop=cause, usage=usage)
 
 
 class Documents:
