@@ -10,6 +10,8 @@ from oresearch_graph.policies.connect import split_name
 from oresearch_graph.policies.models import Policies, chat_policies
 from oresearch_graph.policies.prices import Price, cost, known_price
 from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.threads import Thread
+from oresearch_graph.trace import Role
 
 LOCAL = "http://127.0.0.1:9/v1"
 
@@ -32,6 +34,23 @@ def test_roles_and_a_seeded_pool() -> None:
     assert set(drawn) == {"a", "b", "c"}
     other = Policies(policies.planner, policies.researchers, policies.summarizer, seed=8)
     assert drawn != [other.researcher_for(branch).name for branch in range(1, 40)]
+
+
+async def test_a_role_may_have_its_own_server_and_parameters() -> None:
+    with OpenAIServer(research_brain) as one, OpenAIServer(research_brain) as two:
+        settings = ResearchSettings(
+            model="fake", base_url=one.base_url, rendering="turns",
+            summarizer_model=f"fake@{two.base_url}",
+        )  # fmt: skip
+        extra = {"top_p": 0.5, "extra_body": {"min_p": 0.1}}
+        policies = chat_policies(settings, parameters={"summarizer": extra})
+        roles: tuple[Role, ...] = ("planner", "summarizer")
+        for role in roles:
+            thread = Thread(id="t", system="S", question="Q", role=role)
+            await policies.of(role).continue_thread(thread, ("</subtask_list>",))
+        assert "top_p" not in one.requests[0]
+        assert (two.requests[0]["top_p"], two.requests[0]["min_p"]) == (0.5, 0.1)
+    assert policies.planner is policies.researcher_for(1)
 
 
 def test_one_model_is_one_policy_in_every_role() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Any, assert_never
 
 from langchain_core.tools import BaseTool
 
@@ -60,23 +60,31 @@ class Policies:
         }
 
 
-def chat_policies(settings: ResearchSettings, tools: Sequence[BaseTool] = ()) -> Policies:
-    """Chat models for every role; one limiter and one policy per distinct model.
+def chat_policies(
+    settings: ResearchSettings,
+    tools: Sequence[BaseTool] = (),
+    *,
+    parameters: Mapping[Role, Mapping[str, Any]] | None = None,
+) -> Policies:
+    """Chat models for every role; one limiter for all, one policy per distinct model.
 
-    Raises ConfigurationError when a role has no model, or one that cannot be reached for lack of
-    a package or a key.
+    A model's name may end in its own server's address, `name@http://…/v1`, where a role is not
+    served by `base_url`. `parameters` are extra parameters by role. Raises ConfigurationError when
+    a role has no model, or one that cannot be had for lack of a package or a key.
     """
     limiter = AdaptiveLimiter(settings.concurrency)
-    made: dict[str, ChatPolicy] = {}
+    made: dict[tuple[str, str], ChatPolicy] = {}
 
     def policy(role: Role, name: str | None) -> ChatPolicy:
         if not name:
             raise ConfigurationError(
-                f"no model for the {role}: set model (or {role}_model), such as openai:gpt-5-mini"
+                f"no model for the {role}: set model, such as openai:gpt-5-mini"
             )
-        if name not in made:
-            made[name] = _chat_policy(name, settings, tools, limiter)
-        return made[name]
+        extra = dict((parameters or {}).get(role, {}))
+        key = (name, repr(sorted(extra.items())))
+        if key not in made:
+            made[key] = _chat_policy(name, settings, tools, limiter, extra)
+        return made[key]
 
     pool = settings.researcher_models or (settings.model,)
     return Policies(
@@ -88,11 +96,17 @@ def chat_policies(settings: ResearchSettings, tools: Sequence[BaseTool] = ()) ->
 
 
 def _chat_policy(
-    name: str, settings: ResearchSettings, tools: Sequence[BaseTool], limiter: AdaptiveLimiter
+    name: str,
+    settings: ResearchSettings,
+    tools: Sequence[BaseTool],
+    limiter: AdaptiveLimiter,
+    extra: Mapping[str, Any],
 ) -> ChatPolicy:
+    model, at, server = name.partition("@http")
     return ChatPolicy(
-        name,
-        base_url=settings.base_url,
+        model,
+        base_url=f"http{server}" if at else settings.base_url,
+        extra=extra,
         rendering=settings.rendering,
         dialect=settings.dialect,
         tools=tools,
