@@ -56,7 +56,9 @@ class ResearchBrain:
         if native:
             key = "queries" if kind == "web_search" else "urls"
             thought = "I look it up." if self.with_think else ""
-            text = f"{opening}<think>{thought}</think>" if opening and thought else thought
+            text = (
+                f"{opening}<think>{thought}</think>" if opening and thought else opening or thought
+            )
             return ToolCalls(((kind, {key: [item]}),), text)
         return f"{opening}<think>I look it up.</think>\n<{kind}>{item}</{kind}>{INVENTED}"
 
@@ -92,11 +94,11 @@ class _Talk:
 
     def __init__(self, messages: list[Message]) -> None:
         self.messages = messages
-        spoken = [message for message in messages[1:] if message["role"] != "system"]
+        spoken = _without_corrections(messages[1:])
         # World text right after the question is in the question's own message.
         self.question, given, more = str(spoken[0]["content"]).partition("\n\n<subtask>")
         self.text = "\n\n".join([given + more, *(_as_text(message) for message in spoken[1:])])
-        self.last = messages[-1]
+        self.last = spoken[-1]
         parts = self.text.rpartition("</subtask>")
         self.branch = parts[2] if parts[1] else ""
         """The turns of the subtask in hand."""
@@ -148,6 +150,17 @@ class _Talk:
     def sources(self) -> list[str]:
         shown = [n for text in self.observations for n in _SHOWN.findall(text)]
         return list(dict.fromkeys(shown))
+
+
+def _without_corrections(messages: list[Message]) -> list[Message]:
+    """Refused attempts and why they were refused are no part of the research."""
+    kept: list[Message] = []
+    for message in messages:
+        if str(message.get("content") or "").startswith("That was refused:"):
+            kept.pop()
+        else:
+            kept.append(message)
+    return kept
 
 
 def _as_text(message: Message) -> str:
