@@ -82,6 +82,8 @@ async def test_a_lasting_fault_is_an_error(fault: Fault, says: str, streams: boo
         (Fault("status", 403), "may not use"),
         (Fault("status", 404), "check the model's name"),
         (Fault("status", 400), "takes no such request"),
+        (Fault("status", 400, body={"error": {"message": "context_length_exceeded"}}),
+         "lower observation_tokens"),
         (Fault("status", 429, body={"error": {"message": "x", "code": "insufficient_quota"}}),
          "no credit"),
     ],

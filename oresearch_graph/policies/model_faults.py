@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import httpx
-from langchain_core.exceptions import ModelError
+from langchain_core.exceptions import ContextOverflowError, ModelError
 
 from oresearch_graph.errors import PolicyError, PolicyRefused, PolicyTimeout
 
@@ -49,6 +49,9 @@ class CallFault(Exception):
 
 def fault_of(error: Exception, model: str) -> CallFault | PolicyError:
     """The fault in an exception that a model call raised."""
+    if isinstance(error, ContextOverflowError):
+        fix = "lower observation_tokens or max_steps, or take a model with a longer context"
+        return PolicyRefused(f"{model}: the thread is too long for it: {_short(error)}; {fix}")
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         return _by_status(error, status, model)
