@@ -11,7 +11,6 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig, ensure_config
 from langchain_core.runnables.config import merge_configs
 from langchain_core.tools import BaseTool
-from langchain_openai.chat_models.base import BaseChatOpenAI
 
 from oresearch_graph.errors import ConfigurationError, PolicyRefused
 from oresearch_graph.policies.connect import connect
@@ -27,6 +26,7 @@ from oresearch_graph.policies.probe import (
     choice_by_probe,
     is_official,
     known_choice,
+    speaks_openai,
 )
 from oresearch_graph.policies.rendering import (
     CONTINUE_FINAL,
@@ -93,7 +93,7 @@ class ChatPolicy:
             self.name,
             limiter or AdaptiveLimiter(8),
             (patience or Patience())._replace(timeout=timeout),
-            says_finish=isinstance(self.model, BaseChatOpenAI),
+            says_finish=speaks_openai(self.model),
         )
         self._choice = known_choice(self.model, rendering)
         self._sends_stop = not (
@@ -177,7 +177,7 @@ class ChatPolicy:
         if not request.tools:
             return self.model
         schemas = [self._schema(name) for name in request.tools]
-        if not request.may_call and isinstance(self.model, BaseChatOpenAI):
+        if not request.may_call and speaks_openai(self.model):
             return self.model.bind_tools(schemas, tool_choice="none")
         return self.model.bind_tools(schemas)
 
@@ -227,7 +227,7 @@ def model_name(model: BaseChatModel) -> str:
 
 def _with_usage(model: BaseChatModel) -> BaseChatModel:
     """LangGraph may stream any call, and a stream carries usage only when asked to."""
-    if isinstance(model, BaseChatOpenAI) and model.stream_usage is None:
+    if speaks_openai(model) and getattr(model, "stream_usage", None) is None:
         return model.model_copy(update={"stream_usage": True})
     return model
 

@@ -11,13 +11,10 @@ from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import openai
-from langchain.chat_models import init_chat_model
 from langchain_core.language_models import BaseChatModel
 from pydantic import ValidationError
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.policies.openai_compatible import CompatibleChatOpenAI
 
 _PROVIDERS: Final = frozenset(
     (
@@ -89,6 +86,10 @@ def _openai(model: str, base_url: str | None, options: dict[str, Any]) -> BaseCh
             f"no key for {url or 'OpenAI'}: set OPENAI_API_KEY"
             + (" (any text, if the server wants none)" if url else "")
         )
+    import openai  # these two take a second to import
+
+    from oresearch_graph.policies.openai_compatible import CompatibleChatOpenAI
+
     try:
         return CompatibleChatOpenAI(
             model=model, base_url=url, api_key=key, stream_usage=True, **options
@@ -98,6 +99,9 @@ def _openai(model: str, base_url: str | None, options: dict[str, Any]) -> BaseCh
 
 
 def _other(name: str, provider: str | None, model: str, options: dict[str, Any]) -> BaseChatModel:
+    import openai
+    from langchain.chat_models import init_chat_model
+
     try:
         made = init_chat_model(model, model_provider=provider, **options)
     except ImportError as error:

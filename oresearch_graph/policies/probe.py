@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
-from langchain_openai.chat_models.base import BaseChatOpenAI
 
 from oresearch_graph.policies.rendering_tools import WEB_SEARCH
 from oresearch_graph.settings import Rendering
@@ -38,8 +37,8 @@ def known_choice(model: BaseChatModel, setting: Rendering) -> Choice | None:
     """The choice that needs no request; None: ask the server."""
     if setting != "auto":
         return Choice(setting, "set by the rendering setting")
-    if isinstance(model, BaseChatOpenAI):
-        if is_official(model.openai_api_base):
+    if speaks_openai(model):
+        if is_official(getattr(model, "openai_api_base", None)):
             return Choice("tools", "OpenAI's own API has native tool calling")
         return None
     try:
@@ -47,6 +46,14 @@ def known_choice(model: BaseChatModel, setting: Rendering) -> Choice | None:
     except NotImplementedError:
         return Choice("turns", f"{type(model).__name__} has no tool calling")
     return Choice("tools", f"{type(model).__name__} has native tool calling")
+
+
+def speaks_openai(model: BaseChatModel) -> bool:
+    """True for langchain-openai's models and their subclasses.
+
+    By name: importing that package takes a second, which a run without a model need not pay.
+    """
+    return any(kind.__name__ == "BaseChatOpenAI" for kind in type(model).__mro__)
 
 
 def is_official(base_url: str | None) -> bool:
