@@ -47,9 +47,10 @@ the next steps, then one tool call. After its observation <think> again. Use {mi
 - Every result shows its source number in square brackets. Cite it after each fact it supports, \
 like [1001]. Cite only numbers that an observation showed you, and claim only what it says.
 - When a subtask finds no evidence, say so in its answer. Do not fill gaps from memory.
-- The report has the headings Introduction, then a body in sections of your choice, Conclusion and \
-References, in the question's language. References lists each cited source as
+- Every <subtask_answer> and the report end with a list of the sources they cite, one a line:
 [number]. address - title
+- The report has the headings Introduction, then a body in sections of your choice, Conclusion and \
+References, in the question's language.
 """
 
 
