@@ -6,6 +6,7 @@ prepare → plan → (approve_plan) → research × K → summarize → verify �
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from langchain_core.language_models import BaseChatModel
@@ -25,6 +26,7 @@ from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.planner import Planner
 from oresearch_graph.policies.chat import ChatPolicy
 from oresearch_graph.policies.extractive import ExtractivePolicy
+from oresearch_graph.policies.limiter import AdaptiveLimiter
 from oresearch_graph.policies.models import Policies, chat_policies
 from oresearch_graph.policies.policy import Policy
 from oresearch_graph.prompts import protocol
@@ -46,7 +48,7 @@ from oresearch_graph.tools.choose import choose_backend, search_backend
 from oresearch_graph.trace import PROTOCOL_TAGS
 
 Model: TypeAlias = str | BaseChatModel | Policy | Policies
-Search: TypeAlias = str | SearchBackend | BaseRetriever | BaseTool
+Search: TypeAlias = str | Path | SearchBackend | BaseRetriever | BaseTool
 ResearchGraph: TypeAlias = CompiledStateGraph[
     ResearchState, ResearchSettings, ResearchInput, ResearchOutput
 ]
@@ -72,8 +74,9 @@ def create_research_graph(
 
     `model` writes: a model's name, a chat model, a policy, or `Policies` with one per role; left
     out, the settings' model, and without one the extractive policy, which needs no key. `tools`
-    are extra tools that researchers may call. `search` finds documents: `tavily`, `python`, a
-    folder, a retriever, a search tool or a backend of your own; left out, as the settings say.
+    are extra tools that researchers may call. `search` finds documents: a name such as `tavily`,
+    the Path of a folder, a retriever, a search tool or a backend of your own; left out, as the
+    settings say.
     `reader` opens pages, where the backend's own will not do. With `response_format` the report
     is also given as `structured_response`.
 
@@ -177,7 +180,9 @@ def _as_settings(model: Model | None, search: Search | None) -> ResearchSettings
     named: dict[str, Any] = {}
     if isinstance(model, str):
         named["model"] = model
-    if isinstance(search, str):
+    if isinstance(search, Path):
+        named |= {"search": "corpus", "corpus": str(search)}
+    elif isinstance(search, str):
         named["search"] = search
     return ResearchSettings(**named)
 
@@ -194,6 +199,7 @@ def _policies(
             dialect=settings.dialect,
             tools=tools,
             timeout=settings.model_timeout,
+            limiter=AdaptiveLimiter(settings.concurrency),
             temperature=settings.temperature,
             max_output_tokens=settings.max_output_tokens,
         )
@@ -203,13 +209,13 @@ def _policies(
     named = (settings.model, settings.planner_model, settings.summarizer_model)
     if not any(named) and not settings.researcher_models:
         return Policies.single(ExtractivePolicy())
-    return chat_policies(settings, tools)
+    return chat_policies(settings, tools, parameters=settings.parameters)
 
 
 def _documents(
     search: Search | None, settings: ResearchSettings
 ) -> tuple[SearchBackend, PageReader]:
-    if search is None or isinstance(search, str):
+    if search is None or isinstance(search, str | Path):
         return choose_backend(settings)
     return search_backend(search, settings)
 

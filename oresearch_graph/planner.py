@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ class Planner:
             id=uuid.uuid4().hex,
             started=time.time(),
             question=follow_up(asked, earlier or "", report or "") if follows else asked,
-            language=settings.language or detect_language(asked),
+            language=settings.language or await asyncio.to_thread(detect_language, asked),
             protocol=protocol(settings, self.tools),
             follow_up=follows,
         )

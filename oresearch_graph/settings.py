@@ -129,6 +129,9 @@ class ResearchSettings(BaseModel):
         "Researchers' models", "A pool that subtasks draw from, by the seed.", ()
     )
     summarizer_model: str | None = _advanced("Summarizer's model", "Empty: the model above.", None)
+    parameters: dict[Role, dict[str, Any]] = _advanced(
+        "Parameters", "More parameters of the model call, per role, such as top_p.", {}
+    )
     seed: int = _advanced("Seed", "Draws researchers from the pool.", 0, ge=0)
     temperature: float | None = _advanced("Temperature", "Empty: the provider's.", None, ge=0, le=2)
     max_output_tokens: int | None = _advanced("Output", "Tokens of one model call.", None, ge=64)

@@ -46,7 +46,13 @@ def visible(
                 step for step in steps if step.kind == "subtask_list" or step.branch == branch
             )
         case "summarizer":
-            shown = {"subtask_list", "subtask", "subtask_answer"}
-            return tuple(step for step in steps if step.kind in shown or step.branch is None)
+            # A subtask without an answer would read as one that is still to be worked on.
+            answered = {step.branch for step in steps if step.kind == "subtask_answer"}
+            shown = {"subtask", "subtask_answer"}
+            return tuple(
+                step
+                for step in steps
+                if step.branch is None or (step.kind in shown and step.branch in answered)
+            )
         case _:
             assert_never(role)

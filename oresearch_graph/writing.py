@@ -123,7 +123,7 @@ class Writer:
         if last.closed_by_world and steps:
             steps[-1] = steps[-1].model_copy(update={"closed": "world"})
         if last.hidden_reasoning and not any(step.kind == "think" for step in steps):
-            steps.insert(0, world_step("think", ""))
+            steps.insert(steps[0].kind == "subtask" if steps else 0, world_step("think", ""))
         return tuple(_placed(step, thread.branch) for step in steps)
 
     @staticmethod

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from openai_server import Body, Message, ToolCalls
+from tests.openai_server import Body, Message, ToolCalls
 
 INVENTED = "\n<observation>\nINVENTED [9999]\n</observation>\n"
 _SHOWN = re.compile(r"\[(\d{1,6})\][^\n]*")

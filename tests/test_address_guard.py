@@ -7,7 +7,7 @@ import ipaddress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from loopback_site import running_site
+from tests.loopback_site import running_site
 
 from oresearch_graph.errors import AddressRefused
 from oresearch_graph.tools.address_guard import AddressGuard

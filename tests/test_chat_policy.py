@@ -10,8 +10,8 @@ from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from langgraph.graph import END, START, StateGraph
-from openai_server import Habits, OpenAIServer, Thinking, ToolCalls
-from research_brain import INVENTED, ResearchBrain, research_brain
+from tests.openai_server import Habits, OpenAIServer, Thinking, ToolCalls
+from tests.research_brain import INVENTED, ResearchBrain, research_brain
 
 from oresearch_graph.errors import PolicyRefused
 from oresearch_graph.policies.chat import ChatPolicy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from loopback_site import running_site
+from tests.loopback_site import running_site
 
 from oresearch_graph.tools.address_guard import AddressGuard
 from oresearch_graph.tools.extract import clean, decode, extract

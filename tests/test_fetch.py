@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from loopback_site import Answer, Site, running_site
+from tests.loopback_site import Answer, Site, running_site
 
 from oresearch_graph.tools.address_guard import AddressGuard
 from oresearch_graph.tools.fetch import Fetched, Fetcher, FetchLimits

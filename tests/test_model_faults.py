@@ -5,8 +5,8 @@ import time
 from typing import Any
 
 import pytest
-from openai_server import Fault, Habits, OpenAIServer, too_many
-from research_brain import research_brain
+from tests.openai_server import Fault, Habits, OpenAIServer, too_many
+from tests.research_brain import research_brain
 
 from oresearch_graph.errors import PolicyError, PolicyRefused, PolicyTimeout
 from oresearch_graph.policies.chat import ChatPolicy

@@ -1,8 +1,8 @@
 """Policies from settings: who plays which role, what is said when a model cannot be had; prices."""
 
 import pytest
-from openai_server import OpenAIServer
-from research_brain import research_brain
+from tests.openai_server import OpenAIServer
+from tests.research_brain import research_brain
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.policies.chat import ChatPolicy

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from loopback_site import running_site
+from tests.loopback_site import running_site
 
 from oresearch_graph.errors import ToolError
 from oresearch_graph.tools.address_guard import AddressGuard

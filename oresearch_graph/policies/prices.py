@@ -1,7 +1,7 @@
 """What model calls cost, where the price is known. Prices are USD per million tokens.
 
-Gathered in November 2026 from public reports of the providers' lists (developers.openai.com/api/
-docs/pricing, claude.com/pricing), not from an invoice. Prices change: pass a `Price` to override.
+Gathered in November 2026 from public reports of OpenAI's list (developers.openai.com/api/docs/
+pricing), not from an invoice. Prices change, and other providers have their own: pass a `Price`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ class Price(NamedTuple):
 PRICES: Final[dict[str, Price]] = {
     "gpt-5.5": Price(5.0, 0.5, 30.0),
     "gpt-5.4": Price(2.5, 0.25, 15.0),
-    "gpt-5.4-mini": Price(0.75, 0.075, 4.5),
-    "gpt-5.4-nano": Price(0.2, 0.02, 1.25),
     "gpt-5.1": Price(1.25, 0.125, 10.0),
     "gpt-5": Price(1.25, 0.125, 10.0),
     "gpt-5-mini": Price(0.25, 0.025, 2.0),
@@ -35,9 +33,6 @@ PRICES: Final[dict[str, Price]] = {
     "gpt-4o-mini": Price(0.15, 0.075, 0.6),
     "o3": Price(2.0, 0.5, 8.0),
     "o4-mini": Price(1.1, 0.275, 4.4),
-    "claude-opus-4-5": Price(5.0, 0.5, 25.0),
-    "claude-sonnet-4-5": Price(3.0, 0.3, 15.0),
-    "claude-haiku-4-5": Price(1.0, 0.1, 5.0),
 }
 
 _DATED: Final = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2}|latest)\Z")
