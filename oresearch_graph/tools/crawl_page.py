@@ -1,0 +1,108 @@
+"""The `crawl_page` tool: opens addresses and keeps of each page what matters for the subtask."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from langchain_core.tools import BaseTool, StructuredTool
+from pydantic import BaseModel, Field
+
+from oresearch_graph.errors import ToolError
+from oresearch_graph.evidence.passages import best_passages
+from oresearch_graph.evidence.words import token_count
+from oresearch_graph.tools.backend import Page, PageReader, ToolResult
+
+GAP: Final = "\n\n[…]\n\n"
+"""Stands where passages of a page were left out."""
+MAX_URLS: Final = 10
+"""Of one call: what comes after is answered with a fault."""
+
+
+class CrawlInput(BaseModel):
+    """Arguments of the LangChain tool."""
+
+    urls: list[str] = Field(description="Addresses to open.")
+    focus: str = Field(default="", description="What to look for: passages about it are kept.")
+
+
+class CrawlPage:
+    """Opens pages: `tokens` for the pages of one call together, `seconds` for the call."""
+
+    name: Final = "crawl_page"
+
+    def __init__(self, reader: PageReader, *, tokens: int = 3_000, seconds: float = 45.0) -> None:
+        self._reader = reader
+        self._tokens = tokens
+        self._seconds = seconds
+
+    async def call(self, urls: Sequence[str], *, focus: str = "") -> ToolResult:
+        """The page of each distinct address, in order, cut to the passages about `focus`. A page
+        that cannot be had has its `fault`.
+
+        Raises ToolError when the reader is out of order or silent for too long.
+        """
+        distinct = list(dict.fromkeys(filter(None, (url.strip() for url in urls))))
+        asked = distinct[:MAX_URLS]
+        pages = await self._read(asked, focus) if asked else []
+        cut = await asyncio.to_thread(fit_pages, pages, focus, self._tokens)
+        fault = f"not opened: at most {MAX_URLS} addresses in one call"
+        late = [Page(url=url, fault=fault) for url in distinct[MAX_URLS:]]
+        return ToolResult(tool="crawl_page", pages=(*cut, *late))
+
+    async def _read(self, urls: Sequence[str], focus: str) -> list[Page]:
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._reader.read(urls, focus)
+        except TimeoutError as error:
+            raise ToolError(
+                f"the page reader ({self._reader.name}) gave no answer within {self._seconds:g} "
+                "s: open fewer pages at once, or raise tool_timeout"
+            ) from error
+
+    def as_langchain_tool(self) -> BaseTool:
+        """The tool for any LangChain agent; its artifact is the ToolResult."""
+
+        async def crawl_page(urls: list[str], focus: str = "") -> tuple[str, ToolResult]:
+            result = await self.call(urls, focus=focus)
+            return "\n\n".join(_shown(page) for page in result.pages), result
+
+        return StructuredTool.from_function(
+            coroutine=crawl_page,
+            name=self.name,
+            description="Open web pages or documents and read the passages about the focus.",
+            args_schema=CrawlInput,
+            response_format="content_and_artifact",
+        )
+
+
+def fit_pages(pages: Sequence[Page], focus: str, tokens: int) -> list[Page]:
+    """The pages with their texts cut to `tokens` together; what short pages leave goes to long
+    ones."""
+    budgets = _budgets([token_count(page.text) for page in pages], tokens)
+    return [
+        page.model_copy(update={"text": _cut(page.text, focus, budget)}) if page.text else page
+        for page, budget in zip(pages, budgets, strict=True)
+    ]
+
+
+def _budgets(sizes: Sequence[int], tokens: int) -> list[int]:
+    budgets = [0] * len(sizes)
+    left, open_pages = tokens, len(sizes)
+    for i in sorted(range(len(sizes)), key=lambda i: sizes[i]):
+        budgets[i] = min(sizes[i], left // open_pages)
+        left -= budgets[i]
+        open_pages -= 1
+    return budgets
+
+
+def _cut(text: str, focus: str, tokens: int) -> str:
+    passages = best_passages(text, focus, tokens)
+    return GAP.join(passage.text.strip() for passage in passages)
+
+
+def _shown(page: Page) -> str:
+    if page.fault is not None:
+        return f"{page.url}: {page.fault}"
+    return f"{page.title}\n{page.url}\n\n{page.text}".lstrip()

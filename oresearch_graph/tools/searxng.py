@@ -1,0 +1,71 @@
+"""SearXNG as search backend: the metasearch engine that people run themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from oresearch_graph.errors import ConfigurationError, ToolError
+from oresearch_graph.tools.backend import Hit, Hits
+from oresearch_graph.tools.html_text import iso_date
+from oresearch_graph.tools.service_calls import Busy, each_query, retry_after, with_retries
+
+
+class SearxngSearch:
+    """Searches one SearXNG instance by its JSON interface. The person chose the instance, so it
+    may be on a private address."""
+
+    def __init__(self, base_url: str, *, seconds: float = 20.0) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigurationError(
+                f"{base_url!r} is no SearXNG address: write searxng:https://your.instance"
+            )
+        self.name = "searxng"
+        self._address = base_url.rstrip("/").removesuffix("/search") + "/search"
+        self._seconds = seconds
+
+    async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
+        return await each_query(queries, lambda query: self._one(query, k))
+
+    async def _one(self, query: str, k: int) -> Hits:
+        try:
+            answer = await with_retries(lambda: self._ask(query))
+        except (Busy, httpx.HTTPError) as error:
+            raise ToolError(
+                f"SearXNG at {self._address} failed ({str(error) or type(error).__name__}): check "
+                "that it runs and can be reached"
+            ) from error
+        found = [_hit(entry) for entry in answer if isinstance(entry, dict) and entry.get("url")]
+        return Hits(query=query, hits=tuple(found[:k]))
+
+    async def _ask(self, query: str) -> list[Any]:
+        async with httpx.AsyncClient(timeout=self._seconds) as client:
+            response = await client.get(self._address, params={"q": query, "format": "json"})
+        if response.status_code == 429 or response.status_code >= 500:
+            raise Busy(f"HTTP status {response.status_code}", retry_after(response))
+        if response.status_code == 403:
+            raise ToolError(
+                f"SearXNG at {self._address} refuses JSON: add json to search.formats in its "
+                "settings.yml"
+            )
+        response.raise_for_status()
+        try:
+            results = response.json()["results"]
+        except (ValueError, KeyError, TypeError):
+            results = None
+        if not isinstance(results, list):
+            raise ToolError(f"{self._address} did not answer as SearXNG does: check the address")
+        return results
+
+
+def _hit(entry: dict[str, Any]) -> Hit:
+    return Hit(
+        url=str(entry["url"]),
+        title=str(entry.get("title") or ""),
+        snippet=str(entry.get("content") or ""),
+        published=iso_date(str(entry.get("publishedDate") or "")),
+    )

@@ -1,0 +1,85 @@
+"""How the search services behind tools are called: a few tries with back-off, then one line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+
+import httpx
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
+
+from oresearch_graph.errors import ToolError
+from oresearch_graph.tools.backend import Hits
+
+T = TypeVar("T")
+TRIES: Final = 3
+LONGEST_WAIT: Final = 10.0
+"""Seconds between two tries, whatever Retry-After says: the call's time-out is near."""
+
+_waits = wait_exponential_jitter(initial=0.5, max=4.0, jitter=0.5)
+
+
+class Busy(Exception):
+    """The service asks to be called later; `after` in seconds when it says when."""
+
+    def __init__(self, message: str, after: float | None = None) -> None:
+        self.after = after
+        super().__init__(message)
+
+
+def _passing(error: BaseException) -> bool:
+    return isinstance(error, (Busy, httpx.TransportError))
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    after = error.after if isinstance(error, Busy) else None
+    return min(after, LONGEST_WAIT) if after is not None else _waits(state)
+
+
+async def with_retries(call: Callable[[], Awaitable[T]]) -> T:
+    """What `call` gives, after at most three tries while the service is busy or unreachable."""
+    tries = AsyncRetrying(
+        retry=retry_if_exception(_passing),
+        stop=stop_after_attempt(TRIES),
+        wait=_wait,
+        reraise=True,
+    )
+    return await tries(call)
+
+
+def retry_after(response: httpx.Response) -> float | None:
+    """Seconds of a Retry-After header; None without one, or with a date."""
+    stated = response.headers.get("retry-after", "")
+    return float(stated) if stated.isdigit() else None
+
+
+async def each_query(
+    queries: Sequence[str], one: Callable[[str], Awaitable[Hits]], concurrency: int = 4
+) -> list[Hits]:
+    """`one` for every query, a few at a time. A query that fails alone has its fault; when all
+    fail, the service is out of order and the first ToolError is raised."""
+    slots = asyncio.Semaphore(concurrency)
+
+    async def guarded(query: str) -> Hits | ToolError:
+        async with slots:
+            try:
+                return await one(query)
+            except ToolError as error:
+                return error
+
+    answers = await asyncio.gather(*(guarded(query) for query in queries))
+    errors = [answer for answer in answers if isinstance(answer, ToolError)]
+    if errors and len(errors) == len(answers):
+        raise errors[0]
+    return [
+        answer if isinstance(answer, Hits) else Hits(query=query, fault=str(answer))
+        for query, answer in zip(queries, answers, strict=True)
+    ]

@@ -1,0 +1,137 @@
+"""Tavily as search backend, and its extraction service as page reader."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+
+from oresearch_graph.errors import ToolError
+from oresearch_graph.tools.backend import Hit, Hits, Page
+from oresearch_graph.tools.extract import clean
+from oresearch_graph.tools.html_text import iso_date
+from oresearch_graph.tools.service_calls import Busy, each_query, with_retries
+from oresearch_graph.tools.source_rules import SourceRules
+
+if TYPE_CHECKING:
+    from tavily import AsyncTavilyClient
+
+_LONGEST_QUERY: Final = 400
+"""Characters; the service refuses more."""
+_BATCH: Final = 20
+"""Addresses of one extraction call; the service takes no more."""
+
+
+def tavily_client(api_key: str, base_url: str | None = None) -> AsyncTavilyClient:
+    from tavily import AsyncTavilyClient
+
+    return AsyncTavilyClient(api_key, api_base_url=base_url.rstrip("/") if base_url else None)
+
+
+class TavilySearch:
+    """Searches the web by Tavily, within the source rules that it can hold itself."""
+
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        base_url: str | None = None,
+        rules: SourceRules | None = None,
+        seconds: float = 30.0,
+    ) -> None:
+        self.name = "tavily"
+        self._key, self._base_url = api_key, base_url
+        self._rules = rules or SourceRules()
+        self._seconds = seconds
+
+    async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
+        return await each_query(queries, lambda query: self._one(query, k))
+
+    async def _one(self, query: str, k: int) -> Hits:
+        rules = self._rules
+        after, before = rules.published_after, rules.published_before
+        answer = await _asked(
+            lambda: tavily_client(self._key, self._base_url).search(
+                query[:_LONGEST_QUERY],
+                max_results=min(k, 20),
+                include_domains=list(rules.include_domains) or None,
+                exclude_domains=list(rules.exclude_domains) or None,
+                start_date=after.isoformat() if after else None,
+                end_date=before.isoformat() if before else None,
+                timeout=self._seconds,
+            )
+        )
+        found = [_hit(entry) for entry in answer.get("results", []) if entry.get("url")]
+        return Hits(query=query, hits=tuple(found[:k]))
+
+
+class TavilyReader:
+    """Reads pages by Tavily's extraction service: nothing is fetched from this machine."""
+
+    def __init__(self, api_key: str, *, base_url: str | None = None, seconds: float = 40.0) -> None:
+        self.name = "tavily-extract"
+        self._key, self._base_url = api_key, base_url
+        self._seconds = seconds
+
+    async def read(self, urls: Sequence[str], focus: str) -> list[Page]:  # noqa: ARG002 (seam)
+        pages: dict[str, Page] = {}
+        distinct = list(dict.fromkeys(urls))
+        for low in range(0, len(distinct), _BATCH):
+            pages |= await self._batch(distinct[low : low + _BATCH])
+        return [pages.get(url, Page(url=url, fault="was not extracted")) for url in urls]
+
+    async def _batch(self, urls: list[str]) -> dict[str, Page]:
+        answer = await _asked(
+            lambda: tavily_client(self._key, self._base_url).extract(
+                urls, format="text", timeout=self._seconds
+            )
+        )
+        pages = {}
+        for entry in answer.get("results", []):
+            text = clean(str(entry.get("raw_content") or ""))
+            pages[str(entry.get("url"))] = Page(
+                url=str(entry.get("url")),
+                title=str(entry.get("title") or ""),
+                text=text,
+                fault=None if text else "holds no text",
+            )
+        for entry in answer.get("failed_results", []):
+            url, error = str(entry.get("url")), str(entry.get("error") or "failed")
+            pages[url] = Page(url=url, fault=f"was not extracted: {error}")
+        return pages
+
+
+def _hit(entry: dict[str, Any]) -> Hit:
+    return Hit(
+        url=str(entry["url"]),
+        title=str(entry.get("title") or ""),
+        snippet=str(entry.get("content") or ""),
+        published=iso_date(str(entry.get("published_date") or "")),
+    )
+
+
+async def _asked(call: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    from tavily import errors as tavily_errors
+
+    async def once() -> dict[str, Any]:
+        try:
+            return await call()
+        except (tavily_errors.UsageLimitExceededError, tavily_errors.TimeoutError) as error:
+            raise Busy(str(error)) from error
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code >= 500:
+                raise Busy(f"HTTP status {error.response.status_code}") from error
+            raise
+
+    try:
+        return await with_retries(once)
+    except tavily_errors.InvalidAPIKeyError as error:
+        raise ToolError("Tavily refused the key: correct TAVILY_API_KEY") from error
+    except tavily_errors.ForbiddenError as error:
+        raise ToolError(f"Tavily refused ({error}): check the plan of your key") from error
+    except tavily_errors.BadRequestError as error:
+        raise ToolError(f"Tavily did not take the request ({error}): reword the query") from error
+    except (Busy, httpx.HTTPError) as error:
+        cause = str(error) or type(error).__name__
+        raise ToolError(f"Tavily failed ({cause}): check the network, then try again") from error

@@ -1,0 +1,86 @@
+"""The `web_search` tool: one call, any number of queries, over any search backend."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from langchain_core.tools import BaseTool, StructuredTool
+from pydantic import BaseModel, Field
+
+from oresearch_graph.errors import ToolError
+from oresearch_graph.tools.backend import Hits, SearchBackend, ToolResult
+
+MAX_QUERIES: Final = 10
+"""Of one call: what comes after is answered with a fault."""
+MAX_HITS: Final = 50
+"""For one query."""
+
+
+class SearchInput(BaseModel):
+    """Arguments of the LangChain tool."""
+
+    queries: list[str] = Field(description="Search queries, each a few keywords or a question.")
+    num: int | None = Field(default=None, description="Results per query.")
+
+
+class WebSearch:
+    """Searches. `k` hits per query unless the call says otherwise; `seconds` for one call."""
+
+    name: Final = "web_search"
+
+    def __init__(self, backend: SearchBackend, *, k: int = 6, seconds: float = 45.0) -> None:
+        self._backend = backend
+        self._k = k
+        self._seconds = seconds
+
+    async def call(
+        self, queries: Sequence[str], num: int | None = None, *, focus: str = ""
+    ) -> ToolResult:
+        """Hits for each distinct query, in order. `focus`, the subtask, stands in when the
+        queries are all empty.
+
+        Raises ToolError when the backend is out of order or silent for too long.
+        """
+        distinct = list(dict.fromkeys(filter(None, (" ".join(q.split()) for q in queries))))
+        asked = distinct or [" ".join(focus.split())]
+        k = min(max(num if num is not None else self._k, 1), MAX_HITS)
+        found = await self._search(asked[:MAX_QUERIES], k) if asked[0] else []
+        fault = f"not asked: at most {MAX_QUERIES} queries in one call"
+        late = [Hits(query=query, fault=fault) for query in asked[MAX_QUERIES:]]
+        return ToolResult(tool="web_search", hits=(*found, *late))
+
+    async def _search(self, queries: Sequence[str], k: int) -> list[Hits]:
+        try:
+            async with asyncio.timeout(self._seconds):
+                found = await self._backend.search(queries, k)
+        except TimeoutError as error:
+            raise ToolError(
+                f"search ({self._backend.name}) gave no answer within {self._seconds:g} s: check "
+                "the service, or raise tool_timeout"
+            ) from error
+        return [hits.model_copy(update={"hits": hits.hits[:k]}) for hits in found]
+
+    def as_langchain_tool(self) -> BaseTool:
+        """The tool for any LangChain agent; its artifact is the ToolResult."""
+
+        async def web_search(queries: list[str], num: int | None = None) -> tuple[str, ToolResult]:
+            result = await self.call(queries, num)
+            return "\n\n".join(_shown(hits) for hits in result.hits), result
+
+        return StructuredTool.from_function(
+            coroutine=web_search,
+            name=self.name,
+            description="Search for sources. Several queries may be asked in one call.",
+            args_schema=SearchInput,
+            response_format="content_and_artifact",
+        )
+
+
+def _shown(hits: Hits) -> str:
+    lines = [f"Results for: {hits.query}"]
+    if hits.fault or not hits.hits:
+        lines.append(hits.fault or "No results.")
+    lines += [f"- {hit.title}\n  {hit.url}\n  {hit.snippet}" for hit in hits.hits]
+    return "\n".join(lines)
