@@ -6,7 +6,7 @@ Everything a run needs is on what is returned: source rules, and one cache for t
 from __future__ import annotations
 
 import os
-from typing import Final
+from typing import Final, cast
 
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import BaseTool
@@ -89,11 +89,8 @@ def search_backend(
     if isinstance(given, BaseTool):
         tool = ToolSearch(given, web)
         return _ruled(tool, tool, settings)
-    return _ruled(given, given if _reads(given) else web, settings)
-
-
-def _reads(given: object) -> bool:
-    return callable(getattr(given, "read", None))
+    own = cast("PageReader", given) if callable(getattr(given, "read", None)) else None
+    return _ruled(given, own or web, settings)
 
 
 def _ruled(search: SearchBackend, reader: PageReader, settings: ResearchSettings) -> Documents:

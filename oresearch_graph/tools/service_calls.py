@@ -23,7 +23,7 @@ TRIES: Final = 3
 LONGEST_WAIT: Final = 10.0
 """Seconds between two tries, whatever Retry-After says: the call's time-out is near."""
 
-_waits = wait_exponential_jitter(initial=0.5, max=4.0, jitter=0.5)
+_waits = wait_exponential_jitter(multiplier=0.5, max=4.0, jitter=0.5)
 
 
 class Busy(Exception):
