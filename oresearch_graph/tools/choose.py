@@ -1,21 +1,23 @@
-"""Which documents a run works on: from settings to a search backend and a page reader.
-
-Everything a run needs is on what is returned: source rules, and one cache for the run or tenant.
-"""
+"""From settings to the backend and reader of a run. Blocks a little (it looks at folders): call it
+in a thread."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+from functools import lru_cache
 from typing import Final, cast
 
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import BaseTool
+from pydantic import ValidationError
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.settings import ResearchSettings, setting_fault
 from oresearch_graph.tools.address_guard import AddressGuard
 from oresearch_graph.tools.backend import PageReader, SearchBackend
-from oresearch_graph.tools.corpus import LocalCorpus
+from oresearch_graph.tools.corpus import IndexedCorpus, IndexReport, LocalCorpus
+from oresearch_graph.tools.corpus_index import cache_folder
 from oresearch_graph.tools.page_cache import CachedReader, cache_for
 from oresearch_graph.tools.python_corpus import PythonCorpus
 from oresearch_graph.tools.retriever import RetrieverSearch, ToolSearch
@@ -25,19 +27,67 @@ from oresearch_graph.tools.tavily import TavilySearch
 from oresearch_graph.tools.web_reader import WebReader
 
 Documents = tuple[SearchBackend, PageReader]
-
 _SEARXNG: Final = "searxng:"
-_PYTHON = PythonCorpus()
-"""One for the process: it holds no state but the index on disk."""
+
+
+def choose_backend(settings: ResearchSettings) -> Documents:
+    """The search backend and page reader that `settings.search` names, under its source rules.
+
+    Raises ConfigurationError, naming cause and fix, for what cannot work.
+    """
+    chosen = search_name(settings)
+    rules = _rules(settings)
+    if chosen == "tavily":
+        search = TavilySearch(
+            _tavily_key(), base_url=os.environ.get("TAVILY_BASE_URL"), rules=rules
+        )
+        return _ruled(search, _web(settings), rules)
+    if chosen.startswith(_SEARXNG):
+        searxng = SearxngSearch(chosen.removeprefix(_SEARXNG))
+        return _ruled(searxng, _web(settings), rules)
+    corpus = _python() if chosen == "python" else _folder(settings)
+    return _ruled(corpus, corpus, rules)
+
+
+def search_backend(
+    given: SearchBackend | BaseRetriever | BaseTool, settings: ResearchSettings
+) -> Documents:
+    """An embedder's own backend, retriever or search tool, with the reader that goes with it: its
+    own where it has one, else the web's."""
+    rules = _rules(settings)
+    if isinstance(given, BaseRetriever):
+        retriever = RetrieverSearch(given, _web(settings))
+        return _ruled(retriever, retriever, rules)
+    if isinstance(given, BaseTool):
+        tool = ToolSearch(given, _web(settings))
+        return _ruled(tool, tool, rules)
+    if not hasattr(given, "search"):
+        raise ConfigurationError(
+            f"{type(given).__name__} cannot search: give a SearchBackend, a LangChain retriever "
+            "or a LangChain tool"
+        )
+    if isinstance(given, IndexedCorpus):
+        return _ruled(given, given, rules)
+    if hasattr(given, "read"):
+        return _ruled(given, _cached(cast("PageReader", given), settings), rules)
+    return _ruled(given, _web(settings), rules)
 
 
 def search_name(settings: ResearchSettings) -> str:
-    """What `search` comes to: auto is a folder if one is set, then Tavily, then Python's docs."""
-    if settings.search != "auto":
-        return settings.search
-    if settings.corpus:
-        return "corpus"
-    return "tavily" if os.environ.get("TAVILY_API_KEY") else "python"
+    """What `search` comes to: auto is a folder if one is set, then Tavily, then Python's docs.
+
+    Raises ConfigurationError for a value that is no choice.
+    """
+    search = settings.search.strip()
+    if search == "auto":
+        if settings.corpus:
+            return "corpus"
+        return "tavily" if os.environ.get("TAVILY_API_KEY") else "python"
+    if search in ("tavily", "corpus", "python") or search.startswith(_SEARXNG):
+        return search
+    raise ConfigurationError(
+        f"search={search!r} is unknown: use auto, tavily, corpus, python or searxng:URL"
+    )
 
 
 def describe_search(settings: ResearchSettings) -> str:
@@ -54,60 +104,61 @@ def describe_search(settings: ResearchSettings) -> str:
             return f"the web, by SearXNG at {name.removeprefix(_SEARXNG)}"
 
 
-def choose_backend(settings: ResearchSettings) -> Documents:
-    """The backend and reader that the settings name. May block: it looks at the folder.
-
-    Raises ConfigurationError for what cannot work, with the fix.
-    """
-    name = search_name(settings)
-    if name == "python":
-        return _ruled(_PYTHON, _PYTHON, settings)
-    if name == "corpus":
-        if not settings.corpus:
-            raise ConfigurationError("search=corpus needs a folder: set corpus (--corpus DIR)")
-        corpus = LocalCorpus(settings.corpus)
-        corpus.check()
-        return _ruled(corpus, corpus, settings)
-    if name == "tavily":
-        return _ruled(_tavily(settings), _web(settings), settings)
-    if name.startswith(_SEARXNG):
-        backend = SearxngSearch(name.removeprefix(_SEARXNG))
-        return _ruled(backend, _web(settings), settings)
-    raise ConfigurationError(
-        f"unknown search {name!r}: use auto, tavily, corpus, python or searxng:URL"
-    )
+async def prepare(search: SearchBackend) -> IndexReport | None:
+    """Bring a corpus' index up to date before the run, so that no tool call waits for it. None
+    for a backend without an index."""
+    inner = search.backend if isinstance(search, RuledSearch) else search
+    return await asyncio.to_thread(inner.update) if isinstance(inner, IndexedCorpus) else None
 
 
-def search_backend(
-    given: SearchBackend | BaseRetriever | BaseTool, settings: ResearchSettings
-) -> Documents:
-    """An embedder's own backend, retriever or search tool, under the run's rules and cache."""
-    web = _web(settings)
-    if isinstance(given, BaseRetriever):
-        retriever = RetrieverSearch(given, web)
-        return _ruled(retriever, retriever, settings)
-    if isinstance(given, BaseTool):
-        tool = ToolSearch(given, web)
-        return _ruled(tool, tool, settings)
-    own = cast("PageReader", given) if callable(getattr(given, "read", None)) else None
-    return _ruled(given, own or web, settings)
-
-
-def _ruled(search: SearchBackend, reader: PageReader, settings: ResearchSettings) -> Documents:
-    rules = SourceRules.of(settings)
-    cached = CachedReader(reader, cache_for(settings.tenant, settings.cache_seconds))
-    return RuledSearch(search, rules), RuledReader(cached, rules)
-
-
-def _web(settings: ResearchSettings) -> PageReader:
-    return WebReader(AddressGuard(allow_private=settings.allow_private_addresses))
-
-
-def _tavily(settings: ResearchSettings) -> SearchBackend:
-    key = os.environ.get("TAVILY_API_KEY")
+def _tavily_key() -> str:
+    key = os.environ.get("TAVILY_API_KEY", "").strip()
     if not key:
         raise ConfigurationError(
             "search=tavily needs a key: set TAVILY_API_KEY, or search another way (--search python)"
         )
-    base_url = os.environ.get("TAVILY_BASE_URL")
-    return TavilySearch(key, base_url=base_url, rules=SourceRules.of(settings))
+    return key
+
+
+def _folder(settings: ResearchSettings) -> LocalCorpus:
+    if not settings.corpus:
+        raise ConfigurationError("search=corpus needs a folder: set corpus (--corpus DIR)")
+    corpus = _local(settings.corpus, str(cache_folder()))
+    corpus.check()
+    return corpus
+
+
+@lru_cache(maxsize=16)
+def _local(folder: str, _cache: str) -> LocalCorpus:
+    return LocalCorpus(folder)
+
+
+def _python() -> PythonCorpus:
+    return _embedded(str(cache_folder()))
+
+
+@lru_cache(maxsize=4)
+def _embedded(_cache: str) -> PythonCorpus:
+    return PythonCorpus()
+
+
+def _web(settings: ResearchSettings) -> PageReader:
+    guard = AddressGuard(allow_private=settings.allow_private_addresses)
+    return _cached(WebReader(guard), settings)
+
+
+def _cached(reader: PageReader, settings: ResearchSettings) -> PageReader:
+    return CachedReader(reader, cache_for(settings.tenant, settings.cache_seconds))
+
+
+def _rules(settings: ResearchSettings) -> SourceRules:
+    try:
+        return SourceRules.of(settings)
+    except ValidationError as error:
+        raise ConfigurationError(setting_fault(error)) from error
+
+
+def _ruled(search: SearchBackend, reader: PageReader, rules: SourceRules) -> Documents:
+    if rules.empty:
+        return search, reader
+    return RuledSearch(search, rules), RuledReader(reader, rules)

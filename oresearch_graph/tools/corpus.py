@@ -67,6 +67,13 @@ class IndexedCorpus:
     def refresh(self) -> None:
         """Bring the index up to date if that is due. Blocks; called before every use."""
 
+    def update(self) -> IndexReport:
+        """Bring the index up to date now. Blocks."""
+        began = time.monotonic()
+        self.refresh()
+        documents, passages = self.index.counts()
+        return IndexReport(documents, passages, 0, 0, 0, (), time.monotonic() - began)
+
     def normal(self, address: str) -> str:
         """The address as the index spells it."""
         return address.partition("#")[0]

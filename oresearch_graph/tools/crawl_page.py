@@ -10,12 +10,10 @@ from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field
 
 from oresearch_graph.errors import ToolError
-from oresearch_graph.evidence.passages import best_passages
+from oresearch_graph.evidence.sources import cut_to
 from oresearch_graph.evidence.words import token_count
 from oresearch_graph.tools.backend import Page, PageReader, ToolResult
 
-GAP: Final = "\n\n[…]\n\n"
-"""Stands where passages of a page were left out."""
 MAX_URLS: Final = 10
 """Of one call: what comes after is answered with a fault."""
 
@@ -82,7 +80,7 @@ def fit_pages(pages: Sequence[Page], focus: str, tokens: int) -> list[Page]:
     ones."""
     budgets = _budgets([token_count(page.text) for page in pages], tokens)
     return [
-        page.model_copy(update={"text": _cut(page.text, focus, budget)}) if page.text else page
+        page.model_copy(update={"text": cut_to(page.text, focus, budget)}) if page.text else page
         for page, budget in zip(pages, budgets, strict=True)
     ]
 
@@ -95,11 +93,6 @@ def _budgets(sizes: Sequence[int], tokens: int) -> list[int]:
         left -= budgets[i]
         open_pages -= 1
     return budgets
-
-
-def _cut(text: str, focus: str, tokens: int) -> str:
-    passages = best_passages(text, focus, tokens)
-    return GAP.join(passage.text.strip() for passage in passages)
 
 
 def _shown(page: Page) -> str:

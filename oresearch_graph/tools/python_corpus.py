@@ -8,7 +8,7 @@ import platform
 import threading
 from pathlib import Path
 
-from oresearch_graph.tools.corpus import IndexedCorpus, IndexReport
+from oresearch_graph.tools.corpus import IndexedCorpus
 from oresearch_graph.tools.corpus_index import CorpusIndex, Document, cache_folder
 
 _EDITION = 1
@@ -29,13 +29,6 @@ class PythonCorpus(IndexedCorpus):
             if not self._ready and not self.index.counts()[0]:
                 self._build()
             self._ready = True
-
-    def update(self) -> IndexReport:
-        """Build the index unless it is there. Blocks: call it in a thread."""
-        self.refresh()
-        return IndexReport(
-            *self.index.counts(), added=0, changed=0, removed=0, faults=(), seconds=0
-        )
 
     def _build(self) -> None:
         """In one transaction: an index that holds anything holds everything."""

@@ -1,60 +1,38 @@
-"""Any LangChain retriever or search tool as a search backend.
-
-What they return is kept by address, so that opening a found document needs no second service; an
-address on the web that they did not return goes to the web reader.
-"""
+"""Any LangChain retriever, and any LangChain search tool, as search backend and page reader."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from langchain_core.documents import Document
+import httpx
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import BaseTool, ToolException
 
-from oresearch_graph.errors import ToolError
-from oresearch_graph.tools.backend import Hit, Hits, Page, PageReader
+from oresearch_graph.errors import ConfigurationError, ToolError
+from oresearch_graph.tools.backend import Hits, Page, PageReader
+from oresearch_graph.tools.document_shelf import DocumentShelf
 from oresearch_graph.tools.service_calls import each_query
 
-_KEPT: Final = 5_000
-"""Documents remembered at one time."""
-_URL_KEYS: Final = ("url", "link", "source", "href", "id", "file_path")
-_TEXT_KEYS: Final = ("content", "snippet", "page_content", "text", "body", "raw_content")
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S")
+_LISTS: Final = ("results", "organic", "items", "data", "documents", "webPages", "value")
+_TEXTS: Final = ("content", "snippet", "body", "page_content", "text", "description", "raw_content")
+_SERVICE_FAULTS: Final = (
+    ToolException, httpx.HTTPError, OSError, ValueError, RuntimeError, LookupError
+)  # fmt: skip
+"""What foreign search code raises when its service fails; the rest is a defect and goes up."""
+_URL = re.compile(r"https?://[^\s<>\"'\]]+")
 
 
-class _FoundDocuments:
-    """The whole texts behind hits, by address: a page reader over what was found."""
+class RetrieverSearch:
+    """A retriever's documents as hits; they can be read whole. Documents that state no address
+    get one made of their content (`document:…`). Addresses it did not give go `beyond`."""
 
-    def __init__(self, name: str, beyond: PageReader) -> None:
-        self.name = name
-        self._beyond = beyond
-        self._pages: dict[str, Page] = {}
-
-    def keep(self, hit: Hit) -> None:
-        self._pages[hit.url] = Page(
-            url=hit.url, title=hit.title, text=hit.snippet, published=hit.published
-        )
-        while len(self._pages) > _KEPT:
-            self._pages.pop(next(iter(self._pages)))
-
-    async def read(self, urls: Sequence[str], focus: str) -> list[Page]:
-        outside = [url for url in urls if url not in self._pages]
-        fetched = await self._beyond.read(outside, focus) if outside else []
-        pages = self._pages | dict(zip(outside, fetched, strict=True))
-        return [pages[url] for url in urls]
-
-
-class RetrieverSearch(_FoundDocuments):
-    """Searches by a retriever; its documents' metadata give address, title and date."""
-
-    def __init__(self, retriever: BaseRetriever, beyond: PageReader) -> None:
-        super().__init__(type(retriever).__name__, beyond)
+    def __init__(self, retriever: BaseRetriever, beyond: PageReader | None = None) -> None:
+        self.name = retriever.get_name()
         self._retriever = retriever
+        self._shelf = DocumentShelf("document", beyond)
 
     async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
         return await each_query(queries, lambda query: self._one(query, k))
@@ -62,74 +40,94 @@ class RetrieverSearch(_FoundDocuments):
     async def _one(self, query: str, k: int) -> Hits:
         try:
             documents = await self._retriever.ainvoke(query)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise ToolError(f"the retriever {self.name} failed ({error}): check it") from error
-        hits = tuple(_document_hit(document) for document in documents[:k])
-        for hit in hits:
-            self.keep(hit)
-        return Hits(query=query, hits=hits)
+        except _SERVICE_FAULTS as error:
+            raise _failed("retriever", self.name, error) from error
+        found = [self._shelf.put(each.page_content, each.metadata) for each in documents]
+        return Hits(query=query, hits=tuple(found[:k]))
+
+    async def read(self, urls: Sequence[str], focus: str) -> list[Page]:
+        return await self._shelf.read(urls, focus)
 
 
-class ToolSearch(_FoundDocuments):
-    """Searches by a tool that takes a query: its first argument."""
+class ToolSearch:
+    """A LangChain tool that takes a query, as backend. Its answer may be a list of results, JSON,
+    MCP content blocks, or text: text is cut at its addresses, and text without any is one
+    document (`NAME:…`)."""
 
-    def __init__(self, tool: BaseTool, beyond: PageReader) -> None:
-        super().__init__(tool.name, beyond)
+    def __init__(self, tool: BaseTool, beyond: PageReader | None = None) -> None:
+        self.name = tool.name
         self._tool = tool
+        self._argument = query_argument(tool)
+        self._shelf = DocumentShelf(re.sub(r"[^a-z0-9]+", "-", tool.name.lower()), beyond)
 
     async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
         return await each_query(queries, lambda query: self._one(query, k))
 
     async def _one(self, query: str, k: int) -> Hits:
-        argument = next(iter(self._tool.args), "query")
         try:
-            answer = await self._tool.ainvoke({argument: query})
-        except (ToolException, OSError, ValueError, RuntimeError) as error:
-            raise ToolError(f"the search tool {self.name} failed ({error}): check it") from error
-        hits = tuple(_answer_hits(answer, f"tool:{self.name}?{query}"))[:k]
-        for hit in hits:
-            self.keep(hit)
-        return Hits(query=query, hits=hits)
+            answer = await self._tool.ainvoke({self._argument: query})
+        except _SERVICE_FAULTS as error:
+            raise _failed("search tool", self.name, error) from error
+        found = [self._shelf.put(text, facts) for text, facts in results_in(answer)]
+        return Hits(query=query, hits=tuple(found[:k]))
+
+    async def read(self, urls: Sequence[str], focus: str) -> list[Page]:
+        return await self._shelf.read(urls, focus)
 
 
-def _document_hit(document: Document) -> Hit:
-    fields = dict(document.metadata)
-    if document.id:
-        fields.setdefault("id", document.id)
-    return _hit(fields, document.page_content)
+def query_argument(tool: BaseTool) -> str:
+    """The name of the argument that takes the query."""
+    names = list(tool.args)
+    known = [name for name in ("query", "q", "question", "search_query", "input") if name in names]
+    texts = [name for name in names if tool.args[name].get("type") == "string"]
+    if not known and not texts:
+        raise ConfigurationError(
+            f"the tool {tool.name} takes no text argument to search by: give a tool with `query`"
+        )
+    return (known or texts)[0]
 
 
-def _answer_hits(answer: Any, address: str) -> Iterable[Hit]:  # noqa: ANN401 - whatever a tool gives
-    """The hits of a tool's answer: a list of records, one under `results`, JSON of either, text."""
-    if isinstance(answer, str):
-        try:
-            answer = json.loads(answer)
-        except ValueError:
-            text = str(answer).strip()
-            return [Hit(url="".join(address.split()), title=address, snippet=text)] if text else []
-    if isinstance(answer, Mapping):
-        answer = answer.get("results", [answer])
-    if not isinstance(answer, Sequence) or isinstance(answer, str):
-        return []
-    return [_record_hit(record) for record in answer if isinstance(record, Mapping | Document)]
+def _failed(kind: str, name: str, error: Exception) -> ToolError:
+    cause = " ".join(str(error).split()) or type(error).__name__
+    return ToolError(f"the {kind} {name} failed ({cause[:200]}): check its service and settings")
 
 
-def _record_hit(record: Mapping[str, Any] | Document) -> Hit:
-    if isinstance(record, Document):
-        return _document_hit(record)
-    text = next((str(record[key]) for key in _TEXT_KEYS if record.get(key)), "")
-    return _hit(record, text)
+def results_in(answer: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Text and facts of every result in a search tool's answer, whatever its shape."""
+    match answer:
+        case str():
+            yield from _in_text(answer)
+        case Mapping() if answer.get("type") == "text" and "text" in answer:
+            yield from _in_text(str(answer["text"]))
+        case Mapping():
+            inner = next((answer[key] for key in _LISTS if isinstance(answer.get(key), list)), None)
+            if inner is not None:
+                yield from results_in(inner)
+            else:
+                yield _text_of(answer), answer
+        case list() | tuple():
+            for part in answer:
+                yield from results_in(part)
+        case _ if hasattr(answer, "page_content"):
+            yield str(answer.page_content), getattr(answer, "metadata", {})
 
 
-def _hit(fields: Mapping[str, Any], text: str) -> Hit:
-    stated = next((str(fields[key]) for key in _URL_KEYS if fields.get(key)), "")
-    if not stated:
-        stated = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    address = "".join(stated.split())
-    published = fields.get("published_date") or fields.get("date") or fields.get("published")
-    return Hit(
-        url=address if _SCHEME.match(address) else f"document:{address}",
-        title=str(fields.get("title") or stated),
-        snippet=text,
-        published=str(published) if published else None,
-    )
+def _text_of(result: Mapping[str, Any]) -> str:
+    return next((str(result[key]) for key in _TEXTS if result.get(key)), "")
+
+
+def _in_text(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        parsed = None
+    if isinstance(parsed, (dict, list)):
+        yield from results_in(parsed)
+        return
+    blocks = [block for block in re.split(r"\n\s*\n", text) if _URL.search(block)]
+    for block in blocks:
+        found = _URL.search(block)
+        url = found[0].rstrip(").,;:") if found else ""
+        yield block.strip(), {"url": url, "title": block.strip().splitlines()[0][:120]}
+    if not blocks and text.strip():
+        yield text.strip(), {}

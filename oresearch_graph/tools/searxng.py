@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from oresearch_graph.errors import ConfigurationError, ToolError
+from oresearch_graph.tools.address_guard import tls_context
 from oresearch_graph.tools.backend import Hit, Hits
 from oresearch_graph.tools.html_text import iso_date
 from oresearch_graph.tools.service_calls import Busy, each_query, retry_after, with_retries
@@ -43,7 +45,8 @@ class SearxngSearch:
         return Hits(query=query, hits=tuple(found[:k]))
 
     async def _ask(self, query: str) -> list[Any]:
-        async with httpx.AsyncClient(timeout=self._seconds) as client:
+        tls = await asyncio.to_thread(tls_context)
+        async with httpx.AsyncClient(timeout=self._seconds, verify=tls) as client:
             response = await client.get(self._address, params={"q": query, "format": "json"})
         if response.status_code == 429 or response.status_code >= 500:
             raise Busy(f"HTTP status {response.status_code}", retry_after(response))

@@ -46,13 +46,17 @@ def _wait(state: RetryCallState) -> float:
 
 async def with_retries(call: Callable[[], Awaitable[T]]) -> T:
     """What `call` gives, after at most three tries while the service is busy or unreachable."""
+
+    async def once() -> T:  # tenacity awaits coroutine functions only, not lambdas
+        return await call()
+
     tries = AsyncRetrying(
         retry=retry_if_exception(_passing),
         stop=stop_after_attempt(TRIES),
         wait=_wait,
         reraise=True,
     )
-    return await tries(call)
+    return await tries(once)
 
 
 def retry_after(response: httpx.Response) -> float | None:

@@ -112,11 +112,11 @@ class RuledSearch:
 
     def __init__(self, backend: SearchBackend, rules: SourceRules) -> None:
         self.name = backend.name
-        self._backend = backend
+        self.backend = backend
         self._rules = rules
 
     async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
-        found = await self._backend.search(queries, k if self._rules.empty else 2 * k)
+        found = await self.backend.search(queries, k if self._rules.empty else 2 * k)
         return [self._ruled(hits, k) for hits in found]
 
     def _ruled(self, hits: Hits, k: int) -> Hits:

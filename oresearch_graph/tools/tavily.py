@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import httpx
 
 from oresearch_graph.errors import ToolError
+from oresearch_graph.tools.address_guard import tls_context
 from oresearch_graph.tools.backend import Hit, Hits, Page
 from oresearch_graph.tools.extract import clean
 from oresearch_graph.tools.html_text import iso_date
@@ -23,10 +26,21 @@ _BATCH: Final = 20
 """Addresses of one extraction call; the service takes no more."""
 
 
-def tavily_client(api_key: str, base_url: str | None = None) -> AsyncTavilyClient:
-    from tavily import AsyncTavilyClient
+class _Account(NamedTuple):
+    """Where calls go and with which key."""
 
-    return AsyncTavilyClient(api_key, api_base_url=base_url.rstrip("/") if base_url else None)
+    key: str
+    base_url: str | None
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[AsyncTavilyClient]:
+        """Tavily's client on a connection of its own: no loop is bound between calls."""
+        from tavily import AsyncTavilyClient
+
+        base = self.base_url.rstrip("/") if self.base_url else None
+        tls = await asyncio.to_thread(tls_context)
+        async with httpx.AsyncClient(verify=tls) as http:
+            yield AsyncTavilyClient(self.key, api_base_url=base, client=http)
 
 
 class TavilySearch:
@@ -41,7 +55,7 @@ class TavilySearch:
         seconds: float = 30.0,
     ) -> None:
         self.name = "tavily"
-        self._key, self._base_url = api_key, base_url
+        self._account = _Account(api_key, base_url)
         self._rules = rules or SourceRules()
         self._seconds = seconds
 
@@ -52,7 +66,8 @@ class TavilySearch:
         rules = self._rules
         after, before = rules.published_after, rules.published_before
         answer = await _asked(
-            lambda: tavily_client(self._key, self._base_url).search(
+            self._account,
+            lambda client: client.search(
                 query[:_LONGEST_QUERY],
                 max_results=min(k, 20),
                 include_domains=list(rules.include_domains) or None,
@@ -60,7 +75,7 @@ class TavilySearch:
                 start_date=after.isoformat() if after else None,
                 end_date=before.isoformat() if before else None,
                 timeout=self._seconds,
-            )
+            ),
         )
         found = [_hit(entry) for entry in answer.get("results", []) if entry.get("url")]
         return Hits(query=query, hits=tuple(found[:k]))
@@ -71,7 +86,7 @@ class TavilyReader:
 
     def __init__(self, api_key: str, *, base_url: str | None = None, seconds: float = 40.0) -> None:
         self.name = "tavily-extract"
-        self._key, self._base_url = api_key, base_url
+        self._account = _Account(api_key, base_url)
         self._seconds = seconds
 
     async def read(self, urls: Sequence[str], focus: str) -> list[Page]:  # noqa: ARG002 (seam)
@@ -83,9 +98,8 @@ class TavilyReader:
 
     async def _batch(self, urls: list[str]) -> dict[str, Page]:
         answer = await _asked(
-            lambda: tavily_client(self._key, self._base_url).extract(
-                urls, format="text", timeout=self._seconds
-            )
+            self._account,
+            lambda client: client.extract(urls, format="text", timeout=self._seconds),
         )
         pages = {}
         for entry in answer.get("results", []):
@@ -111,12 +125,16 @@ def _hit(entry: dict[str, Any]) -> Hit:
     )
 
 
-async def _asked(call: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+_Call = Callable[["AsyncTavilyClient"], Awaitable[dict[str, Any]]]
+
+
+async def _asked(account: _Account, call: _Call) -> dict[str, Any]:
     from tavily import errors as tavily_errors
 
     async def once() -> dict[str, Any]:
         try:
-            return await call()
+            async with account.client() as client:
+                return await call(client)
         except (tavily_errors.UsageLimitExceededError, tavily_errors.TimeoutError) as error:
             raise Busy(str(error)) from error
         except httpx.HTTPStatusError as error:
