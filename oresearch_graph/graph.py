@@ -98,10 +98,12 @@ def create_research_graph(
             budget=Budget(wanted, began),
             protocol=protocol(wanted, about),
             began=began,
+            owned=model is None or isinstance(model, str),
         )
 
     pool = ResourcePool(base, build)
-    planner, summarizer = Planner(pool, about), Summarizer(pool)
+    planner = Planner(pool, about)
+    summarizer = Summarizer(pool, last=response_format is None)
     graph = StateGraph(
         ResearchState,
         context_schema=ResearchSettings,

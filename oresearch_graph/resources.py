@@ -41,6 +41,8 @@ class Resources:
     budget: Budget
     protocol: Protocol
     began: float
+    owned: bool = False
+    """The policies were made for this run, and end with it."""
 
     def policy(self, role: Role, branch: int | None = None) -> Policy:
         return self.policies.of(role, branch)
@@ -95,6 +97,8 @@ class ResourcePool:
                 self._kept.popitem(last=False)
         return kept
 
-    def release(self, run: Run) -> None:
-        """The run is over."""
-        self._kept.pop(run.id, None)
+    async def release(self, run: Run) -> None:
+        """The run is over: forget it, and close what was opened for it."""
+        kept = self._kept.pop(run.id, None)
+        if kept is not None and kept.owned:
+            await kept.policies.aclose()

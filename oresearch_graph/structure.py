@@ -34,9 +34,9 @@ class Structurer:
         """
         report = state.get("report")
         if report is None:
+            await self.pool.release(state["run"])
             return {"structured_response": None}
         resources = await self.pool.of(state["run"], runtime.context)
-        self.pool.release(state["run"])
         policy = resources.policy("summarizer")
         if not isinstance(policy, ChatPolicy):
             raise ConfigurationError(
@@ -44,4 +44,5 @@ class Structurer:
             )
         model = policy.model.with_structured_output(self.response_format)
         answer = await model.ainvoke([SystemMessage(_INSTRUCTION), HumanMessage(report)])
+        await self.pool.release(state["run"])
         return {"structured_response": answer}

@@ -47,8 +47,9 @@ _HARMLESS: Final[frozenset[FailureName]] = frozenset(("repaired", "plan_fallback
 class Summarizer:
     """The nodes after research."""
 
-    def __init__(self, pool: ResourcePool) -> None:
-        self.pool = pool
+    def __init__(self, pool: ResourcePool, *, last: bool = True) -> None:
+        """`last`: nothing comes after `verify`, and the run's resources are released there."""
+        self.pool, self.last = pool, last
 
     async def summarize(
         self, state: ResearchState, runtime: Runtime[ResearchSettings]
@@ -104,7 +105,8 @@ class Summarizer:
             trace = trace.model_copy(update={"citations": citations})
         report = delivered.report if delivered else None
         emit(_verified(trace.outcome, citations))
-        self.pool.release(run)
+        if self.last:
+            await self.pool.release(run)
         return {
             "report": report,
             "citations": citations,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -32,13 +33,17 @@ def server(rendering: Rendering = "turns", **more) -> OpenAIServer:
 
 async def research(
     on: OpenAIServer, rendering: Rendering = "turns", *, stream: bool = False,
-    timeout: float = 20.0, tries: int = 3, **settings,
+    seconds: float = 20.0, tries: int = 3, **settings,
 ) -> Trace:  # fmt: skip
     """One run; with `stream` the way Studio and chat front ends run it."""
     policy = ChatPolicy(
-        "fake", base_url=on.base_url, rendering=rendering, timeout=timeout, patience=Patience(tries=tries, backoff=0.01),
+        "fake",
+        base_url=on.base_url,
+        rendering=rendering,
+        timeout=seconds,
+        patience=Patience(tries=tries, backoff=0.01),
         limiter=AdaptiveLimiter(4),
-    )  # fmt: skip
+    )
     graph = create_research_graph(
         Policies.single(policy), search=Documents(PAGES), settings=ResearchSettings(**settings)
     )
@@ -134,7 +139,7 @@ async def test_a_cut_stream_is_asked_again():
 async def test_a_lasting_fault_in_one_branch_gives_a_partial_report_that_names_it(fault, name):
     with server() as on:
         on.fault_for = lambda body: fault if about_second_subtask(body) else None
-        trace = await research(on, timeout=0.3 if fault.kind == "hang" else 20.0)
+        trace = await research(on, seconds=0.3 if fault.kind == "hang" else 20.0)
     assert trace.outcome == "partial"
     assert [(f.name, f.fault, f.branch) for f in trace.failures] == [(name, "infrastructure", 2)]
     assert trace.branches[1][-1].kind == "subtask_answer"
@@ -170,3 +175,14 @@ async def test_a_burst_of_429_lowers_the_concurrency_and_loses_nothing():
         assert on.most_at_once <= 4
     assert trace.outcome == "complete"
     assert sorted(trace.branches) == [1, 2, 3, 4, 5, 6]
+
+
+def test_one_graph_serves_one_event_loop_after_another():
+    with server() as on:
+        graph = create_research_graph(
+            "fake", search=Documents(PAGES), settings=ResearchSettings(base_url=on.base_url)
+        )
+        for _ in range(3):
+            result = asyncio.run(graph.ainvoke({"question": "What is a flume good for?"}))
+            assert result["trace"].outcome == "complete"
+            assert result["trace"].failures == ()

@@ -72,6 +72,7 @@ class ChatPolicy:
     ) -> None:
         sampling = {"temperature": temperature, "max_tokens": max_output_tokens}
         self._arguments: dict[str, Any] = {}
+        self._connected = isinstance(model, str)
         if isinstance(model, str):
             self.model = connect(
                 model, base_url=base_url, timeout=timeout, extra=extra, temperature=temperature,
@@ -101,6 +102,12 @@ class ChatPolicy:
             or (is_official(self._server) and _NO_STOP.match(self.name))
         )
         self._unbilled: Reply | None = None
+
+    async def aclose(self) -> None:
+        """Close the connections of a model that was made here from its name."""
+        client = getattr(self.model, "root_async_client", None)
+        if self._connected and client is not None:
+            await client.close()
 
     @property
     def rendering_reason(self) -> str | None:

@@ -92,7 +92,14 @@ def _openai(model: str, base_url: str | None, options: dict[str, Any]) -> BaseCh
 
     try:
         return CompatibleChatOpenAI(
-            model=model, base_url=url, api_key=key, stream_usage=True, **options
+            model=model,
+            base_url=url,
+            api_key=key,
+            stream_usage=True,
+            # Not langchain-openai's client, which all models of the process share: its open
+            # connections belong to the event loop that used it first.
+            http_async_client=openai.DefaultAsyncHttpxClient(),
+            **options,
         )
     except (ValueError, TypeError, openai.OpenAIError) as error:
         raise ConfigurationError(f"openai:{model}: {_line(error)}") from error

@@ -60,6 +60,9 @@ def fault_of(error: Exception, model: str) -> CallFault | PolicyError:
     if isinstance(error, httpx.TransportError | ConnectionError) or _named(error, "Connection"):
         cause = error.__cause__ or error
         return CallFault(f"no connection: {_short(cause) or type(cause).__name__}")
+    if isinstance(error, RuntimeError) and "Event loop is closed" in str(error):
+        # A pooled connection of an earlier asyncio.run; the pool drops it and opens another.
+        return CallFault("the connection belonged to an event loop that is gone")
     if isinstance(error, ModelError):
         known = CallFault if error.is_retryable else PolicyRefused
         return known(f"{model}: {_short(error)}")

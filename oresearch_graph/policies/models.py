@@ -49,6 +49,14 @@ class Policies:
             case _:
                 assert_never(role)
 
+    async def aclose(self) -> None:
+        """Close the connections that the policies opened."""
+        for policy in {
+            id(p): p for p in (self.planner, *self.researchers, self.summarizer)
+        }.values():
+            if isinstance(policy, ChatPolicy):
+                await policy.aclose()
+
     @property
     def names(self) -> dict[str, str]:
         """Model names by role, as `Trace.models` has them."""

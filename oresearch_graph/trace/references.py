@@ -15,6 +15,7 @@ _MARK: Final = re.compile(r"\[(\d{1,6}(?:\s*[,，、]\s*\d{1,6})*)\](?![(:])|【
 _LISTED: Final = re.compile(
     r"^[ \t]*(?:[-*+][ \t]+)?(?:\[(\d{1,6})\]|(\d{1,6})[.)、])[.:：]?[ \t]+(.*)$", re.MULTILINE
 )
+_NUMBERED: Final = re.compile(r"[ \t]*(?:[-*+][ \t]+)?(?:\[\d{1,6}\]|【\d{1,6}】|\d{1,6}[.)、])")
 _ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?://)?[^\s<>\"'`）】]+")
 _WEB: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s<>\"'`）】)\]]+")
 
@@ -45,10 +46,23 @@ def same_address(url: str) -> str:
 
 def body_span(text: str) -> tuple[int, int]:
     """Where the answer's prose stands: all that comes before its reference list."""
-    starts = [s.heading_start for s in find_sections(text) if s.name == "references"]
     listed = [match.start() for match in _LISTED.finditer(text) if _ADDRESS.search(match[3])]
-    tail = [start for start in starts if any(start <= line for line in listed)]
+    tail = [
+        section.heading_start
+        for section in find_sections(text)
+        if section.name == "references"
+        and (
+            any(section.heading_start <= line for line in listed)
+            or _only_numbers(text[section.start : section.end])
+        )
+    ]
     return 0, min([*tail, *_trailing(text, listed)], default=len(text))
+
+
+def _only_numbers(text: str) -> bool:
+    """True for a list whose every line begins with its number, addresses or not."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return bool(lines) and all(_NUMBERED.match(line) for line in lines)
 
 
 def _trailing(text: str, listed: Sequence[int]) -> list[int]:

@@ -1,0 +1,27 @@
+"""What every test gets: connections that it opened to a model's server are closed behind it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from oresearch_graph.policies import chat
+
+
+@pytest.fixture(autouse=True)
+async def closed_connections(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """Close the clients of every model that a ChatPolicy connected to by name."""
+    made: list[Any] = []
+    connect = chat.connect
+
+    def recording(*arguments: Any, **options: Any) -> Any:
+        made.append(connect(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(chat, "connect", recording)
+    yield
+    for model in made:
+        if (client := getattr(model, "root_async_client", None)) is not None:
+            await client.close()
