@@ -1,7 +1,9 @@
 """A person approves the plan: the run stops, is kept by a checkpointer, and goes on."""
 
 import asyncio
+from typing import Any
 
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
@@ -14,13 +16,13 @@ async def main() -> None:
         settings=ResearchSettings(approve_plan=True),
         checkpointer=InMemorySaver(),
     )
-    thread = {"configurable": {"thread_id": "one"}}
+    thread: RunnableConfig = {"configurable": {"thread_id": "one"}}
     await graph.ainvoke({"question": "How does the import system find modules?"}, thread)
     state = await graph.aget_state(thread)
     plan = state.interrupts[0].value
     print(plan["subtasks"], plan["overlaps"], plan["at_most"])
     decision = {"action": "edit", "subtasks": plan["subtasks"][:2]}
-    result = await graph.ainvoke(Command(resume=decision), thread)
+    result = await graph.ainvoke(Command[Any](resume=decision), thread)
     print(result["report"])
 
 

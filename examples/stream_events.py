@@ -7,8 +7,11 @@ from oresearch_graph import create_research_graph, event_from
 
 async def main() -> None:
     graph = create_research_graph(search="python")
-    question = {"question": "How do generators and coroutines differ in Python?"}
-    async for _namespace, value in graph.astream(question, stream_mode="custom", subgraphs=True):
+    async for _namespace, value in graph.astream(
+        {"question": "How do generators and coroutines differ in Python?"},
+        stream_mode="custom",
+        subgraphs=True,
+    ):
         event = event_from(value)
         if event is not None:
             print(event.type, event.model_dump(exclude={"type"}))

@@ -115,9 +115,7 @@ def _windows(report: str, citations: CitationReport | None) -> list[_Window]:
             start, end = spans[i][0], spans[i + size - 1][1]
             text = body[start:end]
             borne_out = None if borne is None else all(supported[i : i + size])
-            windows.append(
-                _Window(start, end, text.lower(), frozenset(terms(text)), borne_out)
-            )
+            windows.append(_Window(start, end, text.lower(), frozenset(terms(text)), borne_out))
     return windows
 
 

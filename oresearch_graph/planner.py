@@ -24,6 +24,7 @@ from oresearch_graph.resources import ResourcePool, Resources
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.state import ResearchState, Run
 from oresearch_graph.threads import Thread
+from oresearch_graph.tools.choose import prepare
 from oresearch_graph.trace import (
     Failure,
     Step,
@@ -67,6 +68,7 @@ class Planner:
             protocol=protocol(settings, self.tools),
             follow_up=follows,
         )
+        await prepare((await self.pool.of(run, runtime.context)).search)
         return {
             "messages": said,
             "question": asked,

@@ -7,20 +7,19 @@ from typing import Any
 
 import pytest
 
-from oresearch_graph.policies import chat
+from oresearch_graph.policies.connect import connect
 
 
 @pytest.fixture(autouse=True)
 async def closed_connections(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """Close the clients of every model that a ChatPolicy connected to by name."""
     made: list[Any] = []
-    connect = chat.connect
 
     def recording(*arguments: Any, **options: Any) -> Any:
         made.append(connect(*arguments, **options))
         return made[-1]
 
-    monkeypatch.setattr(chat, "connect", recording)
+    monkeypatch.setattr("oresearch_graph.policies.chat.connect", recording)
     yield
     for model in made:
         if (client := getattr(model, "root_async_client", None)) is not None:

@@ -16,7 +16,8 @@ async def run(policy: ScriptedPolicy, **settings) -> Trace:
     graph = create_research_graph(
         policy, search=Documents(PAGES), settings=ResearchSettings(**settings)
     )
-    return (await graph.ainvoke({"question": "What causes tides?"}))["trace"]
+    trace: Trace = (await graph.ainvoke({"question": "What causes tides?"}))["trace"]
+    return trace
 
 
 @pytest.mark.parametrize("execution", BOTH)

@@ -9,12 +9,13 @@ import pytest
 from oresearch_graph import create_research_graph, parse_trace, render_trace, violations
 from oresearch_graph.errors import ConfigurationError, PolicyError, ToolError
 from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.state import ResearchInput
 from oresearch_graph.threads import Thread
 from oresearch_graph.tools.backend import Hits
 from oresearch_graph.trace import Failure
 from tests.scripted import CUT, PAGES, Documents, ScriptedPolicy, failing, research_script
 
-QUESTION = {"question": "What causes tides?"}
+QUESTION: ResearchInput = {"question": "What causes tides?"}
 
 
 async def run(policy: ScriptedPolicy, documents: Documents | None = None, **settings):

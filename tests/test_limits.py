@@ -17,7 +17,8 @@ async def run(policy: ScriptedPolicy, documents: Documents | None = None, **sett
     graph = create_research_graph(
         policy, search=documents or Documents(PAGES), settings=ResearchSettings(**settings)
     )
-    return (await graph.ainvoke({"question": "What causes tides?"}))["trace"]
+    trace: Trace = (await graph.ainvoke({"question": "What causes tides?"}))["trace"]
+    return trace
 
 
 def calls_of(trace: Trace, branch: int) -> int:

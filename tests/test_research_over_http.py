@@ -11,6 +11,7 @@ from oresearch_graph import ChatPolicy, Policies, create_research_graph, violati
 from oresearch_graph.policies.limiter import AdaptiveLimiter
 from oresearch_graph.policies.model_call import Patience
 from oresearch_graph.settings import Rendering, ResearchSettings
+from oresearch_graph.state import ResearchInput
 from oresearch_graph.trace import Execution, Trace
 from tests.openai_server import Body, Fault, Habits, OpenAIServer, too_many
 from tests.research_brain import INVENTED, ResearchBrain
@@ -27,8 +28,13 @@ PAGES = {
 
 
 def server(rendering: Rendering = "turns", **more) -> OpenAIServer:
-    final = "continue" if rendering == "prefill" else "restart"
-    return OpenAIServer(ResearchBrain(SUBTASKS), Habits(on_final_assistant=final, **more))
+    habits = Habits(on_final_assistant="continue" if rendering == "prefill" else "restart", **more)
+    return OpenAIServer(ResearchBrain(SUBTASKS), habits)
+
+
+def finished(trace: object) -> Trace:
+    assert isinstance(trace, Trace)
+    return trace
 
 
 async def research(
@@ -47,9 +53,9 @@ async def research(
     graph = create_research_graph(
         Policies.single(policy), search=Documents(PAGES), settings=ResearchSettings(**settings)
     )
-    question = {"question": "What is a flume good for?"}
+    question: ResearchInput = {"question": "What is a flume good for?"}
     if not stream:
-        return (await graph.ainvoke(question))["trace"]
+        return finished((await graph.ainvoke(question))["trace"])
     trace, pieces = None, 0
     async for _, mode, value in graph.astream(
         question, stream_mode=["messages", "values"], subgraphs=True
@@ -59,8 +65,7 @@ async def research(
         elif "trace" in value:
             trace = value["trace"]
     assert pieces > 20
-    assert trace is not None
-    return trace
+    return finished(trace)
 
 
 def about_second_subtask(body: Body) -> bool:

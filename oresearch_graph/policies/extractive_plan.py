@@ -94,7 +94,7 @@ def plan(question: str, language: str, at_most: int = 4) -> list[str]:
 def _compared(question: str) -> tuple[str, str] | None:
     for pattern in _COMPARISONS:
         if found := pattern.search(question):
-            first, second = topic_of(found["a"]), topic_of(found["b"].split(",")[0])
+            first, second = topic_of(found["a"]), topic_of(_CLAUSES.split(found["b"])[0])
             if first and second:
                 return first, second
     return None

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from oresearch_graph.evidence.notices import notices
 from oresearch_graph.evidence.sentences import sentence_spans
 from oresearch_graph.evidence.words import terms
-from oresearch_graph.policies.extractive_phrases import CUES, facet_of, phrases
+from oresearch_graph.policies.extractive_phrases import facet_of, phrases
 from oresearch_graph.policies.extractive_plan import key_terms, subtask_topic
 from oresearch_graph.policies.extractive_research import cited
+from oresearch_graph.policies.extractive_sentences import same_words
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Step
 from oresearch_graph.trace.references import (
@@ -24,8 +25,7 @@ from oresearch_graph.trace.references import (
 from oresearch_graph.trace.report_form import heading_for
 
 _MARK: Final = re.compile(r"\s*\[\d+\]")
-_SECTION: Final = 5
-_ALIKE: Final = 0.7
+_SECTION: Final = 6
 
 
 class _Quoted(NamedTuple):
@@ -75,7 +75,7 @@ def report(thread: Thread, language: str) -> str:
 
 
 def _sections(steps: Sequence[Step]) -> tuple[list[_Section], list[str]]:
-    """What each subtask quotes, every sentence in the one section it fits best; and the subtasks
+    """What each subtask quotes, every sentence in one section only; and the subtasks
     that found nothing."""
     offered: list[_Section] = []
     empty: list[str] = []
@@ -91,29 +91,19 @@ def _sections(steps: Sequence[Step]) -> tuple[list[_Section], list[str]]:
 
 
 def _shared_out(offered: Sequence[_Section]) -> list[_Section]:
-    """Takes the best fitting quotation of each section in turn, until all are full or dry."""
+    """Takes a quotation of each section in turn, until all are full or dry."""
     taken: list[_Section] = [_Section(section.subtask, []) for section in offered]
-    left = [sorted(section.quotes, key=_fit(section.subtask)) for section in offered]
+    left = [list(section.quotes) for section in offered]
     seen: list[frozenset[str]] = []
     for _ in range(_SECTION + 1):
         for section, pool in zip(taken, left, strict=True):
             while pool:
                 quote = pool.pop(0)
-                if not any(_alike(quote.terms, other) for other in seen):
+                if not any(same_words(quote.terms, other) for other in seen):
                     section.quotes.append(quote)
                     seen.append(quote.terms)
                     break
-    for section, source in zip(taken, offered, strict=True):
-        section.quotes.sort(key=source.quotes.index)
     return taken
-
-
-def _fit(subtask: str) -> Callable[[_Quoted], int]:
-    """Sorts quotations by how many of the facet's cue words they hold, most first."""
-    cues = CUES[facet_of(subtask)]
-    return lambda quote: (
-        -len(cues & {word.strip(".,;:()\"'") for word in quote.text.lower().split()})
-    )
 
 
 def _quotes(answer: str) -> list[_Quoted]:
@@ -128,11 +118,6 @@ def _quotes(answer: str) -> list[_Quoted]:
             plain = _MARK.sub("", text)
             found.append(_Quoted(plain, source, frozenset(terms(plain))))
     return found
-
-
-def _alike(first: frozenset[str], second: frozenset[str]) -> bool:
-    smaller = min(len(first), len(second)) or 1
-    return len(first & second) / smaller > _ALIKE
 
 
 def _taken(sections: Sequence[_Section], wanted: frozenset[str], *, least: int) -> _Quoted | None:

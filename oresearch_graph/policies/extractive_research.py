@@ -19,33 +19,32 @@ from oresearch_graph.policies.extractive_sentences import (
     Sentence,
     best_sentences,
     covers,
-    focus_on,
 )
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Dialect, Step, list_items
 from oresearch_graph.trace.calls import read_call, write_call
 
-SENTENCES: Final = 12
+SENTENCES: Final = 9
 """Sentences of one subtask's answer."""
 ENOUGH: Final = 4
-_PAGES: Final = 4
+_PAGES: Final = 2
 _RESULTS: Final = 6
-_CALLS: Final = 4
+_CALLS: Final = 6
 
 
 def next_turn(thread: Thread) -> str:
     """The researcher's next elements: a thought and a call, or its answer."""
     steps = own_steps(thread)
     subtask, opening = _subtask(thread, steps)
-    focus = focus_on(key_terms(subtask), key_terms(thread.question), facet_of(subtask))
+    focus = _focus(thread, subtask)
     sources = shown(steps)
     pages = read_pages(steps) or sources
     calls = [step for step in steps if step.is_call]
     if thread.forced == "subtask_answer":
         return f"{answer(pages, focus)}</subtask_answer>"
     dialect: Dialect = "released" if "<web_search>query=" in thread.system else "paper"
-    turn = _search(calls, subtask, thread.question, focus, pages, dialect)
-    turn = turn or _reading(calls, focus, sources, dialect)
+    turn = _reading(calls, focus, sources, dialect)
+    turn = turn or _search(calls, subtask, thread.question, focus, pages, dialect)
     if turn is None or len(calls) >= _CALLS:
         found = best_sentences(pages, focus, SENTENCES)
         thought = (
@@ -53,6 +52,15 @@ def next_turn(thread: Thread) -> str:
         )
         turn = f"<think>{thought}</think>\n<subtask_answer>{_written(found)}</subtask_answer>"
     return opening + turn
+
+
+def _focus(thread: Thread, subtask: str) -> Focus:
+    whole = frozenset(key_terms(thread.question))
+    own = frozenset(key_terms(subtask)) or whole
+    listed = next((s.text for s in thread.steps if s.kind == "subtask_list"), "")
+    topic = subtask_topic(subtask)
+    siblings = (facet_of(item) for item in list_items(listed) if subtask_topic(item) == topic)
+    return Focus(own, whole, facet_of(subtask), tuple(dict.fromkeys(siblings)))
 
 
 def own_steps(thread: Thread) -> list[Step]:
@@ -132,10 +140,13 @@ def _wider(subtask: str, question: str) -> list[str]:
 def _reading(
     calls: Sequence[Step], focus: Focus, sources: Sequence[ShownSource], dialect: Dialect
 ) -> str | None:
-    """Opens what the latest search found, unless that has been done."""
-    if not calls or calls[-1].kind != "web_search":
-        return None
-    wanted = _share_of(_readable(calls, focus, sources), FACETS.index(focus.facet))
+    """Opens the best two results of the latest search, then two of the others: which of them
+    differs by facet, for subtasks of one topic find the same addresses."""
+    since = [call.kind for call in reversed(calls)]
+    read = since.index("web_search") if "web_search" in since else 2
+    wanted = _readable(calls, focus, sources) if read < 2 else []
+    at = FACETS.index(focus.facet) * _PAGES % len(wanted) if wanted and read else 0
+    wanted = [*wanted[at:], *wanted[:at]][:_PAGES]
     if not wanted:
         return None
     call = write_call("crawl_page", wanted, dialect=dialect)
@@ -145,22 +156,17 @@ def _reading(
     )
 
 
-def _share_of(addresses: Sequence[str], turn: int) -> list[str]:
-    """The two best, then a part of the others that differs by facet: subtasks of one topic find
-    the same addresses, and together they should read more than one of them would."""
-    best, others = addresses[:2], addresses[2:]
-    at = turn * (_PAGES - 2) % len(others) if others else 0
-    return [*best, *others[at:], *others[:at]][:_PAGES]
-
-
 def _readable(calls: Sequence[Step], focus: Focus, sources: Sequence[ShownSource]) -> list[str]:
     """Addresses not opened yet that share a key term, best first."""
     opened = {url for step in calls if step.kind == "crawl_page" for url in read_call(step).items}
     ranked = sorted(
-        ((_promise(source, focus), -i, source.url) for i, source in enumerate(sources)),
+        (
+            (_promise(source, focus) + 3 / (1 + i), -i, source.url)
+            for i, source in enumerate(sources)
+        ),
         reverse=True,
     )
-    return [url for promise, _, url in ranked if promise > 0 and url not in opened]
+    return [url for promise, _, url in ranked if promise >= 1 and url not in opened]
 
 
 def _promise(source: ShownSource, focus: Focus) -> float:

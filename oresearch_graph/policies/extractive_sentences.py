@@ -4,9 +4,11 @@ two alike. Wording stays as in the source, so that every quotation can be checke
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
+from oresearch_graph.evidence.passages import bm25
 from oresearch_graph.evidence.scripts import has_cjk
 from oresearch_graph.evidence.sentences import sentence_spans
 from oresearch_graph.evidence.sources import ShownSource
@@ -18,7 +20,7 @@ _TAG: Final = re.compile(f"</?\\s*(?:{'|'.join(PROTOCOL_TAGS)}|[a-zA-Z][\\w-]*)\
 _MARKS: Final = re.compile(r"\s*(?:\[\d+(?:[,，\s]+\d+)*\]|【\d+】)")
 _LIST_MARK: Final = re.compile(r"^(?:[-*+•>#|]+|\d{1,3}[.)、])\s+")
 _CODE: Final = re.compile(
-    r">>>|::|\$ |==|!=|\+=|&&|\|\||[{}]|\w = \S|^\s*(?:def|class|import|from \w+ import|return"
+    r">>>|::|\$ |\+=|&&|\|\||\w = \S|^\s*(?:def|class|import|from \w+ import|return"
     r"|for \w+ in|if .*:$|@\w+|\.\. )|\\\w|->|^\w+\(.*\)$|(?:\S+ \| ){2}|\]\(|https?://|-{3,}|_{5,}|\*{3,}"
 )
 _JUNK: Final = re.compile(
@@ -38,6 +40,11 @@ _ANAPHORA: Final = re.compile(
     r"|if so|它|这|该|此|但|而|因此|所以|另外|例如|其|因而|然而)\b",
     re.IGNORECASE,
 )
+_COLON: Final = re.compile(
+    r"(?:following|follows?|examples?|e\.g\.|like|as|this|these|below|is|are|with|if|when|by|to|code"
+    r"|[^.:;!]{0,45})[,\s]*:$",
+    re.IGNORECASE,
+)
 _ENDS: Final = re.compile(r"[.!。！][\"'”’)）」*`]*$")
 _BEGINS: Final = re.compile(r"^[\"'“‘(（「《*`_]*(?:[^\W\d_]|\d|_)")
 _OPENING_LOWER: Final = re.compile(r"^[*(]*[a-z]+[*]*(?:[\s,:]|$)")
@@ -48,11 +55,16 @@ _FRAGMENT: Final = re.compile(
     re.IGNORECASE,
 )
 _ALIKE: Final = 0.6
-_PER_SOURCE: Final = 5
-_LEAST: Final = 2.2
-"""Points under which a sentence is beside the matter. A sentence with half of the key terms on a
-page that has them all gets 2.25 before cues; one with none of them on a page about the matter 2.4.
-"""
+_WITHIN: Final = 0.85
+_NEAR: Final = 1.5
+_RANK: Final = 1.2
+_HOME: Final = 1.0
+_SAME: Final = 2.5
+_PER_SOURCE: Final = 8
+_LEAST: Final = 0.4
+"""Share of the best sentence's points under which a sentence is beside the matter."""
+_CONSIDERED: Final = 80
+_LONGEST_RUN: Final = 3
 
 
 class Sentence(NamedTuple):
@@ -63,35 +75,45 @@ class Sentence(NamedTuple):
     place: int
     """Which sentence of its source it is."""
     terms: frozenset[str]
-    near: frozenset[str]
-    """Terms of the sentences around it."""
+    near: tuple[str, ...]
+    """Terms of what stands around it: two sentences before, itself, two after."""
     leans: bool
     """It refers to the sentence before it."""
 
 
 def quotable(source: ShownSource) -> list[Sentence]:
     """The readable whole sentences of a source."""
-    spans = sentence_spans(source.text)
-    texts = [_clean(source.text[start:end]) for start, end in spans]
-    bags = [frozenset(terms(text)) if text else frozenset[str]() for text in texts]
+    texts = [_clean(source.text[start:end]) for start, end in sentence_spans(source.text)]
+    bags = [terms(text) for text in texts]
     return [
         Sentence(
-            text, source, place, bags[place],
-            frozenset().union(*bags[max(place - 2, 0) : place + 2]),
+            text,
+            source,
+            place,
+            frozenset(bags[place]),
+            tuple(chain.from_iterable(bags[max(place - 2, 0) : place + 3])),
             _ANAPHORA.match(text) is not None,
         )
         for place, text in enumerate(texts)
         if is_readable(text)
-    ]  # fmt: skip
+    ]
 
 
 def _clean(text: str) -> str:
-    return " ".join(_LIST_MARK.sub("", _MARKS.sub("", " ".join(text.split()))).split())
+    """One line, without list mark and citation marks; what introduces an example ends there, and a
+    list item begins like a sentence."""
+    flat = " ".join(text.split())
+    plain = " ".join(_LIST_MARK.sub("", _MARKS.sub("", flat)).split())
+    if plain.endswith(":") and not _COLON.fullmatch(plain) and not _COLON.search(plain[-12:]):
+        plain = f"{plain[:-1]}."
+    if plain and not flat.startswith(plain[:8]) and len(plain.split()) >= 6:
+        plain = plain[0].upper() + plain[1:]
+    return plain
 
 
 def is_readable(text: str) -> bool:
     """A whole sentence of prose: no code, no navigation, no question, no half."""
-    low, high = (10, 160) if has_cjk(text) else (35, 420)
+    low, high = (10, 160) if has_cjk(text) else (28, 420)
     if not low <= len(text) <= high or not _ENDS.search(text) or not _BEGINS.match(text):
         return False
     if _OPENING_LOWER.match(text) or _TAG.search(text) or _CODE.search(text) or _JUNK.search(text):
@@ -99,7 +121,7 @@ def is_readable(text: str) -> bool:
     if text.count("(") != text.count(")") or text.count('"') % 2 or text.count("`") % 2:
         return False
     letters = sum(character.isalpha() or character.isspace() for character in text)
-    return letters >= 0.78 * len(text) and (has_cjk(text) or len(text.split()) >= 6)
+    return letters >= 0.72 * len(text) and (has_cjk(text) or len(text.split()) >= 4)
 
 
 class Focus(NamedTuple):
@@ -108,6 +130,8 @@ class Focus(NamedTuple):
     own: frozenset[str]
     whole: frozenset[str]
     facet: Facet
+    siblings: tuple[Facet, ...] = ()
+    """The facets of all subtasks on the same topic."""
 
 
 def covers(source: ShownSource, focus: Focus) -> bool:
@@ -136,16 +160,30 @@ def best_sentences(sources: Iterable[ShownSource], focus: Focus, count: int) -> 
     """At most `count` sentences about the focus, no two alike, together by source in its order."""
     found = [s for source in sources if covers(source, focus) for s in quotable(source)]
     scored = sorted(
-        ((score(sentence, focus), -i, sentence) for i, sentence in enumerate(found)), reverse=True
-    )
-    ranked = [(points, sentence) for points, _, sentence in scored if points >= _LEAST]
+        zip(_points(found, focus), found, strict=True), key=lambda item: item[0], reverse=True
+    )[:_CONSIDERED]
+    least = _LEAST * max((points for points, _ in scored), default=0.0)
+    ranked = [item for item in scored if item[0] >= least]
+    places = {(s.source.id, s.place): s for s in found}
     chosen: list[Sentence] = []
     while ranked and len(chosen) < count:
-        points, best = max(ranked, key=lambda item: item[0] - _sameness(item[1], chosen))
-        ranked.remove((points, best))
-        if _fits(best, chosen):
-            chosen.append(best)
+        item = max(ranked, key=lambda item: item[0] - _sameness(item[1], chosen))
+        ranked.remove(item)
+        run = _run(item[1], places)
+        if run and len(chosen) + len(run) <= count + 1 and _fits(run, chosen):
+            chosen += [sentence for sentence in run if sentence not in chosen]
     return _in_order(chosen)
+
+
+def _run(sentence: Sentence, places: Mapping[tuple[int, int], Sentence]) -> list[Sentence]:
+    """The sentence, after those it refers back to; empty when one of them cannot be quoted."""
+    run = [sentence]
+    while run[0].leans:
+        before = places.get((sentence.source.id, run[0].place - 1))
+        if before is None or len(run) == _LONGEST_RUN:
+            return []
+        run.insert(0, before)
+    return run
 
 
 def _in_order(chosen: Sequence[Sentence]) -> list[Sentence]:
@@ -153,17 +191,24 @@ def _in_order(chosen: Sequence[Sentence]) -> list[Sentence]:
     return sorted(chosen, key=lambda sentence: (order[sentence.source.id], sentence.place))
 
 
-def _fits(sentence: Sentence, chosen: Sequence[Sentence]) -> bool:
-    same = [other for other in chosen if other.source.id == sentence.source.id]
-    if len(same) >= _PER_SOURCE or any(alike(sentence, other) for other in chosen):
-        return False
-    return not sentence.leans or any(other.place == sentence.place - 1 for other in same)
+def _fits(run: Sequence[Sentence], chosen: Sequence[Sentence]) -> bool:
+    same = [other for other in chosen if other.source.id == run[0].source.id]
+    fresh = [sentence for sentence in run if sentence not in chosen]
+    return len(same) + len(fresh) <= _PER_SOURCE and not any(
+        alike(sentence, other) for sentence in fresh for other in chosen
+    )
 
 
 def alike(first: Sentence, second: Sentence) -> bool:
     """True when two sentences say the same in much the same words."""
-    smaller = min(len(first.terms), len(second.terms)) or 1
-    return len(first.terms & second.terms) / smaller > _ALIKE + (0.2 if smaller < 6 else 0)
+    return same_words(first.terms, second.terms)
+
+
+def same_words(first: frozenset[str], second: frozenset[str]) -> bool:
+    """True for two bags of terms that are nearly one, or one of which is nearly in the other."""
+    shared = len(first & second)
+    smaller, union = min(len(first), len(second)) or 1, len(first | second) or 1
+    return shared > _ALIKE * union or shared > _WITHIN * smaller
 
 
 def _sameness(sentence: Sentence, chosen: Sequence[Sentence]) -> float:
@@ -171,35 +216,56 @@ def _sameness(sentence: Sentence, chosen: Sequence[Sentence]) -> float:
         len(sentence.terms & other.terms) / (len(sentence.terms | other.terms) or 1)
         for other in chosen
     )
-    return 2.5 * max(shared, default=0.0)
+    return _SAME * max(shared, default=0.0)
 
 
-def score(sentence: Sentence, focus: Focus) -> float:
-    """How much a sentence says about the focus: its own terms first, then its surroundings, the
-    facet's cue words, facts, and an early place on a page about the matter."""
+def _points(found: Sequence[Sentence], focus: Focus) -> list[float]:
+    """How much each sentence says about the focus: what stands around it first (BM25 over all
+    surroundings, so that rare key terms weigh most), then its own terms, the page's rank and
+    title, the facet it fits, facts, and an early place."""
+    query = sorted(focus.own | focus.whole)
+    ranks = {number: rank for rank, number in enumerate(dict.fromkeys(s.source.id for s in found))}
+    around = _shares(bm25([sentence.near for sentence in found], query))
+    alone = _shares(bm25([sorted(sentence.terms) for sentence in found], query))
+    return [
+        _NEAR * near + own + _bonus(sentence, focus) + _RANK / (1 + ranks[sentence.source.id])
+        if near
+        else 0.0
+        for sentence, near, own in zip(found, around, alone, strict=True)
+    ]
+
+
+def _shares(scores: Sequence[float]) -> list[float]:
+    most = max(scores, default=0.0) or 1.0
+    return [score / most for score in scores]
+
+
+def _bonus(sentence: Sentence, focus: Focus) -> float:
     title = frozenset(terms(sentence.source.title))
-    about = _share(title, focus.own)
-    own = max(_share(sentence.terms, focus.own), 0.4 * (about == 1.0))
-    whole = _share(sentence.terms, focus.whole) + 0.5 * _share(title, focus.whole)
-    around = _share(sentence.near | title, focus.own)
-    if not own and not whole:
-        return 0.0
-    words = {word.strip(".,;:()\"'") for word in sentence.text.lower().split()}
-    cues = CUES[focus.facet]
-    cue = sum(1 for word in cues if word in words or (has_cjk(word) and word in sentence.text))
     fact = bool(re.search(r"\d|\w\(\)|__\w+__|\"\w+\"|`", sentence.text))
-    early = 1.0 / (1 + sentence.place / 6)
+    fragment = _FRAGMENT.match(sentence.text) is not None
     return (
-        2.4 * own + 1.2 * whole + 1.0 * around + 1.0 * about
-        + 0.5 * min(cue, 3) + 0.3 * fact + 0.4 * early
-        - 0.8 * sentence.leans - 0.9 * (_FRAGMENT.match(sentence.text) is not None)
+        0.8 * max(_share(title, focus.own), _share(title, focus.whole))
+        + _HOME * (home(sentence, focus.siblings) == focus.facet)
+        + 0.2 * fact + 0.4 / (1 + sentence.place / 6) - 0.3 * sentence.leans - 0.5 * fragment
     )  # fmt: skip
+
+
+def home(sentence: Sentence, facets: Sequence[Facet]) -> Facet | None:
+    """The one facet of those of a topic that a sentence belongs to: the one with most of its cue
+    words, else its passage's share. Researchers of one topic so divide its sentences, unseen by
+    each other."""
+    if not facets:
+        return None
+    words = {word.strip(".,;:()\"'") for word in sentence.text.lower().split()}
+    turn = sentence.place // 3
+    return max(
+        (facets[(turn + i) % len(facets)] for i in range(len(facets))),
+        key=lambda facet: sum(
+            word in words or (has_cjk(word) and word in sentence.text) for word in CUES[facet]
+        ),
+    )
 
 
 def _share(held: frozenset[str], wanted: frozenset[str]) -> float:
     return len(held & wanted) / len(wanted) if wanted else 0.0
-
-
-def focus_on(own: Sequence[str], whole: Sequence[str], facet: Facet) -> Focus:
-    """A focus from key terms; the subtask's own are the question's where it has none."""
-    return Focus(frozenset(own) or frozenset(whole), frozenset(whole), facet)
