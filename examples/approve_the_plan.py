@@ -21,8 +21,9 @@ async def main() -> None:
     state = await graph.aget_state(thread)
     plan = state.interrupts[0].value
     print(plan["subtasks"], plan["overlaps"], plan["at_most"])
-    decision = {"action": "edit", "subtasks": plan["subtasks"][:2]}
-    result = await graph.ainvoke(Command[Any](resume=decision), thread)
+    answer = {"action": "edit", "subtasks": plan["subtasks"][:2]}
+    decision: Command[Any] = Command(resume=answer)
+    result = await graph.ainvoke(decision, thread)
     print(result["report"])
 
 

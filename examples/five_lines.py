@@ -7,9 +7,7 @@ from oresearch_graph import create_research_graph
 
 async def main() -> None:
     graph = create_research_graph()  # or create_research_graph("openai:gpt-5-mini")
-    result = await graph.ainvoke(
-        {"question": "How does pickle store objects, and what can it not?"}
-    )
+    result = await graph.ainvoke({"question": "How does pickle store objects?"})
     print(result["report"])
 
 

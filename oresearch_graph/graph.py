@@ -22,6 +22,7 @@ from langgraph.types import Checkpointer, Send
 from pydantic import BaseModel
 
 from oresearch_graph.budget import Budget
+from oresearch_graph.checkpoints import knowing_records
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.planner import Planner
 from oresearch_graph.policies.chat import ChatPolicy
@@ -34,7 +35,6 @@ from oresearch_graph.researcher import research_subgraph
 from oresearch_graph.resources import ResourcePool, Resources, described
 from oresearch_graph.settings import ResearchSettings, resolve_settings
 from oresearch_graph.state import (
-    RECORDS,
     BranchInput,
     ResearchInput,
     ResearchOutput,
@@ -129,8 +129,8 @@ def create_research_graph(
         graph.add_edge("verify", "structure")
         graph.add_edge("structure", END)
     if isinstance(checkpointer, BaseCheckpointSaver):
-        known = [(kind.__module__, kind.__name__) for kind in RECORDS]
-        checkpointer = checkpointer.with_allowlist(known)
+        shaped = [response_format] if isinstance(response_format, type) else []
+        checkpointer = knowing_records(checkpointer, shaped)
     return graph.compile(
         checkpointer=checkpointer,
         store=store,

@@ -200,9 +200,3 @@ class BranchOutput(TypedDict):
 
     findings: list[Findings]
     sources: list[Source]
-
-
-RECORDS: tuple[type[BaseModel], ...] = (
-    CitationReport, Failure, Findings, Protocol, Run, Source, Span, Step, Trace, Usage,
-)  # fmt: skip
-"""The types that checkpoints of this graph hold."""

@@ -56,7 +56,8 @@ async def research(
     question: ResearchInput = {"question": "What is a flume good for?"}
     if not stream:
         return finished((await graph.ainvoke(question))["trace"])
-    trace, pieces = None, 0
+    trace: object = None
+    pieces = 0
     async for _, mode, value in graph.astream(
         question, stream_mode=["messages", "values"], subgraphs=True
     ):

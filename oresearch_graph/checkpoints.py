@@ -1,0 +1,53 @@
+"""Checkpoint savers that know this graph's record types, so that reading a checkpoint neither
+warns nor is refused where LangGraph restricts what may be deserialized."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Final
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+from oresearch_graph.state import Findings, Run
+from oresearch_graph.trace import (
+    CitationReport,
+    Failure,
+    Protocol,
+    Source,
+    Span,
+    Step,
+    Trace,
+    Usage,
+)
+
+RECORDS: Final[tuple[type, ...]] = (
+    CitationReport, Failure, Findings, Protocol, Run, Source, Span, Step, Trace, Usage,
+)  # fmt: skip
+"""The types that checkpoints of this graph hold, beside LangChain's messages."""
+
+
+def record_serializer(
+    more: Sequence[type] = (), *, pickle_fallback: bool = False
+) -> JsonPlusSerializer:
+    """LangGraph's serializer, with our records (and `more` types) allowed by name."""
+    names = [(kind.__module__, kind.__name__) for kind in (*RECORDS, *more)]
+    return JsonPlusSerializer(pickle_fallback=pickle_fallback, allowed_msgpack_modules=names)
+
+
+def knowing_records(
+    saver: BaseCheckpointSaver[str], more: Sequence[type] = ()
+) -> BaseCheckpointSaver[str]:
+    """The saver, or a copy on the same storage that reads our records without a warning.
+
+    A serializer of the embedder's own, such as an encrypting one, is kept.
+    """
+    names = [(kind.__module__, kind.__name__) for kind in (*RECORDS, *more)]
+    known = saver.with_allowlist(names)
+    if known is not saver or type(saver.serde) is not JsonPlusSerializer:
+        return known
+    # LangGraph's default allows every type, with a warning for each: with_allowlist leaves it so.
+    known = copy.copy(saver)
+    known.serde = record_serializer(more, pickle_fallback=saver.serde.pickle_fallback)
+    return known
