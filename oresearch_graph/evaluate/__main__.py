@@ -54,8 +54,9 @@ def table(graph: Sequence[Score], baseline: Sequence[Score]) -> Table:
     for name in ("words", "top hit's", "precision"):
         shown.add_column(name, justify="right")
     for own, other in zip(graph, baseline, strict=True):
-        shown.add_row(own.question.question, _recall(own), _recall(other), str(own.words),
-                      str(other.words), "-" if own.precision is None else f"{own.precision:.2f}")  # fmt: skip
+        precision = "-" if own.precision is None else f"{own.precision:.2f}"
+        words = str(own.words), str(other.words)
+        shown.add_row(own.question.question, _recall(own), _recall(other), *words, precision)
     return shown
 
 
@@ -66,7 +67,7 @@ def _recall(score: Score) -> str:
 
 
 def main() -> int:
-    """Exit status 1 when the baseline is not beaten or a question is wrongly refused or answered."""
+    """Exit status 1 unless the baseline is beaten and each question rightly answered or refused."""
     graph, baseline = asyncio.run(evaluate())
     console = Console()
     console.print(table(graph, baseline))

@@ -11,7 +11,7 @@ from oresearch_graph.evidence.sentences import sentence_spans
 from oresearch_graph.evidence.words import terms
 from oresearch_graph.policies.extractive_phrases import facet_of, phrases
 from oresearch_graph.policies.extractive_plan import key_terms, subtask_topic
-from oresearch_graph.policies.extractive_research import cited
+from oresearch_graph.policies.extractive_research import cited, joined
 from oresearch_graph.policies.extractive_sentences import same_words
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Step
@@ -25,7 +25,7 @@ from oresearch_graph.trace.references import (
 from oresearch_graph.trace.report_form import heading_for
 
 _MARK: Final = re.compile(r"\s*\[\d+\]")
-_SECTION: Final = 6
+_SECTION: Final = 7
 
 
 class _Quoted(NamedTuple):
@@ -63,13 +63,13 @@ def report(thread: Thread, language: str) -> str:
     scope = words.scope.format(len(addresses), "; ".join(topics))
     opening = [notices(language).extractive, *([scope] if sections else [])]
     opening += [numbering.cite(lead)] if lead else []
-    parts = [f"## {heading_for('introduction', language)}", " ".join(opening)]
+    parts = [f"## {heading_for('introduction', language)}", joined(opening)]
     for heading, section in zip(headings, sections, strict=True):
-        parts += [f"## {heading}", " ".join(map(numbering.cite, section.quotes))]
+        parts += [f"## {heading}", joined(map(numbering.cite, section.quotes))]
     closing = [numbering.cite(quote) for quote in last]
     if empty:
         closing.append(words.nothing.format("; ".join(empty)))
-    parts += [f"## {heading_for('conclusion', language)}", " ".join(closing or [scope])]
+    parts += [f"## {heading_for('conclusion', language)}", joined(closing or [scope])]
     parts += [f"## {heading_for('references', language)}", numbering.listed()]
     return "\n" + "\n\n".join(parts) + "\n"
 

@@ -6,7 +6,7 @@ round of both when the first brought little.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -24,7 +24,7 @@ from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Dialect, Step, list_items
 from oresearch_graph.trace.calls import read_call, write_call
 
-SENTENCES: Final = 9
+SENTENCES: Final = 10
 """Sentences of one subtask's answer."""
 ENOUGH: Final = 4
 _PAGES: Final = 2
@@ -184,7 +184,7 @@ def _written(found: Sequence[Sentence]) -> str:
     """Sentences with their source numbers, then the list of those sources."""
     if not found:
         return ""
-    prose = " ".join(cited(sentence.text, sentence.source.id) for sentence in found)
+    prose = joined(cited(sentence.text, sentence.source.id) for sentence in found)
     listed = {sentence.source.id: sentence.source for sentence in found}
     lines = [f"[{number}]. {source.url} - {source.title}" for number, source in listed.items()]
     return "\n".join(["", prose, "", *lines, ""])
@@ -197,3 +197,8 @@ def cited(text: str, number: int) -> str:
     if text[-1] in ".!":
         return f"{text[:-1]} [{number}]{text[-1]}"
     return f"{text} [{number}]"
+
+
+def joined(sentences: Iterable[str]) -> str:
+    """Sentences as a paragraph: no blank after a wide full stop."""
+    return " ".join(sentences).replace("。 ", "。")

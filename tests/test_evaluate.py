@@ -1,0 +1,66 @@
+import pytest
+
+from oresearch_graph.evaluate.questions import Question, load_questions
+from oresearch_graph.evaluate.recall import Answered, mean_recall, score_answers, top_hit
+from oresearch_graph.judge import KeyPoint, key_point_recall
+from oresearch_graph.tools.backend import Hit, Hits, Page
+from oresearch_graph.tools.python_pages import python_pages
+
+QUESTIONS = load_questions()
+
+
+@pytest.fixture(scope="module")
+def pages():
+    return {page.address: page.text for page in python_pages()}
+
+
+def test_twenty_questions_one_of_them_unanswerable():
+    assert len({question.id for question in QUESTIONS}) == 20
+    assert [question.id for question in QUESTIONS if not question.answerable] == ["unanswerable"]
+
+
+def test_every_key_point_stands_in_the_corpus(pages):
+    for question in QUESTIONS:
+        for point in question.key_points:
+            assert key_point_recall(pages[point.source], [point]) == 1.0, point.text
+
+
+def test_every_key_point_is_met_by_its_own_text():
+    for question in QUESTIONS:
+        reference = "\n\n".join(point.text for point in question.key_points)
+        if question.answerable:
+            assert key_point_recall(reference, question.key_points) == 1.0, question.id
+
+
+class OnePage:
+    name = "one page"
+
+    async def search(self, queries, k):
+        hits = (Hit(url="x:1"),) if "cats" in queries[0] else ()
+        return [Hits(query=queries[0], hits=hits)]
+
+    async def read(self, urls, focus):
+        return [Page(url=urls[0], text="Cats sleep all day.")]
+
+
+async def test_scores_and_the_baseline():
+    questions = (
+        Question(id="a", question="Do cats sleep?",
+                 key_points=(KeyPoint(text="Cats sleep."), KeyPoint(text="Dogs bark loudly."))),
+        Question(id="b", question="Who won?"),
+    )  # fmt: skip
+    first, second = await score_answers(top_hit(OnePage(), OnePage()), questions)
+    assert (first.recall, first.correct, first.words) == (0.5, True, 4)
+    assert first.missing == ("Dogs bark loudly.",)
+    assert (second.recall, second.correct) == (None, True)
+    assert mean_recall([first, second]) == 0.5
+
+
+async def test_an_invented_answer_is_not_correct():
+    async def invents(question):
+        return Answered("Anything goes.")
+
+    (score,) = await score_answers(invents, (Question(id="b", question="Who won?"),))
+    assert not score.correct
+    with pytest.raises(ValueError, match="no answerable question"):
+        mean_recall([score])
