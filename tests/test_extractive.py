@@ -5,9 +5,9 @@ import pytest
 
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.evidence.notices import NOTICES
-from oresearch_graph.evidence.sources import query_heading, source_block
+from oresearch_graph.evidence.sources import ShownSource, query_heading, source_block
 from oresearch_graph.policies.extractive import ExtractivePolicy, no_evidence
-from oresearch_graph.policies.extractive_sentences import is_readable
+from oresearch_graph.policies.extractive_sentences import is_readable, quotable
 from oresearch_graph.policies.policy import Continuation
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Role, Source, Step, list_items, world_step
@@ -191,3 +191,20 @@ async def test_the_dialect_and_the_language_are_those_of_the_system_prompt():
 )
 def test_readable_sentences(text, readable):
     assert is_readable(text) is readable
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("A heap keeps a[0] as its smallest element at all times.", []),
+        ('It preserves that "divmod(x, y)[0] * y" is very close to x.', []),
+        ("Tasks were added to the language in 2015.[3] [4]",
+         ["Tasks were added to the language in 2015."]),
+        ("Tasks of asyncio are cheap[12], as the study says.",
+         ["Tasks of asyncio are cheap, as the study says."]),
+        ("任务可以被取消[2]，协程内部会抛出异常。", ["任务可以被取消，协程内部会抛出异常。"]),
+    ],
+)  # fmt: skip
+def test_a_sources_own_marks_go_and_subscripts_are_not_taken_for_them(text, quoted):
+    source = ShownSource(1001, "T", "doc:t", text)
+    assert [sentence.text for sentence in quotable(source)] == quoted

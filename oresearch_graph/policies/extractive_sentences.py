@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from oresearch_graph.evidence.passages import bm25
-from oresearch_graph.evidence.scripts import has_cjk
+from oresearch_graph.evidence.scripts import CJK, has_cjk
 from oresearch_graph.evidence.sentences import sentence_spans
 from oresearch_graph.evidence.sources import ShownSource
 from oresearch_graph.evidence.words import terms
@@ -17,7 +17,11 @@ from oresearch_graph.policies.extractive_phrases import CUES, Facet
 from oresearch_graph.trace.tags import PROTOCOL_TAGS
 
 _TAG: Final = re.compile(f"</?\\s*(?:{'|'.join(PROTOCOL_TAGS)}|[a-zA-Z][\\w-]*)\\s*/?>")
-_MARKS: Final = re.compile(r"\s*(?:\[\d+(?:[,，\s]+\d+)*\]|【\d+】)")
+_MARKS: Final = re.compile(
+    rf"(?:\s+|(?<=[.,;:!?。，；！？\"”])|(?<=[a-z]{{4}})|(?<=[{CJK}]))"
+    r"(?:\[[1-9]\d*(?:[,，\s]+\d+)*\]|【\d+】)(?=[\s.,;:!?。，；！？\[]|$)"
+)
+_NUMBERED: Final = re.compile(r"\[\d+(?:[,，\s]+\d+)*\]|【\d+】")
 _LIST_MARK: Final = re.compile(r"^(?:[-*+•]|\d{1,3}[.)、])\s+")
 _CODE: Final = re.compile(
     r">>>|::|\$ |\+=|&&|\|\||\w = \S|^\s*(?:def|class|import|from \w+ import|return"
@@ -106,12 +110,15 @@ def quotable(source: ShownSource) -> list[Sentence]:
 
 
 def _clean(text: str) -> str:
-    """One line, without list mark and citation marks; what introduces an example ends there, and a
-    list item begins like a sentence."""
+    """One line, without list mark and the source's own citation marks; what introduces an example
+    ends there, and a list item begins like a sentence. Empty where a subscript such as `a[0]`
+    would be left to look like a citation."""
     flat = " ".join(text.split())
     if flat[:1] in "#>|":
         return ""
     plain = " ".join(_LIST_MARK.sub("", _MARKS.sub("", flat)).split())
+    if _NUMBERED.search(plain):
+        return ""
     if plain.endswith(":") and not _COLON.fullmatch(plain) and not _COLON.search(plain[-12:]):
         plain = f"{plain[:-1]}."
     if plain and not flat.startswith(plain[:8]) and len(plain.split()) >= 6:
