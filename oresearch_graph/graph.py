@@ -23,6 +23,7 @@ from pydantic import BaseModel
 
 from oresearch_graph.budget import Budget
 from oresearch_graph.checkpoints import knowing_records
+from oresearch_graph.closing import Closer
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.planner import Planner
 from oresearch_graph.policies.chat import ChatPolicy
@@ -39,6 +40,7 @@ from oresearch_graph.state import (
     ResearchInput,
     ResearchOutput,
     ResearchState,
+    written_steps,
 )
 from oresearch_graph.structure import Structurer
 from oresearch_graph.summarizer import Summarizer
@@ -103,7 +105,7 @@ def create_research_graph(
 
     pool = ResourcePool(base, build)
     planner = Planner(pool, about)
-    summarizer = Summarizer(pool, last=response_format is None)
+    summarizer, closer = Summarizer(pool), Closer(pool, last=response_format is None)
     graph = StateGraph(
         ResearchState,
         context_schema=ResearchSettings,
@@ -115,7 +117,7 @@ def create_research_graph(
     graph.add_node("approve_plan", planner.approve_plan)
     graph.add_node("research", research_subgraph(pool))
     graph.add_node("summarize", summarizer.summarize)
-    graph.add_node("verify", summarizer.verify)
+    graph.add_node("verify", closer.verify)
     graph.add_edge(START, "prepare")
     graph.add_edge("prepare", "plan")
     graph.add_conditional_edges("plan", _after_plan(pool), ["approve_plan", "research"])
@@ -167,12 +169,11 @@ def next_research(state: ResearchState) -> list[Send] | Literal["summarize"]:
 
 def _branch_input(state: ResearchState, branch: int) -> BranchInput:
     execution = state["run"].protocol.execution
-    written = [*state["plan"], *(s for f in state.get("findings", []) for s in f.steps)]
     return {
         "run": state["run"],
         "branch": branch,
         "subtask": state["subtasks"][branch - 1],
-        "before": list(visible(written, "researcher", branch, execution)),
+        "before": list(visible(written_steps(state), "researcher", branch, execution)),
         "known": list(state.get("sources", [])),
     }
 

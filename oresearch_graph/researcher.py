@@ -119,6 +119,8 @@ class Researcher:
     async def conclude(self, state: BranchState) -> dict[str, Any]:
         """The findings, whether the subtask was answered or not."""
         failures = list(state.get("failures", []))
+        if any(s.kind == "subtask_answer" and not s.text.strip() for s in state.get("steps", [])):
+            failures.append(_no_evidence(state["branch"]))
         found = Findings(
             branch=state["branch"],
             steps=tuple(state.get("steps", [])),
@@ -126,7 +128,7 @@ class Researcher:
             usage=tuple(state.get("usage", [])),
             spans=tuple(state.get("spans", [])),
         )
-        if any(step.kind in ANSWER_KINDS for step in found.steps):
+        if found.answered or found.reported:
             calls = sum(step.is_call for step in found.steps)
             sources = len(state.get("sources", []))
             emit(SubtaskFinished(branch=found.branch, sources=sources, tool_calls=calls))
@@ -212,6 +214,16 @@ def _not_covered(branch: int, why: str) -> Failure:
         name="not_covered",
         fault="policy",
         message=f"subtask {branch} was not begun: {why}",
+        role="researcher",
+        branch=branch,
+    )
+
+
+def _no_evidence(branch: int) -> Failure:
+    return Failure(
+        name="no_evidence",
+        fault="policy",
+        message="no evidence was found",
         role="researcher",
         branch=branch,
     )

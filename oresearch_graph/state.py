@@ -164,6 +164,12 @@ class ResearchOutput(TypedDict, total=False):
     structured_response: Any
 
 
+def written_steps(state: ResearchState) -> list[Step]:
+    """The run's steps before its report: the plan, then the branches in their order."""
+    findings: Sequence[Findings] = state.get("findings", [])
+    return [*state["plan"], *(step for found in findings for step in found.steps)]
+
+
 class BranchInput(TypedDict):
     """What `Send` gives one researcher."""
 
