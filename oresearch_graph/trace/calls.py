@@ -21,7 +21,10 @@ from oresearch_graph.trace.step import Step
 _COUNT_LAST: Final = re.compile(r"&(?:serp_)?num=(\d{1,4})\s*\Z")
 _COUNT_FIRST: Final = re.compile(r"\A(?:serp_)?num=(\d{1,4})&(?=query=)")
 _ADDRESS: Final = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*:\S")
-_BETWEEN_ADDRESSES: Final = re.compile(r"\s+\|\s*|\|\s+|\|(?=(?:url=)?[A-Za-z][A-Za-z0-9+.-]*:)|\n")
+_BETWEEN_ADDRESSES: Final = re.compile(
+    r"(?<=\s)\||\|(?=\s|(?:url=)?[A-Za-z][A-Za-z0-9+.-]{0,30}://)|\n"
+    r"|\s(?=(?:url=)?[A-Za-z][A-Za-z0-9+.-]{0,30}://)"
+)
 
 
 class Call(BaseModel):
@@ -57,8 +60,10 @@ def write_call(
     num: int | None = None,
     dialect: Dialect = "paper",
 ) -> str:
-    """The text between the tags of a call."""
-    joined = " | ".join(" ".join(item.split()) for item in items)
+    """The text between the tags of a call. A `|` inside an item, which would split it, becomes a
+    space in a query and `%7C` in an address."""
+    bar = "%7C" if kind == "crawl_page" else " "
+    joined = " | ".join(" ".join(item.replace("|", bar).split()) for item in items)
     if dialect == "paper":
         return joined if num is None or kind == "crawl_page" else f"{joined}&serp_num={num}"
     if kind == "crawl_page":
@@ -73,8 +78,8 @@ def _read_search(text: str) -> Call:
             num = int(found[1])
             text = text[: found.start()] + text[found.end() :]
             break
-    queries = [part.strip() for part in text.strip().removeprefix("query=").split("|")]
-    items = tuple(dict.fromkeys(query for query in queries if query))
+    parts = (part.strip().removeprefix("query=").strip() for part in text.split("|"))
+    items = tuple(dict.fromkeys(part for part in parts if part))
     if not items:
         return Call(tool="web_search", num=num, fault="the search holds no query")
     if num == 0:
@@ -101,4 +106,8 @@ def _read_tool(name: str, text: str) -> Call:
         return Call(tool=name, fault=f"the arguments are not a JSON object: {error}")
     if not isinstance(arguments, dict):
         return Call(tool=name, fault="the arguments are not a JSON object")
+    try:
+        json.dumps(arguments, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        return Call(tool=name, fault="the arguments hold half a surrogate pair, or nest too deep")
     return Call(tool=name, arguments=arguments)

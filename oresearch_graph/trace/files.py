@@ -1,13 +1,16 @@
 """Trace files: JSON Lines, one Trace a line, appended to, streamed and resumed.
 
-Each line is written whole by one call on a file opened for appending, so processes may share a
-file. A line without its newline is one that a crash cut short: `TraceWriter` moves it aside.
+Writers append whole lines under a lock, so processes may share a file. A line without its newline
+is one that a crash cut short: `TraceWriter` moves it aside.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -50,27 +53,36 @@ def write_traces(path: Path | str, traces: Iterable[Trace]) -> None:
 
 
 class TraceWriter:
-    """Appends traces to a file; `done` holds the ids that were there, for resuming."""
+    """Appends traces to a file; `done` holds the ids that were there, for resuming.
+
+    Every write is on the disk when `write` returns. Several processes may hold a writer on one
+    file. A trace that does not fit on the disk leaves no part of itself behind.
+    """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._set_aside_cut_line()
-            self.done = {trace.id for trace in read_traces(self.path)} if self._exists() else set()
-            self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+            with self._locked():
+                self._end_last_line()
+            self.done = {trace.id for trace in read_traces(self.path)}
         except OSError as error:
             raise TraceFileError(f"{self.path}: cannot be written: {error.strerror}") from error
 
     def write(self, trace: Trace) -> None:
         line = trace.model_dump_json().encode() + b"\n"
         try:
-            written = os.write(self._file, line)
-            os.fsync(self._file)
+            with self._locked():
+                start = os.fstat(self._file).st_size
+                if os.write(self._file, line) != len(line):
+                    os.ftruncate(self._file, start)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(self._file)
         except OSError as error:
-            raise TraceFileError(f"{self.path}: cannot be written: {error.strerror}") from error
-        if written != len(line):
-            raise TraceFileError(f"{self.path}: the disk is full; the last trace is cut short")
+            raise TraceFileError(
+                f"{self.path}: the trace was not written: {error.strerror}"
+            ) from error
         self.done.add(trace.id)
 
     def close(self) -> None:
@@ -87,33 +99,47 @@ class TraceWriter:
     ) -> None:
         self.close()
 
-    def _exists(self) -> bool:
-        return self.path.exists()
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Alone with the file among its writers: an unended line is then nobody's work."""
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def _set_aside_cut_line(self) -> None:
-        """Move an unfinished last line to `<file>.cut`, so that the next one starts clean."""
-        if not self._exists():
+    def _end_last_line(self) -> None:
+        """A whole trace that lacks only its newline gets it; a part of one moves to `<file>.cut`,
+        so that the next line starts clean."""
+        end = os.fstat(self._file).st_size
+        start = _last_line_start(self._file, end)
+        tail = os.pread(self._file, end - start, start)
+        if not tail:
             return
-        with self.path.open("rb+") as file:
-            end = file.seek(0, os.SEEK_END)
-            start = _last_line_start(file, end)
-            file.seek(start)
-            tail = file.read()
-            if tail and not tail.endswith(b"\n"):
-                with self.path.with_name(self.path.name + ".cut").open("ab") as aside:
-                    aside.write(tail + b"\n")
-                file.truncate(start)
+        if _is_trace(tail):
+            os.write(self._file, b"\n")
+            return
+        with self.path.with_name(self.path.name + ".cut").open("ab") as aside:
+            aside.write(tail + b"\n")
+        os.ftruncate(self._file, start)
 
 
-def _last_line_start(file: Any, end: int) -> int:  # noqa: ANN401 - a binary file object
+def _is_trace(line: bytes) -> bool:
+    try:
+        Trace.model_validate_json(line)
+    except ValidationError:
+        return False
+    return True
+
+
+def _last_line_start(file: int, end: int) -> int:
     """The offset after the last newline before `end`, read backwards in blocks."""
     at, block = end, 65_536
     while at > 0:
         size = min(block, at)
         at -= size
-        file.seek(at)
-        if (found := file.read(size).rfind(b"\n")) >= 0:
-            return at + int(found) + 1
+        if (found := os.pread(file, size, at).rfind(b"\n")) >= 0:
+            return at + found + 1
     return 0
 
 

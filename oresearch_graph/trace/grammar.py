@@ -9,8 +9,7 @@ The command line prints them, datagen rejects by them, the format reward counts 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal, assert_never
 
 from pydantic import BaseModel, ConfigDict
@@ -24,21 +23,20 @@ from oresearch_graph.trace.references import (
     reference_list,
     seen_sources,
 )
-from oresearch_graph.trace.report_form import HEADINGS, SECTIONS, find_sections
-from oresearch_graph.trace.step import Step
-from oresearch_graph.trace.tags import PROTOCOL_TAGS
+from oresearch_graph.trace.report_form import HEADINGS, SECTIONS, Section, find_sections
+from oresearch_graph.trace.step import CALL_KINDS, Step
+from oresearch_graph.trace.tags import tag_pattern
 
 ViolationCode = Literal[
-    "no_subtask_list", "repeated_subtask_list", "empty_subtask_list", "subtask_without_branch",
-    "branch_not_listed", "step_outside_branch", "turn_without_think", "misplaced_plan",
-    "branch_without_turn", "call_without_observation", "branch_without_answer",
+    "no_subtask_list", "late_subtask_list", "repeated_subtask_list", "empty_subtask_list",
+    "subtask_without_branch", "branch_not_listed", "interleaved_branches", "step_outside_branch",
+    "misplaced_subtask", "turn_without_think", "misplaced_plan", "branch_without_turn",
+    "call_without_observation", "observation_without_call", "branch_without_answer",
     "step_after_answer", "empty_answer", "no_suggested_answer", "step_after_report",
     "stray_text", "missing_open_tag", "missing_close_tag", "nested_tag", "malformed_call",
     "no_introduction", "no_body", "no_conclusion", "no_references", "heading_language",
     "dangling_citation", "unknown_reference",
 ]  # fmt: skip
-
-_NESTED: Final = re.compile(f"</?(?:{'|'.join(PROTOCOL_TAGS)})>")
 
 
 class Violation(BaseModel):
@@ -75,6 +73,7 @@ def _place(trace: Trace, violation: Violation) -> int:
 
 
 def _tag_faults(trace: Trace) -> Iterator[Violation]:
+    tags = tag_pattern(trace.protocol.tools)
     for index, step in enumerate(trace.steps):
         if step.kind == "stray":
             if step.text.strip():
@@ -87,7 +86,7 @@ def _tag_faults(trace: Trace) -> Iterator[Violation]:
         if step.closed is None:
             text = f"<{step.tag}> is never closed"
             yield Violation(code="missing_close_tag", message=text, step=index, branch=step.branch)
-        if step.author == "policy" and (inner := _NESTED.search(step.text)):
+        if step.author == "policy" and (inner := tags.search(step.text)):
             text = f"{inner[0]} inside <{step.tag}>"
             yield Violation(code="nested_tag", message=text, step=index, branch=step.branch)
         if step.is_call and (fault := read_call(step).fault):
@@ -103,6 +102,9 @@ def _order_faults(trace: Trace) -> Iterator[Violation]:
         yield Violation(code="no_subtask_list", message="there is no <subtask_list>")
     elif not trace.subtasks:
         yield Violation(code="empty_subtask_list", message="<subtask_list> is empty", step=lists[0])
+    if lists and lists[0] != steps[0][0]:
+        text = "<subtask_list> is not the first step"
+        yield Violation(code="late_subtask_list", message=text, step=lists[0])
     for index in lists[1:]:
         text = "a second <subtask_list>"
         yield Violation(code="repeated_subtask_list", message=text, step=index)
@@ -120,14 +122,23 @@ def _order_faults(trace: Trace) -> Iterator[Violation]:
 
 def _listing_faults(trace: Trace) -> Iterator[Violation]:
     """A listed subtask without its branch is a violation, and so is a branch beyond the list."""
-    for number, subtask in enumerate(trace.subtasks, start=1):
-        if number not in trace.branches:
+    listed, branches = trace.subtasks, trace.branches
+    for number, subtask in enumerate(listed, start=1):
+        if number not in branches:
             text = f"subtask {number} was listed and never researched: {_short(subtask)}"
             yield Violation(code="subtask_without_branch", message=text, branch=number)
-    for number in trace.branches:
-        if trace.subtasks and number > len(trace.subtasks):
+    for number in branches:
+        if listed and number > len(listed):
             text = f"subtask {number} is not on the list"
             yield Violation(code="branch_not_listed", message=text, branch=number)
+    last = 0
+    for index, step in enumerate(trace.steps):
+        if step.branch is not None and step.branch < last:
+            text = f"a step of subtask {step.branch} after subtask {last} began"
+            yield Violation(
+                code="interleaved_branches", message=text, step=index, branch=step.branch
+            )
+        last = max(last, step.branch or 0)
 
 
 def _branch_faults(trace: Trace) -> Iterator[Violation]:
@@ -143,6 +154,9 @@ def _turn_faults(branch: int, steps: list[tuple[int, Step]]) -> Iterator[Violati
     """One branch against `subtask turn+ subtask_answer`."""
     before: str | None = None
     thought = answered = False
+    if steps[0][1].kind != "subtask":
+        text = f"subtask {branch} does not begin with <subtask>"
+        yield Violation(code="misplaced_subtask", message=text, step=steps[0][0], branch=branch)
     for at, (index, step) in enumerate(steps):
         place = {"step": index, "branch": branch}
         after = steps[at + 1][1].kind if at + 1 < len(steps) else None
@@ -151,7 +165,9 @@ def _turn_faults(branch: int, steps: list[tuple[int, Step]]) -> Iterator[Violati
             yield Violation(code="step_after_answer", message=text, **place)
         match step.kind:
             case "subtask":
-                pass
+                if at:
+                    text = "a second <subtask> in one branch"
+                    yield Violation(code="misplaced_subtask", message=text, **place)
             case "think":
                 thought = True
             case "plan":
@@ -159,14 +175,16 @@ def _turn_faults(branch: int, steps: list[tuple[int, Step]]) -> Iterator[Violati
                     text = "<plan> without a <think> before it"
                     yield Violation(code="misplaced_plan", message=text, **place)
             case "web_search" | "crawl_page" | "tool_call":
-                if before not in {"think", "plan", "observation"} or not thought:
+                if not thought:
                     text = f"<{step.tag}> before any <think>"
                     yield Violation(code="turn_without_think", message=text, **place)
                 if after != "observation":
                     text = f"<{step.tag}> has no observation"
                     yield Violation(code="call_without_observation", message=text, **place)
             case "observation":
-                pass
+                if before not in CALL_KINDS:
+                    text = "<observation> answers no call"
+                    yield Violation(code="observation_without_call", message=text, **place)
             case "subtask_answer":
                 yield from _answer_faults(step, index, thought=thought)
                 answered = True
@@ -201,11 +219,19 @@ def _report_faults(trace: Trace, report: Step) -> Iterator[Violation]:
         elif trace.language in HEADINGS and named[name].language != trace.language:
             text = f"the heading {named[name].heading!r} is not in the language {trace.language}"
             yield Violation(code="heading_language", message=text, step=place)
-    _, end = body_span(report.text)
-    own = [s for s in sections if s.name is None and s.start < end]
-    loose = report.text[: sections[0].heading_start] if sections else report.text
-    if not own and len(loose.split()) < 1:
+    if not _has_body(report.text, sections):
         yield Violation(code="no_body", message="the report has no body", step=place)
+
+
+def _has_body(text: str, sections: Sequence[Section]) -> bool:
+    """A section of its own with text in it, or text before any heading; a title is no body."""
+    _, end = body_span(text)
+    loose = text[: sections[0].heading_start] if sections else text
+    return bool(loose.strip()) or any(
+        text[section.start : section.end].strip()
+        for section in sections
+        if section.name is None and section.start < end
+    )
 
 
 def _citation_faults(trace: Trace) -> Iterator[Violation]:

@@ -1,8 +1,9 @@
 """parse_trace and render_trace: a whole Trace as tagged text and back.
 
-Tagged text alone tells most traces completely. Where it does not — the world opened an answer tag
-for a thread out of budget, a step was cut short — `render_trace` puts a table of the steps'
-lengths and authors in front, `<?oresearch …?>`, so that the round trip is exact for every Trace.
+Tagged text alone tells most traces completely. Where it does not, `render_trace` puts a line
+`<?oresearch …?>` in front: the names of extra tools where their tags occur, and a table of the
+steps' lengths and authors where tags do not tell them — the world opened an answer tag for a
+thread out of budget, a step was cut short. So the round trip is exact for every Trace.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from oresearch_graph.trace.tags import (
     parse_steps,
     render_steps,
     unescape_world,
+    without_surrogates,
 )
 
 _TABLE_OPEN: Final = "<?oresearch "
@@ -32,12 +34,14 @@ def render_trace(trace: Trace) -> str:
     """The trace as tagged text; `parse_trace` gives back its steps, stray text and authorship."""
     tools = trace.protocol.tools
     body = render_steps(trace.steps, tools)
-    plain = not body.startswith(_TABLE_OPEN)
-    if plain and parse_steps(body, execution=trace.execution) == trace.steps:
+    told = parse_steps(body, execution=trace.execution, tools=tools) == trace.steps
+    bare = not tools or parse_steps(body, execution=trace.execution) == trace.steps
+    if told and bare and not body.startswith(_TABLE_OPEN):
         return body
-    rows = [_row(step, tools) for step in trace.steps]
-    table = json.dumps({"tools": tools, "steps": rows}, separators=(",", ":"))
-    return f"{_TABLE_OPEN}{table}{_TABLE_CLOSE}{body}"
+    head: dict[str, Any] = {"tools": tools}
+    if not told:
+        head["steps"] = [_row(step, tools) for step in trace.steps]
+    return f"{_TABLE_OPEN}{json.dumps(head, separators=(',', ':'))}{_TABLE_CLOSE}{body}"
 
 
 def parse_trace(
@@ -48,12 +52,12 @@ def parse_trace(
     What text cannot tell stays None: sources, language, usage. Lone surrogates, which no file can
     hold, become U+FFFD.
     """
-    text = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-    read = _read_table(text)
-    steps, names = read or (parse_steps(text, execution=execution, tools=tools), tuple(tools))
-    return Trace(
-        question=question, steps=steps, protocol=Protocol(execution=execution, tools=names)
-    )
+    text, question = without_surrogates(text), without_surrogates(question)
+    read = _read_table(text, execution)
+    if read is None:
+        steps = parse_steps(text, execution=execution, tools=tools)
+        read = steps, Protocol(execution=execution, tools=tuple(tools))
+    return Trace(question=question, steps=read[0], protocol=read[1])
 
 
 def _row(step: Step, tools: Sequence[str]) -> list[Any]:
@@ -62,15 +66,18 @@ def _row(step: Step, tools: Sequence[str]) -> list[Any]:
             len(step.lead), len(written)]  # fmt: skip
 
 
-def _read_table(text: str) -> tuple[tuple[Step, ...], tuple[str, ...]] | None:
-    """The steps by the table in front; None where there is none or it does not fit the text."""
+def _read_table(text: str, execution: Execution) -> tuple[tuple[Step, ...], Protocol] | None:
+    """The steps by the line in front; None where there is none or it does not fit the text."""
     end = text.find(_TABLE_CLOSE)
     if not text.startswith(_TABLE_OPEN) or end < 0:
         return None
     try:
         table = json.loads(text[len(_TABLE_OPEN) : end])
-        tools = tuple(str(name) for name in table["tools"])
-        return tuple(_cut(text[end + len(_TABLE_CLOSE) :], table["steps"], tools)), tools
+        protocol = Protocol(execution=execution, tools=table["tools"])
+        body = text[end + len(_TABLE_CLOSE) :]
+        if "steps" not in table:
+            return parse_steps(body, execution=execution, tools=protocol.tools), protocol
+        return tuple(_cut(body, table["steps"], protocol.tools)), protocol
     except (ValueError, TypeError, KeyError, RecursionError, ValidationError):
         return None
 

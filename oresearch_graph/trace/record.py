@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
-from functools import cached_property
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -41,7 +41,8 @@ FailureName = Literal[
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # JSON has no NaN: a file with one could be written and not read.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Protocol(_Record):
@@ -200,13 +201,13 @@ class Trace(_Record):
     def execution(self) -> Execution:
         return self.protocol.execution
 
-    @cached_property
+    @property
     def subtasks(self) -> tuple[str, ...]:
         """The subtasks as the planner listed them, without their list marks."""
         listed = next((step.text for step in self.steps if step.kind == "subtask_list"), "")
         return list_items(listed)
 
-    @cached_property
+    @property
     def branches(self) -> dict[int, tuple[Step, ...]]:
         """Steps of each branch, by branch number."""
         found: dict[int, list[Step]] = {}
@@ -236,17 +237,36 @@ def text_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+_ITEM: Final = re.compile(
+    r"(?P<indent>\s*)(?:(?P<bullet>[-*+•–](?=\s)|•|-(?![-\d]))"
+    r"|[(（]?(?:\d{1,3}[.)）、．:：]+(?!\d)|[①-⑳]))\s*(?P<text>.*)"
+)
+
+
 def list_items(text: str) -> tuple[str, ...]:
-    """The lines of a planner's list, without numbers and bullets; blank lines are skipped."""
-    return tuple(item for line in text.splitlines() if (item := _without_mark(line)))
+    """The items of a planner's list, without numbers and bullets.
+
+    Items carry the kind of mark and the indentation of the first marked line; what stands below
+    an item is joined to it, what stands above the first is dropped. A list without any mark has
+    an item on every line.
+    """
+    lines = [line for line in text.splitlines() if any(map(str.isalnum, line))]
+    marks = [_ITEM.match(line) for line in lines]
+    first = next(filter(None, marks), None)
+    if first is None:
+        return tuple(line.strip() for line in lines)
+    items: list[list[str]] = []
+    for line, mark in zip(lines, marks, strict=True):
+        if mark and _same_level(mark, first):
+            items.append([mark["text"].strip()])
+        elif items:
+            items[-1].append(line.strip())
+    return tuple(" ".join(parts) for parts in items)
 
 
-def _without_mark(line: str) -> str:
-    line = line.strip()
-    head, _, rest = line.partition(" ")
-    if head in {"-", "*", "•", "–"} or (head[:-1].isdigit() and head[-1:] in ".)、"):
-        return rest.strip()
-    return line.lstrip("-*• ").strip() if line[:1] in "-*•" else line
+def _same_level(mark: re.Match[str], first: re.Match[str]) -> bool:
+    same_kind = (mark["bullet"] is None) == (first["bullet"] is None)
+    return same_kind and len(mark["indent"]) <= len(first["indent"])
 
 
 def known_sum(values: Iterable[float | None]) -> float | None:

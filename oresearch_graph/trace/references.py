@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
+from oresearch_graph.trace.calls import read_call
 from oresearch_graph.trace.record import Source
-from oresearch_graph.trace.report_form import find_sections
+from oresearch_graph.trace.report_form import Section, fence_spans, find_sections, lines_of
 from oresearch_graph.trace.step import Step
 
-_CODE: Final = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]+`", re.DOTALL)
-_MARK: Final = re.compile(r"\[(\d{1,6}(?:\s*[,，、]\s*\d{1,6})*)\](?![(:])|【(\d{1,6})】")
-_LISTED: Final = re.compile(
-    r"^[ \t]*(?:[-*+][ \t]+)?(?:\[(\d{1,6})\]|(\d{1,6})[.)、])[.:：]?[ \t]+(.*)$", re.MULTILINE
+_NUMBER: Final = r"\^?\d{1,6}"
+_MARK: Final = re.compile(
+    r"(?P<code>`[^`\n]+`)"
+    rf"|[\[［](?P<numbers>{_NUMBER}(?:\s*+[,，、;–-]\s*+{_NUMBER})*+)[\]］](?!\(|:[ \t]*\w{{1,20}}://)"
+    r"|【(?P<wide>\d{1,6})(?:†[^】\n]{0,80})?】"
 )
-_NUMBERED: Final = re.compile(r"[ \t]*(?:[-*+][ \t]+)?(?:\[\d{1,6}\]|【\d{1,6}】|\d{1,6}[.)、])")
-_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?://)?[^\s<>\"'`）】]+")
-_WEB: Final = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s<>\"'`）】)\]]+")
+_PART: Final = re.compile(r"(\d+)(?:\s*[–-]\s*\^?(\d+))?")
+_LISTED: Final = re.compile(
+    r"[ \t]*(?:[-*+][ \t]+)?"
+    r"(?:\\?[\[［【]\^?(?P<mark>\d{1,6})\\?[\]］】](?!\[)[.:：]?|(?P<plain>\d{1,6})(?:[.)](?=[ \t])|、))"
+    r"(?P<text>.*)"
+)
+_STOPS: Final = r"\s<>\"'`“”，。；、（）【】《》「」"
+_WEB: Final = re.compile(rf"(?<![A-Za-z0-9])[A-Za-z][A-Za-z0-9+.-]{{0,30}}://[^{_STOPS}]+")
+_OTHER: Final = re.compile(
+    rf"(?<![A-Za-z0-9])[A-Za-z][A-Za-z0-9+.-]{{1,30}}:[^/{_STOPS}][^{_STOPS}]*"
+)
 
 
 class Mark(NamedTuple):
@@ -36,6 +48,13 @@ class Reference(NamedTuple):
     title: str
 
 
+class _Entry(NamedTuple):
+    start: int
+    end: int
+    reference: Reference
+    bracketed: bool
+
+
 def same_address(url: str) -> str:
     """The form in which two spellings of an address are equal."""
     scheme, colon, rest = url.strip().partition(":")
@@ -46,65 +65,144 @@ def same_address(url: str) -> str:
 
 def body_span(text: str) -> tuple[int, int]:
     """Where the answer's prose stands: all that comes before its reference list."""
-    listed = [match.start() for match in _LISTED.finditer(text) if _ADDRESS.search(match[3])]
-    tail = [
-        section.heading_start
-        for section in find_sections(text)
-        if section.name == "references"
-        and (
-            any(section.heading_start <= line for line in listed)
-            or _only_numbers(text[section.start : section.end])
-        )
-    ]
-    return 0, min([*tail, *_trailing(text, listed)], default=len(text))
-
-
-def _only_numbers(text: str) -> bool:
-    """True for a list whose every line begins with its number, addresses or not."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    return bool(lines) and all(_NUMBERED.match(line) for line in lines)
-
-
-def _trailing(text: str, listed: Sequence[int]) -> list[int]:
-    """The start of an unheaded run of reference lines that ends the text."""
-    first = None
-    for start in reversed(listed):
-        between = text[start : first if first is not None else len(text)]
-        if len([line for line in between.splitlines() if line.strip()]) > 1:
-            break
-        first = start
-    return [] if first is None else [first]
+    return 0, _list_span(text, list(_entries(text)))[0]
 
 
 def citation_marks(text: str) -> list[Mark]:
     """Every cited number in the prose, in order; code and the reference list are left out."""
-    _, end = body_span(text)
-    code = [match.span() for match in _CODE.finditer(text, 0, end)]
+    start, end = _list_span(text, list(_entries(text)))
+    left_out = [*fence_spans(text), (start, end)]
     marks = []
-    for match in _MARK.finditer(text, 0, end):
-        if any(start <= match.start() < stop for start, stop in code):
-            continue
-        marks += [
-            Mark(match.start(), match.end(), int(number))
-            for number in re.findall(r"\d+", match[1] or match[2])
-        ]
+    for piece_start, piece_end in _between(left_out, len(text)):
+        for match in _MARK.finditer(text, piece_start, piece_end):
+            if match["code"] is None:
+                numbers = _numbers(match["numbers"] or match["wide"])
+                marks += [Mark(match.start(), match.end(), number) for number in numbers]
     return marks
 
 
 def reference_list(text: str) -> dict[int, Reference]:
     """The answer's own list by number. Of two lines with one number, one with an address wins."""
+    entries = list(_entries(text))
+    start, end = _list_span(text, entries)
     found: dict[int, Reference] = {}
-    _, end = body_span(text)
-    for match in _LISTED.finditer(text, end):
-        number, line = int(match[1] or match[2]), match[3].strip()
-        address = _ADDRESS.search(line)
-        url = address[0].rstrip(".,;") if address else ""
-        title = (line[: address.start()] + line[address.end() :] if address else line).strip(
-            " -–—:"
-        )
-        if number not in found or (url and not found[number].url):
-            found[number] = Reference(number, url, title)
+    for entry in entries:
+        number, url, _ = entry.reference
+        inside = start <= entry.start < end
+        if inside and (number not in found or (url and not found[number].url)):
+            found[number] = entry.reference
     return found
+
+
+def _numbers(written: str) -> Iterator[int]:
+    """`1, 3-5` is 1, 3, 4, 5. A range of years, or of ledger ids, is no citation of each."""
+    for first, last in _PART.findall(written):
+        low, high = int(first), int(last or first)
+        if low <= high < min(low + 30, 1000):
+            yield from range(low, high + 1)
+        elif not last:
+            yield low
+
+
+def _between(spans: Iterable[tuple[int, int]], length: int) -> Iterator[tuple[int, int]]:
+    """The pieces of a text that no span covers."""
+    at = 0
+    for start, end in sorted(spans):
+        if start > at:
+            yield at, start
+        at = max(at, end)
+    if at < length:
+        yield at, length
+
+
+def _entries(text: str) -> Iterator[_Entry]:
+    """Lines that begin with a number, each with an address that stands alone on the next line."""
+    lines = list(lines_of(text))
+    for at, (start, line) in enumerate(lines):
+        if (match := _LISTED.match(line)) is None:
+            continue
+        body, end = match["text"].strip(), start + len(line)
+        if _address(body) is None and at + 1 < len(lines):
+            after, address = lines[at + 1]
+            if (below := _address(address)) and below[0] == len(address) - len(address.lstrip()):
+                body, end = f"{body} {address.strip()}", after + len(address)
+        number = int(match["mark"] or match["plain"])
+        yield _Entry(start, end, _reference(number, body), match["mark"] is not None)
+
+
+def _reference(number: int, line: str) -> Reference:
+    if (place := _address(line)) is None:
+        return Reference(number, "", line.strip(" -–—:"))
+    start, end = place
+    return Reference(number, line[start:end], f"{line[:start]}{line[end:]}".strip(" -–—:()[]<>"))
+
+
+def _address(text: str) -> tuple[int, int] | None:
+    """Where the first address of the text stands, without the punctuation around it."""
+    match = _WEB.search(text) or _OTHER.search(text)
+    return None if match is None else (match.start(), match.start() + len(_trimmed(match[0])))
+
+
+def _trimmed(address: str) -> str:
+    """The address without a sentence's punctuation and without brackets it does not open."""
+    surplus = {c: address.count(c) - address.count(o) for o, c in ("()", "[]")}
+    end = len(address)
+    while end:
+        last = address[end - 1]
+        if surplus.get(last, 0) > 0:
+            surplus[last] -= 1
+        elif last not in ".,;:!?*":
+            break
+        end -= 1
+    return address[:end]
+
+
+def _list_span(text: str, entries: Sequence[_Entry]) -> tuple[int, int]:
+    """Where the reference list stands, heading included; the end of the text where there is none.
+
+    It is the last section of references that lists something, with any just above it. Without a
+    heading it is the run of `[n] address` lines that ends the text.
+    """
+    sections = find_sections(text)
+    starts = [entry.start for entry in entries]
+    last = None
+    for at, section in enumerate(sections):
+        if section.name == "references" and _lists(text, section, entries, starts):
+            last = at
+    if last is None:
+        start = _trailing(text, entries)
+        return start, len(text)
+    first, end = last, last
+    while first and sections[first - 1].name == "references":
+        first -= 1
+    while end + 1 < len(sections) and _held(sections[end + 1], entries, starts):
+        end += 1
+    return sections[first].heading_start, sections[end].end
+
+
+def _held(section: Section, entries: Sequence[_Entry], starts: Sequence[int]) -> list[_Entry]:
+    """The lines with an address in a section."""
+    low, high = bisect_left(starts, section.start), bisect_left(starts, section.end)
+    return [entry for entry in entries[low:high] if entry.reference.url]
+
+
+def _lists(text: str, section: Section, entries: Sequence[_Entry], starts: Sequence[int]) -> bool:
+    """True when a section of references holds an address, or nothing but numbered lines."""
+    if _held(section, entries, starts):
+        return True
+    low, high = bisect_left(starts, section.start), bisect_left(starts, section.end)
+    filled = sum(1 for _, line in lines_of(text[section.start : section.end]) if line.strip())
+    return 0 < filled == high - low
+
+
+def _trailing(text: str, entries: Sequence[_Entry]) -> int:
+    """The start of the run of `[n] address` lines that ends the text, else the text's end."""
+    run = len(text)
+    for entry in reversed(entries):
+        if not (entry.bracketed and entry.reference.url) or text[entry.end : run].strip():
+            break
+        run = entry.start
+    return run
 
 
 class Ledger:
@@ -136,12 +234,15 @@ def resolve(number: int, answer: str, sources: Sequence[Source]) -> Source | Non
 
 
 def seen_sources(steps: Iterable[Step]) -> list[Source]:
-    """A ledger for a trace that came from bare text: every address its observations show."""
+    """A ledger for a trace that came from bare text: every address that its observations show,
+    and those it asked to read and got an answer for."""
     found: dict[str, Source] = {}
-    for step in steps:
-        if step.kind == "observation":
-            for match in _WEB.finditer(step.text):
-                url = match[0].rstrip(".,;")
-                if same_address(url) not in found:
-                    found[same_address(url)] = Source(id=len(found) + 1, url=url)
+    for before, step in pairwise([None, *steps]):
+        if step is None or step.kind != "observation":
+            continue
+        shown = [_trimmed(match[0]) for match in _WEB.finditer(step.text)]
+        asked = read_call(before).items if before and before.kind == "crawl_page" else ()
+        for url in [*asked, *shown]:
+            if same_address(url) not in found:
+                found[same_address(url)] = Source(id=len(found) + 1, url=url)
     return list(found.values())

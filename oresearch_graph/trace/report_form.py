@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final, Literal, NamedTuple, get_args
 
 SectionName = Literal["introduction", "conclusion", "references"]
@@ -14,13 +14,16 @@ HEADINGS: Final[Mapping[str, Mapping[SectionName, tuple[str, ...]]]] = {
         "introduction": ("Introduction", "Overview", "Summary", "Executive summary", "Abstract",
                          "Background"),
         "conclusion": ("Conclusion", "Conclusions", "Concluding remarks", "Closing remarks",
-                       "Summary and outlook", "Final remarks"),
-        "references": ("References", "Sources", "Bibliography", "Works cited", "Citations"),
+                       "Summary and outlook", "Final remarks", "Summary"),
+        "references": ("References", "Sources", "Bibliography", "Works cited", "Citations",
+                       "Sources cited", "Sources consulted", "Reference list",
+                       "List of references"),
     },
     "zh": {
         "introduction": ("引言", "导言", "简介", "概述", "摘要", "前言", "背景", "绪论", "概览"),
         "conclusion": ("结论", "总结", "结语", "总体结论", "小结", "结束语", "总结与展望"),
-        "references": ("参考文献", "参考资料", "引用", "来源", "资料来源"),
+        "references": ("参考文献", "参考资料", "引用", "来源", "资料来源", "参考来源", "引用来源",
+                       "参考文献列表", "引用文献", "信息来源", "参考链接"),
     },
     "ja": {
         "introduction": ("はじめに", "序論", "概要", "導入", "要約"),
@@ -34,7 +37,8 @@ HEADINGS: Final[Mapping[str, Mapping[SectionName, tuple[str, ...]]]] = {
     },
     "de": {
         "introduction": ("Einleitung", "Einführung", "Überblick", "Zusammenfassung"),
-        "conclusion": ("Fazit", "Schlussfolgerung", "Schluss", "Schlussbetrachtung"),
+        "conclusion": ("Fazit", "Schlussfolgerung", "Schluss", "Schlussbetrachtung",
+                       "Zusammenfassung"),
         "references": ("Quellen", "Literatur", "Literaturverzeichnis", "Quellenverzeichnis",
                        "Referenzen"),
     },
@@ -69,15 +73,32 @@ HEADINGS: Final[Mapping[str, Mapping[SectionName, tuple[str, ...]]]] = {
         "references": ("المراجع", "مراجع", "المصادر"),
     },
 }  # fmt: skip
-"""Headings by language, the first of each the one that our own reports carry."""
+"""Headings by language, the first of each the one that our own reports carry. A word that serves
+two sections names the first of them that the report does not have yet."""
 
-_HEADING: Final = re.compile(
-    r"^[ \t]*(?:(?P<hashes>#{1,6})[ \t]+(?P<marked>.{1,300}?)[ \t]*#*"
-    r"|\*\*(?P<bold>[^*\n]+)\*\*[:：]?|(?P<bare>[^\n#*|>\-\[]{2,40}?)[:：]?)[ \t]*$",
-    re.MULTILINE,
+
+def _by_word() -> Mapping[str, tuple[tuple[SectionName, str], ...]]:
+    found: dict[str, tuple[tuple[SectionName, str], ...]] = {}
+    for language, sections in HEADINGS.items():
+        for section, words in sections.items():
+            for word in map(str.casefold, words):
+                found[word] = (*found.get(word, ()), (section, language))
+    return found
+
+
+_BOLD: Final = re.compile(r"\*\*([^*]+)\*\*[:：]?")
+_BARE: Final = re.compile(r"[^#*|>\-\[]{2,40}")
+_NUMBERING: Final = re.compile(
+    r"^(?:\d+(?:\.\d+)*[.)、:：]?|[IVX]+[.)]|[一二三四五六七八九十]+[、.．]"
+    r"|第[一二三四五六七八九十\d]+[章节節部分]+[、:：]?|[（(][一二三四五六七八九十\d]+[)）])\s*"
 )
-_NUMBERING: Final = re.compile(r"^(?:\d+(?:\.\d+)*[.)、:：]?|[一二三四五六七八九十]+[、.．])\s*")
-_FENCE: Final = re.compile(r"^(?:```|~~~).*?(?:^(?:```|~~~)[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
+_LONGEST: Final = 300
+"""Characters of the longest line that is taken for a heading."""
+_JOINED: Final = frozenset("与與和及暨与・と")
+"""What may follow a Chinese or Japanese heading word directly: `结论与建议`."""
+_AND_MORE: Final = re.compile(r"\s*(?:[^\w\s]|(?:and|et|und|y|e|и|및)\b)")
+"""What may follow a word for the references: `References (url)`, not `Sources of error`."""
+_WORDS: Final[Mapping[str, tuple[tuple[SectionName, str], ...]]] = _by_word()
 
 
 class Section(NamedTuple):
@@ -98,42 +119,97 @@ def heading_for(section: SectionName, language: str | None) -> str:
     return HEADINGS.get(language or "en", HEADINGS["en"])[section][0]
 
 
+def lines_of(text: str) -> Iterator[tuple[int, str]]:
+    """Each line with its offset; only a line feed ends a line, and a carriage return stays."""
+    at = 0
+    for line in text.split("\n"):
+        yield at, line
+        at += len(line) + 1
+
+
+def fence_spans(text: str) -> list[tuple[int, int]]:
+    """Fenced code blocks, fences included; one that is never closed reaches to the end."""
+    spans: list[tuple[int, int]] = []
+    start, mark = 0, ""
+    for at, line in lines_of(text):
+        stripped = line.strip()
+        if mark:
+            if stripped.startswith(mark) and not stripped.strip(mark[0]):
+                spans.append((start, at + len(line)))
+                mark = ""
+        elif stripped.startswith("~~~") or (
+            stripped.startswith("```") and "`" not in stripped.lstrip("`")
+        ):
+            start, mark = at, stripped[:3]
+    return [*spans, (start, len(text))] if mark else spans
+
+
 def find_sections(text: str, language: str | None = None) -> list[Section]:
     """The headings of a report in order, the required ones named; code fences are passed over.
 
     A heading of the wanted `language` is preferred where a word serves several languages.
     """
-    fences = [match.span() for match in _FENCE.finditer(text)]
-    heads = []
-    for match in _HEADING.finditer(text):
-        if any(start <= match.start() < stop for start, stop in fences):
+    heads: list[tuple[int, int, str, SectionName | None, str | None]] = []
+    taken: set[SectionName] = set()
+    fences = iter([*fence_spans(text), (len(text) + 1, len(text) + 1)])
+    fence = next(fences)
+    for start, line in lines_of(text):
+        while start >= fence[1]:
+            fence = next(fences)
+        head = _heading(line) if start < fence[0] else None
+        if head is None:
             continue
-        title = match["marked"] or match["bold"] or match["bare"] or ""
-        name, found = _name(title, language, whole=match["marked"] is None)
-        if name or match["marked"]:
-            heads.append((match, title, name, found))
-    starts = [head[0].start() for head in heads] + [len(text)]
+        title, marked = head
+        name, found = _name(title, language, taken, whole=not marked)
+        if name or marked:
+            heads.append((start, start + len(line), title, name, found))
+        if name:
+            taken.add(name)
+    ends = [*(head[0] for head in heads), len(text)][1:]
     return [
-        Section(name, found, title, match.start(), match.end(), after)
-        for (match, title, name, found), after in zip(heads, starts[1:], strict=True)
+        Section(name, found, title, start, stop, after)
+        for (start, stop, title, name, found), after in zip(heads, ends, strict=True)
     ]
 
 
+def _heading(line: str) -> tuple[str, bool] | None:
+    """The title of a line that may be a heading, and whether `#` marks it as one."""
+    line = line.strip()
+    if not 2 <= len(line) <= _LONGEST:
+        return None
+    rest = line.lstrip("#")
+    hashes = len(line) - len(rest)
+    if hashes:
+        title = rest.strip().rstrip("#").rstrip()
+        return (title, True) if hashes <= 6 and rest[:1] in {" ", "\t"} and title else None
+    if bold := _BOLD.fullmatch(line):
+        return bold[1], False
+    return (line, False) if _BARE.fullmatch(line) else None
+
+
 def _name(
-    title: str, language: str | None, *, whole: bool
+    title: str, language: str | None, taken: Collection[SectionName], *, whole: bool
 ) -> tuple[SectionName | None, str | None]:
     """Which required section a heading names; `whole`: only when it says nothing else."""
-    plain = _NUMBERING.sub("", title.strip()).strip(" :：*").casefold()
-    tongues = sorted(HEADINGS, key=lambda tongue: tongue != language)
-    for tongue in tongues:
-        for section, words in HEADINGS[tongue].items():
-            for word in map(str.casefold, words):
-                if plain == word or (not whole and _starts(plain, word)):
-                    return section, tongue
-    return None, None
+    plain = _NUMBERING.sub("", title.strip().strip("*_")).strip(" :：*_").casefold()
+    meant = _WORDS.get(plain, ())
+    if not meant and not whole:
+        meant = tuple(
+            place
+            for word, places in _WORDS.items()
+            if plain.startswith(word)
+            for place in places
+            if _goes_on(plain[len(word) :], place[0])
+        )
+    if not meant:
+        return None, None
+    return min(meant, key=lambda place: (place[1] != language, place[0] in taken))
 
 
-def _starts(title: str, word: str) -> bool:
-    """True when the title begins with the word as a word of its own: `参考文献（url）`."""
-    rest = title.removeprefix(word)
-    return rest != title and not rest[0].isalnum()
+def _goes_on(rest: str, section: SectionName) -> bool:
+    """True when what follows a heading's word leaves its meaning: `结论与建议`."""
+    if rest[0] in _JOINED:
+        return True
+    if section == "references":
+        return _AND_MORE.match(rest) is not None
+    return not rest[0].isalnum()

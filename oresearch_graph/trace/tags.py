@@ -28,7 +28,8 @@ def close_tag(name: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _tag_pattern(tools: tuple[str, ...]) -> re.Pattern[str]:
+def tag_pattern(tools: tuple[str, ...]) -> re.Pattern[str]:
+    """Matches every tag of the protocol, the extra tools' included."""
     names = "|".join(re.escape(name) for name in (*PROTOCOL_TAGS, *tools))
     return re.compile(f"<(/?)({names})>")
 
@@ -37,8 +38,18 @@ def _tag_pattern(tools: tuple[str, ...]) -> re.Pattern[str]:
 def _dangerous(tools: tuple[str, ...], *, escaped: bool) -> re.Pattern[str]:
     """What could pass for a tag to a parser or to a model: any case, any inner white space."""
     names = "|".join(re.escape(name) for name in (*PROTOCOL_TAGS, *tools))
-    lead = "&(?P<depth>(?:amp;)*)lt;" if escaped else "(?:<|&(?P<depth>(?:amp;)*)lt;)"
-    return re.compile(rf"{lead}(?=\s*/?\s*(?:{names})\b)", re.IGNORECASE)
+    # Possessive quantifiers keep long runs of `amp;` and of white space linear.
+    lead = "&(?P<depth>(?:amp;)*+)lt;" if escaped else "(?:<|&(?P<depth>(?:amp;)*+)lt;)"
+    return re.compile(rf"{lead}(?=\s*+/?+\s*+(?:{names})(?!\w))", re.IGNORECASE)
+
+
+def without_surrogates(text: str) -> str:
+    """The text with each lone surrogate, which no file can hold, as U+FFFD; else unchanged."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def escape_world(text: str, tools: Sequence[str] = ()) -> str:
@@ -109,12 +120,11 @@ class _Parser:
         self, text: str, tools: tuple[str, ...], *,
         world_subtasks: bool = False, world_observations: bool = True,
     ) -> None:  # fmt: skip
-        # Lone surrogates, which no file can hold, become U+FFFD; all else stays as it is.
-        text = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        text = without_surrogates(text)
         self.text, self.tools = text, tools
         self.world_subtasks, self.world_observations = world_subtasks, world_observations
         self.tags = [
-            _Tag(m.start(), m.end(), m[2], bool(m[1])) for m in _tag_pattern(tools).finditer(text)
+            _Tag(m.start(), m.end(), m[2], bool(m[1])) for m in tag_pattern(tools).finditer(text)
         ]
         self.closes: dict[str, list[int]] = {}
         for index, tag in enumerate(self.tags):
@@ -123,7 +133,8 @@ class _Parser:
         self.turn_ends = self._turn_ends() if world_observations else []
         self.done: list[Step] = []
         self.position = 0
-        self.branch = 0
+        self.branches = 0
+        self.branch: int | None = None
 
     def _turn_ends(self) -> list[int]:
         """Tags that close a call which an observation follows: there the policy stopped."""
@@ -155,16 +166,19 @@ class _Parser:
     def _element(self, index: int) -> int:
         tag = self.tags[index]
         close = self._own_close(index)
-        lead = self._lead(tag.start)
-        if close is None:
-            end = self.tags[index + 1].start if index + 1 < len(self.tags) else len(self.text)
-            self._add(tag.name, tag.end, end, end, lead=lead, closed=None)
-            return index + 1
-        found = self.tags[close]
-        author: Author = "world" if tag.name == "subtask" and self.world_subtasks else "policy"
-        self._add(tag.name, tag.end, found.start, found.end, lead=lead, author=author,
-                  opened=author, closed=author)  # fmt: skip
-        return close + 1
+        start, end = self._ends(index, close)
+        given = tag.name == "subtask" and self.world_subtasks and close is not None
+        author: Author = "world" if given else "policy"
+        self._add(tag.name, tag.end, start, end, lead=self._lead(tag.start), author=author,
+                  opened=author, closed=None if close is None else author)  # fmt: skip
+        return index + 1 if close is None else close + 1
+
+    def _ends(self, index: int, close: int | None) -> tuple[int, int]:
+        """Where the element's text ends, and where the element does."""
+        if close is not None:
+            return self.tags[close].start, self.tags[close].end
+        end = self.tags[index + 1].start if index + 1 < len(self.tags) else len(self.text)
+        return end, end
 
     def _own_close(self, index: int) -> int | None:
         tag = self.tags[index]
@@ -179,25 +193,25 @@ class _Parser:
     def _observation(self, index: int) -> int:
         """The world's when it answers a call; otherwise text that the policy made up."""
         tag = self.tags[index]
-        closes = self.closes.get("observation", [])
-        at = bisect_left(closes, index)
-        close = closes[at] if at < len(closes) else None
         if tag.closing:
             return index + 1
-        answers = (
-            self.world_observations
-            and self.done
-            and (self.done[-1].is_call or self.done[-1].kind == "observation")
-            and not self.text[self.position : tag.start].strip()
-        )
-        if not answers:
+        close = self._own_close(index)
+        if not self._answers_call(index):
             return index + 1 if close is None else close + 1
-        lead = self._lead(tag.start)
-        start = len(self.text) if close is None else self.tags[close].start
-        end = len(self.text) if close is None else self.tags[close].end
-        self._add("observation", tag.end, start, end, lead=lead, author="world", opened="world",
-                  closed=None if close is None else "world")  # fmt: skip
-        return len(self.tags) if close is None else close + 1
+        start, end = self._ends(index, close)
+        self._add("observation", tag.end, start, end, lead=self._lead(tag.start), author="world",
+                  opened="world", closed=None if close is None else "world")  # fmt: skip
+        return index + 1 if close is None else close + 1
+
+    def _answers_call(self, index: int) -> bool:
+        """True when nothing but white space lies between a call and the tag at `index`."""
+        return (
+            self.world_observations
+            and bool(self.done)
+            and self.done[-1].is_call
+            and self.position >= self.tags[index - 1].start
+            and not self.text[self.position : self.tags[index].start].strip()
+        )
 
     def _lead(self, upto: int) -> str:
         between = self.text[self.position : upto]
@@ -214,10 +228,11 @@ class _Parser:
 
     def _branch(self, kind: StepKind) -> int | None:
         if kind == "subtask":
-            self.branch += 1
+            self.branches += 1
+            self.branch = self.branches
         if kind == "suggested_answer":
-            self.branch = 0
-        return self.branch or None if kind != "subtask_list" else None
+            self.branch = None
+        return self.branch if kind != "subtask_list" else None
 
     def _add(
         self, tag: str, start: int, stop: int, end: int, *, lead: str = "",
