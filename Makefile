@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-QUESTION ?= How does asyncio cancel a task, and how can code clean up when it is cancelled?
+QUESTION ?= How does asyncio cancel tasks?
 
 .PHONY: demo test check format lint types bench evaluate studio clean
 

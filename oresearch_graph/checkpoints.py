@@ -10,7 +10,7 @@ from typing import Final
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from oresearch_graph.state import Findings, Run
+from oresearch_graph.state import BranchTask, Findings, Run
 from oresearch_graph.trace import (
     CitationReport,
     Failure,
@@ -23,7 +23,7 @@ from oresearch_graph.trace import (
 )
 
 RECORDS: Final[tuple[type, ...]] = (
-    CitationReport, Failure, Findings, Protocol, Run, Source, Span, Step, Trace, Usage,
+    BranchTask, CitationReport, Failure, Findings, Protocol, Run, Source, Span, Step, Trace, Usage,
 )  # fmt: skip
 """The types that checkpoints of this graph hold, beside LangChain's messages."""
 

@@ -37,6 +37,7 @@ from oresearch_graph.resources import ResourcePool, Resources, described
 from oresearch_graph.settings import ResearchSettings, resolve_settings
 from oresearch_graph.state import (
     BranchInput,
+    BranchTask,
     ResearchInput,
     ResearchOutput,
     ResearchState,
@@ -169,13 +170,14 @@ def next_research(state: ResearchState) -> list[Send] | Literal["summarize"]:
 
 def _branch_input(state: ResearchState, branch: int) -> BranchInput:
     execution = state["run"].protocol.execution
-    return {
-        "run": state["run"],
-        "branch": branch,
-        "subtask": state["subtasks"][branch - 1],
-        "before": list(visible(written_steps(state), "researcher", branch, execution)),
-        "known": list(state.get("sources", [])),
-    }
+    task = BranchTask(
+        run=state["run"],
+        branch=branch,
+        subtask=state["subtasks"][branch - 1],
+        before=visible(written_steps(state), "researcher", branch, execution),
+        known=tuple(state.get("sources", [])),
+    )
+    return {"task": task}
 
 
 def _as_settings(model: Model | None, search: Search | None) -> ResearchSettings:

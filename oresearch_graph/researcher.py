@@ -22,7 +22,7 @@ from oresearch_graph.evidence.sources import NOTICE
 from oresearch_graph.follow_up import ledger_first
 from oresearch_graph.resources import ResourcePool, Resources
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.state import BranchOutput, BranchState, Findings
+from oresearch_graph.state import BranchInput, BranchState, Findings
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import (
     ANSWER_KINDS,
@@ -55,15 +55,15 @@ class Researcher:
         self, state: BranchState, runtime: Runtime[ResearchSettings]
     ) -> dict[str, Any]:
         """One continuation of the thread."""
-        resources = await self.pool.of(state["run"], runtime.context)
-        branch, own = state["branch"], list(state.get("steps", []))
+        resources = await self.pool.of(state["task"].run, runtime.context)
+        branch, own = state["task"].branch, list(state.get("steps", []))
         started = state.get("started") or time.time()
-        resources.budget.restore("researcher", branch, state.get("usage", []))
+        resources.budget.restore("researcher", branch, state.get("spent", []))
         new, failures = self._opening(state, resources), list[Failure]()
         writer = resources.writer("researcher", branch)
         if not own and (tight := resources.budget.tight()):
             failures.append(_not_covered(branch, f"the {tight.name} budget was nearly spent"))
-            return {"started": started, "steps": new, "failures": failures, "ended": True}
+            return {"started": started, "steps": new, "faults": failures, "ended": True}
         steps: tuple[Step, ...] = ()
         with boundary(failures, "researcher", branch):
             written = await writer.write(
@@ -81,17 +81,17 @@ class Researcher:
             "waiting": waiting,
             "turns": state.get("turns", 0) + 1,
             "ended": state.get("forced", False) or not any(step.is_call for step in steps),
-            "failures": failures,
-            "usage": writer.usage,
-            "spans": writer.spans,
+            "faults": failures,
+            "spent": writer.usage,
+            "timings": writer.spans,
         }
 
     async def observe(
         self, state: BranchState, runtime: Runtime[ResearchSettings]
     ) -> dict[str, Any]:
         """The calls just written, answered; a notice goes with them when limits come near."""
-        resources = await self.pool.of(state["run"], runtime.context)
-        branch, own, waiting = state["branch"], state["steps"], state.get("waiting", [])
+        resources = await self.pool.of(state["task"].run, runtime.context)
+        branch, own, waiting = state["task"].branch, state["steps"], state.get("waiting", [])
         caller = self._caller(state, resources)
         calls = [*(s for s in own[-1:] if s.is_call), *(s for s in waiting if s.is_call)]
         done = [step for step in own if step.is_call][:-1]
@@ -110,51 +110,51 @@ class Researcher:
             "steps": steps,
             "waiting": [],
             "forced": reason is not None,
-            "sources": caller.ledger.take_changed(),
-            "failures": caller.failures,
-            "usage": [made],
-            "spans": [o.span for o in observations if o.span],
+            "seen": caller.ledger.take_changed(),
+            "faults": caller.failures,
+            "spent": [made],
+            "timings": [o.span for o in observations if o.span],
         }
 
     async def conclude(self, state: BranchState) -> dict[str, Any]:
         """The findings, whether the subtask was answered or not."""
-        failures = list(state.get("failures", []))
+        failures = list(state.get("faults", []))
         if any(s.kind == "subtask_answer" and not s.text.strip() for s in state.get("steps", [])):
-            failures.append(_no_evidence(state["branch"]))
+            failures.append(_no_evidence(state["task"].branch))
         found = Findings(
-            branch=state["branch"],
+            branch=state["task"].branch,
             steps=tuple(state.get("steps", [])),
             failures=tuple(failures),
-            usage=tuple(state.get("usage", [])),
-            spans=tuple(state.get("spans", [])),
+            usage=tuple(state.get("spent", [])),
+            spans=tuple(state.get("timings", [])),
         )
         if found.answered or found.reported:
             calls = sum(step.is_call for step in found.steps)
-            sources = len(state.get("sources", []))
+            sources = len(state.get("seen", []))
             emit(SubtaskFinished(branch=found.branch, sources=sources, tool_calls=calls))
         else:
             message = failures[-1].message if failures else "it ended without an answer"
             emit(SubtaskFailed(branch=found.branch, message=message))
-        return {"findings": [found], "sources": state.get("sources", [])}
+        return {"findings": [found], "sources": state.get("seen", [])}
 
     def _opening(self, state: BranchState, resources: Resources) -> list[Step]:
         """What the world writes before the policy's first word: in parallel, the subtask."""
         if state.get("steps"):
             return []
-        emit(SubtaskStarted(branch=state["branch"], subtask=state["subtask"]))
+        emit(SubtaskStarted(branch=state["task"].branch, subtask=state["task"].subtask))
         if resources.protocol.execution == "sequential":
             return []
-        return [world_step("subtask", state["subtask"], branch=state["branch"])]
+        return [world_step("subtask", state["task"].subtask, branch=state["task"].branch)]
 
     def _thread(self, state: BranchState, resources: Resources, own: Sequence[Step]) -> Thread:
-        run, sequential = state["run"], resources.protocol.execution == "sequential"
+        run, sequential = state["task"].run, resources.protocol.execution == "sequential"
         return Thread(
-            id=run.id if sequential else f"{run.id}-{state['branch']}",
+            id=run.id if sequential else f"{run.id}-{state['task'].branch}",
             system=resources.system("researcher"),
             question=run.question,
             role="researcher",
-            branch=state["branch"],
-            steps=(*state["before"], *own),
+            branch=state["task"].branch,
+            steps=(*state["task"].before, *own),
             forced="subtask_answer" if state.get("forced") else None,
         )
 
@@ -188,11 +188,11 @@ class Researcher:
         return max(0.001, min(branch, resources.budget.remaining_seconds()))
 
     def _caller(self, state: BranchState, resources: Resources) -> Caller:
-        known = [*state["known"], *state.get("sources", [])]
+        known = [*state["task"].known, *state.get("seen", [])]
         search, reader = resources.search, resources.reader
-        if state["run"].follow_up:
+        if state["task"].run.follow_up:
             search, reader = ledger_first(search, reader, known)
-        return Caller(resources, state["branch"], state["subtask"], known, search, reader)
+        return Caller(resources, state["task"].branch, state["task"].subtask, known, search, reader)
 
     @staticmethod
     def _limit_reached(state: BranchState, resources: Resources, calls: int) -> str | None:
@@ -261,10 +261,10 @@ def _after_reason(state: BranchState) -> Literal["observe", "conclude"]:
 
 def research_subgraph(
     pool: ResourcePool,
-) -> CompiledStateGraph[BranchState, ResearchSettings, Any, BranchOutput]:
+) -> CompiledStateGraph[BranchState, ResearchSettings, BranchInput, BranchState]:
     """The subgraph that `Send` starts once for each subtask."""
     nodes = Researcher(pool)
-    graph = StateGraph(BranchState, context_schema=ResearchSettings, output_schema=BranchOutput)
+    graph = StateGraph(BranchState, context_schema=ResearchSettings, input_schema=BranchInput)
     graph.add_node("reason", nodes.reason)
     graph.add_node("observe", nodes.observe)
     graph.add_node("conclude", nodes.conclude)

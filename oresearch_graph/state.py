@@ -7,11 +7,14 @@ Values may come as plain JSON (edited in Studio, older checkpoints): reducers ma
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, TypedDict, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from langchain_core.messages import AnyMessage
 from langgraph.graph.message import add_messages
 from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+# pydantic makes schemas of typing's own TypedDict from Python 3.12 on only.
+from typing_extensions import TypedDict
 
 from oresearch_graph.evidence.sources import merge_sources
 from oresearch_graph.trace import (
@@ -170,22 +173,34 @@ def written_steps(state: ResearchState) -> list[Step]:
     return [*state["plan"], *(step for found in findings for step in found.steps)]
 
 
-class BranchInput(TypedDict):
+class BranchTask(BaseModel):
     """What `Send` gives one researcher."""
+
+    model_config = ConfigDict(frozen=True)
 
     run: Run
     branch: int
     subtask: str
-    before: list[Step]
+    before: tuple[Step, ...]
     """Steps this thread sees before its own."""
-    known: list[Source]
+    known: tuple[Source, ...]
     """Sources of earlier runs on this thread of messages, and of earlier branches in sequence."""
 
 
+class BranchInput(TypedDict):
+    """The input of the researcher's subgraph."""
+
+    task: BranchTask
+
+
 class BranchState(BranchInput, total=False):
-    """The state of one researcher, checkpointed after each of its steps."""
+    """The state of one researcher, checkpointed after each of its steps.
+
+    Only `findings` and `sources` are names of the graph's state as well: all else stays inside.
+    """
 
     started: float
+    """Wall clock, seconds since the epoch."""
     steps: Annotated[list[Step], append_steps]
     waiting: list[Step]
     """Steps written behind the first call of a continuation that made several."""
@@ -194,15 +209,9 @@ class BranchState(BranchInput, total=False):
     forced: bool
     """The next continuation is the answer: limits leave no room for more."""
     ended: bool
-    sources: Annotated[list[Source], join_sources]
-    failures: Annotated[list[Failure], append_failures]
-    usage: Annotated[list[Usage], add_usage]
-    spans: Annotated[list[Span], append_spans]
-    findings: list[Findings]
-
-
-class BranchOutput(TypedDict):
-    """The narrow door back into the graph: nothing that sibling branches would collide on."""
-
+    seen: Annotated[list[Source], join_sources]
+    faults: Annotated[list[Failure], append_failures]
+    spent: Annotated[list[Usage], add_usage]
+    timings: Annotated[list[Span], append_spans]
     findings: list[Findings]
     sources: list[Source]

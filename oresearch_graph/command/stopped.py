@@ -26,27 +26,26 @@ async def stopped_trace(
         if task.state is not None and not isinstance(task.state, dict)
     ]
     values["findings"] = join_findings(
-        [_findings(branch) for branch in unfinished if "branch" in branch],
+        [_findings(branch) for branch in unfinished if "task" in branch],
         values.get("findings", []),
     )
     stop = Failure(name="not_covered", fault="person", message="the run was stopped by a person")
     return assemble(values, models, more=[stop])  # type: ignore[arg-type]  # a snapshot is a dict
 
 
-def _findings(branch: dict[str, Any]) -> Findings:
+def _findings(state: dict[str, Any]) -> Findings:
+    branch = state["task"].branch
+    stop = Failure(
+        name="not_covered",
+        fault="person",
+        message=f"subtask {branch} was stopped by a person",
+        role="researcher",
+        branch=branch,
+    )
     return Findings(
-        branch=branch["branch"],
-        steps=tuple(branch.get("steps", [])),
-        failures=(
-            *branch.get("failures", []),
-            Failure(
-                name="not_covered",
-                fault="person",
-                message=f"subtask {branch['branch']} was stopped by a person",
-                role="researcher",
-                branch=branch["branch"],
-            ),
-        ),
-        usage=tuple(branch.get("usage", [])),
-        spans=tuple(branch.get("spans", [])),
+        branch=branch,
+        steps=tuple(state.get("steps", [])),
+        failures=(*state.get("faults", []), stop),
+        usage=tuple(state.get("spent", [])),
+        spans=tuple(state.get("timings", [])),
     )

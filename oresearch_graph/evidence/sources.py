@@ -48,7 +48,8 @@ class SourceLedger:
             both = known.text if text in known.text else f"{known.text}\n{GAP}\n{text}".strip()
             source = Source.of(id=known.id, url=known.url, text=both,
                                title=known.title or _line(title), read=known.read or read,
-                               branch=known.branch, published=known.published or published)  # fmt: skip
+                               branch=known.branch,
+                               published=known.published or published)  # fmt: skip
         self._by_address[same_address(url)] = source
         self._changed[source.id] = source
         return source

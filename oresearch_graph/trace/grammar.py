@@ -10,7 +10,7 @@ The command line prints them, datagen rejects by them, the format reward counts 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final, Literal, assert_never
+from typing import Literal, assert_never
 
 from pydantic import BaseModel, ConfigDict
 

@@ -22,7 +22,8 @@ _MARK: Final = re.compile(
 _PART: Final = re.compile(r"(\d+)(?:\s*[–-]\s*\^?(\d+))?")
 _LISTED: Final = re.compile(
     r"[ \t]*(?:[-*+][ \t]+)?"
-    r"(?:\\?[\[［【]\^?(?P<mark>\d{1,6})\\?[\]］】](?!\[)[.:：]?|(?P<plain>\d{1,6})(?:[.)](?=[ \t])|、))"
+    r"(?:\\?[\[［【]\^?(?P<mark>\d{1,6})\\?[\]］】](?!\[)[.:：]?"
+    r"|(?P<plain>\d{1,6})(?:[.)](?=[ \t])|、))"
     r"(?P<text>.*)"
 )
 _STOPS: Final = r"\s<>\"'`“”，。；、（）【】《》「」"
@@ -220,9 +221,10 @@ class Ledger:
     def resolve(self, number: int, references: dict[int, Reference]) -> Source | None:
         """What `[number]` means in an answer with these `references` of its own.
 
-        Through the answer's list if it has one, else as a ledger id (DESIGN section 4).
+        Through the answer's list if it has one, else as a ledger id (DESIGN section 4). A list
+        without any address says no more than the ids themselves.
         """
-        if not references:
+        if not any(reference.url for reference in references.values()):
             return self.by_id.get(number)
         listed = references.get(number)
         return self.by_address.get(same_address(listed.url)) if listed and listed.url else None

@@ -20,10 +20,12 @@ PROTOCOL_TAGS: Final[tuple[str, ...]] = tuple(k for k in KINDS if k not in {"str
 
 
 def open_tag(name: str) -> str:
+    """`<name>`."""
     return f"<{name}>"
 
 
 def close_tag(name: str) -> str:
+    """`</name>`: what a policy stops at."""
     return f"</{name}>"
 
 
@@ -63,6 +65,8 @@ def escape_world(text: str, tools: Sequence[str] = ()) -> str:
 
 
 def unescape_world(text: str, tools: Sequence[str] = ()) -> str:
+    """The world text as it was before `escape_world`."""
+
     def bare(match: re.Match[str]) -> str:
         depth = match["depth"]
         return "<" if not depth else f"&{depth.removeprefix('amp;')}lt;"
@@ -251,6 +255,6 @@ class _Parser:
                 opened=opened,
                 closed=closed,
                 name=tag if kind == "tool_call" else None,
-            )  # fmt: skip
+            )
         )
         self.position = end
