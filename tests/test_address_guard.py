@@ -7,11 +7,11 @@ import ipaddress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.loopback_site import running_site
 
 from oresearch_graph.errors import AddressRefused
 from oresearch_graph.tools.address_guard import AddressGuard
 from oresearch_graph.tools.fetch import Fetcher, FetchLimits
+from tests.loopback_site import running_site
 
 REFUSED = [
     "127.0.0.1", "127.8.8.8", "::1", "10.0.0.1", "172.16.3.4", "192.168.1.1", "169.254.1.1",

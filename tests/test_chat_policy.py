@@ -10,8 +10,6 @@ from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from langgraph.graph import END, START, StateGraph
-from tests.openai_server import Habits, OpenAIServer, Thinking, ToolCalls
-from tests.research_brain import INVENTED, ResearchBrain, research_brain
 
 from oresearch_graph.errors import PolicyRefused
 from oresearch_graph.policies.chat import ChatPolicy
@@ -20,6 +18,8 @@ from oresearch_graph.policies.probe import PROBES
 from oresearch_graph.threads import Thread, visible
 from oresearch_graph.trace import Step, world_step
 from oresearch_graph.trace.tags import parse_policy_text
+from tests.openai_server import Habits, OpenAIServer, Thinking, ToolCalls
+from tests.research_brain import INVENTED, ResearchBrain, research_brain
 
 CALLS = ("</web_search>", "</crawl_page>", "</subtask_answer>")
 RENDERINGS = ("prefill", "turns", "tools")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.loopback_site import running_site
 
 from oresearch_graph.tools.address_guard import AddressGuard
 from oresearch_graph.tools.extract import clean, decode, extract
 from oresearch_graph.tools.html_text import HUGE
 from oresearch_graph.tools.web_reader import WebReader
+from tests.loopback_site import running_site
 
 ARTICLE = """<!doctype html><html><head><title>Tides - Site</title>
 <meta property="article:published_time" content="2024-03-05T10:00:00Z"></head><body>

@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.loopback_site import Answer, Site, running_site
 
 from oresearch_graph.tools.address_guard import AddressGuard
 from oresearch_graph.tools.fetch import Fetched, Fetcher, FetchLimits
+from tests.loopback_site import Answer, Site, running_site
 
 OPEN = AddressGuard(allow_private=True)
 

@@ -5,8 +5,6 @@ import time
 from typing import Any
 
 import pytest
-from tests.openai_server import Fault, Habits, OpenAIServer, too_many
-from tests.research_brain import research_brain
 
 from oresearch_graph.errors import PolicyError, PolicyRefused, PolicyTimeout
 from oresearch_graph.policies.chat import ChatPolicy
@@ -14,6 +12,8 @@ from oresearch_graph.policies.limiter import AdaptiveLimiter
 from oresearch_graph.policies.model_call import Patience
 from oresearch_graph.policies.model_faults import retry_after
 from oresearch_graph.threads import Thread
+from tests.openai_server import Fault, Habits, OpenAIServer, too_many
+from tests.research_brain import research_brain
 
 STOP = ("</subtask_list>",)
 PLAN = Thread(id="t", system="You research.", question="Why?", role="planner")

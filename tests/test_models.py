@@ -1,8 +1,6 @@
 """Policies from settings: who plays which role, what is said when a model cannot be had; prices."""
 
 import pytest
-from tests.openai_server import OpenAIServer
-from tests.research_brain import research_brain
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.policies.chat import ChatPolicy
@@ -12,6 +10,8 @@ from oresearch_graph.policies.prices import Price, cost, known_price
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Role
+from tests.openai_server import OpenAIServer
+from tests.research_brain import research_brain
 
 LOCAL = "http://127.0.0.1:9/v1"
 

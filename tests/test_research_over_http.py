@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -58,9 +59,8 @@ async def research(
         return finished((await graph.ainvoke(question))["trace"])
     trace: object = None
     pieces = 0
-    async for _, mode, value in graph.astream(
-        question, stream_mode=["messages", "values"], subgraphs=True
-    ):
+    parts: Any = graph.astream(question, stream_mode=["messages", "values"], subgraphs=True)
+    async for _, mode, value in parts:
         if mode == "messages":
             pieces += 1
         elif "trace" in value:
