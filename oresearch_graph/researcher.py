@@ -39,8 +39,8 @@ from oresearch_graph.trace import (
 
 _WRITTEN: frozenset[ViolationCode] = frozenset((
     "stray_text", "missing_open_tag", "missing_close_tag", "nested_tag", "malformed_call",
-    "turn_without_think", "misplaced_plan", "branch_without_turn", "step_outside_branch",
-    "step_after_answer",
+    "turn_without_think", "misplaced_plan", "misplaced_subtask", "branch_without_turn",
+    "step_outside_branch", "step_after_answer",
 ))  # fmt: skip
 """What a policy can be told to write otherwise at once."""
 
@@ -176,8 +176,6 @@ class Researcher:
             for violation in violations(trace)
             if violation.code in _WRITTEN and (violation.step or 0) >= len(own)
         ]
-        if not own and not (new and new[0].kind == "subtask"):
-            found.append("begin with <subtask>, the next subtask of your list")
         if not any(step.is_call or step.kind in ANSWER_KINDS for step in new):
             found.append("write a tool call, or <subtask_answer> to end the subtask")
         return found

@@ -34,8 +34,8 @@ RELEASED = HERE.parent.parent / "shared" / "data" / "o_researcher" / "trajectori
 TAGGY = st.lists(
     st.one_of(
         st.sampled_from([f"<{n}>" for n in PROTOCOL_TAGS] + [f"</{n}>" for n in PROTOCOL_TAGS]),
-        st.sampled_from(["&lt;", "&amp;lt;", "&", "<", ">", "\r\n", "\0", "\n\n", " ", "```", "潮汐",
-                         "مد", "<look_up>", "</look_up>", "<?oresearch ", "?>\n"]),
+        st.sampled_from(["&lt;", "&amp;lt;", "&", "<", ">", "\r\n", "\0", "\n\n", " ", "```",
+                         "潮汐", "مد", "<look_up>", "</look_up>", "<?oresearch ", "?>\n"]),
         st.text(max_size=12),
     ),
     max_size=30,
