@@ -66,8 +66,9 @@ async def _research(asked: Research) -> int:
     console = Console(stderr=True)
     policies = _policies(asked.settings)
     graph = create_research_graph(policies, settings=asked.settings, checkpointer=InMemorySaver())
+    introduction = await _introduction(policies, asked.settings)
     if not asked.quiet:
-        console.print(Text(await _introduction(policies, asked.settings)), soft_wrap=True)
+        console.print(Text(introduction), soft_wrap=True)
     places = places_for(asked.question, asked.out, asked.trace)
     try:
         result = await _stream(graph, asked, console)
@@ -85,6 +86,9 @@ async def _research(asked: Research) -> int:
         print(as_json(trace, report, places))  # noqa: T201 - the output asked for
     elif report is not None:
         print_report(report)
+    elif asked.quiet:
+        why = "; ".join(failure.message for failure in trace.failures)
+        console.print(Text(f"oresearch: there is no report: {why}"), soft_wrap=True)
     if not asked.quiet:
         print_summary(console, trace, report, places)
         if trace.extractive:
@@ -123,7 +127,7 @@ def _policies(settings: ResearchSettings) -> Policies:
 
 
 async def _introduction(policies: Policies, settings: ResearchSettings) -> str:
-    """One line: who writes, and from which documents."""
+    """One line: who writes, and from which documents. A server that does not answer raises here."""
     documents = describe_search(settings)
     chats = {
         policy.name: policy

@@ -115,8 +115,13 @@ class ChatPolicy:
         return self._choice and f"{self._choice.rendering}: {self._choice.reason}"
 
     async def settle(self) -> str:
-        """Choose the rendering now, by one request where it takes one; its reason."""
-        choice = await self._settled()
+        """Choose the rendering now, by one request where it takes one; its reason.
+
+        A person is waiting: a server that cannot be reached is tried twice, not as often as in
+        the middle of a run.
+        """
+        hasty = self._call.with_tries(2)
+        choice = await self._settled(hasty)
         return f"{choice.rendering}: {choice.reason}"
 
     async def continue_thread(
@@ -133,10 +138,10 @@ class ChatPolicy:
         written = rendering.read(thread, stop, reply)
         return Continuation(**written._asdict(), usage=self._usage(thread, reply))
 
-    async def _settled(self) -> Choice:
+    async def _settled(self, call: ModelCall | None = None) -> Choice:
         if self._choice is None:
             key = (self.name, str(self._server))
-            self._choice = await PROBES.once(key, self._probe)
+            self._choice = await PROBES.once(key, lambda: self._probe(call or self._call))
         return self._choice
 
     def _rendering(self, choice: Choice) -> ThreadRendering:
@@ -193,11 +198,11 @@ class ChatPolicy:
             return WEB_SEARCH
         return CRAWL_PAGE if name == "crawl_page" else self._tools[name]
 
-    async def _probe(self) -> Choice:
+    async def _probe(self, call: ModelCall) -> Choice:
         arguments = {**self._arguments, **self._body(CONTINUE_FINAL), "max_tokens": 16}
         config = merge_configs(ensure_config(), {"tags": ["probe"]})
         try:
-            message = await self._call(self.model, PROBE, config=config, arguments=arguments)
+            message = await call(self.model, PROBE, config=config, arguments=arguments)
         except PolicyRefused as refusal:
             if getattr(refusal.__cause__, "status_code", None) in {400, 422}:
                 return choice_by_probe(None)

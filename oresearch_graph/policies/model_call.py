@@ -52,6 +52,11 @@ class ModelCall:
         self.says_finish = says_finish
         """The provider always says why it ended: a reply without that was cut."""
 
+    def with_tries(self, tries: int) -> ModelCall:
+        """The same, less or more patient."""
+        patience = self.patience._replace(tries=tries)
+        return ModelCall(self.name, self.limiter, patience, says_finish=self.says_finish)
+
     async def __call__(
         self,
         model: ChatRunnable,
