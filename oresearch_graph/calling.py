@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict
 
@@ -157,9 +158,10 @@ class Caller:
         """An extra tool's answer becomes a source of its own, so that it can be cited."""
         text = answer if isinstance(answer, str) else json.dumps(answer, default=str)
         text = cut_to(text, self.focus, self.resources.settings.limits.observation_tokens)
-        arguments = json.dumps(call.arguments or {}, sort_keys=True, ensure_ascii=False)
-        url = f"tool:{call.tool}?{arguments}".replace(" ", "")
-        source = self.ledger.show(url, text, title=f"{call.tool} {arguments}", read=True)
+        arguments = call.arguments or {}
+        url = f"tool:{call.tool}?{urlencode(sorted(arguments.items()))}"
+        title = f"{call.tool} {json.dumps(arguments, ensure_ascii=False)}"
+        source = self.ledger.show(url, text, title=title, read=True)
         return source_block(source, text), [source.id]
 
 

@@ -133,7 +133,8 @@ class Planner:
         if decision.action == "reject":
             why = f"the plan was rejected{': ' if decision.reason else ''}{decision.reason}"
             failure = Failure(name="plan_rejected", fault="person", message=why, role="planner")
-            return {"subtasks": [], "failures": [failure]}
+            listed = [failure.model_copy(update={"branch": i + 1}) for i in range(len(subtasks))]
+            return {"subtasks": [], "failures": [failure, *listed]}
         chosen = [s.strip() for s in decision.subtasks if s.strip()]
         if decision.action == "approve" or not chosen:
             return {}
