@@ -1,0 +1,107 @@
+"""Imports climb one way. Lower floors know nothing of higher ones, and nothing heavy is loaded
+before it is wanted."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import oresearch_graph
+
+PACKAGE = Path(oresearch_graph.__file__).parent
+
+FLOORS = [
+    ["errors"],
+    ["trace"],
+    ["settings"],
+    ["prompts", "threads"],
+    ["evidence"],
+    ["budget"],
+    ["policies"],
+    ["tools"],
+    ["judge"],
+    ["state"],
+    ["boundary", "events", "checkpoints"],
+    ["writing", "follow_up"],
+    ["resources"],
+    ["calling"],
+    ["planner", "researcher", "summarizer", "closing", "structure"],
+    ["graph"],
+    ["embedding", "studio", "evaluate"],
+    ["command"],
+    ["cli"],
+]
+"""From the ground up; modules of one floor do not import each other."""
+
+HEIGHT = {name: height for height, floor in enumerate(FLOORS) for name in floor}
+TRAINING = {"torch", "ray", "verl", "vllm", "transformers"}
+
+
+def modules() -> list[tuple[str, Path]]:
+    paths = sorted(PACKAGE.rglob("*.py"))
+    return [
+        (path.relative_to(PACKAGE).with_suffix("").parts[0], path)
+        for path in paths
+        if path != PACKAGE / "__init__.py"
+    ]
+
+
+def imported(path: Path) -> set[str]:
+    """The dotted names that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [alias.name for alias in node.names]
+            found |= {node.module, *(f"{node.module}.{name}" for name in names)}
+    return found
+
+
+def own(names: set[str]) -> set[str]:
+    """The parts of our package among imported names."""
+    parts = {name.split(".")[1] for name in names if name.startswith("oresearch_graph.")}
+    return parts & HEIGHT.keys()
+
+
+def test_every_module_has_its_floor():
+    assert {name for name, _ in modules()} == set(HEIGHT)
+
+
+@pytest.mark.parametrize(("name", "path"), modules(), ids=lambda value: str(value)[-40:])
+def test_imports_climb(name: str, path: Path):
+    for other in own(imported(path)) - {name}:
+        assert HEIGHT[other] < HEIGHT[name], f"{path.name} on floor {name} imports {other}"
+
+
+@pytest.mark.parametrize(("name", "path"), modules(), ids=lambda value: str(value)[-40:])
+def test_nothing_of_training_is_imported(name: str, path: Path):
+    assert not {module.split(".")[0] for module in imported(path)} & TRAINING
+
+
+def test_the_language_needs_pydantic_and_the_standard_library_only():
+    for path in (PACKAGE / "trace").glob("*.py"):
+        outside = {name.split(".")[0] for name in imported(path)} - set(sys.stdlib_module_names)
+        assert outside <= {"pydantic", "oresearch_graph"}, path.name
+        assert own(imported(path)) <= {"trace", "errors"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "unwanted"),
+    [
+        ("import oresearch_graph.trace", {"langgraph", "langchain_core", "httpx"}),
+        ("from oresearch_graph import Trace, violations", {"langgraph", "langchain_core"}),
+        ("import oresearch_graph.cli", {"langgraph", "langchain_core", "pydantic"}),
+        ("from oresearch_graph import create_research_graph", {"langchain_openai", "trafilatura"}),
+    ],
+)
+def test_importing_is_light(statement: str, unwanted: set[str]):
+    code = f"import sys; {statement}; print('\\n'.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert not unwanted & set(done.stdout.split())
