@@ -6,20 +6,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 QUESTION ?= How does asyncio cancel tasks?
 
-.PHONY: demo test check format lint types bench evaluate studio clean
+.PHONY: demo test test-server check format bench evaluate studio clean
 
 demo: $(VENV)/installed
 	@$(BIN)/oresearch run "$(QUESTION)" --search python \
 		--out out/demo/report.md --trace out/demo/trace.jsonl
 
 test: $(VENV)/installed
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not server"
+
+test-server: $(VENV)/installed
+	$(BIN)/pytest -m server
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not server"
 
 format: $(VENV)/installed
 	$(BIN)/ruff format .
