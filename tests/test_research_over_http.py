@@ -161,6 +161,7 @@ async def test_a_server_that_only_fails_gives_a_clear_failure():
     assert trace.answer is None
     assert {failure.name for failure in trace.failures} == {"model_error", "plan_fallback"}
     assert "503" in trace.failures[0].message
+    assert all(violation.declared for violation in violations(trace))
 
 
 async def test_a_model_that_writes_garbage_is_the_policys_failure():
@@ -171,6 +172,7 @@ async def test_a_model_that_writes_garbage_is_the_policys_failure():
         ("repaired", "policy"), ("grammar", "policy"), ("plan_fallback", "policy"),
         ("no_evidence", "policy"),
     }  # fmt: skip
+    assert all(violation.declared for violation in violations(trace))
 
 
 async def test_a_burst_of_429_lowers_the_concurrency_and_loses_nothing():
