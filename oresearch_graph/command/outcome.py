@@ -51,7 +51,8 @@ def print_report(report: str) -> None:
     """The report on standard output: rendered on a terminal, else as it is."""
     console = Console()
     if console.is_terminal:
-        console.print(Markdown(report))
+        # Markdown would run the lines of the reference list together.
+        console.print(Markdown(re.sub(r"\n(?=\[\d+\]\. )", "  \n", report)))
     else:
         print(report)  # noqa: T201 - the report is this command's output
 
