@@ -13,7 +13,7 @@ demo: $(VENV)/installed
 		--out out/demo/report.md --trace out/demo/trace.jsonl
 
 test: $(VENV)/installed
-	$(BIN)/pytest -m "not server"
+	$(BIN)/pytest -m "not server" -n 2
 
 test-server: $(VENV)/installed
 	$(BIN)/pytest -m server
@@ -22,7 +22,7 @@ check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not server"
+	$(BIN)/pytest -m "not server" -n 2
 
 format: $(VENV)/installed
 	$(BIN)/ruff format .
