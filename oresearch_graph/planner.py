@@ -67,7 +67,6 @@ class Planner:
             language=settings.language or await asyncio.to_thread(detect_language, asked),
             protocol=protocol(settings, self.tools),
             follow_up=follows,
-            approve_plan=settings.approve_plan,
         )
         await prepare((await self.pool.of(run, runtime.context)).search)
         return {

@@ -1,18 +1,15 @@
 """State of the graph and of one branch, and how parallel updates of it are joined.
 
 Updates of branches arrive in any order, so every reducer here gives one result for all orders.
-Values may come as plain JSON (edited in Studio, older checkpoints): reducers and channels make
-records of them.
+Values may come as plain JSON (edited in Studio, older checkpoints): reducers make records of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 from langchain_core.messages import AnyMessage
-from langgraph.channels import LastValue
 from langgraph.graph.message import add_messages
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
@@ -48,8 +45,6 @@ class Run(BaseModel):
     protocol: Protocol
     follow_up: bool = False
     """True when earlier runs on this thread of messages have left sources."""
-    approve_plan: bool = False
-    """A person is asked after planning. Kept in state because a fork routes by state alone."""
 
 
 class Findings(BaseModel):
@@ -74,22 +69,8 @@ class Findings(BaseModel):
         return any(step.kind == "suggested_answer" for step in self.steps)
 
 
-class LastRecord(LastValue[Any]):
-    """The last value of a key, made a record of its type where it comes as plain JSON."""
-
-    __slots__ = ()
-
-    def update(self, values: Sequence[Any]) -> bool:
-        return super().update([_adapter(self.typ).validate_python(value) for value in values])
-
-
-@lru_cache(maxsize=32)
-def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a type or a form of types
-    return TypeAdapter(kind)
-
-
 def _records(kind: type[Record], values: Sequence[Any]) -> list[Record]:
-    return [v if isinstance(v, kind) else _adapter(kind).validate_python(v) for v in values]
+    return [v if isinstance(v, kind) else TypeAdapter(kind).validate_python(v) for v in values]
 
 
 def append_steps(left: Sequence[Any], right: Sequence[Any]) -> list[Step]:
@@ -155,21 +136,21 @@ class ResearchState(TypedDict, total=False):
 
     messages: Annotated[list[AnyMessage], add_messages]
     question: str
-    run: Annotated[Run, LastRecord]
-    plan: Annotated[list[Step], LastRecord]
+    run: Run
+    plan: list[Step]
     """What the planner wrote, the subtask list among it."""
     subtasks: list[str]
     findings: Annotated[list[Findings], join_findings]
     sources: Annotated[list[Source], join_sources]
-    summary: Annotated[list[Step], LastRecord]
+    summary: list[Step]
     """What the summarizer wrote."""
     failures: Annotated[list[Failure], append_failures]
     usage: Annotated[list[Usage], add_usage]
     spans: Annotated[list[Span], append_spans]
     report: str | None
     """The report as delivered; None when there is none, and `failures` say why."""
-    citations: Annotated[CitationReport | None, LastRecord]
-    trace: Annotated[Trace, LastRecord]
+    citations: CitationReport | None
+    trace: Trace
     structured_response: Any
 
 
@@ -179,8 +160,8 @@ class ResearchOutput(TypedDict, total=False):
     messages: Annotated[list[AnyMessage], add_messages]
     question: str
     report: str | None
-    citations: Annotated[CitationReport | None, LastRecord]
-    trace: Annotated[Trace, LastRecord]
+    citations: CitationReport | None
+    trace: Trace
     usage: Annotated[list[Usage], add_usage]
     failures: Annotated[list[Failure], append_failures]
     structured_response: Any
@@ -209,7 +190,7 @@ class BranchTask(BaseModel):
 class BranchInput(TypedDict):
     """The input of the researcher's subgraph."""
 
-    task: Annotated[BranchTask, LastRecord]
+    task: BranchTask
 
 
 class BranchState(BranchInput, total=False):
@@ -221,7 +202,7 @@ class BranchState(BranchInput, total=False):
     started: float
     """Wall clock, seconds since the epoch."""
     steps: Annotated[list[Step], append_steps]
-    waiting: Annotated[list[Step], LastRecord]
+    waiting: list[Step]
     """Steps written behind the first call of a continuation that made several."""
     turns: int
     """Model calls of this branch."""

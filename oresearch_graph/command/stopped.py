@@ -1,4 +1,4 @@
-"""A run that stopped before its end: its finished steps are put into a Trace all the same."""
+"""A run that a person stopped: its finished steps are put into a Trace all the same."""
 
 from __future__ import annotations
 
@@ -13,50 +13,39 @@ from oresearch_graph.trace import Failure, Trace
 
 
 async def stopped_trace(
-    graph: ResearchGraph, thread: RunnableConfig, models: dict[str, str], cause: str
+    graph: ResearchGraph, thread: RunnableConfig, models: dict[str, str]
 ) -> Trace | None:
-    """What the checkpoints hold of an unfinished run; None before there was a plan.
-
-    `cause` is what went wrong; empty: a person stopped it.
-    """
+    """What the checkpoints hold of an unfinished run; None before there was a plan."""
     snapshot = await graph.aget_state(thread, subgraphs=True)
     values: dict[str, Any] = dict(snapshot.values)
     if "run" not in values or not values.get("plan"):
         return None
-    branches = [
+    unfinished = [
         task.state.values
         for task in snapshot.tasks
         if task.state is not None and not isinstance(task.state, dict)
     ]
-    unfinished = [_findings(state, cause) for state in branches if "task" in state]
-    findings = join_findings(unfinished, values.get("findings", []))
-    begun = {found.branch for found in findings}
-    missing = [
-        _stop(cause, f"subtask {branch} was not begun", branch)
-        for branch in range(1, len(values["subtasks"]) + 1)
-        if branch not in begun
-    ]
-    stop = _stop(cause, "the run was stopped")
-    return assemble(values | {"findings": findings}, models, more=[stop, *missing])  # type: ignore[arg-type]  # a snapshot is a dict
+    values["findings"] = join_findings(
+        [_findings(branch) for branch in unfinished if "task" in branch],
+        values.get("findings", []),
+    )
+    stop = Failure(name="not_covered", fault="person", message="the run was stopped by a person")
+    return assemble(values, models, more=[stop])  # type: ignore[arg-type]  # a snapshot is a dict
 
 
-def _findings(state: dict[str, Any], cause: str) -> Findings:
+def _findings(state: dict[str, Any]) -> Findings:
     branch = state["task"].branch
-    stop = _stop(cause, f"subtask {branch} was stopped", branch)
+    stop = Failure(
+        name="not_covered",
+        fault="person",
+        message=f"subtask {branch} was stopped by a person",
+        role="researcher",
+        branch=branch,
+    )
     return Findings(
         branch=branch,
         steps=tuple(state.get("steps", [])),
         failures=(*state.get("faults", []), stop),
         usage=tuple(state.get("spent", [])),
         spans=tuple(state.get("timings", [])),
-    )
-
-
-def _stop(cause: str, what: str, branch: int | None = None) -> Failure:
-    return Failure(
-        name="not_covered",
-        fault="infrastructure" if cause else "person",
-        message=f"{what}: {cause}" if cause else f"{what} by a person",
-        role="researcher" if branch else None,
-        branch=branch,
     )
