@@ -71,6 +71,7 @@ def assemble(
     failures = [
         *state.get("failures", []),
         *(f for found in findings for f in found.failures),
+        *_not_researched(state, findings),
         *more,
     ]
     steps = (*written_steps(state), *state.get("summary", []))
@@ -90,6 +91,26 @@ def assemble(
         models=models,
         created=datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
     )
+
+
+def _not_researched(state: ResearchState, findings: Sequence[Findings]) -> list[Failure]:
+    """A subtask whose researcher is missing from the state: a fork or a stop left it out.
+
+    A policy that reports before its last subtask did so itself: a violation, not a failure.
+    """
+    if any(found.reported for found in findings):
+        return []
+    missing = set(range(1, len(state.get("subtasks", [])) + 1)) - {f.branch for f in findings}
+    return [
+        Failure(
+            name="not_covered",
+            fault="person",
+            message=f"subtask {branch} was not researched",
+            role="researcher",
+            branch=branch,
+        )
+        for branch in sorted(missing)
+    ]
 
 
 def _outcome(

@@ -16,7 +16,6 @@ from langgraph.cache.base import BaseCache
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer, Send
 from pydantic import BaseModel
@@ -121,7 +120,7 @@ def create_research_graph(
     graph.add_node("verify", closer.verify)
     graph.add_edge(START, "prepare")
     graph.add_edge("prepare", "plan")
-    graph.add_conditional_edges("plan", _after_plan(pool), ["approve_plan", "research"])
+    graph.add_conditional_edges("plan", _after_plan, ["approve_plan", "research", "summarize"])
     graph.add_conditional_edges("approve_plan", next_research, ["research", "summarize"])
     graph.add_conditional_edges("research", next_research, ["research", "summarize"])
     graph.add_edge("summarize", "verify")
@@ -145,14 +144,9 @@ def create_research_graph(
     )
 
 
-def _after_plan(
-    pool: ResourcePool,
-) -> Callable[[ResearchState, Runtime[ResearchSettings]], list[Send] | str]:
-    def route(state: ResearchState, runtime: Runtime[ResearchSettings]) -> list[Send] | str:
-        approve = pool.settings(runtime.context).approve_plan
-        return "approve_plan" if approve else next_research(state)
-
-    return route
+def _after_plan(state: ResearchState) -> list[Send] | str:
+    # `update_state`, by which Studio forks, runs routes without a runtime.
+    return "approve_plan" if state["run"].approve_plan else next_research(state)
 
 
 def next_research(state: ResearchState) -> list[Send] | Literal["summarize"]:

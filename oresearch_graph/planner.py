@@ -22,7 +22,7 @@ from oresearch_graph.evidence.words import terms
 from oresearch_graph.prompts import follow_up, protocol
 from oresearch_graph.resources import ResourcePool, Resources
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.state import ResearchState, Run
+from oresearch_graph.state import ResearchState, Run, subtask_list
 from oresearch_graph.threads import Thread
 from oresearch_graph.tools.choose import prepare
 from oresearch_graph.trace import (
@@ -31,7 +31,6 @@ from oresearch_graph.trace import (
     close_tag,
     list_items,
     violations,
-    world_step,
 )
 from oresearch_graph.trace.record import Trace
 
@@ -67,6 +66,7 @@ class Planner:
             language=settings.language or await asyncio.to_thread(detect_language, asked),
             protocol=protocol(settings, self.tools),
             follow_up=follows,
+            approve_plan=settings.approve_plan,
         )
         await prepare((await self.pool.of(run, runtime.context)).search)
         return {
@@ -110,7 +110,7 @@ class Planner:
             failures += written.failures
         subtasks = _listed(steps)
         if not subtasks:
-            steps, subtasks = [*steps, _world_list([state["question"]])], [state["question"]]
+            steps, subtasks = [*steps, subtask_list([state["question"]])], [state["question"]]
             failures.append(_fallback(failures))
         kept, dropped = _within(subtasks, resources)
         emit(Planned(subtasks=tuple(kept)))
@@ -139,7 +139,7 @@ class Planner:
         if decision.action == "approve" or not chosen:
             return {}
         emit(Planned(subtasks=tuple(chosen)))
-        return {"plan": [_world_list(chosen)], "subtasks": chosen}
+        return {"plan": [subtask_list(chosen)], "subtasks": chosen}
 
 
 def _question(state: ResearchState) -> tuple[str, list[HumanMessage]]:
@@ -167,11 +167,6 @@ def _plan_faults(steps: Sequence[Step]) -> list[str]:
 
 def _listed(steps: Sequence[Step]) -> list[str]:
     return list(next((list_items(s.text) for s in steps if s.kind == "subtask_list"), ()))
-
-
-def _world_list(subtasks: Sequence[str]) -> Step:
-    lines = "\n".join(f"{i}. {' '.join(text.split())}" for i, text in enumerate(subtasks, start=1))
-    return world_step("subtask_list", f"\n{lines}\n", lead="")
 
 
 def _fallback(failures: Sequence[Failure]) -> Failure:

@@ -1,15 +1,18 @@
 """State of the graph and of one branch, and how parallel updates of it are joined.
 
 Updates of branches arrive in any order, so every reducer here gives one result for all orders.
-Values may come as plain JSON (edited in Studio, older checkpoints): reducers make records of them.
+Values may come as plain JSON (edited in Studio, older checkpoints): reducers and channels make
+records of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Any, TypeVar
 
 from langchain_core.messages import AnyMessage
+from langgraph.channels import LastValue
 from langgraph.graph.message import add_messages
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
@@ -26,6 +29,8 @@ from oresearch_graph.trace import (
     Step,
     Trace,
     Usage,
+    list_items,
+    world_step,
 )
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -45,6 +50,8 @@ class Run(BaseModel):
     protocol: Protocol
     follow_up: bool = False
     """True when earlier runs on this thread of messages have left sources."""
+    approve_plan: bool = False
+    """A person is asked after planning. Kept in state because a fork routes by state alone."""
 
 
 class Findings(BaseModel):
@@ -69,8 +76,22 @@ class Findings(BaseModel):
         return any(step.kind == "suggested_answer" for step in self.steps)
 
 
+class LastRecord(LastValue[Any]):
+    """The last value of a key, made a record of its type where it comes as plain JSON."""
+
+    __slots__ = ()
+
+    def update(self, values: Sequence[Any]) -> bool:
+        return super().update([_adapter(self.typ).validate_python(value) for value in values])
+
+
+@lru_cache(maxsize=32)
+def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a type or a form of types
+    return TypeAdapter(kind)
+
+
 def _records(kind: type[Record], values: Sequence[Any]) -> list[Record]:
-    return [v if isinstance(v, kind) else TypeAdapter(kind).validate_python(v) for v in values]
+    return [v if isinstance(v, kind) else _adapter(kind).validate_python(v) for v in values]
 
 
 def append_steps(left: Sequence[Any], right: Sequence[Any]) -> list[Step]:
@@ -136,21 +157,21 @@ class ResearchState(TypedDict, total=False):
 
     messages: Annotated[list[AnyMessage], add_messages]
     question: str
-    run: Run
-    plan: list[Step]
+    run: Annotated[Run, LastRecord]
+    plan: Annotated[list[Step], LastRecord]
     """What the planner wrote, the subtask list among it."""
     subtasks: list[str]
     findings: Annotated[list[Findings], join_findings]
     sources: Annotated[list[Source], join_sources]
-    summary: list[Step]
+    summary: Annotated[list[Step], LastRecord]
     """What the summarizer wrote."""
     failures: Annotated[list[Failure], append_failures]
     usage: Annotated[list[Usage], add_usage]
     spans: Annotated[list[Span], append_spans]
     report: str | None
     """The report as delivered; None when there is none, and `failures` say why."""
-    citations: CitationReport | None
-    trace: Trace
+    citations: Annotated[CitationReport | None, LastRecord]
+    trace: Annotated[Trace, LastRecord]
     structured_response: Any
 
 
@@ -160,8 +181,8 @@ class ResearchOutput(TypedDict, total=False):
     messages: Annotated[list[AnyMessage], add_messages]
     question: str
     report: str | None
-    citations: CitationReport | None
-    trace: Trace
+    citations: Annotated[CitationReport | None, LastRecord]
+    trace: Annotated[Trace, LastRecord]
     usage: Annotated[list[Usage], add_usage]
     failures: Annotated[list[Failure], append_failures]
     structured_response: Any
@@ -170,7 +191,24 @@ class ResearchOutput(TypedDict, total=False):
 def written_steps(state: ResearchState) -> list[Step]:
     """The run's steps before its report: the plan, then the branches in their order."""
     findings: Sequence[Findings] = state.get("findings", [])
-    return [*state["plan"], *(step for found in findings for step in found.steps)]
+    return [*_plan(state), *(step for found in findings for step in found.steps)]
+
+
+def _plan(state: ResearchState) -> list[Step]:
+    """The plan as written; where a person edited `subtasks` alone, their list, by the world."""
+    failures = [f for f in state.get("failures", []) if f.role == "planner"]
+    left_out = {failure.branch for failure in failures}
+    listed = next((list_items(s.text) for s in state["plan"] if s.kind == "subtask_list"), ())
+    kept = [text for number, text in enumerate(listed, start=1) if number not in left_out]
+    if kept == state["subtasks"] or any(f.name == "plan_fallback" for f in failures):
+        return state["plan"]
+    return [subtask_list(state["subtasks"])]
+
+
+def subtask_list(subtasks: Sequence[str]) -> Step:
+    """A plan that no policy wrote."""
+    lines = "\n".join(f"{i}. {' '.join(text.split())}" for i, text in enumerate(subtasks, start=1))
+    return world_step("subtask_list", f"\n{lines}\n", lead="")
 
 
 class BranchTask(BaseModel):
@@ -190,7 +228,7 @@ class BranchTask(BaseModel):
 class BranchInput(TypedDict):
     """The input of the researcher's subgraph."""
 
-    task: BranchTask
+    task: Annotated[BranchTask, LastRecord]
 
 
 class BranchState(BranchInput, total=False):
@@ -202,7 +240,7 @@ class BranchState(BranchInput, total=False):
     started: float
     """Wall clock, seconds since the epoch."""
     steps: Annotated[list[Step], append_steps]
-    waiting: list[Step]
+    waiting: Annotated[list[Step], LastRecord]
     """Steps written behind the first call of a continuation that made several."""
     turns: int
     """Model calls of this branch."""

@@ -97,6 +97,9 @@ def _report_faults(new: Sequence[Step], language: str, protocol: Protocol) -> li
 def _why_nothing(state: ResearchState, findings: Sequence[Findings]) -> list[Failure]:
     """No evidence, unless a recorded failure is the reason that there is none."""
     failed = [f for found in findings for f in found.failures if f.fault != "policy"]
+    if not state["subtasks"] and not state.get("failures"):
+        why = "the plan was edited until no subtask was left"
+        return [Failure(name="plan_rejected", fault="person", message=why, role="planner")]
     if failed or not state["subtasks"]:
         return []
     seen = len(state.get("sources", []))

@@ -40,7 +40,7 @@ class ScriptedPolicy:
     def __init__(self, script: Script, seconds: float = 0.0, tokens: int | None = 10) -> None:
         self.name = "scripted"
         self.threads: list[Thread] = []
-        self._script, self._seconds, self._tokens = script, seconds, tokens
+        self.script, self._seconds, self._tokens = script, seconds, tokens
 
     async def continue_thread(
         self,
@@ -52,7 +52,7 @@ class ScriptedPolicy:
         self.threads.append(thread)
         if self._seconds:
             await asyncio.sleep(self._seconds)
-        text = self._script(thread)
+        text = self.script(thread)
         if on_text is not None:
             on_text(text)
         usage = Usage(
