@@ -12,7 +12,7 @@ from typing import Any, Literal
 from langchain_core.messages import HumanMessage
 from langgraph.runtime import Runtime
 from langgraph.types import Overwrite, interrupt
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from oresearch_graph.boundary import boundary
 from oresearch_graph.errors import ConfigurationError
@@ -128,8 +128,7 @@ class Planner:
         """Wait until a person approves, edits or rejects the plan."""
         resources = await self.pool.of(state["run"], runtime.context)
         subtasks = state["subtasks"]
-        answer = interrupt(_proposal(state["question"], subtasks, resources))
-        decision = PlanDecision.model_validate(answer)
+        decision = _decided(_proposal(state["question"], subtasks, resources))
         if decision.action == "reject":
             why = f"the plan was rejected{': ' if decision.reason else ''}{decision.reason}"
             failure = Failure(name="plan_rejected", fault="person", message=why, role="planner")
@@ -140,6 +139,21 @@ class Planner:
             return {}
         emit(Planned(subtasks=tuple(chosen)))
         return {"plan": [subtask_list(chosen)], "subtasks": chosen}
+
+
+def _decided(proposal: dict[str, Any]) -> PlanDecision:
+    """A person's decision; an answer that is none is asked for again, with its `fault`.
+
+    LangGraph keeps every answer it was given: one that raised would raise on each resume.
+    """
+    while True:
+        answer = interrupt(proposal)
+        try:
+            return PlanDecision.model_validate(answer)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            name = ".".join(map(str, first["loc"])) or "answer"
+            proposal = proposal | {"fault": f"{name} cannot be {first['input']!r}: {first['msg']}"}
 
 
 def _question(state: ResearchState) -> tuple[str, list[HumanMessage]]:
