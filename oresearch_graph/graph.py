@@ -42,7 +42,7 @@ from oresearch_graph.state import (
     ResearchState,
     written_steps,
 )
-from oresearch_graph.structure import Structurer
+from oresearch_graph.structure import Structurer, structuring
 from oresearch_graph.summarizer import Summarizer
 from oresearch_graph.threads import visible
 from oresearch_graph.tools.backend import PageReader, SearchBackend
@@ -90,10 +90,13 @@ def create_research_graph(
     about = described(list(extra.values()))
 
     def build(wanted: ResearchSettings, began: float) -> Resources:
+        policies = _policies(model, wanted, list(extra.values()))
+        if response_format is not None:
+            structuring(policies.summarizer)
         chosen, own_reader = _documents(search, wanted)
         return Resources(
             settings=wanted,
-            policies=_policies(model, wanted, list(extra.values())),
+            policies=policies,
             search=chosen,
             reader=reader or own_reader,
             tools=extra,

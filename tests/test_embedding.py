@@ -14,7 +14,6 @@ from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
-from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from oresearch_graph import (
@@ -24,10 +23,7 @@ from oresearch_graph import (
     create_research_graph,
     violations,
 )
-from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.threads import Thread
-from tests.openai_server import OpenAIServer, ToolCalls
-from tests.research_brain import ResearchBrain
 from tests.scripted import PAGES, Documents, ScriptedPolicy, research_script
 
 
@@ -66,38 +62,6 @@ async def test_inside_a_chain():
     asked: Any = RunnableLambda(lambda topic: {"question": f"What causes {topic}?"})
     chain = asked | graph().bind(context={"effort": "quick"}) | itemgetter("report")
     assert "The Moon causes tides" in await chain.ainvoke("tides")
-
-
-class Answer(BaseModel):
-    """What an embedder wants to know."""
-
-    cause: str
-
-
-async def test_response_format_gives_the_report_as_a_structure():
-    plain = ResearchBrain(("tides",))
-
-    def brain(messages: list[dict[str, Any]], body: dict[str, Any]) -> Any:
-        if "Answer" in str(body.get("response_format")) or "Answer" in str(body.get("tools")):
-            if body.get("tools"):
-                return ToolCalls((("Answer", {"cause": "the Moon"}),))
-            return '{"cause": "the Moon"}'
-        return plain(messages, body)
-
-    with OpenAIServer(brain) as server:
-        built = create_research_graph(
-            "fake",
-            search=Documents(PAGES),
-            settings=ResearchSettings(base_url=server.base_url, rendering="turns"),
-            response_format=Answer,
-        )
-        result = await built.ainvoke({"question": "q"})
-    assert result["structured_response"] == Answer(cause="the Moon")
-
-
-async def test_response_format_without_a_chat_model_is_one_clear_line():
-    with pytest.raises(ConfigurationError, match="needs a chat model"):
-        await graph(response_format=Answer).ainvoke({"question": "q"})
 
 
 async def test_the_message_carries_standard_citations():

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage
-from langchain_core.runnables import RunnableConfig, ensure_config
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.runnables import RunnableConfig, RunnableLambda, ensure_config
 from langchain_core.runnables.config import merge_configs
 from langchain_core.tools import BaseTool
+from pydantic import BaseModel
 
-from oresearch_graph.errors import ConfigurationError, PolicyRefused
+from oresearch_graph.errors import ConfigurationError, PolicyError, PolicyRefused
 from oresearch_graph.policies.connect import connect
 from oresearch_graph.policies.limiter import AdaptiveLimiter
 from oresearch_graph.policies.model_call import ChatRunnable, ModelCall, Patience
@@ -137,6 +138,27 @@ class ChatPolicy:
         reply = read_message(message)
         written = rendering.read(thread, stop, reply)
         return Continuation(**written._asdict(), usage=self._usage(thread, reply))
+
+    async def structured(
+        self, thread: Thread, schema: type[BaseModel] | dict[str, Any]
+    ) -> tuple[Any, Usage]:
+        """What the thread's question says, as `schema`; and what the call cost.
+
+        Raises PolicyError when the service fails, or what it writes does not fit the schema.
+        """
+        answers: list[Any] = []
+
+        def raw(answer: Any) -> AIMessage:  # noqa: ANN401 - a dict, typed as what is asked for
+            answers.append(answer)
+            return cast("AIMessage", answer["raw"])
+
+        model = self.model.with_structured_output(schema, include_raw=True) | RunnableLambda(raw)
+        messages = [SystemMessage(thread.system), HumanMessage(thread.question)]
+        message = await self._call(model, messages, config=_config(thread), arguments={})
+        if answers[-1]["parsed"] is None:
+            why = answers[-1]["parsing_error"] or "it called no tool"
+            raise PolicyError(f"{self.name} did not fill in the structure: {why}")
+        return answers[-1]["parsed"], self._usage(thread, read_message(message))
 
     async def _settled(self, call: ModelCall | None = None) -> Choice:
         if self._choice is None:
