@@ -56,16 +56,18 @@ def imported(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, f"{path.name}: relative imports hide the floor"
             names = [alias.name for alias in node.names]
             found |= {node.module, *(f"{node.module}.{name}" for name in names)}
     return found
 
 
 def own(names: set[str]) -> set[str]:
-    """The parts of our package among imported names."""
+    """The parts of our package among imported names; a lazy name counts as the part it is from."""
     parts = {name.split(".")[1] for name in names if name.startswith("oresearch_graph.")}
-    return parts & HEIGHT.keys()
+    homes = {home.split(".")[0] for name, home in oresearch_graph._HOMES.items() if name in parts}
+    return (parts & HEIGHT.keys()) | homes
 
 
 def test_every_module_has_its_floor():
@@ -76,6 +78,17 @@ def test_every_module_has_its_floor():
 def test_imports_climb(name: str, path: Path):
     for other in own(imported(path)) - {name}:
         assert HEIGHT[other] < HEIGHT[name], f"{path.name} on floor {name} imports {other}"
+
+
+def test_a_floor_is_found_however_it_is_imported(tmp_path: Path):
+    code = """
+from oresearch_graph import create_research_graph
+from oresearch_graph.trace.record import Trace
+def late() -> None:
+    import oresearch_graph.planner
+"""
+    (tmp_path / "module.py").write_text(code)
+    assert own(imported(tmp_path / "module.py")) == {"graph", "trace", "planner"}
 
 
 @pytest.mark.parametrize(("name", "path"), modules(), ids=lambda value: str(value)[-40:])
@@ -105,3 +118,16 @@ def test_importing_is_light(statement: str, unwanted: set[str]):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert not unwanted & set(done.stdout.split())
+
+
+def test_help_is_told_without_loading_the_graph():
+    code = (
+        "import sys\nfrom oresearch_graph.cli import main\nsys.argv = ['oresearch', '--help']\n"
+        "try:\n    main()\nfinally:\n    print('\\n'.join(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "Usage" in done.stdout
+    assert "typer" in done.stderr.split()
+    assert not {"langgraph", "langchain_core", "httpx"} & set(done.stderr.split())
