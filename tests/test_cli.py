@@ -135,6 +135,18 @@ def test_a_second_run_leaves_the_first_ones_report_alone(tmp_path):
         assert (tmp_path / "out" / folder / "report.md").exists()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_a_report_that_cannot_be_written_is_still_printed(tmp_path):
+    done = oresearch(
+        "run", QUESTION, "--search", "python", "--effort", "quick", "--quiet",
+        "--out", "/dev/full", "--trace", "t.jsonl", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stdout.startswith("## Introduction")
+    assert done.stderr == "oresearch: /dev/full: cannot be written: No space left on device\n"
+    assert [trace.outcome for trace in read_traces(tmp_path / "t.jsonl")] == ["complete"]
+
+
 def test_a_setting_is_read_as_its_type(monkeypatch):
     monkeypatch.setenv("ORESEARCH_TONE", "plain")
     monkeypatch.setenv("ORESEARCH_SEED", "7")
