@@ -47,7 +47,7 @@ def console(*, terminal: bool, width: int = 90) -> tuple[Console, io.StringIO]:
 
 def frame(events: list[Event], width: int = 90) -> str:
     plain, written = console(terminal=False, width=width)
-    progress = LiveProgress(console(terminal=True)[0])
+    progress = LiveProgress(console(terminal=True, width=width)[0])
     for event in events:
         progress.show(event)
     plain.print(progress.view())
@@ -97,7 +97,7 @@ def test_the_live_view_has_a_line_for_each_subtask():
 def test_a_long_subtask_takes_one_line_of_a_narrow_terminal():
     shown = frame([Planned(subtasks=("word " * 60,) * 9)], width=40).splitlines()
     assert len(shown) == 10
-    assert all(len(each) <= 40 for each in shown)
+    assert all(len(each) <= 36 for each in shown)  # a terminal's own ^C fits behind it
     assert all("…" in each for each in shown[1:])
 
 

@@ -9,7 +9,6 @@ from typing import Final, Literal, Self, assert_never
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.padding import Padding
 from rich.table import Table
 
 from oresearch_graph.command.terminal import line
@@ -40,6 +39,7 @@ class LiveProgress:
     """One line for each subtask, so that a plan fits a small terminal."""
 
     def __init__(self, console: Console) -> None:
+        self._console = console
         self._began, self._paused = time.monotonic(), 0.0
         self._rows: dict[int, _Row] = {}
         self._stage, self._words = "planning", 0
@@ -79,7 +79,10 @@ class LiveProgress:
     def view(self) -> RenderableType:
         """The present frame."""
         minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
+        # Four columns short: a terminal writes its own ^C there, and a line that it wraps would
+        # be counted wrongly.
         plan = Table.grid(padding=(0, 1), expand=True)
+        plan.width = max(20, self._console.width - 4)
         plan.add_column(width=1)
         plan.add_column(width=2, justify="right")
         plan.add_column(ratio=3, no_wrap=True)
@@ -90,8 +93,7 @@ class LiveProgress:
                 line(row.mark, style), f"{branch}.", line(row.subtask), line(row.doing, style)
             )
         head = line(f"{self._stage} · {minutes}:{seconds:02d}", "bold")
-        # Room for the terminal's own ^C: a line it wraps would be counted wrongly.
-        return Group(head, Padding(plan, (0, 4, 0, 0)))
+        return Group(head, plan)
 
     def pause(self) -> None:
         """Leave the screen to a question; the frame goes."""
