@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from oresearch_graph.errors import ConfigurationError, OresearchError
+from oresearch_graph.errors import ConfigurationError, OresearchError, TraceFileError
 
 app = typer.Typer(
     name="oresearch",
@@ -20,9 +20,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-DEFAULT_MODEL = "openai:gpt-5-mini"
-"""Used when OPENAI_API_KEY is set and no model is named."""
 
 
 @app.command()
@@ -64,6 +61,7 @@ def run(
     ] = None,
 ) -> None:
     """Answer a question. Exit status: 0 complete, 3 partial, 1 failed."""
+    from oresearch_graph.command.options import settings_of
     from oresearch_graph.command.research import Research, research
 
     named: dict[str, Any] = {
@@ -78,8 +76,7 @@ def run(
         "language": language,
         "approve_plan": approve_plan or None,
     }
-    named = {name: value for name, value in named.items() if value is not None}
-    settings = _settings(named | _assignments(more or []))
+    settings = settings_of(named, more or ())
     asked = Research(question, settings, out, trace, as_json=as_json, quiet=quiet)
     raise typer.Exit(research(asked))
 
@@ -121,42 +118,21 @@ def evaluate() -> None:
     raise typer.Exit(measure())
 
 
-def _assignments(pairs: list[str]) -> dict[str, Any]:
-    """`--set name=value` pairs; a value is JSON where it reads as JSON, else text."""
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise ConfigurationError(f"--set {pair!r} is no setting: write --set name=value")
-        try:
-            found[name.strip()] = json.loads(value)
-        except ValueError:
-            found[name.strip()] = value
-    return found
-
-
-def _settings(named: dict[str, Any]) -> Any:  # noqa: ANN401 - ResearchSettings, imported late
-    """The explicit options over environment and defaults; with a key, a default model."""
-    from pydantic import ValidationError
-
-    from oresearch_graph.settings import ResearchSettings, resolve_settings, setting_fault
-
-    try:
-        settings = resolve_settings(ResearchSettings.model_validate(named))
-    except ValidationError as error:
-        raise ConfigurationError(setting_fault(error)) from error
-    if not settings.model and os.environ.get("OPENAI_API_KEY") and not settings.base_url:
-        settings = settings.model_copy(update={"model": DEFAULT_MODEL})
-    return settings
-
-
 def main() -> None:
-    """The entry point: an error that a person can act on is one line and a status."""
+    """The entry point: an error that a person can act on is one line and a status.
+
+    1: it failed; 2: it was asked for what cannot be.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a report may hold what the locale cannot write
     try:
         app()
     except OresearchError as error:
-        sys.stderr.write(f"oresearch: {error}\n")
-        sys.exit(1)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+        asked_wrongly = isinstance(error, ConfigurationError | TraceFileError)
+        sys.stderr.write(f"oresearch: {_one_line(str(error))}\n")
+        sys.exit(2 if asked_wrongly else 1)
+
+
+def _one_line(text: str) -> str:
+    """A server's words may be in it: no line breaks, nothing that commands a terminal."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))

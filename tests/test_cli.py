@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from oresearch_graph.command.options import settings_of
 from oresearch_graph.trace import read_traces, violations, write_traces
 from tests.openai_server import Habits, OpenAIServer
 from tests.research_brain import ResearchBrain
@@ -112,11 +113,63 @@ def test_json_is_one_object_on_standard_output(tmp_path):
     )  # fmt: skip
     told = json.loads(done.stdout)
     assert told["outcome"] == "complete"
+    assert told["question"] == QUESTION
     assert told["report"].startswith("## Introduction")
+    assert told["citations"]["supported"] == told["citations"]["claims"] > 0
+    assert told["usage"]["model_calls"] == 0
+    assert told["usage"]["cost"] is None
+    assert "outcome: complete" in done.stderr
     assert (tmp_path / told["report_path"]).exists()
     (trace,) = read_traces(tmp_path / told["trace_path"])
     assert trace.execution == "sequential"
     assert len(trace.branches) <= 3
+
+
+def test_a_second_run_leaves_the_first_ones_report_alone(tmp_path):
+    asked = ("run", QUESTION, "--search", "python", "--effort", "quick", "--quiet")
+    assert [oresearch(*asked, cwd=tmp_path).returncode for _ in range(2)] == [0, 0]
+    slug = "how-does-asyncio-cancel-tasks"
+    for folder in (slug, f"{slug}-2"):
+        (trace,) = read_traces(tmp_path / "out" / folder / "trace.jsonl")
+        assert trace.question == QUESTION
+        assert (tmp_path / "out" / folder / "report.md").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_a_report_that_cannot_be_written_is_still_printed(tmp_path):
+    done = oresearch(
+        "run", QUESTION, "--search", "python", "--effort", "quick", "--quiet",
+        "--out", "/dev/full", "--trace", "t.jsonl", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stdout.startswith("## Introduction")
+    assert done.stderr == "oresearch: /dev/full: cannot be written: No space left on device\n"
+    assert [trace.outcome for trace in read_traces(tmp_path / "t.jsonl")] == ["complete"]
+
+
+def test_a_setting_is_read_as_its_type(monkeypatch):
+    monkeypatch.setenv("ORESEARCH_TONE", "plain")
+    monkeypatch.setenv("ORESEARCH_SEED", "7")
+    given = settings_of(
+        {"effort": "quick", "model": None},
+        ["length=300", "outline=A, B", "seed=3", "language=null", "max_cost=0.5", "soft_limit = 1"],
+    )
+    assert (given.length, given.outline, given.seed) == ("300", ("A", "B"), 3)
+    assert (given.language, given.max_cost, given.soft_limit) == (None, 0.5, 1.0)
+    assert (given.effort, given.tone, given.execution) == ("quick", "plain", "parallel")
+
+
+def test_with_a_key_and_no_model_the_default_model_is_named(tmp_path):
+    brain = ResearchBrain(("One",))
+    with OpenAIServer(brain, models=("gpt-5-mini",)) as server:
+        done = oresearch(
+            "run", QUESTION, cwd=tmp_path,
+            OPENAI_API_KEY="x", OPENAI_BASE_URL=server.base_url,
+        )  # fmt: skip
+    first = done.stderr.splitlines()[0]
+    assert first.startswith("OPENAI_API_KEY is set and no --model: openai:gpt-5-mini.")
+    assert "Set TAVILY_API_KEY for the web" in first
+    assert server.requests[0]["model"] == "gpt-5-mini"
 
 
 def test_a_folder_is_indexed_and_searched(tmp_path):
@@ -169,7 +222,14 @@ def test_a_model_on_a_server_is_used_and_its_rendering_is_told(tmp_path):
     [
         (["run", "  "], "the question is empty"),
         (["run", "q", "--effort", "huge"], "the setting effort cannot be 'huge'"),
-        (["run", "q", "--set", "colour=red"], "the setting colour cannot be"),
+        (["run", "q", "--set", "colour=red"], "there is no setting 'colour'"),
+        (["run", "q", "--set", "sede=1"], "did you mean seed?"),
+        (["run", "q", "--set", "seed=x"], "the setting seed cannot be 'x'"),
+        (["run", "q", "--out", "."], "is a folder: name a file in it"),
+        (["run", "q", "--out", "same", "--trace", "same"], "name two files"),
+        (["run", "q", "--out", "notes.txt/r.md"], "is no folder"),
+        (["run", "q", "--trace", "notes.txt"], "notes.txt:1: not a trace"),
+        (["run", "q", "--base-url", "http://127.0.0.1:9/v1"], "add --model NAME"),
         (["run", "q", "--set", "colour"], "write --set name=value"),
         (["run", "q", "--model", "nonsense:x"], "nonsense"),
         (["run", "q", "--model", "openai:gpt-5-mini"], "set OPENAI_API_KEY"),
@@ -182,13 +242,33 @@ def test_a_model_on_a_server_is_used_and_its_rendering_is_told(tmp_path):
         (["index", "nowhere"], "does not exist"),
         (["check", "nowhere.jsonl"], "cannot be read: No such file"),
         (["check", "broken.jsonl"], "broken.jsonl:1: not a trace"),
+        (["check", "empty.jsonl"], "holds no trace"),
+        (["check", "-"], "standard input: holds no trace"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,
 )
 def test_bad_input_is_one_clear_line(arguments, line, tmp_path):
     (tmp_path / "broken.jsonl").write_text("{oops\n")
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "notes.txt").write_text("my own notes")
     arguments = [*arguments, "--quiet"] if arguments[0] == "run" else arguments
-    assert line in one_line(oresearch(*arguments, cwd=tmp_path))
+    done = oresearch(*arguments, cwd=tmp_path)
+    assert line in one_line(done)
+    assert done.returncode == 2
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "broken.jsonl", "empty.jsonl", "notes.txt"
+    }  # fmt: skip
+    assert (tmp_path / "notes.txt").read_text() == "my own notes"
+
+
+def test_an_unknown_model_is_one_clear_line(tmp_path):
+    with OpenAIServer(ResearchBrain(("One",))) as server:
+        done = oresearch(
+            "run", "q", "--model", "m", "--base-url", server.base_url, "--quiet",
+            "--search", "python", cwd=tmp_path,
+        )  # fmt: skip
+    assert "check the model's name" in one_line(done)
+    assert done.returncode == 1
 
 
 def test_an_unreachable_server_is_one_clear_line(tmp_path):
@@ -197,14 +277,16 @@ def test_an_unreachable_server_is_one_clear_line(tmp_path):
         "--search", "python", cwd=tmp_path,
     )  # fmt: skip
     assert "127.0.0.1:9" in one_line(done) or "no connection" in one_line(done)
+    assert done.returncode == 1
 
 
-def test_ctrl_c_saves_what_was_done(tmp_path):
+@pytest.mark.parametrize("execution", ["parallel", "sequential"])
+def test_ctrl_c_saves_what_was_done(tmp_path, execution):
     with OpenAIServer(ResearchBrain(("One", "Two")), Habits(latency=0.5)) as server:
         process = subprocess.Popen(
             [sys.executable, "-c", "from oresearch_graph.cli import main; main()", "run", "q",
              "--model", "fake", "--base-url", server.base_url, "--search", "python",
-             "--trace", "t.jsonl", "--set", 'rendering="turns"'],
+             "--trace", "t.jsonl", "--set", 'rendering="turns"', "--execution", execution],
             cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True,
         )  # fmt: skip
@@ -218,6 +300,8 @@ def test_ctrl_c_saves_what_was_done(tmp_path):
     assert trace.subtasks == ("One", "Two")
     assert any(step.kind == "observation" for step in trace.steps)
     assert {failure.fault for failure in trace.failures} == {"person"}
+    assert sorted(f.branch for f in trace.failures if f.branch) in ([1, 2], [2])
+    assert {source.url for source in trace.sources or ()}
     assert all(violation.declared for violation in violations(trace))
 
 

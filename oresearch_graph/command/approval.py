@@ -3,52 +3,78 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from rich.console import Console
 from rich.prompt import Prompt
-from rich.text import Text
 
+from oresearch_graph.command.terminal import lines
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.planner import PlanDecision
 
-_ALIKE = 0.5
+_ALIKE: Final = 0.5
 """Overlap from which two subtasks are pointed out."""
 
 
-def require_terminal() -> None:
+def require_terminal(console: Console) -> None:
     """Raise ConfigurationError where nobody can be asked."""
-    if not sys.stdin.isatty():
+    if not (sys.stdin.isatty() and console.is_terminal):
         raise ConfigurationError(
             "--approve-plan needs a terminal to ask in: leave it out, or run in a terminal"
         )
 
 
 def ask_about_plan(console: Console, proposal: dict[str, Any]) -> PlanDecision:
-    """Show the plan with its overlaps and the most it may cost, and ask."""
-    for number, subtask in enumerate(proposal["subtasks"], start=1):
-        console.print(Text(f"{number}. {subtask}"))
-    for pair in proposal["overlaps"]:
-        if pair["overlap"] >= _ALIKE:
-            one, two = pair["subtasks"]
-            console.print(Text(f"   {one} and {two} overlap by {pair['overlap']:.0%}"))
-    most = proposal["at_most"]
-    console.print(
-        Text(f"at most {most['model_calls']} model calls, {most['tool_calls']} tool calls")
-    )
+    """Show the plan with its overlaps and the most it may cost, and ask.
+
+    Raises EOFError or KeyboardInterrupt when the person leaves.
+    """
+    subtasks: list[str] = proposal["subtasks"]
+    console.print(lines("\n".join(_plan(proposal))), soft_wrap=True)
     answer = Prompt.ask(
-        "approve, edit or reject", console=console, choices=["a", "e", "r"], default="a"
+        "[b]a[/b]pprove, [b]e[/b]dit or [b]r[/b]eject",
+        console=console,
+        choices=["a", "e", "r"],
+        default="a",
+        case_sensitive=False,
     )
     if answer == "r":
         return PlanDecision(action="reject", reason=Prompt.ask("why", console=console, default=""))
     if answer == "e":
-        console.print("one subtask a line, an empty line ends")
-        return PlanDecision(action="edit", subtasks=_lines(console))
+        chosen = _edited(console, subtasks)
+        return PlanDecision(action="edit", subtasks=chosen)
     return PlanDecision(action="approve")
 
 
-def _lines(console: Console) -> list[str]:
-    lines: list[str] = []
-    while line := console.input(f"{len(lines) + 1}. ").strip():
-        lines.append(line)
-    return lines
+def _plan(proposal: dict[str, Any]) -> list[str]:
+    told = [f"{number}. {subtask}" for number, subtask in enumerate(proposal["subtasks"], start=1)]
+    for pair in proposal["overlaps"]:
+        if pair["overlap"] >= _ALIKE:
+            one, two = pair["subtasks"]
+            told.append(f"   {one} and {two} overlap by {pair['overlap']:.0%}")
+    most = proposal["at_most"]
+    limits = [
+        f"{most['model_calls']} model calls",
+        f"{most['tool_calls']} tool calls",
+        f"{most['tokens']:,} tokens",
+        f"{most['seconds']:.0f} s",
+    ]
+    limits += [] if most["cost"] is None else [f"${most['cost']:.2f}"]
+    return [*told, f"at most {', '.join(limits)}"]
+
+
+def _edited(console: Console, subtasks: Sequence[str]) -> list[str]:
+    """The person's own list; a bare number takes over that subtask."""
+    console.print("one subtask a line (a number keeps that one); an empty line ends")
+    chosen: list[str] = []
+    while True:
+        written = console.input(f"{len(chosen) + 1}. ").strip()
+        if written.isdecimal() and 1 <= int(written) <= len(subtasks):
+            chosen.append(subtasks[int(written) - 1])
+        elif written:
+            chosen.append(written)
+        elif chosen:
+            return chosen
+        else:
+            console.print("at least one subtask")

@@ -5,49 +5,71 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 import typer
 
+from oresearch_graph.command.terminal import harmless
 from oresearch_graph.errors import TraceFileError
 from oresearch_graph.trace import Trace, Violation, read_traces, violations
 
+_STANDARD_INPUT: Final = "standard input"
+
 
 def check_files(paths: Sequence[Path], *, as_json: bool) -> int:
-    """0 when every trace is well-formed or owns up to what it lacks, 1 when not, 2 unreadable."""
+    """0 when every trace is well-formed or owns up to what it lacks, 1 when not, 2 unreadable.
+
+    A file without a trace counts as unreadable: a check of nothing must not pass.
+    """
     status = 0
     for path in paths:
         try:
-            for trace in _traces(path):
-                found = violations(trace)
-                typer.echo(_as_json(trace, found) if as_json else _as_text(trace, found))
-                if any(not violation.declared for violation in found):
-                    status = max(status, 1)
+            status = max(status, _check(path, as_json=as_json))
         except TraceFileError as error:
-            typer.echo(f"oresearch: {error}", err=True)
+            typer.echo(f"oresearch: {harmless(str(error))}", err=True)
             status = 2
     return status
 
 
-def _traces(path: Path) -> list[Trace]:
+def _check(path: Path, *, as_json: bool) -> int:
+    status, count = 0, 0
+    for trace in _traces(path):
+        count += 1
+        found = violations(trace)
+        typer.echo(_as_json(trace, found) if as_json else harmless(_as_text(trace, found)))
+        if any(not violation.declared for violation in found):
+            status = 1
+    if not count:
+        name = _STANDARD_INPUT if str(path) == "-" else path
+        raise TraceFileError(f"{name}: holds no trace")
+    return status
+
+
+def _traces(path: Path) -> Iterator[Trace]:
     if str(path) != "-":
-        return list(read_traces(path))
+        yield from read_traces(path)
+        return
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "standard-input"
+        copy = Path(folder) / _STANDARD_INPUT
         copy.write_bytes(sys.stdin.buffer.read())
-        return list(read_traces(copy))
+        try:
+            yield from read_traces(copy)
+        except TraceFileError as error:
+            raise TraceFileError(str(error).replace(str(copy), copy.name)) from error
 
 
 def _as_text(trace: Trace, found: Sequence[Violation]) -> str:
-    count = f"{len(found)} violations" if found else "well-formed"
+    count = f"{len(found)} violation{'s' * (len(found) > 1)}" if found else "well-formed"
     lines = [f"{trace.id or '(no id)'}  {trace.outcome}  {count}"]
     for violation in found:
         place = "" if violation.step is None else f" step {violation.step}"
         branch = "" if violation.branch is None else f" subtask {violation.branch}"
         mark = " (declared)" if violation.declared else ""
         lines.append(f"  {violation.code}{place}{branch}: {violation.message}{mark}")
-    lines += [f"  failure {f.name} ({f.fault}): {f.message}" for f in trace.failures]
+    lines += [f"  failure {f.name} ({f.fault}): {' '.join(f.message.split())}"
+              for f in trace.failures]  # fmt: skip
     return "\n".join(lines)
 
 

@@ -5,37 +5,36 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 from rich.console import Console
-from rich.text import Text
 
 from oresearch_graph.command.approval import ask_about_plan, require_terminal
+from oresearch_graph.command.indexing import prepare_corpus
+from oresearch_graph.command.introduction import introduction, policies_for
 from oresearch_graph.command.outcome import (
     STATUS,
     as_json,
-    places_for,
     print_next,
     print_report,
     print_summary,
-    save,
 )
-from oresearch_graph.command.progress import LiveProgress, PlainProgress, progress_on
+from oresearch_graph.command.places import Places, places_for, require_writable, save
+from oresearch_graph.command.progress import Progress, progress_on
 from oresearch_graph.command.stopped import stopped_trace
-from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.command.terminal import lines
+from oresearch_graph.errors import ConfigurationError, OresearchError
 from oresearch_graph.events import event_from
 from oresearch_graph.graph import ResearchGraph, create_research_graph
-from oresearch_graph.policies.chat import ChatPolicy
-from oresearch_graph.policies.extractive import ExtractivePolicy
-from oresearch_graph.policies.models import Policies, chat_policies
+from oresearch_graph.policies.models import Policies
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.tools.choose import describe_search
+from oresearch_graph.trace import Trace
 
-_THREAD: RunnableConfig = {"configurable": {"thread_id": "run"}}
-_INTERRUPTED = 130
+_THREAD: Final[RunnableConfig] = {"configurable": {"thread_id": "run"}}
+_INTERRUPTED: Final = 130
 
 
 @dataclass(frozen=True)
@@ -52,92 +51,105 @@ class Research:
 
 def research(asked: Research) -> int:
     """Run it and return the exit status. Raises OresearchError with one clear line."""
+    console = Console(stderr=True)
     if not asked.question.strip():
         raise ConfigurationError('the question is empty: oresearch run "your question"')
     if asked.settings.approve_plan:
-        require_terminal()
-    try:
-        return asyncio.run(_research(asked))
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-
-
-async def _research(asked: Research) -> int:
-    console = Console(stderr=True)
-    policies = _policies(asked.settings)
-    graph = create_research_graph(policies, settings=asked.settings, checkpointer=InMemorySaver())
-    introduction = await _introduction(policies, asked.settings)
-    if not asked.quiet:
-        console.print(Text(introduction), soft_wrap=True)
+        require_terminal(console)
     places = places_for(asked.question, asked.out, asked.trace)
-    try:
-        result = await _stream(graph, asked, console)
-    except asyncio.CancelledError:
-        trace = await stopped_trace(graph, _THREAD, policies.names)
+    require_writable(places)
+    policies, why = policies_for(asked.settings)
+    with asyncio.Runner() as runner:
+        try:
+            told = runner.run(introduction(policies, why, asked.settings))
+            _say(asked, console, told)
+            prepare_corpus(asked.settings, console, quiet=asked.quiet)
+            return _run(runner, asked, policies, places, console)
+        except KeyboardInterrupt:
+            return _INTERRUPTED
+        finally:
+            runner.run(policies.aclose())
+
+
+def _run(
+    runner: asyncio.Runner, asked: Research, policies: Policies, places: Places, console: Console
+) -> int:
+    graph = create_research_graph(policies, settings=asked.settings, checkpointer=InMemorySaver())
+
+    def keep(cause: str) -> None:
+        trace = runner.run(stopped_trace(graph, _THREAD, policies.names, cause))
         if trace is not None:
-            save(places, trace, None)
-            console.print(Text(f"stopped; what was done is in {places.trace}"))
+            faults = save(places, trace, None)
+            told = faults or [f"stopped; what was done is in {places.trace}"]
+            console.print(lines("\n".join(told)), soft_wrap=True)
+
+    try:
+        state = _answer(runner, graph, asked, console)
+    except (KeyboardInterrupt, EOFError):
+        keep("")
+        return _INTERRUPTED
+    except OresearchError as error:
+        keep(str(error))
         raise
-    finally:
-        await policies.aclose()
-    trace, report = result["trace"], result["report"]
-    save(places, trace, report)
+    return _finish(asked, state["trace"], state["report"], places, console)
+
+
+def _answer(
+    runner: asyncio.Runner, graph: ResearchGraph, asked: Research, console: Console
+) -> dict[str, Any]:
+    """The final state, after as many questions to the person as the graph asks.
+
+    The person is asked between two runs of the event loop: there Ctrl-C ends a prompt at once.
+    """
+    send: Any = {"question": asked.question}
+    with progress_on(console, quiet=asked.quiet) as progress:
+        while True:
+            runner.run(_show(graph, send, progress))
+            snapshot = runner.run(graph.aget_state(_THREAD))
+            if not snapshot.interrupts:
+                return snapshot.values
+            progress.pause()
+            try:
+                decision = ask_about_plan(console, snapshot.interrupts[0].value)
+            except (KeyboardInterrupt, EOFError):
+                console.print()  # the prompt's line has no end yet
+                raise
+            progress.resume()
+            send = Command(resume=decision.model_dump())
+
+
+async def _show(graph: ResearchGraph, send: Any, progress: Progress) -> None:  # noqa: ANN401
+    modes: list[Any] = ["custom", "updates"]
+    async for space, mode, value in graph.astream(send, _THREAD, stream_mode=modes, subgraphs=True):
+        if mode == "custom":
+            event = event_from(value)
+            if event is not None:
+                progress.show(event)
+        elif not space and "summarize" in value:
+            progress.checking()
+
+
+def _finish(
+    asked: Research, trace: Trace, report: str | None, places: Places, console: Console
+) -> int:
+    """Save first, then tell; a file that could not be written does not cost the report."""
+    faults = save(places, trace, report)
     if asked.as_json:
         print(as_json(trace, report, places))  # noqa: T201 - the output asked for
     elif report is not None:
         print_report(report)
     elif asked.quiet:
-        why = "; ".join(failure.message for failure in trace.failures)
-        console.print(Text(f"oresearch: there is no report: {why}"), soft_wrap=True)
+        reasons = "; ".join(" ".join(failure.message.split()) for failure in trace.failures)
+        console.print(lines(f"oresearch: there is no report: {reasons}"), soft_wrap=True)
     if not asked.quiet:
         print_summary(console, trace, report, places)
         if trace.extractive:
             print_next(console, asked.question)
-    return STATUS[trace.outcome]
+    for fault in faults:
+        console.print(lines(f"oresearch: {fault}"), soft_wrap=True)
+    return 1 if faults else STATUS[trace.outcome]
 
 
-async def _stream(graph: ResearchGraph, asked: Research, console: Console) -> dict[str, Any]:
-    """The final state, after as many questions to the person as the graph asks."""
-    send: Any = {"question": asked.question}
-    with progress_on(console, quiet=asked.quiet) as progress:
-        while True:
-            await _show(graph, send, progress)
-            snapshot = await graph.aget_state(_THREAD)
-            if not snapshot.interrupts:
-                return snapshot.values
-            progress.pause()
-            decision = ask_about_plan(console, snapshot.interrupts[0].value)
-            send = Command(resume=decision.model_dump())
-
-
-async def _show(graph: ResearchGraph, send: Any, progress: PlainProgress | LiveProgress) -> None:  # noqa: ANN401
-    async for _, value in graph.astream(send, _THREAD, stream_mode="custom", subgraphs=True):
-        event = event_from(value)
-        if event is not None:
-            progress.show(event)
-
-
-def _policies(settings: ResearchSettings) -> Policies:
-    named = (settings.model, settings.planner_model, settings.summarizer_model)
-    if not any(named) and not settings.researcher_models:
-        if settings.base_url:
-            raise ConfigurationError("--base-url needs a model's name: add --model NAME")
-        return Policies.single(ExtractivePolicy())
-    return chat_policies(settings, parameters=settings.parameters)
-
-
-async def _introduction(policies: Policies, settings: ResearchSettings) -> str:
-    """One line: who writes, and from which documents. A server that does not answer raises here."""
-    documents = describe_search(settings)
-    chats = {
-        policy.name: policy
-        for policy in (policies.planner, *policies.researchers, policies.summarizer)
-        if isinstance(policy, ChatPolicy)
-    }
-    if not chats:
-        return (
-            f"No language model: the extractive policy quotes passages of {documents}. Set "
-            "OPENAI_API_KEY or --model for a model."
-        )
-    reasons = [f"{name} ({await policy.settle()})" for name, policy in chats.items()]
-    return f"{'; '.join(reasons)} over {documents}."
+def _say(asked: Research, console: Console, told: str) -> None:
+    if not asked.quiet:
+        console.print(lines(told), soft_wrap=True)

@@ -1,0 +1,63 @@
+"""Where a run leaves report and trace. Checked before the run, so that no work is lost after it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from oresearch_graph.errors import ConfigurationError, OresearchError
+from oresearch_graph.trace import Trace, TraceWriter, read_traces
+
+
+class Places(NamedTuple):
+    """Where a run leaves report and trace."""
+
+    report: Path
+    trace: Path
+
+
+def places_for(question: str, out: Path | None, trace: Path | None) -> Places:
+    """The paths asked for, else in a new folder named after the question, below `out`."""
+    slug = re.sub(r"[^\w]+", "-", question.lower()).strip("-")[:60].rstrip("-") or "run"
+    folder, number = Path("out") / slug, 1
+    while folder.exists():
+        number += 1
+        folder = Path("out") / f"{slug}-{number}"
+    return Places(out or folder / "report.md", trace or folder / "trace.jsonl")
+
+
+def require_writable(places: Places) -> None:
+    """Raise ConfigurationError or TraceFileError for a path that cannot take its file."""
+    if places.report.resolve() == places.trace.resolve():
+        raise ConfigurationError(f"--out and --trace are both {places.report}: name two files")
+    for path, option in zip(places, ("--out", "--trace"), strict=True):
+        if path.is_dir():
+            raise ConfigurationError(f"{option} {path} is a folder: name a file in it")
+        there = next(each for each in (path, *path.absolute().parents) if each.exists())
+        if there != path and not there.is_dir():
+            raise ConfigurationError(f"{option} {path}: {there} is no folder; choose another")
+        if not os.access(there, os.W_OK):
+            raise ConfigurationError(f"{option} {path}: {there} is not writable; choose another")
+    if places.trace.exists():
+        # First without a writer: it would move the unended last line of a file that is no trace's.
+        next(read_traces(places.trace), None)
+        TraceWriter(places.trace).close()
+
+
+def save(places: Places, trace: Trace, report: str | None) -> list[str]:
+    """Append the trace and write the report; a line for each that could not be."""
+    faults: list[str] = []
+    try:
+        with TraceWriter(places.trace) as writer:
+            writer.write(trace)
+    except OresearchError as error:
+        faults.append(str(error))
+    if report is not None:
+        try:
+            places.report.parent.mkdir(parents=True, exist_ok=True)
+            places.report.write_text(report, encoding="utf-8", errors="replace")
+        except OSError as error:
+            faults.append(f"{places.report}: cannot be written: {error.strerror}")
+    return faults
