@@ -57,12 +57,14 @@ class Planner:
         """Take in the question and start a run; what an earlier run left is the ledger."""
         settings = self.pool.settings(runtime.context)
         asked, said = _question(state)
-        earlier, report = state.get("question"), state.get("report")
+        # The input has already replaced `question`: what was asked before is the last run's.
+        earlier, report = state["run"].asked if "run" in state else "", state.get("report")
         follows = bool(state.get("sources")) and bool(earlier) and bool(report)
         run = Run(
             id=uuid.uuid4().hex,
             started=time.time(),
-            question=follow_up(asked, earlier or "", report or "") if follows else asked,
+            question=follow_up(asked, earlier, report or "") if follows else asked,
+            asked=asked,
             language=settings.language or await asyncio.to_thread(detect_language, asked),
             protocol=protocol(settings, self.tools),
             follow_up=follows,
@@ -158,12 +160,14 @@ def _decided(proposal: dict[str, Any]) -> PlanDecision:
 
 def _question(state: ResearchState) -> tuple[str, list[HumanMessage]]:
     """The question, and the message to add when it did not come as one."""
-    messages = state.get("messages") or []
+    messages, asked = state.get("messages") or [], (state.get("question") or "").strip()
+    said = [HumanMessage(asked)]
     if messages and messages[-1].type == "human":
-        asked, said = messages[-1].text.strip(), []
-    else:
-        asked = (state.get("question") or "").strip()
-        said = [HumanMessage(asked)]
+        text = messages[-1].text.strip()
+        # A run that died left its message unanswered; a question given since then is another one.
+        unanswered = "run" in state and text == state["run"].asked and asked not in ("", text)
+        if not unanswered:
+            asked, said = text, []
     if not asked:
         raise ConfigurationError("the question is empty: give `question`, or a human message")
     return asked, said

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from oresearch_graph.errors import ConfigurationError
@@ -51,10 +51,17 @@ def _essential(title: str, description: str, default: object, **more: Any) -> An
     return Field(default, title=title, description=description, **more)
 
 
-def _advanced(title: str, description: str, default: object, **more: Any) -> Any:  # noqa: ANN401
-    return Field(
-        default, title=title, description=description, json_schema_extra={"advanced": True}, **more
-    )
+def _advanced(
+    title: str,
+    description: str,
+    default: object,
+    *,
+    node: str | None = None,
+    **more: Any,  # noqa: ANN401
+) -> Any:  # noqa: ANN401
+    """`node`: Studio shows the setting at this node of the graph as well."""
+    extra: dict[str, Any] = {"advanced": True} | ({"langgraph_nodes": [node]} if node else {})
+    return Field(default, title=title, description=description, json_schema_extra=extra, **more)
 
 
 def _by_effort(title: str, description: str, **bounds: Any) -> Any:  # noqa: ANN401
@@ -103,9 +110,13 @@ class ResearchSettings(BaseModel):
         pattern=r"^[a-z]{2}$",
     )
 
-    max_subtasks: int | None = _by_effort("Subtasks", "At most so many.", ge=1, le=20)
-    max_steps: int | None = _by_effort("Steps", "Model calls per subtask.", ge=1, le=50)
-    max_tool_calls: int | None = _by_effort("Tool calls", "Per subtask.", ge=0, le=50)
+    max_subtasks: int | None = _by_effort("Subtasks", "At most so many.", node="plan", ge=1, le=20)
+    max_steps: int | None = _by_effort(
+        "Steps", "Model calls per subtask.", node="research", ge=1, le=50
+    )
+    max_tool_calls: int | None = _by_effort(
+        "Tool calls", "Per subtask.", node="research", ge=0, le=50
+    )
     max_model_calls: int | None = _by_effort("Model calls", "Of the whole run.", ge=1)
     max_tokens: int | None = _by_effort("Tokens", "Of the whole run.", ge=1_000)
     max_seconds: float | None = _by_effort("Seconds", "Of the whole run.", gt=0)
@@ -120,15 +131,21 @@ class ResearchSettings(BaseModel):
         le=1,
     )
     observation_tokens: int | None = _by_effort(
-        "Observation", "Tokens of one observation.", ge=100, le=100_000
+        "Observation", "Tokens of one observation.", node="research", ge=100, le=100_000
     )
-    results_per_query: int | None = _by_effort("Results", "Per query.", ge=1, le=50)
+    results_per_query: int | None = _by_effort(
+        "Results", "Per query.", node="research", ge=1, le=50
+    )
 
-    planner_model: str | None = _advanced("Planner's model", "Empty: the model above.", None)
-    researcher_models: tuple[str, ...] = _advanced(
-        "Researchers' models", "A pool that subtasks draw from, by the seed.", ()
+    planner_model: str | None = _advanced(
+        "Planner's model", "Empty: the model above.", None, node="plan"
     )
-    summarizer_model: str | None = _advanced("Summarizer's model", "Empty: the model above.", None)
+    researcher_models: tuple[str, ...] = _advanced(
+        "Researchers' models", "A pool that subtasks draw from, by the seed.", (), node="research"
+    )
+    summarizer_model: str | None = _advanced(
+        "Summarizer's model", "Empty: the model above.", None, node="summarize"
+    )
     parameters: dict[Role, dict[str, Any]] = _advanced(
         "Parameters", "More parameters of the model call, per role, such as top_p.", {}
     )
@@ -165,12 +182,26 @@ class ResearchSettings(BaseModel):
     )
     cache_seconds: float = _advanced("Cache", "Seconds a cached page stays good.", 3_600.0, ge=0)
 
-    length: str | None = _advanced("Length", "Of the report, in words: 800, two pages.", None)
-    tone: str | None = _advanced("Tone", "Of the report: for engineers, plain, formal.", None)
-    outline: tuple[str, ...] = _advanced("Outline", "Section headings the body must have.", ())
+    length: str | None = _advanced(
+        "Length", "Of the report, in words: 800, two pages.", None, node="summarize"
+    )
+    tone: str | None = _advanced(
+        "Tone", "Of the report: for engineers, plain, formal.", None, node="summarize"
+    )
+    outline: tuple[str, ...] = _advanced(
+        "Outline", "Section headings the body must have.", (), node="summarize"
+    )
     prompts: dict[Role, str] = _advanced(
         "Prompt additions", "Extra instructions for planner, researcher or summarizer.", {}
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_not_set(cls, values: object) -> object:
+        """A form sends an empty text for a field that was left alone."""
+        if not isinstance(values, dict):
+            return values
+        return {name: value for name, value in values.items() if value != ""}
 
     @property
     def limits(self) -> Limits:

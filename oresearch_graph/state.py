@@ -46,6 +46,8 @@ class Run(BaseModel):
     """Wall clock, seconds since the epoch."""
     question: str
     """The question as threads see it: a follow-up carries what it refers to."""
+    asked: str = ""
+    """The question as it was put."""
     language: str
     protocol: Protocol
     follow_up: bool = False

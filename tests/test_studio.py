@@ -35,10 +35,10 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         config = json.loads((CHECKOUT / "langgraph.json").read_text())
-        studio = f"{CHECKOUT}/oresearch_graph/studio.py"
-        config["dependencies"] = [str(CHECKOUT)]
-        config["graphs"] = {"research": f"{studio}:graph"}
-        config["checkpointer"] = {"path": f"{studio}:create_checkpointer"}
+        # The checkout's own configuration, read from a folder that a test may fill.
+        config["dependencies"] = [str(CHECKOUT / path) for path in config["dependencies"]]
+        config["graphs"] = {n: str(CHECKOUT / path) for n, path in config["graphs"].items()}
+        config["checkpointer"]["path"] = str(CHECKOUT / config["checkpointer"]["path"])
         (folder / "langgraph.json").write_text(json.dumps(config))
         self.log = folder / "server.log"
         self.start()
@@ -80,6 +80,8 @@ class Server:
         while time.monotonic() < deadline:
             try:
                 if httpx.get(f"http://127.0.0.1:{self.port}/ok", timeout=2).status_code == 200:
+                    # A port that was taken meanwhile is silently replaced by another.
+                    assert f"127.0.0.1:{self.port}" in self.log.read_text()
                     return
             except httpx.TransportError:
                 time.sleep(0.3)
@@ -120,6 +122,10 @@ async def test_settings_are_a_form_with_essential_ones_first(client: Any):
     assert settings["effort"]["default"] == "standard"
     assert settings["soft_limit"]["maximum"] == 1
     assert all(field["title"] and field["description"] for field in settings.values())
+    assert settings["planner_model"]["langgraph_nodes"] == ["plan"]
+    drawn = await client.assistants.get_graph(assistant["assistant_id"])
+    nodes = {node for field in settings.values() for node in field.get("langgraph_nodes", [])}
+    assert nodes <= {str(node["id"]) for node in drawn["nodes"]}
 
 
 async def test_the_subgraph_is_drawn(client: Any):
@@ -147,6 +153,18 @@ async def test_a_run_streams_events_and_updates_of_its_researchers(client: Any):
     assert researchers == {"reason", "observe", "conclude"}
     state = await client.threads.get_state(thread)
     assert state["values"]["trace"]["outcome"] == "complete"
+
+
+async def test_a_form_left_empty_and_an_assistants_own_settings_are_taken(client: Any):
+    untouched = {"model": "", "language": "", "max_steps": "", "outline": ""}
+    assistant = await client.assistants.create("research", context=EMBEDDED | untouched)
+    state = await client.runs.wait(
+        None, assistant["assistant_id"], input=QUESTION, context={"max_subtasks": 1}
+    )
+    assert state["trace"]["outcome"] == "complete"
+    subtasks = {step["branch"] for step in state["trace"]["steps"]} - {None}
+    assert subtasks == {1}
+    await client.assistants.delete(assistant["assistant_id"])
 
 
 async def test_a_plan_is_edited_and_the_run_goes_on(client: Any):
@@ -182,6 +200,7 @@ async def test_a_stopped_run_is_forked_at_a_researchers_step(client: Any):
         run = await client.runs.create(thread, "research", input=QUESTION, context=context)
         await asyncio.to_thread(wait_for_requests, model, 8)
         await client.runs.cancel(thread, run["run_id"], wait=True)
+        before = len(model.requests)
         stopped = await client.threads.get_state(thread)
         assert stopped["next"] == ["research", "research"]
         inner = await client.threads.get_history(
@@ -193,10 +212,27 @@ async def test_a_stopped_run_is_forked_at_a_researchers_step(client: Any):
         run = await client.runs.create(thread, "research", input=None, context=context)
         trace = (await ended(client, thread, run))["values"]["trace"]
     assert trace["outcome"] == "complete"
+    # One of four turns stands before the fork: three turns and the answer are to come.
+    again = [json.dumps(body["messages"]) for body in model.requests[before:]]
+    assert sum("<subtask>One</subtask>" in talk for talk in again[:-1]) == 4
     branch = [s for s in trace["steps"] if s["branch"] == 1]
     assert branch[:4] == step["values"]["steps"]
     assert branch[4]["text"] == "A person was here."
     assert branch[-1]["kind"] == "subtask_answer"
+
+
+async def test_a_thread_outlives_the_server(server: Server):
+    async with server.client() as client:
+        thread = (await client.threads.create())["thread_id"]
+        first = await client.runs.wait(thread, "research", input=QUESTION, context=EMBEDDED)
+    server.stop()
+    server.start()
+    async with server.client() as client:
+        assert thread in [each["thread_id"] for each in await client.threads.search()]
+        state = await client.threads.get_state(thread)
+        assert state["values"]["trace"] == first["trace"]
+        history = await client.threads.get_history(thread, limit=20)
+        assert {tuple(past["next"]) for past in history} >= {(), ("verify",), ("prepare",)}
 
 
 async def test_a_killed_server_continues_inside_each_researcher(server: Server):
