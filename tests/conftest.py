@@ -6,8 +6,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from oresearch_graph.policies.connect import connect
+
+# A busy machine draws slowly and runs late; neither is a fault of what is tested.
+settings.register_profile("any_load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any_load")
 
 
 @pytest.fixture(autouse=True)

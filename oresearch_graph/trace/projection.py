@@ -15,7 +15,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from oresearch_graph.trace.record import Protocol, Trace
-from oresearch_graph.trace.step import Author, Execution, Step
+from oresearch_graph.trace.step import Author, Execution, Step, without_surrogates
 from oresearch_graph.trace.tags import (
     close_tag,
     escape_world,
@@ -23,7 +23,6 @@ from oresearch_graph.trace.tags import (
     parse_steps,
     render_steps,
     unescape_world,
-    without_surrogates,
 )
 
 _TABLE_OPEN: Final = "<?oresearch "
@@ -73,6 +72,7 @@ def _read_table(text: str, execution: Execution) -> tuple[tuple[Step, ...], Prot
         return None
     try:
         table = json.loads(text[len(_TABLE_OPEN) : end])
+        json.dumps(table, ensure_ascii=False).encode()  # raises on the escape of a lone surrogate
         protocol = Protocol(execution=execution, tools=table["tools"])
         body = text[end + len(_TABLE_CLOSE) :]
         if "steps" not in table:

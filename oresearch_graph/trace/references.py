@@ -135,7 +135,13 @@ def _reference(number: int, line: str) -> Reference:
     if (place := _address(line)) is None:
         return Reference(number, "", line.strip(" -–—:"))
     start, end = place
-    return Reference(number, line[start:end], f"{line[:start]}{line[end:]}".strip(" -–—:()[]<>"))
+    title = f"{line[:start]}{line[end:]}"
+    for around in ("()", "[]", "<>", "（）"):
+        title = title.replace(around, "")
+    title = title.strip(" -–—:").removesuffix(" .").strip()
+    if title.startswith("[") and title.rstrip(".").endswith("]"):
+        title = title.rstrip(".")[1:-1]
+    return Reference(number, line[start:end], title)
 
 
 def _address(text: str) -> tuple[int, int] | None:
@@ -168,7 +174,7 @@ def _list_span(text: str, entries: Sequence[_Entry]) -> tuple[int, int]:
     starts = [entry.start for entry in entries]
     last = None
     for at, section in enumerate(sections):
-        if section.name == "references" and _lists(text, section, entries, starts):
+        if section.name == "references" and _lists(text, sections[at : at + 2], entries, starts):
             last = at
     if last is None:
         start = _trailing(text, entries)
@@ -187,13 +193,19 @@ def _held(section: Section, entries: Sequence[_Entry], starts: Sequence[int]) ->
     return [entry for entry in entries[low:high] if entry.reference.url]
 
 
-def _lists(text: str, section: Section, entries: Sequence[_Entry], starts: Sequence[int]) -> bool:
-    """True when a section of references holds an address, or nothing but numbered lines."""
+def _lists(
+    text: str, sections: Sequence[Section], entries: Sequence[_Entry], starts: Sequence[int]
+) -> bool:
+    """True when the first section holds an address, itself or in a part below it, or nothing but
+    numbered lines."""
+    section = sections[0]
     if _held(section, entries, starts):
         return True
     low, high = bisect_left(starts, section.start), bisect_left(starts, section.end)
     filled = sum(1 for _, line in lines_of(text[section.start : section.end]) if line.strip())
-    return 0 < filled == high - low
+    if not filled:
+        return any(_held(below, entries, starts) for below in sections[1:])
+    return filled == high - low
 
 
 def _trailing(text: str, entries: Sequence[_Entry]) -> int:

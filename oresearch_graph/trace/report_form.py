@@ -99,6 +99,7 @@ _JOINED: Final = frozenset("与與和及暨与・と")
 _AND_MORE: Final = re.compile(r"\s*(?:[^\w\s]|(?:and|et|und|y|e|и|및)\b)")
 """What may follow a word for the references: `References (url)`, not `Sources of error`."""
 _WORDS: Final[Mapping[str, tuple[tuple[SectionName, str], ...]]] = _by_word()
+_BEGINNINGS: Final = tuple(_WORDS)
 
 
 class Section(NamedTuple):
@@ -193,7 +194,7 @@ def _name(
     """Which required section a heading names; `whole`: only when it says nothing else."""
     plain = _NUMBERING.sub("", title.strip().strip("*_")).strip(" :：*_").casefold()
     meant = _WORDS.get(plain, ())
-    if not meant and not whole:
+    if not meant and not whole and plain.startswith(_BEGINNINGS):
         meant = tuple(
             place
             for word, places in _WORDS.items()

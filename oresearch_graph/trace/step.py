@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from typing import Annotated, Final, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 StepKind = Literal[
     "subtask_list",
@@ -32,6 +32,20 @@ CALL_KINDS: Final[frozenset[StepKind]] = frozenset(("web_search", "crawl_page", 
 ANSWER_KINDS: Final[frozenset[StepKind]] = frozenset(("subtask_answer", "suggested_answer"))
 
 
+def without_surrogates(text: str) -> str:
+    """The text with each lone surrogate, which no file can hold, as U+FFFD; else unchanged."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+Text = Annotated[str, AfterValidator(without_surrogates)]
+"""Text from outside. A lone surrogate, as a broken JSON escape yields it, would make the record
+impossible to write."""
+
+
 class Step(BaseModel):
     """One tagged element, frozen, with the exact text between its tags.
 
@@ -42,12 +56,12 @@ class Step(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: StepKind
-    text: str
+    text: Text
     """Exactly what stands between the tags; world text unescaped."""
     author: Author = "policy"
     branch: int | None = Field(default=None, ge=1)
     """The subtask this step belongs to, counted from 1; None for the planner and summarizer."""
-    lead: str = ""
+    lead: Text = ""
     """White space before the open tag."""
     opened: Author | None = "policy"
     """Who wrote the open tag; None: the policy left it out (an orphan close tag)."""

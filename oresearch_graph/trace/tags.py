@@ -14,7 +14,14 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple, cast
 
-from oresearch_graph.trace.step import KINDS, Author, Execution, Step, StepKind
+from oresearch_graph.trace.step import (
+    KINDS,
+    Author,
+    Execution,
+    Step,
+    StepKind,
+    without_surrogates,
+)
 
 PROTOCOL_TAGS: Final[tuple[str, ...]] = tuple(k for k in KINDS if k not in {"stray", "tool_call"})
 
@@ -43,15 +50,6 @@ def _dangerous(tools: tuple[str, ...], *, escaped: bool) -> re.Pattern[str]:
     # Possessive quantifiers keep long runs of `amp;` and of white space linear.
     lead = "&(?P<depth>(?:amp;)*+)lt;" if escaped else "(?:<|&(?P<depth>(?:amp;)*+)lt;)"
     return re.compile(rf"{lead}(?=\s*+/?+\s*+(?:{names})(?!\w))", re.IGNORECASE)
-
-
-def without_surrogates(text: str) -> str:
-    """The text with each lone surrogate, which no file can hold, as U+FFFD; else unchanged."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def escape_world(text: str, tools: Sequence[str] = ()) -> str:
