@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from oresearch_graph.policies.connect import connect
+
+# Tests of training belong to the training environment: `make test-train` runs them there.
+collect_ignore_glob = [] if find_spec("verl") else ["test_rl_*.py"]
 
 # A busy machine draws slowly and runs late; neither is a fault of what is tested.
 settings.register_profile("any_load", deadline=None, suppress_health_check=[HealthCheck.too_slow])

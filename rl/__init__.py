@@ -1,0 +1,1 @@
+"""verl learns to write Traces: the research graph as a reinforcement-learning environment."""

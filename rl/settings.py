@@ -1,0 +1,148 @@
+"""RLSettings: what a training run adds to verl's own configuration, under its key `oresearch`.
+
+verl's YAML says how to train; this says what is trained: which execution of the graph, with which
+tools, judged how. `from_config` reads it from a composed verl configuration.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.settings import ResearchSettings, setting_fault
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ToolSettings(_Group):
+    """Where documents come from while training, and how much is asked of them at once."""
+
+    source: Literal["corpus", "python", "recorded", "service", "live"] = "python"
+    """corpus: a folder, indexed in each worker. python: the embedded corpus. recorded: a file of
+    recorded answers. service: one index shared by all workers (`rl.index_service`). live: the
+    provider that `oresearch.research.search` names; costs money at every rollout."""
+    path: Path | None = None
+    """The folder (corpus, service) or the file (recorded)."""
+    address: str | None = None
+    """service: the address of one that runs already; empty: a Ray actor is started."""
+    timeout: float = Field(default=30.0, gt=0)
+    """Seconds of one try of one tool call."""
+    tries: int = Field(default=3, ge=1)
+    """Tries of a call whose service fails or is silent; then the rollout is dropped."""
+    page_timeout: float = Field(default=15.0, gt=0)
+    """Seconds for one page; a slower one is an observation that says so: the web's fault."""
+    concurrency: int = Field(default=64, ge=1)
+    """Tool calls at one time, of all workers together."""
+
+
+class JudgeSettings(_Group):
+    """Who gives `quality`."""
+
+    kind: Literal["key_points", "model"] = "key_points"
+    """key_points: deterministic, `oresearch_graph.judge`. model: an LLM judge with a rubric."""
+    model: str | None = None
+    base_url: str | None = None
+    """Any OpenAI-compatible server."""
+    second_model: str | None = None
+    """Asked when the first judge fails."""
+    second_base_url: str | None = None
+    votes: int = Field(default=1, ge=1, le=9)
+    tries: int = Field(default=3, ge=1)
+    timeout: float = Field(default=120.0, gt=0)
+    concurrency: int = Field(default=32, ge=1)
+    """Judge calls at one time in one worker."""
+    cache: Path | None = None
+    """A file that keeps verdicts; the same report is judged once."""
+
+
+class RewardSettings(_Group):
+    """`quality·0.6 + tool_use·0.2 + format·0.2` (paper, section on reinforcement learning)."""
+
+    quality: float = Field(default=0.6, ge=0)
+    tool_use: float = Field(default=0.2, ge=0)
+    format: float = Field(default=0.2, ge=0)
+    scope: Literal["subtask", "trajectory"] = "subtask"
+    """tool_use is counted per subtask and averaged, or over the whole trajectory."""
+    fewest_calls: int = Field(default=2, ge=0)
+    """Below: 0."""
+    most_calls: int = Field(default=8, ge=1)
+    """Above: −1."""
+
+
+class GroupSettings(_Group):
+    """Which groups of rollouts are trained on."""
+
+    tolerance: float | None = Field(default=0.0, ge=0)
+    """A group whose `quality` differs by no more than this teaches nothing and is left out. None:
+    every group is trained on."""
+    refill: int = Field(default=0, ge=0)
+    """At most this many more prompts are rolled out per step for groups that were left out."""
+
+
+class TimeSettings(_Group):
+    """How long things may take, in seconds."""
+
+    call: float = Field(default=300.0, gt=0)
+    """One continuation by the engine."""
+    branch: float = Field(default=900.0, gt=0)
+    rollout: float = Field(default=1_800.0, gt=0)
+    step: float = Field(default=3_600.0, gt=0)
+    """The watchdog: a step whose rollouts take longer is ended, naming the prompts it waits for."""
+
+
+class RLSettings(_Group):
+    """The key `oresearch` of a training configuration."""
+
+    research: dict[str, Any] = {}
+    """ResearchSettings of the graph that is trained: execution, effort, limits, dialect."""
+    turn_tokens: int = Field(default=1_024, ge=8)
+    """Most tokens of one continuation by planner or researcher."""
+    report_tokens: int = Field(default=4_096, ge=8)
+    """Most tokens of the report."""
+    tools: ToolSettings = ToolSettings()
+    judge: JudgeSettings = JudgeSettings()
+    reward: RewardSettings = RewardSettings()
+    groups: GroupSettings = GroupSettings()
+    seconds: TimeSettings = TimeSettings()
+    rollout_weight: Literal["tokens", "equal"] = "tokens"
+    """How much each rollout weighs in the loss: as its tokens do, or all the same. Neither
+    changes when a rollout is split into more rows."""
+    traces: Path | None = None
+    """Folder for the rollouts' Traces, one folder per step; None keeps none."""
+
+    @property
+    def research_settings(self) -> ResearchSettings:
+        """The graph's settings, with those that training fixes: nothing that a policy wrote is
+        corrected or continued. Raises ConfigurationError."""
+        fixed = {
+            "corrections": 0,
+            "continuations": 0,
+            "model_timeout": self.seconds.call,
+            "tool_timeout": self.tools.timeout * self.tools.tries + 5.0,
+            "subtask_timeout": self.seconds.branch,
+            "max_seconds": self.seconds.rollout,
+        }
+        # A rollout's own limits are threads and calls; the run's token budget would end the
+        # slowest branch of a long rollout at a place that depends on its siblings.
+        wide = {"max_tokens": 1_000_000_000, "max_model_calls": 100_000, "max_tool_calls": 12}
+        try:
+            return ResearchSettings.model_validate({**wide, **self.research, **fixed})
+        except ValidationError as error:
+            raise ConfigurationError(f"oresearch.research: {setting_fault(error)}") from error
+
+
+def from_config(config: DictConfig) -> RLSettings:
+    """The settings in a verl configuration. Raises ConfigurationError, naming the line."""
+    raw = OmegaConf.to_container(config.get("oresearch") or OmegaConf.create({}), resolve=True)
+    try:
+        return RLSettings.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(["oresearch", *map(str, first["loc"])])
+        raise ConfigurationError(f"{name} cannot be {first['input']!r}: {first['msg']}") from error

@@ -1,0 +1,80 @@
+"""A thread as token ids, the same for the rollout and for supervised fine-tuning.
+
+A thread is a chat: the system prompt, the question, and one assistant message that holds every
+step. The chat template is rendered once, up to the opening of that message; all that follows is
+encoded piece by piece, a piece being all text of one author in a row. Encoding pieces one by one
+is what keeps a sampled id from ever being encoded again: no piece crosses an author's border.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any, Final, NamedTuple
+
+from transformers import PreTrainedTokenizerBase
+
+from oresearch_graph.trace import Author, Step, step_segments
+
+_PROBE: Final = "<think>one</think>\n\n<plan>two</plan>"
+
+
+class Piece(NamedTuple):
+    """Consecutive text of one author."""
+
+    author: Author
+    text: str
+
+
+class ThreadTokens:
+    """Encodes threads with one tokenizer."""
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self._arguments = dict(chat_template_kwargs or {})
+
+    def opening(self, system: str, question: str) -> list[int]:
+        """Ids of system prompt and question, up to where the assistant's message begins."""
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": question}]
+        text = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, **self._arguments
+        )
+        return self.encode(str(text))
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a piece; nothing is added at its ends."""
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The exact text of ids, special tokens among it."""
+        text: str = self.tokenizer.decode(
+            list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Ids that end an assistant's turn."""
+        end = self.tokenizer.eos_token_id
+        return frozenset(() if end is None else (end,))
+
+
+def pieces(steps: Iterable[Step], tools: Sequence[str] = ()) -> list[Piece]:
+    """The steps' text by author, consecutive text of one author joined: the loss mask's units."""
+    segments = [segment for step in steps for segment in step_segments(step, tools)]
+    return [
+        Piece(author, "".join(text for _, text in group))
+        for author, group in groupby(segments, key=lambda segment: segment[0])
+    ]
+
+
+def mangles_thinking(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """True when the chat template rewrites an assistant's own `<think>` (as Qwen3's does), so that
+    a server would not show the policy what it wrote. `rl.export` then writes a plain template."""
+    messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": _PROBE}]
+    return _PROBE not in str(tokenizer.apply_chat_template(messages, tokenize=False))

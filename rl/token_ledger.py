@@ -1,0 +1,110 @@
+"""The token ledger: every id of a rollout as it was sampled or shown, never encoded twice.
+
+A thread of the graph is one row as long as it only grows. What the policy sampled keeps its ids
+and log-probabilities (mask 1); what the world added is encoded once and appended (mask 0,
+log-probability 0). Where a thread's text is not what the row holds plus something new — the prefix
+broke — the row is closed, another one is opened with the whole context as its prompt, and the
+break is counted. Training then sees each sampled id under the very context it was sampled in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from oresearch_graph.policies.policy import StopCause
+from oresearch_graph.trace import Role
+
+RowEnd = Literal["open", "prefix_break", "end_token", "length"]
+
+
+@dataclass
+class Row:
+    """One training sequence: a prompt, then ids of policy and world by turns."""
+
+    thread: str
+    prompt_ids: list[int]
+    role: Role
+    """Who sampled first in it; a sequential thread plays every role."""
+    branch: int | None = None
+    response_ids: list[int] = field(default_factory=list)
+    mask: list[int] = field(default_factory=list)
+    """1: sampled by the policy. 0: the world's."""
+    log_probs: list[float] = field(default_factory=list)
+    """Natural logarithms as the engine gave them while sampling; 0 where the mask is 0."""
+    roles: list[Role] = field(default_factory=list)
+    """The role of each sampled span, in order."""
+    sampled_by: dict[Role, int] = field(default_factory=dict)
+    """Sampled ids per role."""
+    stops: list[StopCause] = field(default_factory=list)
+    versions: list[int] = field(default_factory=list)
+    """Training steps of the weights that sampled, one per continuation, where the engine says."""
+    text: str = ""
+    """What stands in the assistant's message so far, of both authors."""
+    ended: RowEnd = "open"
+
+    @property
+    def ids(self) -> list[int]:
+        """All ids of the row, a new list: engines take prompts apart."""
+        return [*self.prompt_ids, *self.response_ids]
+
+    @property
+    def sampled(self) -> int:
+        return sum(self.mask)
+
+    def show(self, ids: list[int], text: str) -> None:
+        """Append what the world wrote."""
+        self.response_ids += ids
+        self.mask += [0] * len(ids)
+        self.log_probs += [0.0] * len(ids)
+        self.text += text
+
+    def sample(
+        self, ids: list[int], log_probs: list[float], text: str, role: Role, stop: StopCause,
+        version: int | None,
+    ) -> None:  # fmt: skip
+        """Append what the policy sampled. Raises ValueError where ids and log-probs do not pair."""
+        if len(ids) != len(log_probs):
+            raise ValueError(f"{len(ids)} ids were sampled with {len(log_probs)} log-probabilities")
+        self.response_ids += ids
+        self.mask += [1] * len(ids)
+        self.log_probs += log_probs
+        self.text += text
+        self.roles.append(role)
+        self.sampled_by[role] = self.sampled_by.get(role, 0) + len(ids)
+        self.stops.append(stop)
+        if version is not None:
+            self.versions.append(version)
+
+
+@dataclass
+class TokenLedger:
+    """The rows of one rollout, in the order in which they were opened."""
+
+    rows: list[Row] = field(default_factory=list)
+    prefix_breaks: int = 0
+    _open: dict[str, Row] = field(default_factory=dict)
+
+    def row(self, thread: str) -> Row | None:
+        """The open row of a thread."""
+        return self._open.get(thread)
+
+    def open(
+        self, thread: str, prompt_ids: list[int], text: str, role: Role, branch: int | None
+    ) -> Row:
+        """A new row for the thread; an open one it had is closed, as a broken prefix."""
+        before = self._open.get(thread)
+        if before is not None:
+            if before.ended == "open":
+                before.ended = "prefix_break"
+            self.prefix_breaks += 1
+        row = Row(thread, list(prompt_ids), role, branch, text=text)
+        self.rows.append(row)
+        self._open[thread] = row
+        return row
+
+    def training_rows(self) -> list[Row]:
+        """The rows that hold anything sampled: planner, researchers by branch, summarizer last."""
+        order = {"planner": 0, "researcher": 1, "summarizer": 2}
+        held = [row for row in self.rows if row.sampled]
+        return sorted(held, key=lambda row: (order[row.role], row.branch or 0))
