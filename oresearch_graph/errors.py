@@ -7,6 +7,7 @@ OresearchError
 │   └── PolicyRefused      the request itself was refused (key, model name, bad parameter)
 ├── ToolError              a tool's own service failed, after retries
 │   └── AddressRefused     an address the guard does not let us reach
+├── JudgeError             no judge could score a report; the report stays unscored
 ├── BudgetExhausted        the run's hard limit was reached
 └── TraceFileError         a trace file that cannot be read, with its place
 
@@ -44,6 +45,10 @@ class ToolError(OresearchError):
 
 class AddressRefused(ToolError):
     """The address guard refused to connect: loopback, private, link-local or metadata."""
+
+
+class JudgeError(OresearchError):
+    """No judge gave an opinion after retries: infrastructure. An unscored report is never 0."""
 
 
 class BudgetExhausted(OresearchError):
