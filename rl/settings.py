@@ -38,7 +38,14 @@ class ToolSettings(_Group):
     page_timeout: float = Field(default=15.0, gt=0)
     """Seconds for one page; a slower one is an observation that says so: the web's fault."""
     concurrency: int = Field(default=64, ge=1)
-    """Tool calls at one time, of all workers together."""
+    """Searches and pages at one time, of all workers together."""
+    turn_timeout: float = Field(default=120.0, gt=0)
+    """Seconds that a call may wait for its turn among them; then the rollout is dropped."""
+
+    @property
+    def longest_call(self) -> float:
+        """Seconds that one call can take with all its tries, the waits between and for its turn."""
+        return self.tries * (max(self.timeout, self.page_timeout) + self.turn_timeout + 5.0)
 
 
 class JudgeSettings(_Group):
@@ -124,7 +131,7 @@ class RLSettings(_Group):
             "corrections": 0,
             "continuations": 0,
             "model_timeout": self.seconds.call,
-            "tool_timeout": self.tools.timeout * self.tools.tries + 5.0,
+            "tool_timeout": self.tools.longest_call,
             "subtask_timeout": self.seconds.branch,
             "max_seconds": self.seconds.rollout,
         }

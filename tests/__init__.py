@@ -1,0 +1,1 @@
+"""A package, so that no installed one of that name is imported in its place (verl ships one)."""
