@@ -1,0 +1,137 @@
+"""One model as a judge: what it is sent, how often, and what that has cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.runnables import RunnableConfig, RunnableLambda, ensure_config
+
+from oresearch_graph.errors import PolicyRefused
+from oresearch_graph.judge_prompt import VERDICT_SCHEMA, VerdictFault, correction
+from oresearch_graph.policies.chat import model_name
+from oresearch_graph.policies.connect import connect
+from oresearch_graph.policies.limiter import AdaptiveLimiter
+from oresearch_graph.policies.model_call import ModelCall, Patience
+from oresearch_graph.policies.probe import speaks_openai
+from oresearch_graph.policies.reply import read_message
+from oresearch_graph.rubric import Scored
+
+_CORRECTIONS: Final = 2
+"""Answers that are no verdict and are asked for again, per opinion."""
+_SCHEMA: Final = {
+    "response_format": {
+        "type": "json_schema",
+        "json_schema": {"name": "verdict", "strict": True, "schema": VERDICT_SCHEMA},
+    }
+}
+
+
+@dataclass
+class JudgeStats:
+    """What judging has cost since it began."""
+
+    judged: int = 0
+    """Reports that got a verdict, cached ones among them."""
+    cached: int = 0
+    calls: int = 0
+    """Requests to a model, every try counted."""
+    retries: int = 0
+    """Those of them that followed a failed one."""
+    corrections: int = 0
+    """Answers that were no verdict and were asked for again."""
+    second_judge: int = 0
+    """Reports that the second judge was asked about."""
+    failures: int = 0
+    """Reports that nobody could judge."""
+    latencies: list[float] = field(default_factory=list)
+    """Seconds of each judgement that was not cached, waits and retries included."""
+
+    @property
+    def p99(self) -> float | None:
+        """The 99th percentile of the latencies (nearest rank); None without any."""
+        if not self.latencies:
+            return None
+        ordered = sorted(self.latencies)
+        return ordered[-(-99 * len(ordered) // 100) - 1]
+
+
+class OneJudge:
+    """One model; asked until its answer is a verdict, or there is no hope."""
+
+    def __init__(
+        self, model: BaseChatModel | str, base_url: str | None, patience: Patience,
+        limiter: AdaptiveLimiter, cold: bool, stats: Callable[[], JudgeStats],
+    ) -> None:  # fmt: skip
+        """`cold`: at temperature 0, where the server takes that; several votes need to differ."""
+        self._own = isinstance(model, str)
+        self._model = (
+            connect(model, base_url=base_url, timeout=patience.timeout)
+            if isinstance(model, str)
+            else model
+        )
+        self.name = model_name(self._model)
+        self._stats = stats
+        openai = speaks_openai(self._model)
+        self._call = ModelCall(self.name, limiter, patience, says_finish=openai)
+        sampling = {"temperature": 0.0} if self._own and cold else {}
+        # From the most to the least that a server may take; the first that it takes is kept.
+        self._offers: list[dict[str, Any]] = (
+            [{**_SCHEMA, **sampling}, sampling, {}] if openai else [{}]
+        )
+
+    async def opinion(
+        self, messages: Sequence[BaseMessage], read: Callable[[str], tuple[Scored, ...]]
+    ) -> tuple[Scored, ...]:
+        """Raises PolicyError, or VerdictFault when corrections did not help."""
+        talk = list(messages)
+        for attempt in range(_CORRECTIONS + 1):
+            reply = read_message(await self._answer(talk))
+            try:
+                if reply.finish == "length":
+                    raise VerdictFault("it was cut by the token limit; be shorter")
+                return read(reply.text)
+            except VerdictFault as fault:
+                if attempt == _CORRECTIONS:
+                    raise
+                self._stats().corrections += 1
+                talk = [*messages, AIMessage(reply.text or "(nothing)"), correction(fault)]
+        raise AssertionError("the loop returns or raises")
+
+    async def _answer(self, messages: Sequence[BaseMessage]) -> AIMessage:
+        offers = self._offers
+        for place, offer in enumerate(offers):
+            try:
+                answer = await self._call(
+                    RunnableLambda(self._counting()), messages, config=ensure_config(),
+                    arguments=offer,
+                )  # fmt: skip
+            except PolicyRefused as error:
+                refused = getattr(error.__cause__, "status_code", None) in {400, 422}
+                if not refused or place == len(offers) - 1:
+                    raise
+            else:
+                self._offers = offers[place:]
+                return answer
+        raise AssertionError("the last offer returns or raises")
+
+    def _counting(self) -> Callable[..., Any]:
+        """The model behind a counter of tries."""
+        tries = 0
+
+        async def call(messages: list[BaseMessage], config: RunnableConfig, **more: Any) -> Any:  # noqa: ANN401
+            nonlocal tries
+            self._stats().calls += 1
+            self._stats().retries += tries > 0
+            tries += 1
+            return await self._model.ainvoke(messages, config, **more)
+
+        return call
+
+    async def aclose(self) -> None:
+        client = getattr(self._model, "root_async_client", None)
+        if self._own and client is not None:
+            await client.close()
