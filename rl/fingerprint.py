@@ -1,0 +1,99 @@
+"""Protocol fingerprints of datasets and checkpoints: what was trained is what is rolled out.
+
+A checkpoint folder carries its Protocol in `oresearch_protocol.json`; a dataset's rows or traces
+carry theirs. `rl.launch_check` compares them with the protocol that a configuration trains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.prompts import protocol
+from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.trace import Execution, Protocol, read_traces
+from rl.sft_rows import holds_rows, read_rows
+
+FILE: Final = "oresearch_protocol.json"
+
+
+def training_protocol(settings: ResearchSettings, execution: Execution | None = None) -> Protocol:
+    """The protocol that these settings train, in another execution if given.
+
+    Raises ConfigurationError for prompts that go beyond the protocol.
+    """
+    if settings.extended:
+        raise ConfigurationError(
+            "oresearch.research: length, tone, outline and prompts are for serving; a policy is "
+            "trained without them: remove them"
+        )
+    return protocol(settings.model_copy(update={"execution": execution or settings.execution}))
+
+
+def write_fingerprint(folder: Path | str, trained: Protocol) -> Path:
+    """Leave the protocol in a checkpoint's folder; a whole file or none."""
+    path = Path(folder) / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{FILE}.part")
+    part.write_text(trained.model_dump_json(indent=2) + "\n", "utf-8")
+    return part.replace(path)
+
+
+def read_fingerprint(folder: Path | str) -> Protocol | None:
+    """The protocol in a checkpoint's folder; None where it carries none.
+
+    Raises ConfigurationError for a file that holds something else.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        return None
+    try:
+        return Protocol.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise ConfigurationError(
+            f"{path}: not a protocol: {error.errors(include_url=False)[0]['msg']}; copy it from "
+            "the checkpoint it came from, or remove it"
+        ) from error
+
+
+def dataset_fingerprint(path: Path | str) -> dict[Execution, str]:
+    """The fingerprint of a file of SFT rows or Traces, by execution. Traces of extended prompts,
+    which are never trained on, do not count.
+
+    Raises ConfigurationError where one execution has two.
+    """
+    found: dict[Execution, str] = {}
+    for execution, fingerprint in _fingerprints(Path(path)):
+        if found.setdefault(execution, fingerprint) != fingerprint:
+            raise ConfigurationError(
+                f"{path}: {execution} rows of two protocols, {found[execution]} and {fingerprint}; "
+                "export them into two files"
+            )
+    return found
+
+
+def _fingerprints(path: Path) -> Iterator[tuple[Execution, str]]:
+    if path.suffix == ".parquet":
+        yield from _columns(path)
+    elif holds_rows(path):
+        yield from ((row.execution, row.fingerprint) for row in read_rows(path))
+    else:
+        for trace in read_traces(path):
+            if not trace.protocol.extended:
+                yield trace.execution, trace.protocol.fingerprint
+
+
+def _columns(path: Path) -> Iterator[tuple[Execution, str]]:
+    """Both columns without the text beside them."""
+    try:
+        table = pq.read_table(path, columns=["execution", "fingerprint"])
+    except (OSError, pa.ArrowInvalid) as error:
+        why = str(error).splitlines()[0]
+        raise ConfigurationError(f"{path}: no SFT rows (columns: rl/sft_rows.py): {why}") from error
+    yield from {(row["execution"], row["fingerprint"]): None for row in table.to_pylist()}
