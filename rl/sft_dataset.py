@@ -114,11 +114,15 @@ class TraceSFTDataset(Dataset[dict[str, torch.Tensor]]):
         why = [f"{count} {reason}" for reason, count in self.gate.reasons.items()]
         if self.report.rows > len(self.rows):
             why.append(f"{self.report.rows - len(self.rows)} rows over data.max_length")
-        first = f"; for one: {self.gate.refused[0].message}" if self.gate.refused else ""
+        told = next(iter(self.gate.reasons), None)
+        first = next((f"; {r.message}" for r in self.gate.refused if r.reason == told), "")
+        fix = "add data or lower it"
+        if told == "other_fingerprint":
+            fix = "set oresearch.research as it was when the traces were made, or make them anew"
         raise ConfigurationError(
             f"{', '.join(map(str, files))}: {len(self.rows)} rows are left of "
             f"{self.gate.seen} traces or rows ({', '.join(why) or 'none refused'}{first}), fewer "
-            f"than data.train_batch_size {batch}: add data or lower it"
+            f"than data.train_batch_size {batch}: {fix}"
         )
 
 

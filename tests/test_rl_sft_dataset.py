@@ -329,6 +329,7 @@ async def test_traces_of_another_prompt_are_refused_with_both_fingerprints(tmp_p
     for part in (trace.protocol.fingerprint, mine.fingerprint, trace.protocol.prompt, mine.prompt):
         assert part in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith("or make them anew")
 
 
 @pytest.mark.parametrize(
