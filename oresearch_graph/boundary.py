@@ -51,6 +51,8 @@ def failure_of(error: Exception, role: Role, branch: int | None) -> Failure:
 
 def _class_of(error: Exception) -> tuple[FailureName, Fault]:
     match error:
+        case BudgetExhausted(limit="time"):
+            return "budget", "infrastructure"  # how fast the services are is not the policy's doing
         case BudgetExhausted():
             return "budget", "policy"
         case PolicyTimeout() | TimeoutError():

@@ -1,0 +1,230 @@
+"""The reward of one rollout, from its Trace: `0.6·quality + 0.2·tool_use + 0.2·format`.
+
+Whose a failure is decides what becomes of the rollout (`fate`):
+
+    what went wrong                                          named        fault           fate
+    text that breaks the protocol, a bad plan                grammar      policy          scored
+    text cut by the token limit                              cut          policy          scored
+    the policy's own calls or tokens used up                 budget       policy          scored
+    a subtask dropped or never begun, beyond the limits      not_covered  policy          scored
+    no evidence found, an empty answer                       no_evidence  policy          scored
+    no report, no calls, a call that makes no sense          (steps)      policy          scored
+    a page that is gone, empty, blocked or slow              (observation)  web           scored
+    engine or model server failed                            model_error  infrastructure  dropped
+    a continuation, a branch or the run out of time          timeout,     infrastructure  dropped
+                                                             budget
+    search or reader service failed or was silent            tool_error   infrastructure  dropped
+    a defect of ours, a tool that raised                     internal     infrastructure  dropped
+    the judges failed                                        JudgeError   infrastructure  dropped
+    a plan edited, a subtask left out from outside           plan_…       person          dropped
+
+One such failure in one branch is enough: what the other branches wrote was written beside a hole
+that the policy did not make. `plan_fallback` has the fault of what made the plan fail.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.evidence.words import terms
+from oresearch_graph.rubric import GroundTruth, Judged, KeyPointJudge, QualityJudge
+from oresearch_graph.trace import Failure, Step, Trace, read_call, violations
+from rl.settings import JudgeSettings, RewardSettings
+
+Fate = Literal["scored", "dropped"]
+
+
+@dataclass(frozen=True)
+class RewardParts:
+    """The reward with all that goes into it or is logged beside it. None: there is no such thing
+    in this rollout, which is not the same as 0."""
+
+    total: float
+    """The reward."""
+    quality: float
+    tool_use: float
+    format: float
+    citation_precision: float | None
+    """None: the report cites nothing, or there is no report."""
+    citation_coverage: float | None
+    report_characters: int | None
+    """None: there is no report."""
+    report_words: int | None
+    """Content words; pairs of characters for Chinese and Japanese."""
+    tool_calls: tuple[int, ...]
+    """Distinct well-formed calls of each listed subtask, in order."""
+    violations: Mapping[str, int]
+    """How often each code of `oresearch_graph.violations` came up."""
+    judged: Judged | None
+    """None: there was no report to judge."""
+
+    def as_floats(self) -> dict[str, float | None]:
+        """For logging: the same keys for every rollout.
+
+        verl's validation leaves None out of its means. There is no key `reward`: `_validate`
+        (verl/trainer/ppo/v1/trainer_base.py) fills that one itself and would count it twice.
+        """
+        judged = self.judged
+        return {
+            "total": self.total,
+            "quality": self.quality,
+            "tool_use": self.tool_use,
+            "format": self.format,
+            "citation_precision": self.citation_precision,
+            "citation_coverage": self.citation_coverage,
+            "report_characters": _float(self.report_characters),
+            "report_words": _float(self.report_words),
+            "tool_calls": float(sum(self.tool_calls)),
+            "tool_calls_per_subtask": (
+                sum(self.tool_calls) / len(self.tool_calls) if self.tool_calls else None
+            ),
+            "subtasks": float(len(self.tool_calls)),
+            "violations": float(sum(self.violations.values())),
+            "judge_seconds": judged.seconds if judged else None,
+            "judge_cached": float(judged.cached) if judged else None,
+        }
+
+
+class RewardJudge:
+    """Scores rollouts. One per worker: the judge's limits and its cache belong to it."""
+
+    def __init__(self, settings: RewardSettings, judge: QualityJudge) -> None:
+        self.settings, self._judge = settings, judge
+
+    async def score(self, trace: Trace, row: Mapping[str, Any]) -> RewardParts:
+        """The reward of a rollout whose fate is to be scored; `row` is its row of verl's data.
+
+        Raises JudgeError when the rollout has to be dropped for want of a judge,
+        ConfigurationError when the row has nothing to judge by, ValueError when the fate is
+        another.
+        """
+        if culprit := spoiled_by(trace):
+            raise ValueError(f"this rollout is to be dropped, not scored: {culprit.message}")
+        truth = ground_truth(row, trace.question)
+        judged = await self._quality(trace, truth)
+        quality = judged.quality if judged else 0.0
+        use, form = tool_use(trace, self.settings), float(not violations(trace))
+        weights = self.settings
+        report = _report(trace)
+        cited = trace.citations if report is not None else None
+        return RewardParts(
+            total=weights.quality * quality + weights.tool_use * use + weights.format * form,
+            quality=quality,
+            tool_use=use,
+            format=form,
+            citation_precision=cited.precision if cited else None,
+            citation_coverage=cited.coverage if cited else None,
+            report_characters=None if report is None else len(report),
+            report_words=None if report is None else len(terms(report)),
+            tool_calls=calls_per_subtask(trace),
+            violations=Counter(violation.code for violation in violations(trace)),
+            judged=judged,
+        )
+
+    async def _quality(self, trace: Trace, truth: GroundTruth) -> Judged | None:
+        """None, which is worth 0, when the policy wrote no report: no judge is asked."""
+        report = _report(trace)
+        if report is None:
+            return None
+        return await self._judge.judge(trace.question, report, truth, citations=trace.citations)
+
+
+def fate(trace: Trace) -> Fate:
+    """Whether a rollout is scored, with whatever the policy did wrong, or dropped."""
+    return "dropped" if spoiled_by(trace) else "scored"
+
+
+def spoiled_by(trace: Trace) -> Failure | None:
+    """The first failure that is neither the policy's nor the web's."""
+    return next((f for f in trace.failures if f.fault not in {"policy", "web"}), None)
+
+
+def tool_use(trace: Trace, settings: RewardSettings) -> float:
+    """The tool term: −1 to 1; averaged over subtasks, or of the whole trajectory."""
+    if settings.scope == "trajectory":
+        return _calls_worth(len(distinct_calls(trace.steps)), settings)
+    counts = calls_per_subtask(trace)
+    if not counts:
+        return 0.0
+    return sum(_calls_worth(count, settings) for count in counts) / len(counts)
+
+
+def calls_per_subtask(trace: Trace) -> tuple[int, ...]:
+    """Distinct well-formed calls of each subtask that the plan lists, in order: 0 where a listed
+    one was never begun. Where nothing is listed, of each branch that there is."""
+    branches = trace.branches
+    listed = range(1, len(trace.subtasks) + 1) or branches
+    return tuple(len(distinct_calls(branches.get(branch, ()))) for branch in listed)
+
+
+def distinct_calls(steps: Sequence[Step]) -> frozenset[tuple[str, str]]:
+    """Well-formed calls by tool and text. One element is one call, however many queries it holds;
+    the same call again is none."""
+    return frozenset(
+        (step.tag or step.kind, step.text.strip())
+        for step in steps
+        if step.is_call and read_call(step).fault is None
+    )
+
+
+def ground_truth(row: Mapping[str, Any], question: str) -> GroundTruth:
+    """What a row of verl's data says of its question. Raises ConfigurationError."""
+    given = (row.get("reward_model") or {}).get("ground_truth")
+    if not isinstance(given, str):
+        raise ConfigurationError(
+            f"the question {question[:80]!r} has no reward_model.ground_truth; make the rows again "
+            "with python -m rl.rl_rows"
+        )
+    try:
+        truth = GroundTruth.from_json(given)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"the question {question[:80]!r} has {error}") from error
+    if not truth.judgeable:
+        raise ConfigurationError(
+            f"the question {question[:80]!r} has neither key points nor a rubric: nothing could "
+            "judge a report on it; add some, or leave the question out"
+        )
+    return truth
+
+
+def judge_from(settings: JudgeSettings) -> QualityJudge:
+    """The judge that the settings ask for. Raises ConfigurationError."""
+    if settings.kind == "key_points":
+        return KeyPointJudge()
+    if not settings.model:
+        raise ConfigurationError(
+            "oresearch.judge.kind is model and names none: set oresearch.judge.model, or kind to "
+            "key_points"
+        )
+    from oresearch_graph.model_judge import ModelJudge  # a second to import, for this kind alone
+
+    return ModelJudge(
+        settings.model,
+        base_url=settings.base_url,
+        second=settings.second_model,
+        second_base_url=settings.second_base_url,
+        votes=settings.votes,
+        tries=settings.tries,
+        timeout=settings.timeout,
+        concurrency=settings.concurrency,
+        cache=settings.cache,
+    )
+
+
+def _calls_worth(count: int, settings: RewardSettings) -> float:
+    if count < settings.fewest_calls:
+        return 0.0
+    return -1.0 if count > settings.most_calls else 1.0
+
+
+def _report(trace: Trace) -> str | None:
+    answer = trace.answer
+    return answer.text if answer is not None and answer.text.strip() else None
+
+
+def _float(value: int | None) -> float | None:
+    return None if value is None else float(value)
