@@ -39,7 +39,7 @@ decide it, copied exactly, or empty", "score": 0}}]}}
 with one entry for every criterion."""
 _UNSUPPORTED_SHOWN: Final = 20
 _TAG: Final = re.compile(
-    r"<(?=\s*/?\s*(?:question|reference|citations|report|system)\b)", re.IGNORECASE
+    r"<(?=\s*/?\s*(?:question|reference|citations|report|system))", re.IGNORECASE
 )
 _OPENING: Final = re.compile(r"\{|\[(?=\s*\{)")
 _DECODER: Final = json.JSONDecoder(strict=False)
