@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -43,6 +43,8 @@ _WRITTEN: frozenset[ViolationCode] = frozenset((
     "step_outside_branch", "step_after_answer",
 ))  # fmt: skip
 """What a policy can be told to write otherwise at once."""
+_OUTPUT: Final = 1_000
+"""Tokens of one continuation where no limit is set."""
 
 
 class Researcher:
@@ -64,7 +66,7 @@ class Researcher:
         if not own and (tight := resources.budget.tight()):
             failures.append(_not_covered(branch, f"the {tight.name} budget was nearly spent"))
             return {"started": started, "steps": new, "faults": failures, "ended": True}
-        steps: tuple[Step, ...] = ()
+        steps, room = tuple[Step, ...](), None
         with boundary(failures, "researcher", branch):
             written = await writer.write(
                 self._thread(state, resources, [*own, *new]),
@@ -72,7 +74,7 @@ class Researcher:
                 lambda found: self._faults([*own, *new], found, resources.protocol),
                 seconds=self._seconds(resources, started),
             )
-            steps = written.steps
+            steps, room = written.steps, written.room
             failures += written.failures
         shown, waiting = _until_call(steps)
         return {
@@ -80,6 +82,7 @@ class Researcher:
             "steps": [*new, *shown],
             "waiting": waiting,
             "turns": state.get("turns", 0) + 1,
+            "room": room,
             "ended": state.get("forced", False) or not any(step.is_call for step in steps),
             "faults": failures,
             "spent": writer.usage,
@@ -93,8 +96,8 @@ class Researcher:
         resources = await self.pool.of(state["task"].run, runtime.context)
         branch, own, waiting = state["task"].branch, state["steps"], state.get("waiting", [])
         caller = self._caller(state, resources)
-        calls = [*(s for s in own[-1:] if s.is_call), *(s for s in waiting if s.is_call)]
-        done = [step for step in own if step.is_call][:-1]
+        *done, asked = (step for step in own if step.is_call)
+        calls = [asked, *(step for step in waiting if step.is_call)]
         left = resources.settings.limits.tool_calls - len(done)
         observations = await caller.carry_out(calls, done, left)
         reason = self._limit_reached(state, resources, len(done) + len(calls))
@@ -202,6 +205,9 @@ class Researcher:
             return "no step is left for this subtask"
         if tight := resources.budget.tight():
             return f"the {tight.name} budget of this run is nearly spent"
+        turn = limits.observation_tokens + (resources.settings.max_output_tokens or _OUTPUT)
+        if (room := state.get("room")) is not None and room < 2 * turn:
+            return "the context of this thread is nearly full"
         if time.time() - state["started"] >= 0.8 * resources.settings.subtask_timeout:
             return "the time for this subtask is nearly over"
         return None
@@ -228,9 +234,14 @@ def _no_evidence(branch: int) -> Failure:
 
 
 def _until_call(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
-    """The steps up to the first call, and what was written behind it."""
-    first = next((i for i, step in enumerate(steps) if step.is_call), len(steps) - 1)
-    return list(steps[: first + 1]), list(steps[first + 1 :])
+    """The steps up to the first call, and what was written behind it.
+
+    White space right behind the call stays with it: a token that ends a tag may carry some.
+    """
+    end = next((i for i, step in enumerate(steps) if step.is_call), len(steps)) + 1
+    while end < len(steps) and steps[end].kind == "stray" and not steps[end].text.strip():
+        end += 1
+    return list(steps[:end]), list(steps[end:])
 
 
 def _notice(reason: str | None) -> str:

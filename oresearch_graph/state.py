@@ -246,6 +246,8 @@ class BranchState(BranchInput, total=False):
     """Steps written behind the first call of a continuation that made several."""
     turns: int
     """Model calls of this branch."""
+    room: int | None
+    """Tokens left in the thread's context, where the policy knows."""
     forced: bool
     """The next continuation is the answer: limits leave no room for more."""
     ended: bool

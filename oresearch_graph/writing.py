@@ -35,6 +35,8 @@ class Written(BaseModel):
 
     steps: tuple[Step, ...] = ()
     failures: tuple[Failure, ...] = ()
+    room: int | None = None
+    """Tokens left in the thread's context, where the policy knows."""
 
 
 class Writer:
@@ -68,13 +70,13 @@ class Writer:
                     wrong = faults(steps)
                     if last.stop == "length":
                         cut = self._failure(thread, "cut", "cut by the token limit", None)
-                        return Written(steps=steps, failures=(*rejected, cut))
+                        return Written(steps=steps, failures=(*rejected, cut), room=last.room)
                     if not wrong:
-                        return Written(steps=steps, failures=tuple(rejected))
+                        return Written(steps=steps, failures=tuple(rejected), room=last.room)
                     reason = "; ".join(wrong)
                     if len(thread.corrections) >= self.settings.corrections:
                         broken = self._failure(thread, "grammar", reason, None)
-                        return Written(steps=steps, failures=(*rejected, broken))
+                        return Written(steps=steps, failures=(*rejected, broken), room=last.room)
                     rejected.append(self._failure(thread, "repaired", reason, text))
                     thread = thread.model_copy(
                         update={"corrections": (*thread.corrections, (text, reason))}
