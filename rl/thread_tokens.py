@@ -43,11 +43,15 @@ class ThreadTokens:
         text = self.tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True, **self._arguments
         )
-        return self.encode(str(text))
+        ids: list[int] = self.tokenizer.encode(str(text), add_special_tokens=False)
+        return ids
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a piece; nothing is added at its ends."""
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        """Ids of a piece; nothing is added at its ends. What looks like a special token in it is
+        text: no web page can end the assistant's turn."""
+        ids: list[int] = self.tokenizer.encode(
+            text, add_special_tokens=False, split_special_tokens=True
+        )
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:

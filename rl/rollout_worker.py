@@ -1,0 +1,163 @@
+"""What one agent-loop process shares between its rollouts, and how a rollout ends: scored with
+its rows, or dropped with its reason. Knows nothing of verl's classes, so tests and the rehearsal
+run it with an engine of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from oresearch_graph.errors import JudgeError, TraceFileError
+from oresearch_graph.tools.choose import Documents
+from oresearch_graph.trace import Trace, TraceWriter
+from rl.ledger_policy import Engine, LedgerPolicy, Sampling
+from rl.reward import RewardJudge, RewardParts, judge_from, spoiled_by
+from rl.rollout import Rollout, RolloutGraph
+from rl.rollout_log import RolloutReports
+from rl.settings import RLSettings
+from rl.thread_tokens import ThreadTokens
+from rl.token_ledger import Row
+from rl.training_tools import open_documents, shuffled, training_tools
+
+_log = logging.getLogger("oresearch.rl")
+_VALIDATION: Final = frozenset(("val", "validation", "test", "held_out"))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A rollout that is trained on: its rows, its reward, and what is logged of it."""
+
+    rollout: Rollout
+    rows: list[Row]
+    parts: RewardParts
+    info: dict[str, float | None]
+    """verl's `reward_extra_info`: the same keys for every rollout."""
+
+
+class RolloutWorker:
+    """Runs rollouts. One per process and event loop."""
+
+    def __init__(
+        self,
+        settings: RLSettings,
+        tokens: ThreadTokens,
+        log: RolloutReports,
+        *,
+        model: str = "policy",
+        judge: RewardJudge | None = None,
+        documents: Documents | None = None,
+    ) -> None:
+        """`documents` and `judge` stand in for what the settings name."""
+        self.settings, self.tokens, self.log, self.model = settings, tokens, log, model
+        self.graph = RolloutGraph(settings, model)
+        self.judge = judge or RewardJudge(settings.reward, judge_from(settings.judge))
+        self._documents = documents
+        self._writers: dict[Path, TraceWriter] = {}
+        self._writing, self._told = threading.Lock(), False
+
+    async def rollout(
+        self, row: Mapping[str, Any], engine: Engine, sampling: Sampling
+    ) -> Scored | None:
+        """One rollout of a row of verl's data; None when it is dropped. The log is told both.
+
+        Raises ConfigurationError, which every rollout would meet, and nothing else.
+        """
+        question, split = str(row["raw_prompt"][-1]["content"]), _split(row)
+        uid, session = str(row.get("uid", "")), int(row.get("session_id", 0))
+        step, validate = int(row.get("global_steps", 0)), split in _VALIDATION
+        self.log.begin(uid, session, question, step, validate)
+        rollout = await self._run(question, row, engine, sampling)
+        failures = dict(rollout.failures)
+        scored = await self._score(rollout, row, failures)
+        await self._keep(rollout, scored, f"step_{step:06d}", "validation" if validate else "train")
+        calls = {"web_search": rollout.tools.counts.searches,
+                 "crawl_page": rollout.tools.counts.pages}  # fmt: skip
+        self.log.report(uid, session, "kept" if scored else "dropped", failures, calls)
+        return scored
+
+    async def _run(
+        self, question: str, row: Mapping[str, Any], engine: Engine, sampling: Sampling
+    ) -> Rollout:
+        if self._documents is None:
+            self._documents = await asyncio.to_thread(open_documents, self.settings)
+        tools = training_tools(self.settings, self._documents)
+        if other := (row.get("extra_info") or {}).get("search_instead"):
+            tools = shuffled(tools, str(other))
+        sequential = self.settings.research_settings.execution == "sequential"
+        policy = LedgerPolicy(
+            engine, self.tokens, sampling, name=self.model,
+            keep_room=sampling.report_tokens if sequential else 0,
+        )  # fmt: skip
+        return await self.graph.run(question, policy, tools)
+
+    async def _score(
+        self, rollout: Rollout, row: Mapping[str, Any], failures: dict[str, int]
+    ) -> Scored | None:
+        """None, with the reason among the failures, where nothing may be trained on."""
+        trace, rows = rollout.trace, rollout.rows
+        if trace is None or spoiled_by(trace) is not None:
+            return None
+        if not rows:
+            failures["policy.nothing_sampled"] = 1
+            return None
+        try:
+            parts = await self.judge.score(trace, row)
+        except JudgeError:
+            failures["infrastructure.judge_error"] = 1
+            return None
+        return Scored(rollout, rows, parts, _info(rollout, rows, parts))
+
+    async def _keep(self, rollout: Rollout, scored: Scored | None, step: str, split: str) -> None:
+        """Trace and reward as files, where the settings ask for them. A full disk costs no
+        rollout: it is told once."""
+        if self.settings.traces is None or rollout.trace is None:
+            return
+        file = self.settings.traces / step / f"{split}-{os.getpid()}.jsonl"
+        line = {
+            "trace_id": rollout.trace.id,
+            "failures": rollout.failures,
+            "reward": scored.info if scored else None,
+        }
+        try:
+            await asyncio.to_thread(self._write, file, rollout.trace, line)
+        except (TraceFileError, OSError) as error:
+            if not self._told:
+                _log.warning("traces of rollouts are not kept: %s", error)
+            self._told = True
+
+    def _write(self, file: Path, trace: Trace, line: Mapping[str, Any]) -> None:
+        with self._writing:
+            if file not in self._writers:
+                for writer in self._writers.values():
+                    writer.close()
+                self._writers = {file: TraceWriter(file)}
+            self._writers[file].write(trace)
+            with file.with_suffix(".rewards").open("a", encoding="utf-8") as rewards:
+                rewards.write(json.dumps(line) + "\n")
+
+
+def _info(rollout: Rollout, rows: list[Row], parts: RewardParts) -> dict[str, float | None]:
+    stops = [stop for row in rows for stop in row.stops]
+    return {
+        **parts.as_floats(),
+        "truncations": float(stops.count("length")),
+        "turns_without_tag": float(stops.count("end")),
+        "prefix_breaks": float(rollout.policy.ledger.prefix_breaks),
+        "rows": float(len(rows)),
+        "sampled_tokens": float(sum(row.sampled for row in rows)),
+        "model_calls": float(rollout.policy.counts.calls),
+        "engine_retries": float(rollout.policy.counts.retries),
+        "seconds": rollout.seconds,
+        "partial": float(rollout.trace is not None and rollout.trace.outcome != "complete"),
+    }
+
+
+def _split(row: Mapping[str, Any]) -> str:
+    return str((row.get("extra_info") or {}).get("split", "train"))
