@@ -38,7 +38,7 @@ class _ResearchTaskRunner(_undecorated(TaskRunnerV1)):  # type: ignore[misc, unu
 
     def _stage(self) -> str | None:
         if self.trainer is None:
-            return "verl's training code"
+            return "verl's training code and its data queue"
         stage: str | None = self.trainer.waiting_for()
         return stage
 

@@ -75,10 +75,11 @@ class QueueDouble:
     ) -> KVBatchMeta:
         places = self.tags.setdefault(partition_id, {})
         held = self.fields.setdefault(partition_id, {})
+        columns = {} if fields is None else dict(fields.items())
         for place, key in enumerate(keys):
             places.setdefault(key, {}).update(tags[place] if tags else {})
-            for name in fields.keys() if fields is not None else ():
-                held.setdefault(key, {})[name] = _cell(fields[name], place)
+            for name, column in columns.items():
+                held.setdefault(key, {})[name] = _cell(column, place)
         return KVBatchMeta(list(keys), [places[key] for key in keys], partition_id)
 
     def kv_clear(self, keys: Sequence[str], partition_id: str) -> None:

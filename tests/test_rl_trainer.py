@@ -196,7 +196,8 @@ def test_rollout_correction_is_applied_where_it_is_switched_on(queue: QueueDoubl
 def test_questions_are_known_by_uid_until_the_next_step(queue: QueueDouble):
     from verl.utils import tensordict_utils
 
-    made, sent = trainer(), []
+    sent: list[TensorDict] = []
+    made = trainer()
     made.agent_loop_manager = SimpleNamespace(generate_sequences=sent.append)
     messages = [[{"role": "user", "content": "Why?"}], [{"role": "user", "content": "How?"}]]
     rows = {"uid": ["u1", "u2"], "raw_prompt": messages, "index": torch.arange(2)}
@@ -283,4 +284,4 @@ def test_the_task_runner_is_verls_with_the_trainer_registered():
 
     ours = ResearchTaskRunner.__ray_metadata__.modified_class.__ray_actor_class__
     assert issubclass(ours, TaskRunnerV1.__ray_metadata__.modified_class.__ray_actor_class__)
-    assert ours()._stage() == "verl's training code"
+    assert ours()._stage() == "verl's training code and its data queue"
