@@ -1,7 +1,12 @@
 """Documents that fail on purpose: the fault drill's side of the tools seam.
 
-Give them to `training_tools` in the place of the process' documents. What fails is drawn from
-the seed, the content of the call and how often that content was asked, so that a drill repeats.
+Over a process' documents, in their place:
+
+    faulty = FaultyTools(*open_documents(settings), timeouts=0.2)
+    tools = training_tools(settings, (faulty, faulty))
+
+What fails is drawn from the seed, the content of the call and how often that content was asked,
+so that a drill repeats.
 """
 
 from __future__ import annotations
@@ -10,10 +15,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from random import Random
-from typing import Self
 
 from oresearch_graph.tools.backend import Hits, Page, PageReader, SearchBackend
-from oresearch_graph.tools.choose import Documents
 
 
 class FaultyTools:
@@ -40,22 +43,6 @@ class FaultyTools:
         self._timeouts, self._hung_page, self._raising = timeouts, hung_page, raising
         self._seed = seed
         self._asked: Counter[str] = Counter()
-
-    @classmethod
-    def around(
-        cls, documents: Documents, *, timeouts: float = 0.0, hung_page: str | None = None,
-        raising: str | None = None, seed: int = 0,
-    ) -> Self:  # fmt: skip
-        """The same around a pair, such as `open_documents` gives."""
-        search, reader = documents
-        return cls(
-            search, reader, timeouts=timeouts, hung_page=hung_page, raising=raising, seed=seed
-        )
-
-    @property
-    def documents(self) -> Documents:
-        """As `training_tools` takes them."""
-        return self, self
 
     async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
         if self._raising is not None and any(self._raising in query for query in queries):

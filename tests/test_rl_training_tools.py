@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from oresearch_graph import create_research_graph
 from oresearch_graph.errors import ConfigurationError, ToolError
+from oresearch_graph.threads import Thread
 from oresearch_graph.tools.backend import Hit, Hits, Page
 from oresearch_graph.tools.recorded import Recorder
+from oresearch_graph.trace import Trace
 from rl import patient_tools
 from rl.faulty_tools import FaultyTools
 from rl.patient_tools import ToolCounts
@@ -23,7 +27,7 @@ from rl.training_tools import (
     shuffled,
     training_tools,
 )
-from tests.scripted import PAGES, Documents
+from tests.scripted import PAGES, Documents, Script, ScriptedPolicy, research_script
 
 
 @pytest.fixture(autouse=True)
@@ -251,3 +255,52 @@ def test_a_live_provider_without_its_key_is_refused(monkeypatch: pytest.MonkeyPa
 def test_the_graphs_own_time_out_leaves_room_for_all_tries():
     settings = RLSettings(tools=ToolSettings(timeout=10, tries=4, turn_timeout=20))
     assert settings.research_settings.tool_timeout >= 4 * (10 + 20)
+
+
+async def researched(faulty: FaultyTools, script: Script, **settings: object) -> Trace:
+    """A run of the graph as a rollout makes it."""
+    own = tools(faulty, **settings)
+    wanted = RLSettings(tools=ToolSettings.model_validate({"timeout": 0.05, **settings}))
+    graph = create_research_graph(
+        ScriptedPolicy(script),
+        search=own.search,
+        reader=own.reader,
+        settings=wanted.research_settings,
+    )
+    trace = (await graph.ainvoke({"question": "What causes tides?"}))["trace"]
+    assert isinstance(trace, Trace)
+    return trace
+
+
+async def test_in_the_trace_a_hung_page_is_an_observation_and_no_failure():
+    write = research_script()
+
+    def opening(thread: Thread) -> str:
+        text = write(thread)
+        return re.sub(
+            r"<web_search>.*</web_search>",
+            "<crawl_page>https://example.org/tides | https://example.org/moon</crawl_page>",
+            text,
+        )
+
+    documents = Documents(PAGES)
+    faulty = FaultyTools(documents, documents, hung_page="moon")
+    trace = await researched(faulty, opening, page_timeout=0.05)
+    observed = [step.text for step in trace.steps if step.kind == "observation"]
+    assert len(observed) == 2
+    for text in observed:
+        assert "Bay of Fundy" in text
+        assert "https://example.org/moon: could not be read: gave no answer within 0.05 s" in text
+    assert not trace.failures
+
+
+@pytest.mark.parametrize(
+    ("fault", "name"),
+    [({"timeouts": 1.0}, "tool_error"), ({"raising": "tides"}, "internal")],
+)
+async def test_in_the_trace_a_tool_out_of_order_is_infrastructures(fault, name: str):
+    documents = Documents(PAGES)
+    faulty = FaultyTools(documents, documents, **fault)
+    trace = await researched(faulty, research_script(), tries=2)
+    found = {(failure.name, failure.fault) for failure in trace.failures if failure.branch}
+    assert found == {(name, "infrastructure")}
