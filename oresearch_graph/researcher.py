@@ -64,7 +64,7 @@ class Researcher:
         new, failures = self._opening(state, resources), list[Failure]()
         writer = resources.writer("researcher", branch)
         if not own and (tight := resources.budget.tight()):
-            failures.append(_not_covered(branch, f"the {tight.name} budget was nearly spent"))
+            failures.append(_not_covered(branch, tight.name))
             return {"started": started, "steps": new, "faults": failures, "ended": True}
         steps, room = tuple[Step, ...](), None
         with boundary(failures, "researcher", branch):
@@ -213,11 +213,12 @@ class Researcher:
         return None
 
 
-def _not_covered(branch: int, why: str) -> Failure:
+def _not_covered(branch: int, limit: str) -> Failure:
+    """A subtask that a budget left no room for. Time is spent by services, the rest by policies."""
     return Failure(
         name="not_covered",
-        fault="policy",
-        message=f"subtask {branch} was not begun: {why}",
+        fault="infrastructure" if limit == "time" else "policy",
+        message=f"subtask {branch} was not begun: the {limit} budget was nearly spent",
         role="researcher",
         branch=branch,
     )

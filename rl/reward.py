@@ -6,17 +6,18 @@ Whose a failure is decides what becomes of the rollout (`fate`):
     text that breaks the protocol, a bad plan                grammar      policy          scored
     text cut by the token limit                              cut          policy          scored
     the policy's own calls or tokens used up                 budget       policy          scored
-    a subtask dropped or never begun, beyond the limits      not_covered  policy          scored
+    a subtask dropped or not begun: plan, calls, tokens      not_covered  policy          scored
     no evidence found, an empty answer                       no_evidence  policy          scored
     no report, no calls, a call that makes no sense          (steps)      policy          scored
-    a page that is gone, empty, blocked or slow              (observation)  web           scored
+    a page that is gone, empty, blocked or slow              (step)       web             scored
     engine or model server failed                            model_error  infrastructure  dropped
     a continuation, a branch or the run out of time          timeout,     infrastructure  dropped
-                                                             budget
+                                                             budget,
+                                                             not_covered
     search or reader service failed or was silent            tool_error   infrastructure  dropped
     a defect of ours, a tool that raised                     internal     infrastructure  dropped
     the judges failed                                        JudgeError   infrastructure  dropped
-    a plan edited, a subtask left out from outside           plan_…       person          dropped
+    a plan edited, a subtask left out from outside           plan_rejected person         dropped
 
 One such failure in one branch is enough: what the other branches wrote was written beside a hole
 that the policy did not make. `plan_fallback` has the fault of what made the plan fail.

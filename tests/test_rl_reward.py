@@ -246,6 +246,15 @@ def test_what_becomes_of_a_rollout_with_this_error_in_one_branch(error: Exceptio
     assert fate(good_trace(failures=(failure_of(error, "researcher", 2),))) == expected
 
 
+async def test_a_branch_that_time_left_no_room_for_drops_the_rollout():
+    slow = ScriptedPolicy(research_script(turns=2), seconds=0.3)
+    settings = ResearchSettings(max_seconds=2.0, soft_limit=0.1, execution="sequential")
+    graph = create_research_graph(slow, search=Documents(PAGES), settings=settings)
+    trace: Trace = (await graph.ainvoke({"question": "What causes tides?"}))["trace"]
+    assert {(f.name, f.fault) for f in trace.failures} >= {("not_covered", "infrastructure")}
+    assert fate(trace) == "dropped"
+
+
 @pytest.mark.parametrize("fault", get_args(Fault))
 def test_only_the_policys_and_the_webs_failures_are_scored(fault: Fault):
     ours = Failure(name="internal", fault=fault, message="it broke")
