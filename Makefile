@@ -1,12 +1,16 @@
 # Two commands need nothing but Python 3.11: `make demo` and `make test`.
-# The virtual environment in .venv is made once; it is made anew when pyproject.toml changes.
+# The virtual environments are made once and anew when what they are made of changes: .venv from
+# pyproject.toml, and .venv-rl, which trains (verl, ray, vllm, torch on CPU), from rl/cpu.lock.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 QUESTION ?= How does asyncio cancel tasks?
+RL_VENV := .venv-rl
+RL_BIN := $(RL_VENV)/bin
+RUN ?= out/learn
 
-.PHONY: demo test test-server check format bench evaluate studio clean
+.PHONY: demo test test-server test-train check format bench evaluate studio rl-cpu learn clean
 
 demo: $(VENV)/installed
 	@$(BIN)/oresearch run "$(QUESTION)" --search python \
@@ -28,15 +32,26 @@ format: $(VENV)/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/installed
+bench: $(VENV)/installed $(RL_VENV)/installed
 	$(BIN)/python -m tests.bench_trace_speed
 	$(BIN)/python -m tests.bench_graph
+	$(RL_BIN)/python -m tests.bench_agent_loop
+	$(RL_BIN)/python -m tests.bench_index
 
 evaluate: $(VENV)/installed
 	$(BIN)/oresearch evaluate
 
 studio: $(VENV)/installed
 	$(BIN)/langgraph dev --host 127.0.0.1 --no-browser
+
+rl-cpu: $(RL_VENV)/installed
+
+test-train: $(RL_VENV)/installed
+	$(RL_BIN)/pytest -m "not training" -n 2 tests/test_rl_*.py
+	$(RL_BIN)/pytest -m training tests/test_rl_*.py
+
+learn: $(RL_VENV)/installed
+	$(RL_BIN)/python -m rl.tiny.demonstrate $(RUN)
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("oresearch needs Python 3.11 or newer; set PYTHON=")'
@@ -45,5 +60,13 @@ $(VENV)/installed: pyproject.toml
 	$(BIN)/pip install --quiet -e ".[dev]"
 	@touch $@
 
+# Without dependencies: the lock is complete, and leaves out what only GPUs want.
+$(RL_VENV)/installed: rl/cpu.lock pyproject.toml
+	$(PYTHON) -m venv $(RL_VENV)
+	$(RL_BIN)/pip install --quiet --upgrade pip
+	$(RL_BIN)/pip install --quiet --no-deps -r rl/cpu.lock
+	$(RL_BIN)/pip install --quiet --no-deps -e .
+	@touch $@
+
 clean:
-	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(RL_VENV) out .mypy_cache .ruff_cache .pytest_cache

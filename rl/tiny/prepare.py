@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from oresearch_graph.graph import create_research_graph
@@ -26,17 +27,12 @@ from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import Trace, TraceWriter, read_traces, render_trace
 from rl.rl_questions import RLQuestion
 from rl.rl_rows import write_rl_rows
+from rl.settings import RLSettings
 from rl.tiny.teacher import TinyTeacher
 from rl.tiny.world import Task, places, tasks, write_documents
 
-RESEARCH: Final[dict[str, Any]] = {
-    "max_subtasks": 2,
-    "max_steps": 4,
-    "max_tool_calls": 4,
-    "observation_tokens": 150,
-    "results_per_query": 2,
-}
-"""The graph's settings in the tiny world; rl/config/_graph_tiny.yaml says the same."""
+CONFIG: Final = Path(__file__).parent.parent / "config" / "_graph_tiny.yaml"
+"""The graph that the tiny model is trained in; traces must come from the same one."""
 HELD_OUT: Final = 64
 """Places of validation."""
 
@@ -54,7 +50,7 @@ def prepare(
     )
     write_documents(folder / "docs", world)
     told(f"{len(world)} documents in {folder / 'docs'}")
-    settings = ResearchSettings.model_validate({**RESEARCH, "execution": execution})
+    settings = research_settings(execution)
     file = folder / "traces" / f"{execution}.jsonl"
     if not file.exists():
         _write_traces(file, folder / "docs", settings, list(tasks(taught)), processes)
@@ -66,6 +62,13 @@ def prepare(
     told(f"{HELD_OUT} held-out questions, and as many controls, in validation.parquet")
     if not (folder / "base" / "config.json").exists():
         _write_model(folder / "base", list(read_traces(file)), settings, warm, told)
+
+
+def research_settings(execution: str) -> ResearchSettings:
+    """The tiny graph's settings for one execution."""
+    raw = OmegaConf.to_container(OmegaConf.load(CONFIG))["oresearch"]
+    raw["research"]["execution"] = execution
+    return RLSettings.model_validate(raw).research_settings
 
 
 def _questions(of: list[Task], name: str) -> list[RLQuestion]:
