@@ -121,10 +121,10 @@ def test_a_refill_that_has_a_signal_fills_the_batch(queue: QueueDouble):
 
 
 def test_a_refill_is_asked_for_while_other_prompts_still_run(queue: QueueDouble):
-    still_running: list[bool] = []
+    asked: list[tuple[int, str]] = []
 
     def refill(count: int) -> int:
-        still_running.append(queue.tags["train"]["slow"]["status"] == "running")
+        asked.append((count, queue.tags["train"]["slow"]["status"]))
         group(queue, "new", 0.0, 1.0)
         return count
 
@@ -135,8 +135,8 @@ def test_a_refill_is_asked_for_while_other_prompts_still_run(queue: QueueDouble)
     group(queue, "b", 0.5, 0.5)
     queue.prompt("slow", "running")
     queue.on_list = on_list
-    batch, _ = sample(buffer(GroupSettings(refill=1), refill=refill), 2)
-    assert still_running == [True]
+    batch, _ = sample(buffer(GroupSettings(refill=5), refill=refill), 2)
+    assert asked == [(1, "running")]
     assert {key.split("_")[0] for key in batch.keys} == {"slow", "new"}
 
 

@@ -71,8 +71,9 @@ def trainer(config: DictConfig | None = None, ranks: int = 1) -> ResearchTrainer
 
 
 def batch(queue: QueueDouble, **rows: int) -> KVBatchMeta:
-    """Prompts of two rollouts with so many rows each, the rollout's session being its reward."""
-    keys = []
+    """Prompts of two rollouts with so many rows each, the rollout's session being its reward; the
+    prompts' rows come mixed."""
+    keys: list[str] = []
     for uid, count in rows.items():
         for session in (0, 1):
             queue.rollout(uid, session, count, quality=float(session), reward=float(session))
@@ -90,6 +91,7 @@ def batch(queue: QueueDouble, **rows: int) -> KVBatchMeta:
             "old_log_probs": torch.tensor([-1.1, -5.0, -2.0]),
             "uid": key.split("_")[0],
         }
+    keys.sort(key=lambda key: key.split("_")[::-1])
     return KVBatchMeta(keys, [queue.tags["train"][key] for key in keys], "train")
 
 
