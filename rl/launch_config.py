@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,7 +42,7 @@ def compose_config(name: str, overrides: Sequence[str] = ()) -> DictConfig:
     Raises ConfigurationError.
     """
     folder, stem = _place(name)
-    search = f"hydra.searchpath=[file://{CONFIGS},pkg://verl.trainer.config]"
+    search = f"hydra.searchpath=[file://{CONFIGS},file://{_verl_configs()}]"
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(folder), version_base=None):
@@ -56,6 +56,14 @@ def compose_config(name: str, overrides: Sequence[str] = ()) -> DictConfig:
         raise ConfigurationError(f"{name}: {_one_line(error)}") from error
     _make_paths_absolute(config)
     return config
+
+
+def _verl_configs() -> Path:
+    """verl's own YAML, found without importing verl: the platform is chosen by what is composed."""
+    spec = find_spec("verl")
+    if spec is None or spec.origin is None:
+        raise ConfigurationError("verl is not installed: make rl-cpu, or install the extra `rl`")
+    return Path(spec.origin).parent / "trainer" / "config"
 
 
 def _addable(override: str) -> str:
@@ -155,8 +163,3 @@ def _copy_generation_config(model: str, folder: str) -> None:
         GenerationConfig.from_pretrained(model).save_pretrained(folder)
     except OSError:
         return  # many models have none; verl makes one of the model's configuration
-
-
-def as_json(config: DictConfig) -> str:
-    """The whole configuration, for another process."""
-    return json.dumps(OmegaConf.to_container(config, resolve=True), default=str)

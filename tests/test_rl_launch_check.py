@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
+from rich.console import Console
 
 from oresearch_graph.settings import ResearchSettings
 from rl import launch_check
@@ -300,7 +301,7 @@ def test_sft_refused(tmp_path, override, setting, what):
 
 
 def test_a_problem_is_shown_with_line_and_fix(tmp_path, capsys):
-    console = launch_check.Console(width=20)
+    console = Console(width=20)
     launch_check.show_problems([Problem("a.b", "is [bold]wrong[/bold]", "a.b=1")], console)
     assert capsys.readouterr().out == "refused a.b: is [bold]wrong[/bold]\n  fix: a.b=1\n"
 

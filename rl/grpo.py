@@ -1,0 +1,87 @@
+"""`python -m rl.grpo CONFIG [key=value …] [--dry-run]`: GRPO on the research graph.
+
+CONFIG is a name in `rl/config` or a YAML file that builds on one. On an existing Ray cluster the
+same command is submitted: `ray job submit -- python -m rl.grpo CONFIG`. Exit status: 0 trained, or
+planned; 2 refused, and nothing was started.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+from omegaconf import DictConfig
+from rich.console import Console
+
+from oresearch_graph.errors import OresearchError
+from rl.launch_config import add_environment, compose_config, join_cluster, write_long_context
+from rl.launch_environment import prepare_environment
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def grpo(
+    config: Annotated[str, typer.Argument(help="A name in rl/config, or a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]…", help="Hydra overrides.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check, show the plan, start nothing.")
+    ] = False,
+) -> None:
+    """Train with GRPO, or show what would be trained."""
+    console = Console()
+    try:
+        composed = compose_config(config, overrides or ())
+        variables = prepare_environment(str(composed.trainer.device))
+        if not _allowed(composed, console, dry_run=dry_run):
+            raise typer.Exit(2)
+        if dry_run:
+            _show_plan(composed, console)
+            return
+        _prepare(composed, variables, console)
+    except OresearchError as error:
+        Console(stderr=True).print(str(error), markup=False, soft_wrap=True)
+        raise typer.Exit(2) from error
+    _train(composed)
+
+
+def _allowed(config: DictConfig, console: Console, *, dry_run: bool) -> bool:
+    from rl.launch_check import check, refused, show_problems
+
+    problems = check(config, "grpo", dry_run=dry_run)
+    show_problems(problems, console)
+    if refused(problems):
+        console.print("nothing was started")
+        return False
+    return True
+
+
+def _show_plan(config: DictConfig, console: Console) -> None:
+    from rl.launch_plan import launch_plan, plan_table
+
+    console.print(plan_table(launch_plan(config)))
+
+
+def _prepare(config: DictConfig, variables: dict[str, str], console: Console) -> None:
+    """What must be there before the first process of the run."""
+    add_environment(config, variables)
+    joins = os.environ.get("RAY_ADDRESS") or config.ray_kwargs.ray_init.get("address")
+    if joins and (dropped := join_cluster(config)):
+        console.print(f"joining a Ray cluster: its own {', '.join(dropped)} hold")
+    if folder := write_long_context(config, "actor_rollout_ref.model"):
+        console.print(f"positions of actor and reference: {folder}", soft_wrap=True)
+
+
+def _train(config: DictConfig) -> None:
+    from verl.trainer.main_ppo import run_ppo
+
+    from rl.task_runner import ResearchTaskRunner
+
+    run_ppo(config, task_runner_class=ResearchTaskRunner)
+
+
+if __name__ == "__main__":
+    app()
