@@ -37,7 +37,7 @@ class Rollout:
 
     @property
     def scores(self) -> Mapping[str, float]:
-        """The `reward_extra_info`: reward, its parts, and counts."""
+        """The `reward_extra_info`: the total, its parts, and counts."""
         found: Mapping[str, float] = self.facts.get("reward_extra_info") or {}
         return found
 

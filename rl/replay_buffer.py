@@ -189,8 +189,10 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
             failures.update(record.failures)
         told = ", ".join(f"{name} {count}" for name, count in failures.most_common())
         dropped = sum(record.fate == "dropped" for record in records)
+        # Nothing runs any more, so what never reported was ended by an error of its own.
+        raised = len(self.log.waiting())
         return RolloutsOutOfOrder(
-            f"{what}: infrastructure is out of order ({dropped} rollouts dropped; failures: "
-            f"{told or 'none reported'}). Mend it and start again: checkpoints are kept and "
-            "training resumes from the last one"
+            f"{what}: infrastructure is out of order ({dropped} rollouts dropped, {raised} "
+            f"raised; failures: {told or 'none reported'}). Mend it and start "
+            "again: checkpoints are kept and training resumes from the last one"
         )

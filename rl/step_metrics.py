@@ -25,10 +25,17 @@ METRICS: Final[dict[str, str]] = {
     "oresearch/report/words": "Mean length of the report in words.",
     "oresearch/report/words_reward_correlation": "Pearson correlation of the report's length with "
     "the reward; near 1, length is being learned instead of content.",
-    "oresearch/tools/calls/mean": "Tool calls per rollout.",
+    "oresearch/violations": "Violations of the trace language per rollout.",
+    "oresearch/partial": "Share of rollouts that did not end complete.",
+    "oresearch/subtasks": "Subtasks that a plan lists.",
+    "oresearch/tools/calls_per_subtask": "Distinct tool calls per subtask: what tool_use counts.",
+    "oresearch/tools/calls/mean": "Distinct tool calls per rollout.",
     "oresearch/tools/calls/max": "Most tool calls of one rollout.",
     "oresearch/tools/by_name/<tool>": "Calls of one tool, over all rollouts of the step.",
     "oresearch/truncations": "Continuations per rollout that ended at a token limit.",
+    "oresearch/turns_without_tag": "Continuations per rollout that ended the turn without a tag.",
+    "oresearch/model_calls": "Continuations per rollout.",
+    "oresearch/engine_retries": "Engine calls per rollout that had to be repeated.",
     "oresearch/prefix_breaks": "Rows per rollout that were opened because a thread's text was not "
     "what had been sampled; should be 0.",
     "oresearch/rows_per_rollout/mean": "Training rows per rollout.",
@@ -42,7 +49,8 @@ METRICS: Final[dict[str, str]] = {
     "oresearch/failures/<class>": "Failures of one class, in rollouts kept or dropped.",
     "oresearch/rollout_seconds/mean": "Seconds from a rollout's begin to its reward.",
     "oresearch/rollout_seconds/max": "Seconds of the slowest rollout: the step waits for it.",
-    "oresearch/judge_seconds/mean": "Seconds that judging one report took.",
+    "oresearch/judge_cached": "Share of reports whose verdict was in the cache.",
+    "oresearch/judge_seconds/mean": "Seconds that judging one report took, cached ones left out.",
     "oresearch/judge_seconds/p99": "99 % of the judgements took no longer.",
     "oresearch/groups/trained": "Prompts whose rollouts are trained on.",
     "oresearch/groups/left_out/too_few": "Prompts with fewer than two rollouts to compare.",
@@ -59,12 +67,23 @@ METRICS: Final[dict[str, str]] = {
 }
 """Every metric, with what it means."""
 
-_PARTS: Final = {
-    "total": "reward",
-    "quality": "quality",
-    "tool_use": "tool_use",
-    "format": "format",
+_PARTS: Final = ("total", "quality", "tool_use", "format")
+_MEANS: Final = {
+    "citations/precision": "citation_precision",
+    "citations/coverage": "citation_coverage",
+    "report/words": "report_words",
+    "violations": "violations",
+    "partial": "partial",
+    "subtasks": "subtasks",
+    "tools/calls_per_subtask": "tool_calls_per_subtask",
+    "truncations": "truncations",
+    "turns_without_tag": "turns_without_tag",
+    "prefix_breaks": "prefix_breaks",
+    "model_calls": "model_calls",
+    "engine_retries": "engine_retries",
+    "judge_cached": "judge_cached",
 }
+"""Metrics that are a mean over rollouts, and the score each is taken from."""
 
 
 def described(name: str) -> str | None:
@@ -132,8 +151,8 @@ def percentile(values: Sequence[float], share: float) -> float | None:
 
 def _rewards(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
     found: dict[str, float] = {}
-    for part, key in _PARTS.items():
-        if values := _values(scores, key):
+    for part in _PARTS:
+        if values := _values(scores, part):
             mean = _mean(values)
             spread = math.sqrt(_mean([(value - mean) ** 2 for value in values]))
             stats = {"mean": mean, "min": min(values), "max": max(values), "std": spread}
@@ -142,23 +161,20 @@ def _rewards(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
 
 
 def _texts(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
-    both = [row for row in scores if _values([row], "report_words") and _values([row], "reward")]
+    both = [row for row in scores if _values([row], "report_words") and _values([row], "total")]
     return _present(
         {
-            "oresearch/citations/precision": _mean_of(scores, "citation_precision"),
-            "oresearch/citations/coverage": _mean_of(scores, "citation_coverage"),
-            "oresearch/report/words": _mean_of(scores, "report_words"),
+            **{f"oresearch/{name}": _mean_of(scores, key) for name, key in _MEANS.items()},
             "oresearch/report/words_reward_correlation": pearson(
-                _values(both, "report_words"), _values(both, "reward")
+                _values(both, "report_words"), _values(both, "total")
             ),
-            "oresearch/truncations": _mean_of(scores, "truncations"),
-            "oresearch/prefix_breaks": _mean_of(scores, "prefix_breaks"),
         }
     )
 
 
 def _work(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
-    seconds, judged = _values(scores, "seconds"), _values(scores, "judge_seconds")
+    asked = [row for row in scores if not row.get("judge_cached")]
+    seconds, judged = _values(scores, "seconds"), _values(asked, "judge_seconds")
     return _present(
         {
             "oresearch/tools/calls/mean": _mean_of(scores, "tool_calls"),

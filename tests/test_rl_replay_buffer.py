@@ -46,7 +46,7 @@ def buffer(
 def group(queue: QueueDouble, uid: str, *qualities: float, rows: int = 1, **options: Any) -> None:
     """A prompt that ended with these rollouts."""
     for session, quality in enumerate(qualities):
-        queue.rollout(uid, session, rows, quality=quality, reward=quality, **options)
+        queue.rollout(uid, session, rows, quality=quality, total=quality, **options)
     queue.prompt(uid, "finished", **options)
 
 
@@ -75,8 +75,8 @@ def test_groups_with_one_rollout_are_left_out_and_cleared(queue: QueueDouble):
 
 def test_groups_are_judged_on_quality_and_not_on_the_shaped_total(queue: QueueDouble):
     group(queue, "a", 0.1, 0.9)
-    queue.rollout("b", 0, quality=0.5, reward=0.9)
-    queue.rollout("b", 1, quality=0.5, reward=0.1)
+    queue.rollout("b", 0, quality=0.5, total=0.9)
+    queue.rollout("b", 1, quality=0.5, total=0.1)
     queue.prompt("b", "finished")
     batch, metrics = sample(buffer(), 2)
     assert {key[0] for key in batch.keys} == {"a"}
@@ -156,16 +156,17 @@ def test_without_two_rollouts_anywhere_the_run_ends_with_the_failures_by_class(q
     log.report("a", 1, "dropped", {"engine": 1})
     group(queue, "a")
     group(queue, "b", 0.7)
+    log.begin("b", 1, "How?", step=1)
     with pytest.raises(RolloutsOutOfOrder) as caught:
         sample(buffer(log=log), 2)
     message = str(caught.value)
     assert "none of 2 prompts has two rollouts" in message
-    assert "2 rollouts dropped; failures: judge 2, engine 1" in message
+    assert "2 rollouts dropped, 1 raised; failures: judge 2, engine 1" in message
     assert "checkpoints are kept" in message
 
 
 def test_an_unscored_rollout_is_refused_and_never_taken_for_zero(queue: QueueDouble):
-    queue.rollout("a", 0, reward=0.1)
+    queue.rollout("a", 0, total=0.1)
     queue.rollout("a", 1, quality=0.5)
     queue.prompt("a", "finished")
     with pytest.raises(RolloutsOutOfOrder, match="a_0_0 came without quality"):

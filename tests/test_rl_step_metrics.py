@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -10,16 +11,19 @@ import torch
 
 from rl.mismatch import mismatch
 from rl.rollout_log import RolloutLog, RolloutRecord, open_rollout_log
-from rl.step_metrics import METRICS, described, pearson, percentile, step_metrics
+from rl.step_metrics import _MEANS, _PARTS, METRICS, described, pearson, percentile, step_metrics
 from rl.step_metrics import validation_metrics as validation
 
+WRITERS = ("reward.py", "rollout_worker.py")
 SCORES: list[dict[str, float | None]] = [
-    {"reward": 1.0, "quality": 1.0, "tool_use": 1.0, "format": 1.0, "citation_precision": 0.5,
+    {"total": 1.0, "quality": 1.0, "tool_use": 1.0, "format": 1.0, "citation_precision": 0.5,
      "citation_coverage": 0.4, "report_words": 300, "tool_calls": 4, "truncations": 0,
      "prefix_breaks": 0, "rows": 4, "seconds": 10.0, "judge_seconds": 1.0},
-    {"reward": 0.2, "quality": 0.0, "tool_use": 0.0, "format": 1.0, "citation_precision": None,
+    {"total": 0.2, "quality": 0.0, "tool_use": 0.0, "format": 1.0, "citation_precision": None,
      "citation_coverage": math.nan, "report_words": 100, "tool_calls": 1, "truncations": 1,
-     "prefix_breaks": 1, "rows": 5, "seconds": 30.0, "judge_seconds": 3.0},
+     "prefix_breaks": 1, "rows": 5, "seconds": 30.0, "judge_seconds": 3.0, "judge_cached": 0.0,
+     "violations": 3},
+    {"judge_seconds": 90.0, "judge_cached": 1.0},
 ]  # fmt: skip
 RECORDS = [
     RolloutRecord("a", 0, "Why?", 1, fate="kept", failures={"web": 1}, tools={"web_search": 3}),
@@ -51,6 +55,8 @@ def measured() -> dict[str, float]:
         ("tools/calls/max", 4.0),
         ("tools/by_name/web_search", 4.0),
         ("tools/by_name/crawl_page", 2.0),
+        ("violations", 3.0),
+        ("judge_cached", 0.5),
         ("truncations", 0.5),
         ("prefix_breaks", 0.5),
         ("rows_per_rollout/mean", 4.5),
@@ -85,6 +91,14 @@ def test_every_metric_that_the_sources_name_is_described():
         assert [name for name in named if described(name) is None] == []
 
 
+def test_every_score_that_is_read_is_one_that_rollouts_write():
+    folder = Path(__file__).parent.parent / "rl"
+    written = "".join((folder / name).read_text("utf-8") for name in WRITERS)
+    read = re.findall(r'_values\(\w+, "(\w+)"\)', (folder / "step_metrics.py").read_text("utf-8"))
+    assert len(read) > 5
+    assert [key for key in {*read, *_MEANS.values(), *_PARTS} if f'"{key}":' not in written] == []
+
+
 def test_a_name_that_no_one_logs_is_not_described():
     assert described("oresearch/reward/total") is None
     assert described("oresearch/failures/web/more") is None
@@ -92,7 +106,7 @@ def test_a_name_that_no_one_logs_is_not_described():
 
 
 def test_what_was_not_measured_is_left_out():
-    found = step_metrics([{"reward": 0.5, "quality": None}], [], [])
+    found = step_metrics([{"total": 0.5, "quality": None}], [], [])
     assert found["oresearch/reward/total/mean"] == 0.5
     assert "oresearch/reward/quality/mean" not in found
     assert "oresearch/judge_seconds/p99" not in found

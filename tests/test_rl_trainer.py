@@ -76,7 +76,7 @@ def batch(queue: QueueDouble, **rows: int) -> KVBatchMeta:
     keys: list[str] = []
     for uid, count in rows.items():
         for session in (0, 1):
-            queue.rollout(uid, session, count, quality=float(session), reward=float(session))
+            queue.rollout(uid, session, count, quality=float(session), total=float(session))
             keys += [f"{uid}_{session}_{row}" for row in range(count)]
         queue.prompt(uid, "finished")
     for key in keys:
@@ -224,7 +224,7 @@ def test_metrics_of_a_step_count_trained_rows_and_all_rollouts(
     monkeypatch.setattr("rl.trainer.PPOTrainerSync._compute_metrics", lambda *_: None)
     made, metrics = trainer(ranks=2), dict[str, Any]()
     batch(queue, a=3, b=1)
-    queue.rollout("c", 0, quality=0.5, reward=0.8)
+    queue.rollout("c", 0, quality=0.5, total=0.8)
     queue.prompt("c", "finished")
     taken, found = made.replay_buffer.sample(global_steps=1, partition_id="train", batch_size=3)
     made.rollout_log.begin("c", 1, "How?", step=1)
