@@ -22,7 +22,10 @@ from rl.deep_research_bench import read_bench
 from rl.rl_questions import RLQuestion, read_questions
 
 STYLE: Final = "oresearch"
-"""`reward_model.style` and `data_source` of every row."""
+"""`reward_model.style` of every row, and `data_source`, by which verl's validation metrics are
+named."""
+CONTROL: Final = "shuffled_observations"
+"""`data_source` of a row whose searches are redirected."""
 
 _SCHEMA: Final = pa.schema(
     {
@@ -48,7 +51,7 @@ def rl_rows(questions: Sequence[RLQuestion], split: str) -> list[dict[str, Any]]
     """The rows in verl's fields, in the questions' order."""
     return [
         {
-            "data_source": STYLE,
+            "data_source": CONTROL if question.search_instead else STYLE,
             "prompt": [{"role": "user", "content": question.question}],
             "ability": question.domain or "research",
             "reward_model": {"style": STYLE, "ground_truth": question.ground_truth.to_json()},

@@ -22,7 +22,7 @@ from oresearch_graph.trace import PROTOCOL_TAGS, close_tag, open_tag
 PAD: Final = "<|endoftext|>"
 START: Final = "<|im_start|>"
 END: Final = "<|im_end|>"
-CONTEXT: Final = 2_048
+CONTEXT: Final = 4_096
 _TEMPLATE: Final = (
     "{%- for message in messages %}"
     "{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] }}"

@@ -117,8 +117,12 @@ def _research(docs: Path, settings: ResearchSettings, of: list[Task]) -> list[Tr
 def _write_model(
     folder: Path, traces: list[Trace], settings: ResearchSettings, warm: int, told: Any  # noqa: ANN401
 ) -> None:  # fmt: skip
+    import torch
+
     from rl.tiny.model import as_pretrained, make_model, make_tokenizer, save, warm_up
 
+    # Two threads wait for each other by spinning: on a busy machine a step took 5 times as long.
+    torch.set_num_threads(1)
     system = system_prompt(settings)
     texts = [f"{trace.question}\n{render_trace(trace)}" for trace in traces[:1_000]]
     tokenizer = as_pretrained(make_tokenizer(texts, system))
