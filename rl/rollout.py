@@ -121,18 +121,19 @@ class RolloutGraph:
         began, crash, trace = time.monotonic(), None, None
         token = _parts.set(_Parts(policy, tools))
         try:
-            async with asyncio.timeout(self.settings.seconds.rollout):
+            async with asyncio.timeout(self.settings.seconds.rollout) as limit:
                 done = await self._graph.ainvoke(
                     {"question": question}, {"recursion_limit": RECURSION_LIMIT}
                 )
             trace = done["trace"]
-        except TimeoutError:
-            crash = "deadline"
         except ConfigurationError:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of a rollout: it is dropped, named
-            _log.exception("the graph failed on %r", question[:200])
-            crash = type(error).__name__
+            if isinstance(error, TimeoutError) and limit.expired():
+                crash = "deadline"
+            else:
+                _log.exception("the graph failed on %r", question[:200])
+                crash = type(error).__name__
         finally:
             _parts.reset(token)
         return Rollout(trace, policy, tools, time.monotonic() - began, crash)

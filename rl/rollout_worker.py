@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from oresearch_graph.errors import JudgeError, TraceFileError
+from oresearch_graph.boundary import failure_of
+from oresearch_graph.errors import ConfigurationError, JudgeError, TraceFileError
 from oresearch_graph.tools.choose import Documents
 from oresearch_graph.trace import Trace, TraceWriter
 from rl.ledger_policy import Engine, LedgerPolicy, Sampling
@@ -69,17 +70,37 @@ class RolloutWorker:
 
         Raises ConfigurationError, which every rollout would meet, and nothing else.
         """
-        question, split = str(row["raw_prompt"][-1]["content"]), _split(row)
+        question, validate = str(row["raw_prompt"][-1]["content"]), _split(row) in _VALIDATION
         uid, session = str(row.get("uid", "")), int(row.get("session_id", 0))
-        step, validate = int(row.get("global_steps", 0)), split in _VALIDATION
-        self.log.begin(uid, session, question, step, validate)
+        failures, calls, scored = dict[str, int](), dict[str, int](), None
+        self.log.begin(uid, session, question, int(row.get("global_steps", 0)), validate)
+        try:
+            scored = await self._scored(question, row, engine, sampling, failures, calls)
+        except ConfigurationError:
+            failures["infrastructure.configuration"] = 1
+            raise
+        except asyncio.CancelledError:
+            failures["infrastructure.cancelled"] = 1
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary of a rollout: it is dropped, named
+            _log.exception("a rollout failed outside its graph: %r", question[:200])
+            failure = failure_of(error, "planner", None)
+            failures[f"{failure.fault}.{failure.name}"] = 1
+        finally:
+            self.log.report(uid, session, "kept" if scored else "dropped", failures, calls)
+        return scored
+
+    async def _scored(
+        self, question: str, row: Mapping[str, Any], engine: Engine, sampling: Sampling,
+        failures: dict[str, int], calls: dict[str, int],
+    ) -> Scored | None:  # fmt: skip
+        """Run, score and keep; tells what happened in `failures` and `calls`."""
         rollout = await self._run(question, row, engine, sampling)
-        failures = dict(rollout.failures)
+        failures.update(rollout.failures)
+        calls["web_search"] = rollout.tools.counts.searches
+        calls["crawl_page"] = rollout.tools.counts.pages
         scored = await self._score(rollout, row, failures)
-        await self._keep(rollout, scored, f"step_{step:06d}", "validation" if validate else "train")
-        calls = {"web_search": rollout.tools.counts.searches,
-                 "crawl_page": rollout.tools.counts.pages}  # fmt: skip
-        self.log.report(uid, session, "kept" if scored else "dropped", failures, calls)
+        await self._keep(rollout, scored, row, failures)
         return scored
 
     async def _run(
@@ -114,15 +135,20 @@ class RolloutWorker:
             return None
         return Scored(rollout, rows, parts, _info(rollout, rows, parts))
 
-    async def _keep(self, rollout: Rollout, scored: Scored | None, step: str, split: str) -> None:
+    async def _keep(
+        self, rollout: Rollout, scored: Scored | None, row: Mapping[str, Any],
+        failures: Mapping[str, int],
+    ) -> None:  # fmt: skip
         """Trace and reward as files, where the settings ask for them. A full disk costs no
         rollout: it is told once."""
         if self.settings.traces is None or rollout.trace is None:
             return
+        step = f"step_{int(row.get('global_steps', 0)):06d}"
+        split = "validation" if _split(row) in _VALIDATION else "train"
         file = self.settings.traces / step / f"{split}-{os.getpid()}.jsonl"
         line = {
             "trace_id": rollout.trace.id,
-            "failures": rollout.failures,
+            "failures": failures,
             "reward": scored.info if scored else None,
         }
         try:
@@ -135,9 +161,9 @@ class RolloutWorker:
     def _write(self, file: Path, trace: Trace, line: Mapping[str, Any]) -> None:
         with self._writing:
             if file not in self._writers:
-                for writer in self._writers.values():
-                    writer.close()
-                self._writers = {file: TraceWriter(file)}
+                while self._writers:  # forgotten before the next is opened, which may fail
+                    self._writers.popitem()[1].close()
+                self._writers[file] = TraceWriter(file)
             self._writers[file].write(trace)
             with file.with_suffix(".rewards").open("a", encoding="utf-8") as rewards:
                 rewards.write(json.dumps(line) + "\n")
