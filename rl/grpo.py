@@ -17,6 +17,7 @@ from rich.console import Console
 from oresearch_graph.errors import OresearchError
 from rl.launch_config import add_environment, compose_config, join_cluster, write_long_context
 from rl.launch_environment import prepare_environment
+from rl.run_metrics import metrics_environment
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -67,7 +68,7 @@ def _show_plan(config: DictConfig, console: Console) -> None:
 
 def _prepare(config: DictConfig, variables: dict[str, str], console: Console) -> None:
     """What must be there before the first process of the run."""
-    add_environment(config, variables)
+    add_environment(config, {**variables, **metrics_environment(config.trainer.default_local_dir)})
     joins = os.environ.get("RAY_ADDRESS") or config.ray_kwargs.ray_init.get("address")
     if joins and (dropped := join_cluster(config)):
         console.print(f"joining a Ray cluster: its own {', '.join(dropped)} hold")

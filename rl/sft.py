@@ -20,6 +20,7 @@ from rich.console import Console
 from oresearch_graph.errors import ConfigurationError, OresearchError
 from rl.launch_config import compose_config, write_long_context
 from rl.launch_environment import prepare_environment
+from rl.run_metrics import metrics_environment
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -42,6 +43,7 @@ def sft(
         if dry_run:
             console.print("this would be started:", *command(composed, Path("CONFIG.yaml")))
             return
+        metrics_environment(composed.trainer.default_local_dir)
         started = command(composed, _written(composed))
     except OresearchError as error:
         Console(stderr=True).print(str(error), markup=False, soft_wrap=True)
