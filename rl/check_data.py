@@ -42,11 +42,8 @@ def model_is_named(launch: Launch) -> Iterator[Problem]:
 
 def questions_can_be_judged(launch: Launch) -> Iterator[Problem]:
     """Each row has a prompt and what the judge reads."""
-    yield from _question_files(launch, "data.train_files")
-    if int(launch.get("trainer.test_freq", -1)) > 0 or launch.get(
-        "trainer.val_before_train", False
-    ):
-        yield from _question_files(launch, "data.val_files")
+    for key in ("data.train_files", "data.val_files"):  # verl opens both, validation or not
+        yield from _question_files(launch, key)
 
 
 def _question_files(launch: Launch, key: str) -> Iterator[Problem]:

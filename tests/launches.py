@@ -65,6 +65,7 @@ def cpu_launch(folder: Path, *overrides: str) -> DictConfig:
     for override in (
         f"actor_rollout_ref.model.path={model}",
         f"data.train_files={rows}",
+        f"data.val_files={rows}",
         f"trainer.default_local_dir={folder / 'run'}",
         "data.max_prompt_length=4096",
         "data.max_response_length=4096",

@@ -54,7 +54,7 @@ def test_a_run_is_started_with_the_environment_for_every_worker(files, monkeypat
     done = RUNNER.invoke(grpo.app, ["cpu_tiny", *files])
     assert done.exit_code == 0, done.output
     ray_init = started[0].ray_kwargs.ray_init
-    assert ray_init.runtime_env.env_vars == {"FROM": "platform"}
+    assert ray_init.runtime_env.env_vars.FROM == "platform"
     assert ray_init.num_gpus == 1
 
 

@@ -115,7 +115,7 @@ def test_the_cpu_file_over_a_model_and_questions_is_started(tmp_path):
         ("actor_rollout_ref.model.path=/nowhere", "actor_rollout_ref.model.path", "no folder",
          "correct the path"),
         ("data.train_files=/nowhere.parquet", "data.train_files", "no file", "rl.rl_rows"),
-        ("trainer.test_freq=2", "data.val_files", "no file", "rl.rl_rows"),
+        ("data.val_files=/nowhere.parquet", "data.val_files", "no file", "rl.rl_rows"),
         ("data.train_batch_size=64", "data.train_files", "fewer than data.train_batch_size",
          "rl.rl_rows"),
     ],
