@@ -19,7 +19,7 @@ from rich.console import Console
 
 from oresearch_graph.errors import ConfigurationError
 from rl.plot_panels import Chosen, Filled, Line, choose, steps_of
-from rl.run_metrics import read_run_metrics
+from rl.run_metrics import read_metrics
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -48,7 +48,7 @@ class Drawn(NamedTuple):
 
 def plot(run: Path, out: Path | None = None) -> Drawn:
     """Draw a run into `out`, by default `plot.png` in its folder. Raises ConfigurationError."""
-    metrics = read_run_metrics(run)
+    metrics = read_metrics(run)
     chosen = choose(metrics.series)
     if not chosen.panels:
         raise ConfigurationError(

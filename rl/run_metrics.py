@@ -36,6 +36,15 @@ class RunMetrics:
     source: Path
     """The folder that was read."""
 
+    @property
+    def by_step(self) -> dict[int, dict[str, float]]:
+        """All that was measured at each step, by the metric's name."""
+        found: dict[int, dict[str, float]] = {}
+        for name, series in self.series.items():
+            for step, value in series.items():
+                found.setdefault(step, {})[name] = value
+        return dict(sorted(found.items()))
+
 
 def metrics_environment(run: Path | str) -> dict[str, str]:
     """Make verl's loggers write into the run's folder: set it in this process and return it for
@@ -51,7 +60,7 @@ def metrics_environment(run: Path | str) -> dict[str, str]:
     return {name: os.environ.setdefault(name, value) for name, value in wanted.items()}
 
 
-def read_run_metrics(run: Path | str) -> RunMetrics:
+def read_metrics(run: Path | str) -> RunMetrics:
     """The metrics in a run's folder. Raises ConfigurationError where there are none.
 
     A start that resumed an earlier one logs some of its steps again: the later start wins, and

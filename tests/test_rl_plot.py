@@ -19,7 +19,7 @@ from rl import plot as plot_module
 from rl.launch_config import CONFIGS
 from rl.plot import plot
 from rl.plot_panels import GRPO, MOST_LINES, SFT, choose
-from rl.run_metrics import Series, metrics_environment, read_run_metrics
+from rl.run_metrics import Series, metrics_environment, read_metrics
 from rl.step_metrics import described
 
 REWARD = "oresearch/reward/quality/mean"
@@ -109,7 +109,7 @@ def test_fine_tuning_has_panels_of_its_own(tmp_path: Path):
     drawn = plot(tmp_path)
     assert drawn.panels == ("Fine-tuning loss", "Learning rate")
     assert drawn.footnote == "Not logged: train/grad_norm, train/global_tokens."
-    assert read_run_metrics(tmp_path).series["val/loss"] == {4: 0.4}
+    assert read_metrics(tmp_path).series["val/loss"] == {4: 0.4}
 
 
 def test_a_folder_of_both_kinds_shows_both():
@@ -121,25 +121,31 @@ def test_a_resumed_run_replaces_the_steps_that_it_repeats(tmp_path: Path):
     log(tmp_path, "20250101-000000", *[(step, {REWARD: 0.1, HELD_OUT: 0.1}) for step in range(6)])
     # Resumed at 3: validation before training logs under that step, training under the next.
     log(tmp_path, "20250102-000000", (3, {HELD_OUT: 0.9}), (4, {REWARD: 0.9}))
-    series = read_run_metrics(tmp_path).series
+    series = read_metrics(tmp_path).series
     assert series[REWARD] == {0: 0.1, 1: 0.1, 2: 0.1, 3: 0.1, 4: 0.9}
     assert series[HELD_OUT] == {0: 0.1, 1: 0.1, 2: 0.1, 3: 0.9}
 
 
+def test_metrics_by_step_hold_what_was_measured_at_each(tmp_path: Path):
+    log(tmp_path, "1", (0, {HELD_OUT: 0.2}), (1, {REWARD: 0.5}), (1, {HELD_OUT: 0.3}))
+    found = read_metrics(tmp_path).by_step
+    assert found == {0: {HELD_OUT: 0.2}, 1: {REWARD: 0.5, HELD_OUT: 0.3}}
+
+
 def test_what_is_no_number_is_left_out(tmp_path: Path):
     log(tmp_path, "1", (1, {REWARD: None, "note": "text"}), (2, {REWARD: 0.5}))
-    assert read_run_metrics(tmp_path).series == {REWARD: {2: 0.5}}
+    assert read_metrics(tmp_path).series == {REWARD: {2: 0.5}}
 
 
 def test_a_last_line_that_a_crash_cut_off_is_left_out_and_another_is_told(tmp_path: Path):
     file = log(tmp_path, "1", (1, {REWARD: 0.5}))
     with file.open("a", encoding="utf-8") as more:
         more.write('{"step": 2, "da')
-    assert read_run_metrics(tmp_path).series == {REWARD: {1: 0.5}}
+    assert read_metrics(tmp_path).series == {REWARD: {1: 0.5}}
     with file.open("a", encoding="utf-8") as more:
         more.write("\n")
     with pytest.raises(ConfigurationError, match=r"grpo\.jsonl:2: not a line of verl's file"):
-        read_run_metrics(tmp_path)
+        read_metrics(tmp_path)
 
 
 @pytest.fixture
@@ -158,7 +164,7 @@ def test_what_verls_loggers_write_is_what_is_read(tmp_path: Path, logger: str, f
     for step in (1, 2):
         tracking.log({REWARD: step / 4, "oresearch/mismatch/kl": float("nan")}, step=step)
     tracking.finish()
-    found = read_run_metrics(tmp_path)
+    found = read_metrics(tmp_path)
     assert found.series == {REWARD: {1: 0.25, 2: 0.5}}
     assert found.source == tmp_path / folder
 

@@ -94,7 +94,7 @@ def validations(folder: Path) -> dict[int, dict[str, float]]:
 
     return {
         step: found
-        for step, values in read_metrics(folder).items()
+        for step, values in read_metrics(folder).by_step.items()
         if (found := {k: v for k, v in values.items() if k.startswith("val-")})
     }
 
