@@ -18,8 +18,8 @@ from tests.fault_plan import FaultPlan
 from tests.rl_engine import log_prob, small_tokens
 from tests.rollout_batch import GARBAGE, Drill, planned_quality
 
-SECONDS = 30.0
-"""Of a whole batch; alone on a core it takes about five."""
+SECONDS = 120.0
+"""Of a whole batch, which takes about five; what hangs in it would hang for ever."""
 ISSUE = FaultPlan(
     timeouts=0.2, judge=0.05, engine=0.02, hung_prompt="q03", raising="q05/1/2", seed=0
 )
