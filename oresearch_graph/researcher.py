@@ -83,7 +83,7 @@ class Researcher:
             "waiting": waiting,
             "turns": state.get("turns", 0) + 1,
             "room": room,
-            "ended": state.get("forced", False) or not any(step.is_call for step in steps),
+            "ended": state.get("forced", False) or not any(map(_asks, steps)),
             "faults": failures,
             "spent": writer.usage,
             "timings": writer.spans,
@@ -96,8 +96,8 @@ class Researcher:
         resources = await self.pool.of(state["task"].run, runtime.context)
         branch, own, waiting = state["task"].branch, state["steps"], state.get("waiting", [])
         caller = self._caller(state, resources)
-        *done, asked = (step for step in own if step.is_call)
-        calls = [asked, *(step for step in waiting if step.is_call)]
+        *done, asked = filter(_asks, own)
+        calls = [asked, *filter(_asks, waiting)]
         left = resources.settings.limits.tool_calls - len(done)
         observations = await caller.carry_out(calls, done, left)
         reason = self._limit_reached(state, resources, len(done) + len(calls))
@@ -132,7 +132,7 @@ class Researcher:
             spans=tuple(state.get("timings", [])),
         )
         if found.answered or found.reported:
-            calls = sum(step.is_call for step in found.steps)
+            calls = sum(map(_asks, found.steps))
             sources = len(state.get("seen", []))
             emit(SubtaskFinished(branch=found.branch, sources=sources, tool_calls=calls))
         else:
@@ -179,7 +179,7 @@ class Researcher:
             for violation in violations(trace)
             if violation.code in _WRITTEN and (violation.step or 0) >= len(own)
         ]
-        if not any(step.is_call or step.kind in ANSWER_KINDS for step in new):
+        if not any(_asks(step) or step.kind in ANSWER_KINDS for step in new):
             found.append("write a tool call, or <subtask_answer> to end the subtask")
         return found
 
@@ -234,12 +234,17 @@ def _no_evidence(branch: int) -> Failure:
     )
 
 
+def _asks(step: Step) -> bool:
+    """True for a call that is carried out: one that was never closed asks for nothing yet."""
+    return step.is_call and step.closed is not None
+
+
 def _until_call(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
     """The steps up to the first call, and what was written behind it.
 
     White space right behind the call stays with it: a token that ends a tag may carry some.
     """
-    end = next((i for i, step in enumerate(steps) if step.is_call), len(steps)) + 1
+    end = next((i for i, step in enumerate(steps) if _asks(step)), len(steps)) + 1
     while end < len(steps) and steps[end].kind == "stray" and not steps[end].text.strip():
         end += 1
     return list(steps[:end]), list(steps[end:])
@@ -260,7 +265,7 @@ def _interleave(
     steps = [next(answers)]
     for step in waiting:
         steps.append(step)
-        if step.is_call:
+        if _asks(step):
             steps.append(next(answers))
     return steps
 

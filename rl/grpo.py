@@ -62,8 +62,11 @@ def _allowed(config: DictConfig, console: Console, *, dry_run: bool) -> bool:
 
 def _show_plan(config: DictConfig, console: Console) -> None:
     from rl.launch_plan import launch_plan, plan_table
+    from rl.rehearsal import rehearse
 
     console.print(plan_table(launch_plan(config)))
+    for table in rehearse(config).tables():
+        console.print(table)
 
 
 def _prepare(config: DictConfig, variables: dict[str, str], console: Console) -> None:

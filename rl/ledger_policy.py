@@ -165,10 +165,12 @@ class LedgerPolicy:
         async for attempt in tries:
             with attempt:
                 self.counts.retries += attempt.retry_state.attempt_number > 1
-                return await self._call(thread, row, parameters)
+                return await self.ask_engine(thread, row, stop, parameters)
         raise AssertionError("unreachable: tenacity returns or raises")
 
-    async def _call(self, thread: Thread, row: Row, parameters: dict[str, Any]) -> EngineOutput:
+    async def ask_engine(
+        self, thread: Thread, row: Row, stop: Sequence[str], parameters: dict[str, Any]  # noqa: ARG002
+    ) -> EngineOutput:  # fmt: skip
         """One call. verl takes parameters and prompt apart: both are copies."""
         self.counts.calls += 1
         began = asyncio.get_running_loop().time()

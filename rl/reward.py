@@ -168,7 +168,7 @@ def distinct_calls(steps: Sequence[Step]) -> frozenset[tuple[str, str]]:
     return frozenset(
         (step.tag or step.kind, step.text.strip())
         for step in steps
-        if step.is_call and read_call(step).fault is None
+        if step.is_call and step.closed is not None and read_call(step).fault is None
     )
 
 

@@ -54,12 +54,14 @@ class RolloutWorker:
         model: str = "policy",
         judge: RewardJudge | None = None,
         documents: Documents | None = None,
+        policy: type[LedgerPolicy] | None = None,
     ) -> None:
-        """`documents` and `judge` stand in for what the settings name."""
+        """`documents` and `judge` stand in for what the settings name, `policy` for the one that
+        asks the engine."""
         self.settings, self.tokens, self.log, self.model = settings, tokens, log, model
         self.graph = RolloutGraph(settings, model)
         self.judge = judge or RewardJudge(settings.reward, judge_from(settings.judge))
-        self._documents = documents
+        self._documents, self._policy = documents, policy
         self._writers: dict[Path, TraceWriter] = {}
         self._writing, self._told = threading.Lock(), False
 
@@ -112,7 +114,7 @@ class RolloutWorker:
         if other := (row.get("extra_info") or {}).get("search_instead"):
             tools = shuffled(tools, str(other))
         sequential = self.settings.research_settings.execution == "sequential"
-        policy = LedgerPolicy(
+        policy = (self._policy or LedgerPolicy)(
             engine, self.tokens, sampling, name=self.model,
             keep_room=sampling.report_tokens if sequential else 0,
         )  # fmt: skip

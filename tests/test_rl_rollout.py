@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from oresearch_graph import create_research_graph, violations
 from oresearch_graph.trace import Trace, render_steps
@@ -181,3 +186,48 @@ async def test_near_the_end_of_its_context_a_researcher_is_told_to_answer(tokens
     assert rollout.trace.failures == ()
     assert all(step.opened == "world" for step in rollout.trace.steps
                if step.kind == "subtask_answer")  # fmt: skip
+
+
+FRAGMENTS = [
+    *(f"<{slash}{tag}>" for tag in (
+        "subtask_list", "subtask", "think", "plan", "web_search", "crawl_page", "observation",
+        "subtask_answer", "suggested_answer") for slash in ("", "/")),
+    "tides", "Moon [1001]", "1. one\n2. two", "\n\n", " ", "\n", "&lt;think>", "<|im_end|>", "é",
+    "https://example.org/moon", "<think>So.</think>", "<web_search>tides</web_search>",
+]  # fmt: skip
+TOKENS = small_tokens()
+
+
+@pytest.mark.parametrize("execution", BOTH)
+@given(seed=st.integers(0, 2**32), length=st.integers(1, 12))
+@settings(max_examples=60)
+def test_whatever_a_policy_writes_no_prefix_breaks_and_nothing_is_lost(execution, seed, length):
+    draw = random.Random(seed)  # noqa: S311 - garbage that can be drawn again
+
+    def script(thread):
+        if thread.role == "planner" and draw.random() < 0.8:
+            return research_script()(thread)
+        text = "".join(draw.choice(FRAGMENTS) for _ in range(length))
+        # An engine ends the text at the first stop tag.
+        ends = [text.find(tag) + len(tag) for tag in STOPS[thread.role] if tag in text]
+        return text[: min(ends)] if ends else text
+
+    engine = ScriptedEngine(TOKENS, script)
+    rollout = asyncio.run(roll(engine, execution=execution, max_steps=4))
+    ended = [row for row in rollout.policy.ledger.rows if row.ended == "end_token"]
+    assert rollout.policy.ledger.prefix_breaks <= len(ended)
+    for thread in {row.thread for row in rollout.rows}:
+        rows = [row for row in rollout.policy.ledger.rows if row.thread == thread]
+        ids = [list(ids) for written, _, ids in engine.written if written.id == thread]
+        sampled = [
+            token for row in rows
+            for token, mask in zip(row.response_ids, row.mask, strict=True) if mask
+        ]  # fmt: skip
+        assert sampled == [token for part in ids for token in part]
+
+
+STOPS = {
+    "planner": ["</subtask_list>"],
+    "researcher": ["</web_search>", "</crawl_page>", "</subtask_answer>", "</suggested_answer>"],
+    "summarizer": ["</suggested_answer>"],
+}
