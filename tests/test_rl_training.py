@@ -1,0 +1,168 @@
+"""Training for real: verl, Ray, vLLM on CPU and FSDP2 on gloo, with the research graph inside.
+
+A tiny model is fine-tuned on the teacher's traces, trained by GRPO with two parallel researchers
+(threads mode) and in one growing context (sequential mode), resumed, and exported. The commands
+are the documented ones.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from oresearch_graph import read_traces
+from rl.fingerprint import read_fingerprint
+from rl.run_metrics import read_metrics
+from rl.tiny.prepare import prepare
+
+pytestmark = pytest.mark.training
+
+STEPS = 3
+Metrics = dict[int, dict[str, float]]
+
+
+def command(*words: object, seconds: float = 900.0) -> str:
+    """Run a module as people do; its output. Fails with the output's end."""
+    done = subprocess.run(
+        [sys.executable, "-m", *map(str, words)], capture_output=True, text=True, timeout=seconds,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6_000:]
+    return done.stdout
+
+
+def fine_tuned(folder: Path, execution: str) -> Path:
+    """A model that writes the protocol of one execution: fine-tuned and exported."""
+    prepare(folder, traces=300, questions=24, warm=0, execution=execution)
+    run, out = folder / f"sft-{execution}", folder / f"model-{execution}"
+    command(
+        "rl.sft", "sft_cpu_tiny", f"model.path={folder / 'base'}",
+        f"data.train_files={folder / 'traces' / f'{execution}.jsonl'}",
+        f"trainer.default_local_dir={run}", "data.train_batch_size=16",
+        "data.micro_batch_size_per_gpu=16", "trainer.total_training_steps=70",
+        "trainer.total_epochs=20", "trainer.save_freq=70", "optim.lr=3e-3",
+        "optim.lr_scheduler_type=cosine", f"oresearch.research.execution={execution}",
+    )  # fmt: skip
+    command("rl.export", run, out)
+    return out
+
+
+def grpo(folder: Path, model: Path, run: Path, steps: int, execution: str) -> Metrics:
+    """Train to `steps`; the metrics by step."""
+    command(
+        "rl.grpo", "cpu_tiny", f"actor_rollout_ref.model.path={model}",
+        f"data.train_files={folder / 'train.parquet'}",
+        f"data.val_files={folder / 'validation.parquet'}",
+        "oresearch.tools.source=corpus", f"oresearch.tools.path={folder / 'docs'}",
+        f"oresearch.research.execution={execution}", "oresearch.groups.tolerance=null",
+        f"trainer.default_local_dir={run}", f"trainer.total_training_steps={steps}",
+        "trainer.save_freq=1", "actor_rollout_ref.actor.optim.lr=1e-4",
+        "actor_rollout_ref.rollout.val_kwargs.n=1",
+    )  # fmt: skip
+    return read_metrics(run).by_step
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """A model folder's weights."""
+    return {k: v for file in folder.glob("*.safetensors") for k, v in load_file(file).items()}
+
+
+def changed(one: Path, two: Path) -> bool:
+    before, after = weights(one), weights(two)
+    assert before.keys() == after.keys()
+    return any(not torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("training")
+
+
+@pytest.fixture(scope="module")
+def threads(folder: Path) -> tuple[Path, Metrics]:
+    model = fine_tuned(folder, "parallel")
+    return model, grpo(folder, model, folder / "threads", STEPS, "parallel")
+
+
+def test_threads_mode_trains_with_parallel_branches_and_real_tools(threads, folder):
+    _, metrics = threads
+    steps = [metrics[step] for step in range(1, STEPS + 1)]
+    for step in steps:
+        # Planner, two researchers side by side, summarizer.
+        assert step["oresearch/rows_per_rollout/max"] >= 4
+        assert step["oresearch/tools/calls/max"] >= 2
+        assert step["oresearch/rollouts/kept"] == 16
+        assert step["oresearch/optimizer_steps"] == 1
+        assert step["actor/grad_norm"] > 0
+        assert step["oresearch/mismatch/max_log_prob_difference"] <= 1e-4
+    traces = [t for f in (folder / "threads" / "traces").rglob("*.jsonl") for t in read_traces(f)]
+    assert len(traces) == 16 * STEPS
+    observed = [s for t in traces for s in t.steps if s.kind == "observation"]
+    assert any("Register of" in step.text for step in observed)
+    assert any(len(trace.branches) >= 2 for trace in traces)
+
+
+def test_the_engine_follows_the_weights(threads, folder):
+    """After each update engine and actor agree again, so the update reached the engine; and a
+    later step's weights are others."""
+    model, metrics = threads
+    out = folder / "exported"
+    command("rl.export", folder / "threads" / f"global_step_{STEPS}", out)
+    assert changed(model, out)
+    assert metrics[STEPS]["oresearch/mismatch/max_log_prob_difference"] <= 1e-4
+    protocol = read_fingerprint(out)
+    assert protocol is not None
+    assert protocol == read_fingerprint(model)
+    assert (out / "SERVE.md").is_file()
+
+
+def test_a_run_is_resumed_where_it_stopped(threads, folder):
+    model, _ = threads
+    metrics = grpo(folder, model, folder / "threads", STEPS + 1, "parallel")
+    assert sorted(step for step in metrics if step > 0) == list(range(1, STEPS + 2))
+    first, second = (folder / f"step-{n}" for n in (STEPS, STEPS + 1))
+    for step, out in ((STEPS, first), (STEPS + 1, second)):
+        command("rl.export", folder / "threads" / f"global_step_{step}", out)
+    assert changed(first, second)
+
+
+def test_sequential_mode_trains_one_row_per_rollout(folder):
+    model = fine_tuned(folder, "sequential")
+    metrics = grpo(folder, model, folder / "sequential", STEPS, "sequential")
+    for step in range(1, STEPS + 1):
+        found = metrics[step]
+        # More than one row only where a turn ended without a tag and another role went on.
+        assert found["oresearch/rows_per_rollout/mean"] < 2
+        assert found["oresearch/rollouts/kept"] == 16
+        assert found["oresearch/mismatch/max_log_prob_difference"] <= 1e-4
+        assert found["actor/grad_norm"] > 0
+
+
+def test_the_plot_is_drawn(threads, folder):
+    command("rl.plot", folder / "threads", "--out", folder / "plot.png")
+    assert (folder / "plot.png").stat().st_size > 10_000
+
+
+def test_the_dry_run_shows_plan_and_one_real_rollout(threads, folder):
+    model, _ = threads
+    told = command(
+        "rl.grpo", "cpu_tiny", f"actor_rollout_ref.model.path={model}",
+        f"data.train_files={folder / 'train.parquet'}",
+        f"data.val_files={folder / 'validation.parquet'}",
+        "oresearch.tools.source=corpus", f"oresearch.tools.path={folder / 'docs'}", "--dry-run",
+    )  # fmt: skip
+    for word in ("planner", "researcher 1", "summarizer", "quality", "optimizer steps"):
+        assert word in told, told[-3_000:]
+
+
+def test_rewards_of_rollouts_stand_beside_their_traces(threads, folder):
+    files = list((folder / "threads" / "traces").rglob("*.rewards"))
+    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    assert len(lines) >= 16 * STEPS
+    assert all(0 <= line["reward"]["quality"] <= 1 for line in lines if line["reward"])
