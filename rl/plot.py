@@ -107,7 +107,7 @@ def _draw(axes: Axes, filled: Filled, steps: tuple[int, int]) -> None:
     colors = iter(COLORS)
     for line in filled.lines:
         _draw_line(axes, line, _GREY if line.look == "control" else next(colors))
-    room = max(1.0, 0.03 * (steps[1] - steps[0]))
+    room = max(0.5, 0.03 * (steps[1] - steps[0]))
     axes.set_xlim(steps[0] - room, steps[1] + room)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
     _scale(axes, filled)
