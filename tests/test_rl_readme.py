@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from importlib.util import find_spec
 from typing import Any
 
@@ -53,6 +54,13 @@ def test_every_command_is_there():
     group = typer.main.get_command(app)
     commands = set(getattr(group, "commands", {}))
     assert set(named(r"`oresearch ([a-z]+)")) <= commands
+
+
+def test_what_is_to_be_installed_is_an_extra():
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = named(r"pip install -e \"\.\[(\w+)\]")
+    assert extras
+    assert set(extras) <= project["optional-dependencies"].keys()
 
 
 def test_every_configuration_is_told_of_and_no_other():
