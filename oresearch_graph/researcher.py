@@ -242,10 +242,10 @@ def _asks(step: Step) -> bool:
 def _until_call(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
     """The steps up to the first call, and what was written behind it.
 
-    White space right behind the call stays with it: a token that ends a tag may carry some.
+    Loose text right behind the call stays with it: the token that ends a tag may carry some.
     """
     end = next((i for i, step in enumerate(steps) if _asks(step)), len(steps)) + 1
-    while end < len(steps) and steps[end].kind == "stray" and not steps[end].text.strip():
+    while end < len(steps) and steps[end].kind == "stray":
         end += 1
     return list(steps[:end]), list(steps[end:])
 

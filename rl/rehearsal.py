@@ -64,7 +64,7 @@ class Rehearsal:
 
 def rehearse(config: DictConfig) -> Rehearsal:
     """Run it. Raises ConfigurationError where the run's data cannot be read."""
-    settings, row = from_config(config), _first_row(config)
+    settings, row = from_config(config).model_copy(update={"traces": None}), _first_row(config)
     folder = existing_folder(config.actor_rollout_ref.model.path)
     engine = _own_engine(folder)
     tokens = engine.tokens if engine else _tokens(folder, settings, config)

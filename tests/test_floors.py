@@ -99,9 +99,20 @@ def late() -> None:
     assert own(imported(tmp_path / "module.py")) == {"graph", "trace", "planner"}
 
 
+def roots(path: Path) -> set[str]:
+    """The top names of what a file imports."""
+    return {module.split(".")[0] for module in imported(path)}
+
+
 def test_nothing_of_training_is_imported():
     for _, path in modules():
-        assert not {module.split(".")[0] for module in imported(path)} & TRAINING, path.name
+        assert not roots(path) & (TRAINING | {"rl", "datagen"}), path.name
+
+
+@pytest.mark.parametrize(("folder", "other"), [("rl", "datagen"), ("datagen", "rl")])
+def test_training_and_data_meet_in_files_only(folder: str, other: str):
+    for path in (PACKAGE.parent / folder).rglob("*.py"):
+        assert not roots(path) & {other, "tests"}, path
 
 
 def test_the_language_needs_pydantic_and_the_standard_library_only():

@@ -91,13 +91,15 @@ async def test_sequential_mode_has_one_row(tokens):
 
 
 @pytest.mark.parametrize("execution", BOTH)
-@pytest.mark.parametrize("after", ["", "\n", " \n\n"])
+@pytest.mark.parametrize("after", ["", "\n", " \n\n", " searches; so many"])
 async def test_ids_are_kept_as_sampled_and_masks_are_the_policys(execution, after, tokens):
     engine = ScriptedEngine(tokens, research_script(turns=2), after=after)
     rollout = await roll(engine, execution=execution)
     assert rollout.policy.ledger.prefix_breaks == 0
     assert rollout.trace is not None
-    assert violations(rollout.trace) == ()
+    assert {violation.code for violation in violations(rollout.trace)} <= {
+        *(["stray_text", "step_after_answer"] if after.strip() else [])
+    }
     for row in rollout.rows:
         assert masked(row, tokens) == policy_text(rollout, row)
         assert len(row.response_ids) == len(row.mask) == len(row.log_probs)

@@ -48,7 +48,11 @@ def make_tokenizer(texts: Iterable[str], system: str = "", words: int = 768) -> 
     )
     tokenizer.train_from_iterator(texts, trainer)
     tags = [write(name) for name in PROTOCOL_TAGS for write in (open_tag, close_tag)]
-    lines = [line for line in dict.fromkeys(system.splitlines(keepends=True)) if line.strip()]
+    # A line with a tag in it would be sampled as a tag with text behind it.
+    lines = [
+        line for line in dict.fromkeys(system.splitlines(keepends=True))
+        if line.strip() and not any(tag in line for tag in tags)
+    ]  # fmt: skip
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in [*tags, *lines]])
     return tokenizer
 
