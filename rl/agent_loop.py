@@ -19,7 +19,7 @@ from verl.experimental.agent_loop.agent_loop import (
 
 from rl.ledger_policy import Sampling
 from rl.rollout_log import open_rollout_log
-from rl.rollout_worker import RolloutWorker, Scored
+from rl.rollout_worker import RolloutWorker, Scored, spare_collector
 from rl.settings import RLSettings, from_config
 from rl.thread_tokens import ThreadTokens
 from rl.token_ledger import Row
@@ -45,6 +45,7 @@ class ResearchAgentLoop(AgentLoopBase):
             tokens = ThreadTokens(self.tokenizer, self.apply_chat_template_kwargs)
             model = str(self.config.actor_rollout_ref.model.path).rstrip("/").rsplit("/", 1)[-1]
             _workers[key] = RolloutWorker(settings, tokens, open_rollout_log(), model=model)
+            spare_collector()
         return _workers[key]
 
 

@@ -5,6 +5,7 @@ run it with an engine of their own."""
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -29,6 +30,15 @@ from rl.training_tools import open_documents, shuffled, training_tools
 
 _log = logging.getLogger("oresearch.rl")
 _VALIDATION: Final = frozenset(("val", "validation", "test", "held_out"))
+
+
+def spare_collector() -> None:
+    """Keep Python's cycle collector off what lives as long as the process: call it once, when all
+    is imported. Measured with 256 rollouts at one time: 1.6 of 6.2 ms CPU per model call went into
+    going through 600,000 objects of imported modules; with this 0.35."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @dataclass(frozen=True)

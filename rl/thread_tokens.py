@@ -17,6 +17,8 @@ from transformers import PreTrainedTokenizerBase
 from oresearch_graph.trace import Author, Step, step_segments
 
 _PROBE: Final = "<think>one</think>\n\n<plan>two</plan>"
+_OPENINGS: Final = 64
+"""Openings remembered: all threads of all rollouts of a question have the same one."""
 
 
 class Piece(NamedTuple):
@@ -36,9 +38,20 @@ class ThreadTokens:
     ) -> None:
         self.tokenizer = tokenizer
         self._arguments = dict(chat_template_kwargs or {})
+        self._openings: dict[tuple[str, str], list[int]] = {}
 
     def opening(self, system: str, question: str) -> list[int]:
         """Ids of system prompt and question, up to where the assistant's message begins."""
+        key = system, question
+        ids = self._openings.get(key)
+        if ids is None:
+            ids = self._encode_opening(system, question)
+            if len(self._openings) >= _OPENINGS:
+                self._openings.pop(next(iter(self._openings)))
+            self._openings[key] = ids
+        return list(ids)
+
+    def _encode_opening(self, system: str, question: str) -> list[int]:
         messages = [{"role": "system", "content": system}, {"role": "user", "content": question}]
         text = self.tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True, **self._arguments
