@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from zlib import crc32
 
 from oresearch_graph.policies.policy import Continuation
 from oresearch_graph.threads import Thread
@@ -17,7 +16,7 @@ _SOURCE = re.compile(r"^\[(\d+)\] (.*)$", re.MULTILINE)
 
 
 class TinyTeacher:
-    """Writes as every role. Half of its subtasks are searched once, half twice."""
+    """Writes as every role; each subtask takes it one search."""
 
     name = "tiny-teacher"
 
@@ -52,9 +51,8 @@ def _research(thread: Thread) -> str:
         subtask = next(step.text for step in own if step.kind == "subtask")
     name, place = subtask.split(" of ")
     observed = [step.text for step in own if step.kind == "observation"]
-    if len(observed) < 1 + crc32(subtask.encode()) % 2:
-        query = subtask if not observed else f"register of {place}"
-        return f"{opening}\n\n<think>Search.</think>\n\n<web_search>{query}</web_search>"
+    if not observed:
+        return f"{opening}\n\n<think>Search.</think>\n\n<web_search>{subtask}</web_search>"
     answer = _stated(place, name, "\n".join(observed))
     return f"{opening}\n\n<think>Answer.</think>\n\n<subtask_answer>{answer}</subtask_answer>"
 
