@@ -1,7 +1,7 @@
 """Protocol fingerprints of datasets and checkpoints: what was trained is what is rolled out.
 
 A checkpoint folder carries its Protocol in `oresearch_protocol.json`; a dataset's rows or traces
-carry theirs. `rl.launch_check` compares them with the protocol that a configuration trains.
+carry theirs. `rl.launch.check` compares them with the protocol that a configuration trains.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.prompts import protocol
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import Execution, Protocol, read_traces
-from rl.sft_rows import holds_rows, read_rows
+from rl.rows.sft_rows import holds_rows, read_rows
 
 FILE: Final = "oresearch_protocol.json"
 
@@ -95,5 +95,7 @@ def _columns(path: Path) -> Iterator[tuple[Execution, str]]:
         table = pq.read_table(path, columns=["execution", "fingerprint"])
     except (OSError, pa.ArrowInvalid) as error:
         why = str(error).splitlines()[0]
-        raise ConfigurationError(f"{path}: no SFT rows (columns: rl/sft_rows.py): {why}") from error
+        raise ConfigurationError(
+            f"{path}: no SFT rows (columns: rl/rows/sft_rows.py): {why}"
+        ) from error
     yield from {(row["execution"], row["fingerprint"]): None for row in table.to_pylist()}

@@ -15,9 +15,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from oresearch_graph.errors import OresearchError
-from rl.launch_config import add_environment, compose_config, join_cluster, write_long_context
-from rl.launch_environment import prepare_environment
-from rl.run_metrics import metrics_environment
+from rl.launch.composition import add_environment, compose_config, join_cluster, write_long_context
+from rl.launch.environment import prepare_environment
+from rl.metrics.run_metrics import metrics_environment
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -50,7 +50,7 @@ def grpo(
 
 
 def _allowed(config: DictConfig, console: Console, *, dry_run: bool) -> bool:
-    from rl.launch_check import check, refused, show_problems
+    from rl.launch.check import check, refused, show_problems
 
     problems = check(config, "grpo", dry_run=dry_run)
     show_problems(problems, console)
@@ -61,8 +61,8 @@ def _allowed(config: DictConfig, console: Console, *, dry_run: bool) -> bool:
 
 
 def _show_plan(config: DictConfig, console: Console) -> None:
-    from rl.launch_plan import launch_plan, plan_table
-    from rl.rehearsal import rehearse
+    from rl.launch.plan import launch_plan, plan_table
+    from rl.launch.rehearsal import rehearse
 
     console.print(plan_table(launch_plan(config)))
     for table in rehearse(config).tables():
@@ -82,7 +82,7 @@ def _prepare(config: DictConfig, variables: dict[str, str], console: Console) ->
 def _train(config: DictConfig) -> None:
     from verl.trainer.main_ppo import run_ppo
 
-    from rl.task_runner import ResearchTaskRunner
+    from rl.learning.task_runner import ResearchTaskRunner
 
     run_ppo(config, task_runner_class=ResearchTaskRunner)
 

@@ -18,8 +18,8 @@ import typer
 from rich.console import Console
 
 from oresearch_graph.errors import ConfigurationError
-from rl.deep_research_bench import read_bench
-from rl.rl_questions import RLQuestion, read_questions
+from rl.rows.deep_research_bench import read_bench
+from rl.rows.rl_questions import RLQuestion, read_questions
 
 STYLE: Final = "oresearch"
 """`reward_model.style` of every row, and `data_source`, by which verl's validation metrics are

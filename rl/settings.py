@@ -25,7 +25,7 @@ class ToolSettings(_Group):
 
     source: Literal["corpus", "python", "recorded", "service", "live"] = "python"
     """corpus: a folder, indexed in each worker. python: the embedded corpus. recorded: a file of
-    recorded answers. service: one index shared by all workers (`rl.index_service`). live: the
+    recorded answers. service: one index shared by all workers (`rl.tools.index_service`). live: the
     provider that `oresearch.research.search` names; costs money at every rollout."""
     path: Path | None = None
     """The folder (corpus, service) or the file (recorded)."""

@@ -1,7 +1,7 @@
 """`python -m rl.sft CONFIG [key=value …]`: supervised fine-tuning on exported traces.
 
-Starts verl's `sft_trainer` with one process per rank (`rl.sft_worker`). With several nodes it is
-started on each of them, with NODE_RANK, MASTER_ADDR and MASTER_PORT in the environment. Exit
+Starts verl's `sft_trainer` with one process per rank (`rl.rows.sft_worker`). With several nodes it
+is started on each of them, with NODE_RANK, MASTER_ADDR and MASTER_PORT in the environment. Exit
 status: 0 trained; 2 refused, and nothing was started; else the trainer's.
 """
 
@@ -18,9 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from oresearch_graph.errors import ConfigurationError, OresearchError
-from rl.launch_config import compose_config, write_long_context
-from rl.launch_environment import prepare_environment
-from rl.run_metrics import metrics_environment
+from rl.launch.composition import compose_config, write_long_context
+from rl.launch.environment import prepare_environment
+from rl.metrics.run_metrics import metrics_environment
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -52,7 +52,7 @@ def sft(
 
 
 def _allowed(config: DictConfig, console: Console, *, dry_run: bool) -> bool:
-    from rl.launch_check import check, refused, show_problems
+    from rl.launch.check import check, refused, show_problems
 
     problems = check(config, "sft", dry_run=dry_run)
     show_problems(problems, console)
@@ -66,7 +66,7 @@ def command(config: DictConfig, file: Path) -> list[str]:
     """The command that starts the ranks of this node. Raises ConfigurationError."""
     return [
         sys.executable, "-m", "torch.distributed.run", *_meeting(int(config.trainer.nnodes)),
-        f"--nproc_per_node={config.trainer.n_gpus_per_node}", "-m", "rl.sft_worker", str(file),
+        f"--nproc_per_node={config.trainer.n_gpus_per_node}", "-m", "rl.rows.sft_worker", str(file),
     ]  # fmt: skip
 
 

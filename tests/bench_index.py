@@ -27,7 +27,7 @@ from rich.console import Console
 from oresearch_graph.errors import ToolError
 from oresearch_graph.tools.backend import Page
 from oresearch_graph.tools.python_corpus import PythonCorpus
-from rl.index_client import IndexClient
+from rl.tools.index_client import IndexClient
 
 ROLLOUTS, GROUP, CLIENTS = 1_000, 8, 2
 CALLS = 6
@@ -50,7 +50,7 @@ class Load(NamedTuple):
 @contextmanager
 def server() -> Iterator[str]:
     """The address of an index server in a process of its own."""
-    command = [sys.executable, "-m", "rl.index_service", "python", "--port", "0"]
+    command = [sys.executable, "-m", "rl.tools.index_service", "python", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             line = process.stdout.readline() if process.stdout else ""

@@ -11,9 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 from transformers import PreTrainedTokenizerBase, Qwen2Config
 
 from oresearch_graph.judge import KeyPoint
-from rl.launch_config import compose_config
-from rl.rl_questions import RLQuestion
+from rl.launch.composition import compose_config
 from rl.rl_rows import write_rl_rows
+from rl.rows.rl_questions import RLQuestion
 from tests.small_tokenizers import protocol_tokenizer
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from oresearch_graph.policies.policy import Continuation
 from oresearch_graph.threads import Thread
-from rl.ledger_policy import LedgerPolicy, Sampling
-from rl.thread_tokens import ThreadTokens
+from rl.rollouts.ledger_policy import LedgerPolicy, Sampling
+from rl.rollouts.thread_tokens import ThreadTokens
 from rl.tiny.model import as_pretrained, make_tokenizer
 from tests.scripted import PAGES, Script, research_script
 

@@ -15,17 +15,17 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from verl.experimental.agent_loop.agent_loop import _agent_loop_registry
 from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
 
-import rl.agent_loop
+import rl.rollouts.agent_loop
 from oresearch_graph.errors import JudgeError
 from oresearch_graph.judge import KeyPoint
 from oresearch_graph.rubric import GroundTruth, Judged
-from rl.faulty_tools import FaultyTools
-from rl.reward import RewardJudge
-from rl.rollout_log import RolloutLog
-from rl.rollout_worker import RolloutWorker
+from rl.learning.trainer import MODE, ResearchTrainer
+from rl.rollouts.reward import RewardJudge
+from rl.rollouts.rollout_log import RolloutLog
+from rl.rollouts.rollout_worker import RolloutWorker
+from rl.rollouts.thread_tokens import ThreadTokens
 from rl.settings import from_config
-from rl.thread_tokens import ThreadTokens
-from rl.trainer import MODE, ResearchTrainer
+from rl.tools.faulty_tools import FaultyTools
 from tests.fault_plan import HUNG, FaultPlan
 from tests.queue_double import QueueDouble
 from tests.rl_engine import Sampled, ScriptedLedgerPolicy, log_prob
@@ -152,11 +152,11 @@ class Drill:
             settings, tokens, self.log, documents=(self.tools, self.tools),
             judge=RewardJudge(settings.reward, self.judge),
         )  # fmt: skip
-        monkeypatch.setitem(rl.agent_loop._workers, id(self.config), worker)
-        monkeypatch.setattr("rl.rollout_worker.LedgerPolicy", ScriptedLedgerPolicy)
-        loop = {"_target_": "rl.agent_loop.ResearchAgentLoop"}
+        monkeypatch.setitem(rl.rollouts.agent_loop._workers, id(self.config), worker)
+        monkeypatch.setattr("rl.rollouts.rollout_worker.LedgerPolicy", ScriptedLedgerPolicy)
+        loop = {"_target_": "rl.rollouts.agent_loop.ResearchAgentLoop"}
         monkeypatch.setitem(_agent_loop_registry, "oresearch", loop)
-        monkeypatch.setattr("rl.trainer.open_rollout_log", lambda: self.log)
+        monkeypatch.setattr("rl.learning.trainer.open_rollout_log", lambda: self.log)
         self.trainer = ResearchTrainer(self.config)
         self.trainer.actor_rollout_wg = SimpleNamespace(_dispatch_info={"actor": [0]})
         self.trainer.tokenizer, self.trainer.global_steps = SimpleNamespace(eos_token_id=0), 1

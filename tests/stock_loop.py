@@ -36,15 +36,15 @@ from oresearch_graph.judge import KeyPoint
 from oresearch_graph.rubric import GroundTruth
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Step, render_step, render_steps
-from rl.agent_loop import ResearchAgentLoop
-from rl.launch_config import compose_config
-from rl.rollout import RolloutGraph
-from rl.rollout_log import RolloutLog
-from rl.rollout_worker import RolloutWorker
+from rl.launch.composition import compose_config
+from rl.rollouts.agent_loop import ResearchAgentLoop
+from rl.rollouts.rollout import RolloutGraph
+from rl.rollouts.rollout_log import RolloutLog
+from rl.rollouts.rollout_worker import RolloutWorker
+from rl.rollouts.thread_tokens import ThreadTokens
 from rl.settings import from_config
-from rl.thread_tokens import ThreadTokens
 from rl.tiny.model import as_pretrained, make_tokenizer
-from rl.training_tools import training_tools
+from rl.tools.training_tools import training_tools
 from tests.rl_engine import SAMPLING, ScriptedEngine, ScriptedLedgerPolicy, log_prob
 from tests.stock_script import PAGES, QUESTION, InstantDocuments, research_turns
 

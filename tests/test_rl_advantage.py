@@ -18,8 +18,8 @@ from verl.trainer.ppo.core_algos import (
 )
 from verl.workers.config import ActorConfig
 
-from rl.advantage import ESTIMATOR, rollout_advantages, rollout_grpo, row_weights
-from rl.row_key import parse_row_key
+from rl.learning.advantage import ESTIMATOR, rollout_advantages, rollout_grpo, row_weights
+from rl.learning.row_key import parse_row_key
 
 # Of each rollout: its reward and its tokens, a token being a place in the toy model's logits.
 Rollouts = dict[str, tuple[float, list[int]]]

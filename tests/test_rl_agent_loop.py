@@ -19,14 +19,14 @@ from oresearch_graph.policies.policy import Continuation
 from oresearch_graph.rubric import GroundTruth, Judged
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Trace, read_traces
-from rl.agent_loop import outputs, sampling_of
-from rl.faulty_tools import FaultyTools
-from rl.ledger_policy import Engine, Sampling
-from rl.reward import RewardJudge
-from rl.rollout_log import RolloutLog, RolloutRecord
-from rl.rollout_worker import RolloutWorker, Scored
+from rl.rollouts.agent_loop import outputs, sampling_of
+from rl.rollouts.ledger_policy import Engine, Sampling
+from rl.rollouts.reward import RewardJudge
+from rl.rollouts.rollout_log import RolloutLog, RolloutRecord
+from rl.rollouts.rollout_worker import RolloutWorker, Scored
+from rl.rollouts.thread_tokens import ThreadTokens
 from rl.settings import RewardSettings, RLSettings
-from rl.thread_tokens import ThreadTokens
+from rl.tools.faulty_tools import FaultyTools
 from tests.rl_engine import SAMPLING, Sampled, ScriptedEngine, ScriptedLedgerPolicy, small_tokens
 from tests.scripted import PAGES, Documents, research_script
 
@@ -40,7 +40,7 @@ def tokens() -> ThreadTokens:
 
 @pytest.fixture(autouse=True)
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rl.rollout_worker.LedgerPolicy", ScriptedLedgerPolicy)
+    monkeypatch.setattr("rl.rollouts.rollout_worker.LedgerPolicy", ScriptedLedgerPolicy)
 
 
 class Judge:
@@ -332,7 +332,7 @@ async def test_documents_that_cannot_be_opened_drop_the_rollout(
     def out_of_order(_: RLSettings) -> None:
         raise ToolError("the index service is silent: start it")
 
-    monkeypatch.setattr("rl.rollout_worker.open_documents", out_of_order)
+    monkeypatch.setattr("rl.rollouts.rollout_worker.open_documents", out_of_order)
     bench = Bench(tokens)
     bench.worker._documents = None
     assert await bench.roll() is None
@@ -376,7 +376,7 @@ async def test_in_sequence_researchers_leave_room_for_the_report(
             )
             return given
 
-    monkeypatch.setattr("rl.rollout_worker.LedgerPolicy", Watched)
+    monkeypatch.setattr("rl.rollouts.rollout_worker.LedgerPolicy", Watched)
     await Bench(tokens, research={"execution": "sequential"}).roll()
     report = SAMPLING.report_tokens
     assert rooms == {"planner": {report}, "researcher": {report}, "summarizer": {0}}

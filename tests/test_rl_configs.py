@@ -11,10 +11,10 @@ from verl.trainer.config import RolloutCorrectionConfig
 from verl.utils.model import update_model_config
 
 from oresearch_graph.errors import ConfigurationError
-from rl.check_upstream import validate_upstream
 from rl.fingerprint import training_protocol
-from rl.launch_check import check, refused
-from rl.launch_config import (
+from rl.launch.check import check, refused
+from rl.launch.check_upstream import validate_upstream
+from rl.launch.composition import (
     CONFIGS,
     add_environment,
     compose_config,

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from oresearch_graph.trace import render_steps
-from rl.faithfulness import compare, decoded_policy_text, mask_runs, retokenized
-from rl.ledger_policy import Sampling
-from rl.local_engine import LocalEngine, response_log_probs
-from rl.rollout import Rollout, RolloutGraph
+from rl.rollouts.faithfulness import compare, decoded_policy_text, mask_runs, retokenized
+from rl.rollouts.ledger_policy import Sampling
+from rl.rollouts.local_engine import LocalEngine, response_log_probs
+from rl.rollouts.rollout import Rollout, RolloutGraph
+from rl.rollouts.thread_tokens import ThreadTokens
+from rl.rollouts.token_ledger import Row
 from rl.settings import RLSettings
-from rl.thread_tokens import ThreadTokens
 from rl.tiny.model import make_model
-from rl.token_ledger import Row
-from rl.training_tools import training_tools
+from rl.tools.training_tools import training_tools
 from tests.rl_engine import Sampled, ScriptedEngine, ScriptedLedgerPolicy
 from tests.scripted import PAGES, Documents, research_script
 from tests.small_tokenizers import greedy_tokenizer, protocol_tokenizer

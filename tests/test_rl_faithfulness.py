@@ -6,11 +6,17 @@ import pytest
 
 from oresearch_graph import ResearchSettings, create_research_graph
 from oresearch_graph.prompts import system_prompt
-from rl.faithfulness import compare, decoded_policy_text, reencoded, retokenized, same_tokenization
-from rl.sft_dataset import encode_row
-from rl.sft_rows import trace_rows
-from rl.thread_tokens import ThreadTokens
-from rl.token_ledger import Row
+from rl.rollouts.faithfulness import (
+    compare,
+    decoded_policy_text,
+    reencoded,
+    retokenized,
+    same_tokenization,
+)
+from rl.rollouts.thread_tokens import ThreadTokens
+from rl.rollouts.token_ledger import Row
+from rl.rows.sft_dataset import encode_row
+from rl.rows.sft_rows import trace_rows
 from tests.scripted import PAGES, Documents, ScriptedPolicy, research_script
 from tests.small_tokenizers import greedy_tokenizer, protocol_tokenizer
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import tests.verl_quietly  # noqa: F401
-from rl import patient_tools
-from rl.groups import RolloutsOutOfOrder
-from rl.thread_tokens import ThreadTokens
+from rl.learning.groups import RolloutsOutOfOrder
+from rl.rollouts.thread_tokens import ThreadTokens
+from rl.tools import patient_tools
 from tests.fault_plan import FaultPlan
 from tests.rl_engine import log_prob, small_tokens
 from tests.rollout_batch import GARBAGE, Drill, planned_quality
@@ -53,7 +53,7 @@ async def drilled(
 
 def train_step(drill: Drill, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, dict[str, Any]]:
     """The step's batch as the trainer takes it up to the actor's update, and its metrics."""
-    monkeypatch.setattr("rl.trainer.PPOTrainerSync._compute_metrics", lambda *_: None)
+    monkeypatch.setattr("rl.learning.trainer.PPOTrainerSync._compute_metrics", lambda *_: None)
     trainer = drill.trainer
     batch, metrics = trainer.replay_buffer.sample(
         global_steps=1, partition_id="train", batch_size=drill.plan.prompts

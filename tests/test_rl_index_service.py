@@ -17,11 +17,11 @@ from oresearch_graph.errors import ConfigurationError, ToolError
 from oresearch_graph.tools.backend import Hit
 from oresearch_graph.tools.corpus import LocalCorpus
 from oresearch_graph.tools.corpus_index import CorpusIndex
-from rl.answer_cache import AnswerCache, Overloaded
-from rl.index_client import IndexClient
-from rl.index_service import IndexService, main, serving
 from rl.settings import RLSettings, ToolSettings
-from rl.training_tools import check_documents, open_documents, training_tools
+from rl.tools.answer_cache import AnswerCache, Overloaded
+from rl.tools.index_client import IndexClient
+from rl.tools.index_service import IndexService, main, serving
+from rl.tools.training_tools import check_documents, open_documents, training_tools
 from tests.loopback_site import Answer, running_site
 
 TEXTS = {
@@ -152,7 +152,7 @@ async def test_a_service_that_is_gone_is_named_and_found_again(service: IndexSer
 async def test_a_rollout_without_its_service_is_dropped_not_scored(
     monkeypatch: pytest.MonkeyPatch, address: str
 ):
-    monkeypatch.setattr("rl.patient_tools._WAITS", lambda _: 0.001)
+    monkeypatch.setattr("rl.tools.patient_tools._WAITS", lambda _: 0.001)
     documents = IndexClient("http://127.0.0.1:9", seconds=2)
     own = training_tools(RLSettings(tools=ToolSettings(tries=3)), (documents, documents))
     with pytest.raises(ToolError, match=r"http://127.0.0.1:9 does not answer"):
@@ -208,7 +208,7 @@ def test_a_folder_without_documents_is_one_line(tmp_path: Path):
 
 
 async def test_another_process_serves_the_same(corpus: LocalCorpus, tmp_path: Path):
-    command = [sys.executable, "-m", "rl.index_service", str(corpus.folder), "--port", "0"]
+    command = [sys.executable, "-m", "rl.tools.index_service", str(corpus.folder), "--port", "0"]
     with subprocess.Popen(  # noqa: ASYNC220 - it is read once
         command, stdout=subprocess.PIPE, text=True, env={"ORESEARCH_HOME": str(tmp_path / "home")}
     ) as server:

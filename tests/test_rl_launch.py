@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 from oresearch_graph import create_research_graph
 from oresearch_graph.errors import ConfigurationError
 from rl import grpo, sft
-from rl.launch_config import compose_config
-from rl.launch_plan import launch_plan, plan_table
-from rl.model_shape import ModelShape, model_shape
+from rl.launch.composition import compose_config
+from rl.launch.model_shape import ModelShape, model_shape
+from rl.launch.plan import launch_plan, plan_table
+from rl.launch.thread_budget import OBSERVATION_FRAME, thread_budgets
 from rl.settings import RLSettings
-from rl.thread_budget import OBSERVATION_FRAME, thread_budgets
 from tests.launches import cpu_launch, questions, tiny_config, tiny_model
 from tests.scripted import PAGES, Documents, ScriptedPolicy, research_script
 
@@ -85,7 +85,7 @@ def test_a_wrong_name_is_told_in_one_line():
 def test_composing_does_not_import_verl():
     """verl takes its platform from the environment as it is imported."""
     code = (
-        "import sys; from rl.launch_config import compose_config; compose_config('cpu_tiny');"
+        "import sys; from rl.launch.composition import compose_config; compose_config('cpu_tiny');"
         "print([name for name in sys.modules if name.split('.')[0] == 'verl'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -169,7 +169,12 @@ def test_sft_is_started_with_a_process_for_each_rank(tmp_path):
     config = compose_config("sft_cpu_tiny", ["trainer.n_gpus_per_node=2"])
     started = sft.command(config, tmp_path / "c.yaml")
     assert started[:4] == [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    assert started[-4:] == ["--nproc_per_node=2", "-m", "rl.sft_worker", str(tmp_path / "c.yaml")]
+    assert started[-4:] == [
+        "--nproc_per_node=2",
+        "-m",
+        "rl.rows.sft_worker",
+        str(tmp_path / "c.yaml"),
+    ]
 
 
 def test_sft_on_several_nodes_says_where_they_meet(monkeypatch):

@@ -13,10 +13,9 @@ import ray
 from rich.console import Console
 
 from oresearch_graph.settings import ResearchSettings
-from rl import launch_check
 from rl.fingerprint import training_protocol, write_fingerprint
-from rl.launch_check import Problem, check, refused
-from rl.launch_config import compose_config
+from rl.launch.check import Problem, check, refused, show_problems
+from rl.launch.composition import compose_config
 from tests.launches import cpu_launch, questions, tiny_model
 from tests.small_tokenizers import CHATML
 
@@ -302,7 +301,7 @@ def test_sft_refused(tmp_path, override, setting, what):
 
 def test_a_problem_is_shown_with_line_and_fix(tmp_path, capsys):
     console = Console(width=20)
-    launch_check.show_problems([Problem("a.b", "is [bold]wrong[/bold]", "a.b=1")], console)
+    show_problems([Problem("a.b", "is [bold]wrong[/bold]", "a.b=1")], console)
     assert capsys.readouterr().out == "refused a.b: is [bold]wrong[/bold]\n  fix: a.b=1\n"
 
 

@@ -16,11 +16,11 @@ from verl.utils.tracking import Tracking
 
 from oresearch_graph.errors import ConfigurationError
 from rl import plot as plot_module
-from rl.launch_config import CONFIGS
+from rl.launch.composition import CONFIGS
+from rl.learning.step_metrics import described
+from rl.metrics.panels import GRPO, MOST_LINES, SFT, choose
+from rl.metrics.run_metrics import Series, metrics_environment, read_metrics
 from rl.plot import plot
-from rl.plot_panels import GRPO, MOST_LINES, SFT, choose
-from rl.run_metrics import Series, metrics_environment, read_metrics
-from rl.step_metrics import described
 
 REWARD = "oresearch/reward/quality/mean"
 HELD_OUT = "val-aux/oresearch/quality/mean@1"

@@ -15,10 +15,10 @@ from pydantic import BaseModel
 
 from oresearch_graph.cli import app
 from oresearch_graph.settings import ResearchSettings
-from rl.launch_config import CHECKOUT, compose_config, config_names
-from rl.metrics_table import metrics_table
+from rl.launch.composition import CHECKOUT, compose_config, config_names
+from rl.learning.step_metrics import described
+from rl.metrics.table import metrics_table
 from rl.settings import RLSettings, from_config
-from rl.step_metrics import described
 
 RL = CHECKOUT / "rl"
 TEXT = (RL / "README.md").read_text("utf-8")
@@ -32,7 +32,7 @@ def named(pattern: str, text: str = TEXT) -> list[str]:
 
 
 def test_the_table_of_metrics_is_the_list_of_metrics():
-    assert metrics_table() in TEXT, "put what python -m rl.metrics_table prints into rl/README.md"
+    assert metrics_table() in TEXT, "put what python -m rl.metrics.table prints into rl/README.md"
 
 
 def test_metrics_that_the_text_speaks_of_are_logged():
@@ -120,7 +120,12 @@ def test_files_that_the_text_names_are_there():
 
 def test_the_tree_is_the_folder():
     there = {str(path.relative_to(RL)) for path in RL.rglob("*.py") if path.name != "__init__.py"}
-    told = re.findall(r"^ {2,4}([\w/.-]+\.py)(?= )", TREE, re.MULTILINE)
+    told, folder = [], ""
+    for indent, name in re.findall(r"^( {2,4})([\w.-]+(?:/|\.py))(?= )", TREE, re.MULTILINE):
+        if name.endswith("/"):
+            folder = name
+        else:
+            told.append(name if len(indent) == 2 else folder + name)
     assert sorted(told) == sorted(there), "rl/README.md ends with the tree of rl/"
 
 

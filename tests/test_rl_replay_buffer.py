@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import tests.verl_quietly  # noqa: F401
-from rl.groups import Rollout, RolloutsOutOfOrder, reason_left_out
-from rl.replay_buffer import ResearchReplayBuffer, StepTimedOut
-from rl.rollout_log import RolloutLog
+from rl.learning.groups import Rollout, RolloutsOutOfOrder, reason_left_out
+from rl.learning.replay_buffer import ResearchReplayBuffer, StepTimedOut
+from rl.rollouts.rollout_log import RolloutLog
 from rl.settings import GroupSettings
 from tests.queue_double import QueueDouble
 

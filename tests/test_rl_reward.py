@@ -28,7 +28,7 @@ from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import Thread
 from oresearch_graph.tools.backend import Hits
 from oresearch_graph.trace import Failure, Fault, Step, Trace, violations
-from rl.reward import (
+from rl.rollouts.reward import (
     RewardJudge,
     calls_per_subtask,
     distinct_calls,
@@ -37,8 +37,8 @@ from rl.reward import (
     judge_from,
     tool_use,
 )
+from rl.rollouts.tool_term import constant_tool_use
 from rl.settings import JudgeSettings, RewardSettings, RLSettings
-from rl.tool_term import constant_tool_use
 from tests.openai_server import OpenAIServer
 from tests.scripted import CUT, PAGES, Documents, ScriptedPolicy, failing, research_script
 from tests.traces import GOOD, SOURCES, good_trace, trace_of

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from oresearch_graph import create_research_graph, violations
 from oresearch_graph.trace import Trace, render_steps
-from rl.ledger_policy import Sampling
-from rl.rollout import Rollout, RolloutGraph
+from rl.rollouts.ledger_policy import Sampling
+from rl.rollouts.rollout import Rollout, RolloutGraph
+from rl.rollouts.thread_tokens import ThreadTokens
+from rl.rollouts.token_ledger import Row
 from rl.settings import RLSettings
-from rl.thread_tokens import ThreadTokens
-from rl.token_ledger import Row
-from rl.training_tools import training_tools
+from rl.tools.training_tools import training_tools
 from tests.rl_engine import (
     SAMPLING,
     ScriptedEngine,

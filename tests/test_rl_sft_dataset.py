@@ -28,10 +28,10 @@ from oresearch_graph.trace import (
 )
 from rl.fingerprint import dataset_fingerprint, read_fingerprint, training_protocol
 from rl.fingerprint import write_fingerprint as leave_fingerprint
-from rl.sft_dataset import TraceSFTDataset, encode_row
-from rl.sft_rows import SFTRow, UnclearThreads, trace_rows
-from rl.thread_tokens import ThreadTokens
-from rl.window_report import window_report
+from rl.rollouts.thread_tokens import ThreadTokens
+from rl.rows.sft_dataset import TraceSFTDataset, encode_row
+from rl.rows.sft_rows import SFTRow, UnclearThreads, trace_rows
+from rl.rows.window_report import window_report
 from tests.scripted import PAGES, Documents, ScriptedPolicy, failing, research_script
 from tests.small_tokenizers import greedy_tokenizer, protocol_tokenizer
 
@@ -215,7 +215,7 @@ async def test_verl_builds_the_dataset_and_batches_it(tmp_path):
 
     trace, _ = await run()
     write_traces(tmp_path / "a.jsonl", [trace])
-    named = config(custom_cls={"path": "pkg://rl.sft_dataset", "name": "TraceSFTDataset"})
+    named = config(custom_cls={"path": "pkg://rl.rows.sft_dataset", "name": "TraceSFTDataset"})
     made = create_sft_dataset([str(tmp_path / "a.jsonl")], named, protocol_tokenizer(), None)
     items = [made[i] for i in range(len(made))]
     assert len(items) == 4

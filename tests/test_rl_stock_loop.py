@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import tests.verl_quietly  # noqa: F401 - before what imports verl
-from rl.token_ledger import Row
+from rl.rollouts.token_ledger import Row
 from tests.stock_loop import match
 
 

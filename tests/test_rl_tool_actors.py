@@ -12,11 +12,11 @@ import pytest
 import ray
 
 from oresearch_graph.errors import ToolError
-from rl.index_actor import shared_index
-from rl.index_client import IndexClient
 from rl.settings import RLSettings, ToolSettings
-from rl.tool_limiter import ToolLimiter, tool_limiter
-from rl.training_tools import open_documents, training_tools
+from rl.tools.index_actor import shared_index
+from rl.tools.index_client import IndexClient
+from rl.tools.tool_limiter import ToolLimiter, tool_limiter
+from rl.tools.training_tools import open_documents, training_tools
 
 REPOSITORY = str(Path(__file__).parent.parent)
 

@@ -17,8 +17,8 @@ from transfer_queue import KVBatchMeta
 import tests.verl_quietly  # noqa: F401
 from oresearch_graph.errors import ConfigurationError
 from rl.fingerprint import read_fingerprint
-from rl.start_progress import StartProgress
-from rl.trainer import MODE, ResearchTrainer, micro_batch_rows
+from rl.learning.start_progress import StartProgress
+from rl.learning.trainer import MODE, ResearchTrainer, micro_batch_rows
 from tests.queue_double import QueueDouble
 
 OVERRIDES = [
@@ -212,7 +212,7 @@ def test_questions_are_known_by_uid_until_the_next_step(queue: QueueDouble):
 
 
 def test_a_refill_fetches_prompts_one_by_one(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("rl.trainer.PPOTrainerSync._init_dataloader", lambda self: None)
+    monkeypatch.setattr("rl.learning.trainer.PPOTrainerSync._init_dataloader", lambda self: None)
     made = trainer(configured(groups={"refill": 2}))
     made._init_dataloader()
     assert made.config.data.gen_batch_size == 1
@@ -221,7 +221,7 @@ def test_a_refill_fetches_prompts_one_by_one(monkeypatch: pytest.MonkeyPatch):
 def test_metrics_of_a_step_count_trained_rows_and_all_rollouts(
     queue: QueueDouble, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("rl.trainer.PPOTrainerSync._compute_metrics", lambda *_: None)
+    monkeypatch.setattr("rl.learning.trainer.PPOTrainerSync._compute_metrics", lambda *_: None)
     made, metrics = trainer(ranks=2), dict[str, Any]()
     batch(queue, a=3, b=1)
     queue.rollout("c", 0, quality=0.5, total=0.8)
@@ -282,7 +282,7 @@ def test_progress_tells_each_stage_once_and_ends_by_itself():
 def test_the_task_runner_is_verls_with_the_trainer_registered():
     from verl.trainer.main_ppo import TaskRunnerV1
 
-    from rl.task_runner import ResearchTaskRunner
+    from rl.learning.task_runner import ResearchTaskRunner
 
     ours = ResearchTaskRunner.__ray_metadata__.modified_class.__ray_actor_class__
     assert issubclass(ours, TaskRunnerV1.__ray_metadata__.modified_class.__ray_actor_class__)

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from oresearch_graph import read_traces
 from rl.fingerprint import read_fingerprint
-from rl.run_metrics import read_metrics
+from rl.metrics.run_metrics import read_metrics
 from rl.tiny.prepare import prepare
 
 pytestmark = pytest.mark.training

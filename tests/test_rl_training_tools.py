@@ -16,11 +16,11 @@ from oresearch_graph.threads import Thread
 from oresearch_graph.tools.backend import Hit, Hits, Page
 from oresearch_graph.tools.recorded import Recorder
 from oresearch_graph.trace import Trace
-from rl import patient_tools
-from rl.faulty_tools import FaultyTools
-from rl.patient_tools import ToolCounts
 from rl.settings import RLSettings, ToolSettings
-from rl.training_tools import (
+from rl.tools import patient_tools
+from rl.tools.faulty_tools import FaultyTools
+from rl.tools.patient_tools import ToolCounts
+from rl.tools.training_tools import (
     TrainingTools,
     check_documents,
     open_documents,

@@ -1,0 +1,72 @@
+"""The start-up check: refuses what would train wrongly before any worker starts.
+
+Every rule looks at one thing and names the line of the YAML and the fix. `check` runs them all:
+someone who has three mistakes in a file is told of three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.text import Text
+
+from oresearch_graph.errors import ConfigurationError
+from rl.launch import check_data, check_lengths, check_machine, check_services, check_training
+from rl.launch.check_upstream import upstream_agrees, validate_upstream
+from rl.launch.problem import Kind, Launch, Problem, Rule
+from rl.settings import from_config
+
+__all__ = ["Problem", "check", "refused", "show_problems", "validate_upstream"]
+
+_GRPO: Final[tuple[Rule, ...]] = (
+    *check_data.GRPO_RULES,
+    *check_training.RULES,
+    check_lengths.threads_fit,
+    check_lengths.rows_fit,
+    check_lengths.same_positions,
+    check_lengths.model_window,
+    *check_services.RULES,
+    *check_machine.RULES,
+    upstream_agrees,
+)
+_SFT: Final[tuple[Rule, ...]] = (
+    *check_data.SFT_RULES,
+    check_lengths.sft_rows_fit,
+    check_lengths.same_positions,
+    check_lengths.model_window,
+    *check_machine.RULES,
+    upstream_agrees,
+)
+
+
+def check(config: DictConfig, kind: Kind = "grpo", *, dry_run: bool = False) -> list[Problem]:
+    """Every problem of a composed configuration, refusals first.
+
+    `dry_run`: files, services and GPUs that are not here are told of, and not refused.
+    """
+    try:
+        settings = from_config(config)
+        launch = Launch(config, kind, settings, dry_run)
+        launch.research  # noqa: B018 - its validation is what is wanted
+    except ConfigurationError as error:
+        setting, _, what = str(error).partition(" ")
+        return [Problem(setting.rstrip(":"), what or str(error), "correct the value")]
+    found = [problem for rule in (_GRPO if kind == "grpo" else _SFT) for problem in rule(launch)]
+    return sorted(dict.fromkeys(found), key=lambda problem: not problem.refused)
+
+
+def refused(problems: Sequence[Problem]) -> bool:
+    """True when one of them must not be started with."""
+    return any(problem.refused for problem in problems)
+
+
+def show_problems(problems: Sequence[Problem], console: Console) -> None:
+    """One line for each problem and one for its fix."""
+    for problem in problems:
+        word, style = ("refused", "bold red") if problem.refused else ("notice", "yellow")
+        line = Text.assemble((word, style), " ", (problem.setting, "bold"), f": {problem.what}")
+        console.print(line, soft_wrap=True)
+        console.print(Text(f"  fix: {problem.fix}"), soft_wrap=True)

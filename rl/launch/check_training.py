@@ -1,0 +1,174 @@
+"""Start-up rules about the algorithm: what verl would run without complaint and train wrongly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rl.launch.problem import Launch, Problem
+from rl.rollouts.tool_term import constant_tool_use
+
+_ROLLOUT = "actor_rollout_ref.rollout"
+_ACTOR = "actor_rollout_ref.actor"
+AGENT_LOOP = "rl.rollouts.agent_loop.ResearchAgentLoop"
+
+
+def trainer_is_ours(launch: Launch) -> Iterator[Problem]:
+    """The V1 trainer, in our mode: nothing else keeps a rollout's rows together."""
+    if not launch.get("trainer.use_v1", True):
+        yield Problem(
+            "trainer.use_v1",
+            "the old trainer takes one row per rollout; threads mode returns a list of them",
+            "trainer.use_v1=true",
+        )
+    if (mode := launch.get("trainer.v1.trainer_mode")) != "oresearch":
+        yield Problem(
+            "trainer.v1.trainer_mode",
+            f"{mode} cuts mini-batches by rows, so that optimizer steps grow with subtasks",
+            "trainer.v1.trainer_mode=oresearch",
+        )
+    if launch.get("algorithm.filter_groups.enable", False):
+        yield Problem(
+            "algorithm.filter_groups.enable",
+            "verl filters groups on the whole reward: groups that differ in form only are kept",
+            "algorithm.filter_groups.enable=false; oresearch.groups.tolerance filters on quality",
+        )
+
+
+def estimator_knows_rollouts(launch: Launch) -> Iterator[Problem]:
+    """The estimator takes a rollout, not a row, for a member of the group."""
+    estimator = launch.get("algorithm.adv_estimator")
+    if estimator == "rollout_grpo":
+        return
+    why = (
+        "takes the last row's reward and, with one survivor, the raw reward as advantage"
+        if estimator == "grpo"
+        else "takes each row for a member of the group: a rollout with more rows counts more"
+    )
+    yield Problem(
+        "algorithm.adv_estimator", f"{estimator} {why}", "algorithm.adv_estimator=rollout_grpo"
+    )
+
+
+def agent_loop_is_ours(launch: Launch) -> Iterator[Problem]:
+    """verl's workers find the research graph under the loop's name."""
+    name = launch.get(f"{_ROLLOUT}.agent.default_agent_loop")
+    key = f"{_ROLLOUT}.agent.agent_loop_config_path"
+    if name != "oresearch":
+        yield Problem(
+            f"{_ROLLOUT}.agent.default_agent_loop",
+            f"{name} is not the research graph",
+            f"{_ROLLOUT}.agent.default_agent_loop=oresearch",
+        )
+    path = Path(str(launch.get(key, "")))
+    if not path.is_file():
+        yield Problem(key, f"there is no file {path}", f"{key}=rl/config/agent_loops.yaml")
+        return
+    text = path.read_text(encoding="utf-8")
+    if AGENT_LOOP not in text or "name: oresearch" not in text:
+        yield Problem(
+            key, f"{path} does not name {AGENT_LOOP}", f"{key}=rl/config/agent_loops.yaml"
+        )
+
+
+def groups_can_compare(launch: Launch) -> Iterator[Problem]:
+    """Several different rollouts per prompt."""
+    if (rollouts := int(launch.get(f"{_ROLLOUT}.n", 1))) < 2:
+        yield Problem(
+            f"{_ROLLOUT}.n",
+            f"{rollouts} rollout per prompt has nothing to be compared with: no gradient",
+            f"{_ROLLOUT}.n=8",
+        )
+    temperature = float(launch.get(f"{_ROLLOUT}.temperature", 1.0))
+    if temperature <= 0 or not launch.get(f"{_ROLLOUT}.do_sample", True):
+        yield Problem(
+            f"{_ROLLOUT}.temperature",
+            "greedy rollouts of one prompt are all the same: every advantage is 0",
+            f"{_ROLLOUT}.temperature=1.0 {_ROLLOUT}.do_sample=true",
+        )
+
+
+def log_probs_compare(launch: Launch) -> Iterator[Problem]:
+    """The engine's log-probabilities are there and are of the whole distribution."""
+    if not launch.get(f"{_ROLLOUT}.calculate_log_probs", False):
+        yield Problem(
+            f"{_ROLLOUT}.calculate_log_probs",
+            "without the engine's log-probabilities neither the mismatch with the actor is logged"
+            " nor algorithm.rollout_correction applied",
+            f"{_ROLLOUT}.calculate_log_probs=true",
+        )
+    top_k, top_p = int(launch.get(f"{_ROLLOUT}.top_k", -1)), float(launch.get(f"{_ROLLOUT}.top_p"))
+    if top_k > 0 or top_p < 1:
+        yield Problem(
+            f"{_ROLLOUT}.top_p" if top_p < 1 else f"{_ROLLOUT}.top_k",
+            "the engine samples from a cut distribution and the actor knows the whole one: the"
+            " logged mismatch includes the cut",
+            f"{_ROLLOUT}.top_p=1 {_ROLLOUT}.top_k=-1",
+            refused=False,
+        )
+    if launch.get(f"{_ROLLOUT}.logprobs_mode") != "processed_logprobs":
+        yield Problem(
+            f"{_ROLLOUT}.logprobs_mode",
+            "raw log-probabilities leave the temperature out and the actor's do not",
+            f"{_ROLLOUT}.logprobs_mode=processed_logprobs",
+        )
+
+
+def loss_ignores_rows(launch: Launch) -> Iterator[Problem]:
+    """The loss does not change when one rollout is split into more rows."""
+    mode = str(launch.get(f"{_ACTOR}.loss_agg_mode"))
+    if mode in {"seq-mean-token-mean", "seq-mean-token-sum"}:
+        yield Problem(
+            f"{_ACTOR}.loss_agg_mode",
+            f"{mode} averages over rows: a rollout that was split into more rows weighs more",
+            f"{_ACTOR}.loss_agg_mode=token-mean; oresearch.rollout_weight=equal for equal rollouts",
+            refused=False,
+        )
+
+
+def reward_can_vary(launch: Launch) -> Iterator[Problem]:
+    """The reward has positive weight, and its tool term more than one value."""
+    reward, limits = launch.settings.reward, launch.research.limits
+    if reward.quality + reward.tool_use + reward.format <= 0:
+        yield Problem(
+            "oresearch.reward",
+            "all weights are 0: every reward is 0",
+            "oresearch.reward.quality=0.6",
+        )
+    elif reward.quality == 0:
+        yield Problem(
+            "oresearch.reward.quality",
+            "0: form and tool calls alone are rewarded, and answers will not become better",
+            "oresearch.reward.quality=0.6",
+            refused=False,
+        )
+    if reward.fewest_calls > reward.most_calls:
+        yield Problem(
+            "oresearch.reward.fewest_calls",
+            f"{reward.fewest_calls} is more than most_calls = {reward.most_calls}",
+            "oresearch.reward.fewest_calls=2 oresearch.reward.most_calls=8",
+        )
+    if limits.tool_calls == 0 or limits.steps < 2:
+        yield Problem(
+            "oresearch.research.max_tool_calls",
+            "no tool call fits into a subtask: nothing can be learned from documents",
+            "oresearch.research.max_steps=10 oresearch.research.max_tool_calls=12",
+        )
+    if reward.tool_use > 0 and (why := constant_tool_use(launch.settings)):
+        yield Problem(
+            "oresearch.reward.tool_use",
+            why,
+            "oresearch.research.max_steps=10 oresearch.research.max_tool_calls=12",
+            refused=False,
+        )
+
+
+RULES = (
+    trainer_is_ours,
+    estimator_knows_rollouts,
+    agent_loop_is_ours,
+    groups_can_compare,
+    log_probs_compare,
+    loss_ignores_rows,
+    reward_can_vary,
+)

@@ -1,0 +1,163 @@
+"""The rehearsal: one real rollout of a run's first question on the CPU, before anything is rented.
+
+The graph, the tools, the limits, the tokenizer, the judge and the reward are the run's own. What
+writes is the run's model where it is a local folder small enough; else the extractive policy, in
+the run's tokens where its tokenizer is a local folder, else in a tiny one's: then no
+log-probability exists, and none is shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow.parquet as pq
+from omegaconf import DictConfig
+from rich.markup import escape
+from rich.table import Table
+from transformers import AutoTokenizer
+
+from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.policies.extractive import ExtractivePolicy
+from oresearch_graph.prompts import system_prompt
+from oresearch_graph.threads import Thread
+from rl.launch.problem import existing_folder
+from rl.rollouts.agent_loop import sampling_of
+from rl.rollouts.faithfulness import decoded_policy_text, same_tokenization
+from rl.rollouts.ledger_policy import EngineOutput, LedgerPolicy
+from rl.rollouts.local_engine import LocalEngine, LocalOutput
+from rl.rollouts.rollout_log import RolloutLog
+from rl.rollouts.rollout_worker import RolloutWorker, Scored
+from rl.rollouts.thread_tokens import ThreadTokens
+from rl.rollouts.token_ledger import Row
+from rl.settings import RLSettings, from_config
+from rl.tiny.model import as_pretrained, make_tokenizer
+
+SMALL: Final = 500_000_000
+"""Bytes of weights up to which the run's own model writes."""
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What came of it."""
+
+    question: str
+    author: str
+    """Who wrote: the model's folder, or `extractive`."""
+    scored: Scored | None
+    """None when the rollout would have been dropped."""
+    failures: dict[str, int]
+    tokens: ThreadTokens
+
+    def tables(self) -> list[Table]:
+        """Rows with their masks, and the parts of the reward."""
+        if self.scored is None:
+            told = Table("the rollout would be dropped", title=self.question)
+            told.add_row(", ".join(f"{name} × {count}" for name, count in self.failures.items()))
+            return [told]
+        return [_rows_table(self, self.scored), _parts_table(self.scored)]
+
+
+def rehearse(config: DictConfig) -> Rehearsal:
+    """Run it. Raises ConfigurationError where the run's data cannot be read."""
+    settings, row = from_config(config).model_copy(update={"traces": None}), _first_row(config)
+    folder = existing_folder(config.actor_rollout_ref.model.path)
+    engine = _own_engine(folder)
+    tokens = engine.tokens if engine else _tokens(folder, settings, config)
+    author = str(folder) if engine else ExtractivePolicy.name
+    log = RolloutLog()
+    worker = RolloutWorker(
+        settings, tokens, log, model=author, policy=None if engine else _Extractive
+    )
+    sampling = sampling_of(
+        config, settings, {"temperature": float(config.actor_rollout_ref.rollout.temperature)}
+    )
+    scored = asyncio.run(worker.rollout(row, engine or _NoEngine(), sampling))
+    return Rehearsal(
+        question=str(row["raw_prompt"][-1]["content"]),
+        author=author,
+        scored=scored,
+        failures=dict(log.drain(validate=True)[-1].failures),
+        tokens=tokens,
+    )
+
+
+def _own_engine(folder: Path | None) -> LocalEngine | None:
+    """The run's model, where it is small enough to be sampled here."""
+    weights = list(folder.glob("*.safetensors")) if folder else []
+    if folder is None or not weights or sum(file.stat().st_size for file in weights) > SMALL:
+        return None
+    return LocalEngine.load(folder)
+
+
+def _tokens(folder: Path | None, settings: RLSettings, config: DictConfig) -> ThreadTokens:
+    """The run's tokenizer; a tiny one of the same protocol where only the hub has it."""
+    if folder is None:
+        system = system_prompt(settings.research_settings)
+        return ThreadTokens(as_pretrained(make_tokenizer([system], system)))
+    arguments = config.data.get("apply_chat_template_kwargs") or {}
+    return ThreadTokens(AutoTokenizer.from_pretrained(folder), dict(arguments))
+
+
+class _NoEngine:
+    """Stands where an engine would; the extractive policy never asks it."""
+
+    async def generate(
+        self, request_id: str, *, prompt_ids: list[int], sampling_params: dict[str, Any]  # noqa: ARG002
+    ) -> EngineOutput:  # fmt: skip
+        raise AssertionError(f"{request_id}: the rehearsal has no engine")
+
+
+class _Extractive(LedgerPolicy):
+    """The ledger policy with the extractive policy's texts in place of an engine's."""
+
+    async def ask_engine(
+        self, thread: Thread, row: Row, stop: Sequence[str], parameters: dict[str, Any]  # noqa: ARG002
+    ) -> EngineOutput:  # fmt: skip
+        written = await ExtractivePolicy().continue_thread(thread, stop)
+        ids = self.tokens.encode(written.text)[: parameters["max_tokens"]]
+        self.counts.calls += 1
+        return LocalOutput(ids, [math.nan] * len(ids))
+
+
+def _first_row(config: DictConfig) -> dict[str, Any]:
+    files = config.data.train_files
+    file = Path(str(files if isinstance(files, str) else files[0]))
+    try:
+        first = pq.ParquetFile(file).iter_batches(batch_size=1)
+        row: dict[str, Any] = next(iter(first)).to_pylist()[0]
+    except (OSError, StopIteration) as error:
+        raise ConfigurationError(f"data.train_files: {file} cannot be read: {error}") from error
+    told = {**(row.get("extra_info") or {}), "split": "validation"}
+    return {**row, "raw_prompt": row["prompt"], "extra_info": told}
+
+
+def _rows_table(rehearsal: Rehearsal, scored: Scored) -> Table:
+    tokens = rehearsal.tokens
+    table = Table(
+        "row", "prompt", "sampled", "world", "ended by", "mean log-prob", "first sampled text",
+        "SFT sees the same ids", title=f"{rehearsal.question}  (written by {rehearsal.author})",
+    )  # fmt: skip
+    for row in scored.rows:
+        sampled = [v for v, mask in zip(row.log_probs, row.mask, strict=True) if mask]
+        mean = sum(sampled) / len(sampled)
+        name = row.role if row.branch is None else f"{row.role} {row.branch}"
+        table.add_row(
+            name, str(len(row.prompt_ids)), str(row.sampled),
+            str(len(row.mask) - row.sampled), ", ".join(row.stops),
+            "–" if math.isnan(mean) else f"{mean:.3f}",
+            escape(" ".join(decoded_policy_text(row, tokens).split())[:48]),
+            "yes" if same_tokenization(row, tokens) else "no",
+        )  # fmt: skip
+    return table
+
+
+def _parts_table(scored: Scored) -> Table:
+    table = Table("reward", "value")
+    for name, value in scored.info.items():
+        table.add_row(name, "–" if value is None else f"{value:.3f}")
+    return table

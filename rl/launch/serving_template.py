@@ -1,0 +1,56 @@
+"""The chat template that a trained model is served with: it shows the policy what it wrote.
+
+Qwen3's own rewrites `<think>` in an assistant's message, so that a server would continue another
+text than the rollout did. The template here writes every message word for word, in the model's own
+frame of messages, which is ChatML for every model that needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from transformers import PreTrainedTokenizerBase
+
+from oresearch_graph.errors import ConfigurationError
+from rl.rollouts.thread_tokens import ThreadTokens, mangles_thinking
+
+VERBATIM: Final = (
+    "{%- for message in messages -%}"
+    "{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' -}}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"
+)
+"""ChatML, the last assistant message too; a server that continues it cuts at its end."""
+
+_SYSTEM: Final = "A system prompt with <think> in it.\n"
+_QUESTION: Final = "A question?"
+
+
+def serving_template(
+    tokenizer: PreTrainedTokenizerBase, trained_with: Mapping[str, Any] | None = None
+) -> str | None:
+    """The template to serve with; None where the model's own leaves messages as they are.
+
+    `trained_with`: the run's `data.apply_chat_template_kwargs`. Raises ConfigurationError where
+    neither template opens a thread as training did.
+    """
+    trained = ThreadTokens(tokenizer, trained_with).opening(_SYSTEM, _QUESTION)
+    if not mangles_thinking(tokenizer) and _opens(tokenizer, trained):
+        return None
+    own = tokenizer.chat_template
+    tokenizer.chat_template = VERBATIM
+    try:
+        if _opens(tokenizer, trained):
+            return VERBATIM
+    finally:
+        tokenizer.chat_template = own
+    raise ConfigurationError(
+        "the model's chat template rewrites <think> and its messages are not ChatML; write a"
+        " template that leaves messages as they are into the exported folder's chat_template.jinja"
+    )
+
+
+def _opens(tokenizer: PreTrainedTokenizerBase, trained: list[int]) -> bool:
+    """Without any arguments, as a server renders: the thread opens with the trained ids."""
+    return ThreadTokens(tokenizer).opening(_SYSTEM, _QUESTION) == trained

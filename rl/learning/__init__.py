@@ -1,0 +1,1 @@
+"""verl's trainer, right for rollouts of several rows, and what a step reports."""

@@ -1,0 +1,200 @@
+"""Which rollouts of a step are trained on, and how long a step waits for them.
+
+verl's own buffer polls every two seconds, waits without end, and trains on groups of one. This one
+judges each prompt's group as it ends (`groups`), asks for a bounded number of further prompts in
+place of those it leaves out, ends a step that takes too long by naming what it waits for, and
+clears from the queue whatever is not trained on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import transfer_queue as tq
+from transfer_queue import KVBatchMeta
+from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
+from verl.utils.skip import SkipManager
+
+from oresearch_graph.errors import OresearchError
+from rl.learning.groups import LeftOut, Rollout, RolloutsOutOfOrder, last_keys, reason_left_out
+from rl.learning.row_key import parse_row_key
+from rl.rollouts.rollout_log import RolloutReports
+from rl.settings import GroupSettings
+
+_NAMED: Final = 5
+_QUESTION_LENGTH: Final = 100
+
+
+class StepTimedOut(OresearchError):
+    """The rollouts of a step took longer than `oresearch.seconds.step`."""
+
+
+class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
+    """verl's replay buffer for synchronous training, with groups judged on `quality`.
+
+    `questions` is the trainer's own mapping from uid to question, read when something is wrong.
+    """
+
+    def __init__(
+        self,
+        *,
+        groups: GroupSettings,
+        seconds: float,
+        refill_fn: Callable[[int], int] | None,
+        log: RolloutReports,
+        questions: Mapping[str, str],
+        poll_interval: float = 0.2,
+        **options: object,
+    ) -> None:
+        super().__init__(poll_interval=poll_interval, refill_fn=refill_fn, **options)
+        if not hasattr(self, "_sync_metadata_from_transfer_queue"):
+            raise RuntimeError(
+                "verl's ReplayBuffer changed; rl/learning/replay_buffer.py is for verl 0.9.1"
+            )
+        self.groups = groups
+        self.seconds = seconds
+        self.log = log
+        self.questions = questions
+        self.rollouts: list[Rollout] = []
+        """Every rollout of the last training step that has rows, those left out among them."""
+        self.sampled = False
+        """True once rollouts came in, of training or validation."""
+        self._verdicts: dict[str, LeftOut | None] = {}
+
+    @SkipManager.annotate_tq(role="rollout_tq", phase="sample")  # type: ignore[untyped-decorator, unused-ignore]
+    def sample(
+        self,
+        global_steps: int,  # noqa: ARG002 - part of verl's interface
+        partition_id: str,
+        batch_size: int,
+    ) -> tuple[KVBatchMeta, dict[str, float]]:
+        """The rows of a step, and what was counted on the way under `oresearch/groups/`.
+
+        Raises StepTimedOut, and RolloutsOutOfOrder when nothing is left to train or validate on.
+        """
+        deadline = time.monotonic() + self.seconds
+        if partition_id == "val":
+            return self._validation(deadline)
+        self.rollouts, self._verdicts = [], {}
+        refilled = self._gather(partition_id, batch_size, deadline)
+        chosen = self._chosen(partition_id)[:batch_size]
+        left_out = Counter(reason for reason in self._verdicts.values() if reason)
+        batch = self._taken(partition_id, chosen)
+        return batch, {
+            "oresearch/groups/trained": float(len(chosen)),
+            "oresearch/groups/left_out/too_few": float(left_out["too_few"]),
+            "oresearch/groups/left_out/no_signal": float(left_out["no_signal"]),
+            "oresearch/groups/refilled": float(refilled),
+            "oresearch/groups/without_signal": float(
+                sum(self._verdicts[uid] == "no_signal" for uid in chosen)
+            ),
+        }
+
+    def _gather(self, partition: str, batch_size: int, deadline: float) -> int:
+        """Wait until nothing runs and no refill is due; the number of prompts refilled."""
+        refilled = 0
+        while True:
+            self._sync_metadata_from_transfer_queue()
+            self._judge(partition)
+            good = sum(reason is None for reason in self._verdicts.values())
+            running = self._running(partition)
+            missing = batch_size - good - len(running)
+            wanted = min(missing, self.groups.refill - refilled)
+            if wanted > 0 and self.refill_fn is not None:
+                self.refill_fn(wanted)
+                refilled += wanted
+            elif not running:
+                return refilled
+            else:
+                self._wait(running, deadline)
+
+    def _judge(self, partition: str) -> None:
+        """Verdicts on groups that ended since the last poll; an ended group does not change."""
+        fresh = self._ended(partition) - self._verdicts.keys()
+        members: dict[str, list[Rollout]] = {uid: [] for uid in fresh}
+        keys = [key for key in self.partitions[partition] if parse_row_key(key).uid in fresh]
+        for rollout in self._read(partition, last_keys(keys)):
+            members[rollout.uid].append(rollout)
+        for uid, rollouts in members.items():
+            self._verdicts[uid] = reason_left_out(rollouts, self.groups.tolerance)
+            self.rollouts += rollouts
+
+    def _read(self, partition: str, keys: list[str]) -> list[Rollout]:
+        if not keys:
+            return []
+        data = tq.kv_batch_get(keys=keys, partition_id=partition, select_fields=["extra_fields"])
+        facts = [getattr(value, "data", value) for value in data["extra_fields"]]
+        return [Rollout(key, fact) for key, fact in zip(keys, facts, strict=True)]
+
+    def _chosen(self, partition: str) -> list[str]:
+        """Groups with a signal; where there are none, those without one: their gradient is small,
+        and ending the run would cost more."""
+        by_age = sorted(
+            self._verdicts, key=lambda uid: (self.prompt_global_steps[partition].get(uid, 0), uid)
+        )
+        for wanted in (None, "no_signal"):
+            if chosen := [uid for uid in by_age if self._verdicts[uid] == wanted]:
+                return chosen
+        raise self._nothing_left(f"none of {len(by_age)} prompts has two rollouts to compare")
+
+    def _taken(self, partition: str, chosen: Iterable[str]) -> KVBatchMeta:
+        """The batch of the chosen prompts; everything else in the partition is cleared."""
+        kept = set(chosen)
+        self._clear_groups(partition, self._ended(partition) - kept)
+        self.sampled = True
+        return self._materialize_batch(partition, sorted(kept), dict(self.partitions[partition]))
+
+    def _validation(self, deadline: float) -> tuple[KVBatchMeta, dict[str, float]]:
+        """Every row of every prompt; prompts whose rollouts were all dropped have none."""
+        while True:
+            self._sync_metadata_from_transfer_queue()
+            if not (running := self._running("val")):
+                break
+            self._wait(running, deadline)
+        if not self.partitions["val"]:
+            raise self._nothing_left("no rollout of the validation questions came through")
+        return self._taken("val", self._ended("val")), {}
+
+    def _running(self, partition: str) -> set[str]:
+        return set(self.pending_keys[partition] | self.running_keys[partition])
+
+    def _ended(self, partition: str) -> set[str]:
+        return set(self.finished_keys[partition] | self.failure_keys[partition])
+
+    def _wait(self, running: set[str], deadline: float) -> None:
+        if time.monotonic() > deadline:
+            raise StepTimedOut(
+                f"rollouts take longer than oresearch.seconds.step = {self.seconds:g} s; waited "
+                f"for: {self._named(running)}. Look at engine, tools and judge, or raise the limit"
+            )
+        time.sleep(self.poll_interval)
+
+    def _named(self, running: set[str]) -> str:
+        """The questions of these prompts, with the number of their rollouts that run."""
+        waiting = [record for record in self.log.waiting() if record.uid in running]
+        asked = {**self.questions, **{record.uid: record.question for record in waiting}}
+        open_rollouts = Counter(record.uid for record in waiting)
+        names = [
+            f"{asked.get(uid, uid)[:_QUESTION_LENGTH]!r} ({open_rollouts[uid]} running)"
+            for uid in sorted(running)
+        ]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return "; ".join(names[:_NAMED]) + more
+
+    def _nothing_left(self, what: str) -> RolloutsOutOfOrder:
+        records = [*self.log.drain(validate=False), *self.log.drain(validate=True)]
+        failures: Counter[str] = Counter()
+        for record in records:
+            failures.update(record.failures)
+        told = ", ".join(f"{name} {count}" for name, count in failures.most_common())
+        dropped = sum(record.fate == "dropped" for record in records)
+        # Nothing runs any more, so what never reported was ended by an error of its own.
+        raised = len(self.log.waiting())
+        return RolloutsOutOfOrder(
+            f"{what}: infrastructure is out of order ({dropped} rollouts dropped, {raised} "
+            f"raised; failures: {told or 'none reported'}). Mend it and start "
+            "again: checkpoints are kept and training resumes from the last one"
+        )

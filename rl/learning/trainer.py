@@ -1,0 +1,264 @@
+"""The trainer: verl's synchronous V1 trainer, right for rollouts of several rows.
+
+Registered with verl as `trainer.v1.trainer_mode: oresearch`. What differs from upstream: one
+advantage per rollout (`advantage`), groups judged on quality (`replay_buffer`), optimizer steps set
+by prompts (`mini_batches`), the engine's and the actor's log-probabilities compared, what happened
+to each rollout reported (`step_metrics`), the protocol beside each checkpoint. Written against
+verl 0.9.1, trainer/ppo/v1/trainer_base.py; the names in comments are its.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import transfer_queue as tq
+from omegaconf import DictConfig, open_dict
+from tensordict import TensorDict
+from transfer_queue import KVBatchMeta
+from verl.protocol import DataProto
+from verl.trainer.ppo.core_algos import get_adv_estimator_fn
+from verl.trainer.ppo.rollout_corr_helper import compute_rollout_correction_and_add_to_batch
+from verl.trainer.ppo.v1.trainer_base import register_trainer
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+from verl.utils.metric import reduce_metrics
+from verl.utils.py_functional import rename_dict
+from verl.utils.seqlen_balancing import log_seqlen_unbalance
+from verl.workers.utils.padding import response_to_nested
+
+from oresearch_graph.errors import ConfigurationError
+from rl.fingerprint import training_protocol, write_fingerprint
+from rl.learning.advantage import ESTIMATOR
+from rl.learning.mini_batches import MiniBatches, arrange, plan_mini_batches
+from rl.learning.mismatch import mismatch
+from rl.learning.replay_buffer import ResearchReplayBuffer
+from rl.learning.row_key import parse_row_key
+from rl.learning.step_metrics import step_metrics, validation_metrics
+from rl.rollouts.rollout_log import open_rollout_log
+from rl.settings import from_config
+
+MODE = "oresearch"
+"""The value of `trainer.v1.trainer_mode`."""
+
+
+@register_trainer(MODE)  # type: ignore[untyped-decorator, unused-ignore]
+class ResearchTrainer(PPOTrainerSync):  # type: ignore[misc, unused-ignore]
+    """GRPO over rollouts of the research graph. Raises ConfigurationError for what it cannot do."""
+
+    replay_buffer: ResearchReplayBuffer
+
+    def __init__(self, config: DictConfig) -> None:
+        _refuse(config)
+        self.settings = from_config(config)
+        self.rollout_log = open_rollout_log()
+        self.questions: dict[str, str] = {}
+        self._keys: list[str] = []
+        self._plan: MiniBatches | None = None
+        super().__init__(config)
+
+    def waiting_for(self) -> str | None:
+        """What the start is at, by what `_setup` has made so far; None once rollouts came in.
+        Read from another thread."""
+        made = vars(self)
+        stages = {
+            "train_dataloader": "tokenizer and data",
+            "actor_rollout_wg": "worker processes",
+            "reward_loop_manager": "the model's weights in the workers",
+            "llm_server_manager": "the inference engine",
+            "agent_loop_manager": "weights in the engine, and the agent loop workers",
+        }
+        for name, stage in stages.items():
+            if name not in made:
+                return stage
+        return None if self.replay_buffer.sampled else "the first rollouts"
+
+    def _build_replay_buffer(self) -> ResearchReplayBuffer:
+        # Upstream compares the mode with "sync" in many places; this trainer is synchronous.
+        self.trainer_mode = "sync"
+        sampler = self.config.trainer.v1.sampler
+        return ResearchReplayBuffer(
+            groups=self.settings.groups,
+            seconds=self.settings.seconds.step,
+            log=self.rollout_log,
+            questions=self.questions,
+            refill_fn=self._add_prompts_to_generate,
+            trainer_mode=self.trainer_mode,
+            trainer_config=self.config.trainer.v1.get(MODE, {}),
+            max_off_policy_threshold=sampler.max_off_policy_threshold,
+            max_off_policy_strategy=sampler.max_off_policy_strategy,
+            sampler_kwargs=sampler.sampler_kwargs,
+        )
+
+    def _init_dataloader(self) -> None:
+        if self.settings.groups.refill > 0:
+            # A refill asks for single prompts; upstream fetches in units of gen_batch_size.
+            with open_dict(self.config):
+                self.config.data.gen_batch_size = 1
+        super()._init_dataloader()
+
+    def on_step_begin(self) -> None:
+        super().on_step_begin()
+        self.questions.clear()
+
+    def _submit_batch_to_rollout(self, batch: TensorDict) -> int:
+        for uid, messages in zip(list(batch["uid"]), list(batch["raw_prompt"]), strict=True):
+            self.questions[str(_plain(uid))] = str(_plain(messages)[-1]["content"])
+        submitted: int = super()._submit_batch_to_rollout(batch)
+        return submitted
+
+    def _get_required_batch_multiple(self, dp_size: int) -> int:
+        """Rows of the padded batch. Upstream pads to a multiple of this, so to exactly this."""
+        keys, prompts = self._keys, self.config.actor_rollout_ref.actor.ppo_mini_batch_size
+        self._plan = plan_mini_batches(keys, prompts, dp_size, micro_batch_rows(self.config))
+        return self._plan.rows
+
+    def _balance_batch(
+        self,
+        batch: KVBatchMeta,
+        metrics: dict[str, Any],
+        logging_prefix: str = "global_seqlen",
+        keep_minibatch: bool = False,
+    ) -> KVBatchMeta:
+        self._keys, self._plan = list(batch.keys), None
+        batch = super()._balance_batch(batch, metrics, logging_prefix, keep_minibatch)
+        plan = self._planned(len(batch))
+        # Upstream's order balances workers over the whole batch; ours does within each step.
+        lengths = [int(tag["seq_len"]) for tag in batch.tags]
+        shares = arrange(plan, batch.keys, lengths)
+        metrics.update(log_seqlen_unbalance(lengths, shares, prefix=logging_prefix))
+        batch.reorder([place for share in shares for place in share])
+        metrics["oresearch/padding_rows"] = float(len(batch) - len(self._keys))
+        return batch
+
+    def _planned(self, rows: int) -> MiniBatches:
+        """The plan of the batch at hand."""
+        if self._plan is None or rows != self._plan.rows:
+            raise RuntimeError(
+                f"{rows} rows are not the batch that was planned: verl's _balance_batch changed; "
+                "rl/learning/trainer.py is for verl 0.9.1"
+            )
+        return self._plan
+
+    def _compute_advantage(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
+        fields = ["response_mask", "rm_scores", "rollout_log_probs", "old_log_probs"]
+        nested = tq.kv_batch_get(batch.keys, batch.partition_id, select_fields=fields)
+        lengths = nested["response_mask"]
+        data = DataProto(batch=nested.to_padded_tensor())
+        corrected = self._correct(data, metrics)
+        advantages, returns = get_adv_estimator_fn(ESTIMATOR)(
+            token_level_rewards=data.batch["rm_scores"],
+            response_mask=data.batch["response_mask"],
+            index=batch.keys,
+            config=self.config.algorithm,
+            rollout_weight=self.settings.rollout_weight,
+        )
+        padded = {"advantages": advantages, "returns": returns}
+        padded |= {name: data.batch[name] for name in corrected}
+        written = {name: response_to_nested(value, lengths) for name, value in padded.items()}
+        rows = TensorDict(written, batch_size=len(batch))
+        return tq.kv_batch_put(batch.keys, batch.partition_id, fields=rows)
+
+    def _correct(self, data: DataProto, metrics: dict[str, Any]) -> list[str]:
+        """Compare engine and actor, and correct for the difference as upstream does where
+        `algorithm.rollout_correction` says so; the names of the fields it changed."""
+        correction = self.config.algorithm.get("rollout_correction", None)
+        bypass = bool(correction and correction.get("bypass_mode", False))
+        if "rollout_log_probs" not in data.batch or bypass:
+            return []
+        batch = data.batch
+        metrics.update(
+            mismatch(batch["rollout_log_probs"], batch["old_log_probs"], batch["response_mask"])
+        )
+        if correction is None:
+            return []
+        corrected, found = compute_rollout_correction_and_add_to_batch(data, correction)
+        metrics.update(found)
+        data.batch = corrected.batch
+        names = ("response_mask", "rollout_is_weights")
+        return [name for name in names if name in data.batch]
+
+    def _update_actor(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
+        plan, actor = self._planned(len(batch)), self.config.actor_rollout_ref.actor
+        rollouts = len({parse_row_key(key).rollout for key in self._keys})
+        batch.extra_info.update(
+            {
+                "calculate_entropy": actor.calculate_entropy or actor.entropy_coeff != 0.0,
+                "distillation_use_topk": False,
+                "distillation_only": False,
+                # The divisor of the seq-mean losses: rollouts of one step, not rows.
+                "global_batch_size": math.ceil(rollouts / plan.steps),
+                "num_mini_batch": plan.steps,
+                "epochs": actor.ppo_epochs,
+                "seed": actor.data_loader_seed,
+                # Shuffling rows would tear prompts apart; the sampler shuffles prompts.
+                "dataloader_kwargs": {"shuffle": False},
+                "temperature": self.config.actor_rollout_ref.rollout.temperature,
+            }
+        )
+        output = self.actor_rollout_wg.update_actor(batch)
+        found = rename_dict(output["metrics"], "actor/")
+        found["perf/mfu/actor"] = found.pop("actor/mfu")
+        metrics.update(reduce_metrics(found))
+        metrics["oresearch/optimizer_steps"] = float(plan.steps * actor.ppo_epochs)
+        return batch
+
+    def _compute_metrics(
+        self,
+        batch: KVBatchMeta,
+        metrics: dict[str, Any],
+        timing_raw: dict[str, float],
+        global_steps: int,
+        epoch: int,
+    ) -> None:
+        super()._compute_metrics(batch, metrics, timing_raw, global_steps, epoch)
+        pairs = zip(batch.keys, batch.tags, strict=True)
+        keys = [key for key, tag in pairs if not tag.get("is_padding", False)]
+        data = tq.kv_batch_get(keys, batch.partition_id, select_fields=["extra_fields"])
+        rows = [_plain(value) for value in data["extra_fields"]]
+        scores = [rollout.scores for rollout in self.replay_buffer.rollouts]
+        sampled = [row.get("sampled_by", {}) for row in rows]
+        metrics.update(step_metrics(scores, sampled, self.rollout_log.drain()))
+
+    def _validate(self) -> dict[str, float]:
+        found: dict[str, float] = super()._validate()
+        return {**found, **validation_metrics(self.rollout_log.drain(validate=True))}
+
+    def _save_checkpoint(self) -> None:
+        super()._save_checkpoint()
+        folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
+        write_fingerprint(folder / "actor", training_protocol(self.settings.research_settings))
+
+
+def micro_batch_rows(config: DictConfig) -> int:
+    """Rows that a worker's mini-batch has to be a multiple of: where micro-batches have a fixed
+    size, they must divide it (upstream: workers/engine/utils.py, `prepare_micro_batches`)."""
+    part = config.actor_rollout_ref
+    sizes = [
+        (part.actor.use_dynamic_bsz, part.actor.ppo_micro_batch_size_per_gpu),
+        (part.rollout.log_prob_use_dynamic_bsz, part.rollout.log_prob_micro_batch_size_per_gpu),
+        (part.ref.log_prob_use_dynamic_bsz, part.ref.log_prob_micro_batch_size_per_gpu),
+    ]
+    return math.lcm(*(int(size) for dynamic, size in sizes if size and not dynamic))
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401 - verl's rows have no types
+    """What a TensorDict wraps when it holds something that is not a tensor."""
+    return getattr(value, "data", value)
+
+
+def _refuse(config: DictConfig) -> None:
+    """Settings that this trainer would silently read differently from verl's own."""
+    estimator, critic = config.algorithm.adv_estimator, config.critic.enable
+    if estimator != ESTIMATOR:
+        raise ConfigurationError(
+            f"algorithm.adv_estimator is {estimator!r}, which takes each row for a rollout; "
+            f"set it to {ESTIMATOR!r}"
+        )
+    if critic:
+        raise ConfigurationError("critic.enable is true; rollout_grpo has no critic: set it false")
+    if config.algorithm.use_kl_in_reward:
+        raise ConfigurationError(
+            "algorithm.use_kl_in_reward adds to the reward row by row; set it to false and use "
+            "actor_rollout_ref.actor.use_kl_loss"
+        )

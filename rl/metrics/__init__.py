@@ -1,0 +1,1 @@
+"""What a run logged, read back and drawn."""

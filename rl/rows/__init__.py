@@ -1,0 +1,1 @@
+"""What is trained on: SFT rows from traces, RL rows from questions."""

@@ -1,0 +1,170 @@
+"""SFT on exported traces: the dataset class for verl's `sft_trainer`.
+
+    data:
+      custom_cls: {path: pkg://rl.rows.sft_dataset, name: TraceSFTDataset}
+      oresearch: ${oresearch}     # the trained graph's settings: its prompt must be the traces'
+      rows: threads               # or linear; more keys: rl.rows.sft_admission.Admission
+
+Files are Traces (JSON Lines) or SFT rows (Parquet or JSON Lines, see rl.rows.sft_rows). A row is
+encoded as the rollout would have it: the opening, then each author's text by itself, so that no
+token crosses an author's border. The loss mask is 1 on the policy's own text of that thread.
+Nothing is appended after its last character: a rollout stops at the close tag, without an end
+token.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from pydantic import ValidationError
+from rich.console import Console
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.settings import ResearchSettings
+from rl.rollouts.thread_tokens import ThreadTokens
+from rl.rows.sft_admission import Admission, Gate
+from rl.rows.sft_rows import SFTRow
+from rl.rows.window_report import WINDOWS, WindowReport, window_report
+from rl.settings import from_config
+
+
+@dataclass(frozen=True)
+class EncodedRow:
+    """One training sequence as ids."""
+
+    id: str
+    trace_id: str
+    ids: torch.Tensor
+    """int32, (tokens,)"""
+    mask: torch.Tensor
+    """uint8, (tokens,): 1 where the policy wrote."""
+
+    @property
+    def tokens(self) -> int:
+        return int(self.ids.numel())
+
+    @property
+    def policy_tokens(self) -> int:
+        return int(self.mask.sum())
+
+
+def encode_row(row: SFTRow, tokens: ThreadTokens) -> EncodedRow:
+    """The row as the rollout has it: opening, then piece by piece."""
+    ids = tokens.opening(row.system, row.question)
+    mask = [0] * len(ids)
+    for piece in row.pieces:
+        own = tokens.encode(piece.text)
+        ids += own
+        mask += [int(piece.author == "policy")] * len(own)
+    return EncodedRow(
+        row.id,
+        row.trace_id,
+        torch.tensor(ids, dtype=torch.int32),
+        torch.tensor(mask, dtype=torch.uint8),
+    )
+
+
+class TraceSFTDataset(Dataset[dict[str, torch.Tensor]]):
+    """Rows of exported traces; verl builds it with these very argument names."""
+
+    def __init__(
+        self,
+        parquet_files: str | Sequence[str],
+        tokenizer: PreTrainedTokenizerBase,
+        config: DictConfig,
+        processor: object = None,  # noqa: ARG002  # verl passes it; text needs none
+        max_samples: int = -1,
+    ) -> None:
+        """Reads, encodes and measures everything; raises ConfigurationError for what cannot be
+        trained on. The first `max_samples` rows are kept where it is positive."""
+        self.max_length = int(config.get("max_length", 1024))
+        _check(config)
+        self.gate = Gate(_research(config), _admission(config))
+        tokens = ThreadTokens(tokenizer, config.get("apply_chat_template_kwargs") or {})
+        files = [parquet_files] if isinstance(parquet_files, str) else list(parquet_files)
+        encoded = [encode_row(row, tokens) for path in files for row in self.gate.rows(path)]
+        self.report = window_report(encoded, (*WINDOWS, self.max_length))
+        fitting = [row for row in encoded if row.tokens <= self.max_length]
+        self.rows = fitting[:max_samples] if max_samples > 0 else fitting
+        if int(os.environ.get("RANK", "0")) == 0:
+            print_summary(self.gate, self.report, self.max_length)
+        self._check_enough(files, int(config.get("train_batch_size") or 1))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        """`input_ids`, `position_ids` and `loss_mask`, each int64 of shape (tokens,)."""
+        row = self.rows[index]
+        return {
+            "input_ids": row.ids.long(),
+            "position_ids": torch.arange(row.tokens),
+            "loss_mask": row.mask.long(),
+        }
+
+    def _check_enough(self, files: Iterable[str], batch: int) -> None:
+        """verl leaves out an incomplete batch: too few rows would train no step at all."""
+        if len(self.rows) >= batch:
+            return
+        why = [f"{count} {reason}" for reason, count in self.gate.reasons.items()]
+        if self.report.rows > len(self.rows):
+            why.append(f"{self.report.rows - len(self.rows)} rows over data.max_length")
+        told = next(iter(self.gate.reasons), None)
+        first = next((f"; {r.message}" for r in self.gate.refused if r.reason == told), "")
+        fix = "add data or lower it"
+        if told == "other_fingerprint":
+            fix = "set oresearch.research as it was when the traces were made, or make them anew"
+        raise ConfigurationError(
+            f"{', '.join(map(str, files))}: {len(self.rows)} rows are left of "
+            f"{self.gate.seen} traces or rows ({', '.join(why) or 'none refused'}{first}), fewer "
+            f"than data.train_batch_size {batch}: {fix}"
+        )
+
+
+def print_summary(gate: Gate, report: WindowReport, max_length: int) -> None:
+    """What is trained on and what is not, for the person who launches."""
+    console = Console()
+    console.print(report.table())
+    dropped = next(window for window in report.windows if window.size == max_length)
+    console.print(f"data.max_length {max_length:,}: {dropped.rows:,} rows dropped")
+    if gate.reasons:
+        counts = ", ".join(f"{reason} {count:,}" for reason, count in gate.reasons.items())
+        console.print(f"refused {len(gate.refused):,} of {gate.seen:,}: {counts}")
+
+
+def _check(config: DictConfig) -> None:
+    if (mode := config.get("pad_mode", "no_padding")) != "no_padding":
+        raise ConfigurationError(f"data.pad_mode is {mode}: set it to no_padding")
+    if (cut := config.get("truncation", "error")) != "error":
+        raise ConfigurationError(
+            f"data.truncation is {cut}, which would cut a row: set it to error; longer rows are "
+            "left out and counted"
+        )
+
+
+def _research(config: DictConfig) -> ResearchSettings:
+    if config.get("oresearch") is None:
+        raise ConfigurationError(
+            "data.oresearch is missing: write `oresearch: ${oresearch}` under data"
+        )
+    return from_config(config).research_settings
+
+
+def _admission(config: DictConfig) -> Admission:
+    given = {name: config.get(name) for name in Admission.model_fields if name in config}
+    plain = {
+        name: OmegaConf.to_container(value) if isinstance(value, ListConfig) else value
+        for name, value in given.items()
+    }
+    try:
+        return Admission.model_validate(plain)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(["data", *map(str, first["loc"])])
+        raise ConfigurationError(f"{name} cannot be {first['input']!r}: {first['msg']}") from error

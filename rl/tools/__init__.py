@@ -1,0 +1,1 @@
+"""Documents while training: shared, limited, patient with services."""

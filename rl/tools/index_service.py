@@ -1,0 +1,249 @@
+"""One index for all workers, as an HTTP server: searches and pages of a folder.
+
+    python -m rl.tools.index_service FOLDER --host 127.0.0.1 --port 8765
+
+`FOLDER` may be the word `python`: the embedded corpus. The folder is indexed once, at the start;
+what changes in it later is not seen, so that all rollouts of a run find the same. Searches run in
+threads; equal ones are answered once and kept, since the rollouts of a group ask alike. With more
+than `backlog` searches to do, 503 and Retry-After are answered. There is no key: who reaches the
+address may read the documents. Serve them on a network of your own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import socket
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from oresearch_graph.errors import ConfigurationError, OresearchError, ToolError
+from oresearch_graph.tools.backend import Hits, Page
+from oresearch_graph.tools.corpus import IndexedCorpus, LocalCorpus
+from oresearch_graph.tools.python_corpus import PythonCorpus
+from rl.tools.answer_cache import AnswerCache, Overloaded
+
+CACHE_BYTES: Final = 256_000_000
+BACKLOG: Final = 4_096
+"""Distinct searches and pages waiting for a thread: about six seconds of two cores."""
+_START_SECONDS: Final = 30.0
+
+
+class SearchRequest(BaseModel):
+    """The body of POST /search."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    queries: list[str]
+    k: int = Field(ge=1, le=100)
+
+
+class PagesRequest(BaseModel):
+    """The body of POST /pages."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    urls: list[str]
+
+
+class Health(BaseModel):
+    """The answer of GET /health."""
+
+    corpus: str
+    documents: int
+    passages: int
+    asked: int
+    """Queries and pages asked for."""
+    made: int
+    """Of them, those that the index was searched for."""
+    waiting: int
+    cpu_seconds: float
+    """Of the server's process since its start."""
+    memory_mb: float
+    """Most that the server's process held."""
+
+
+class IndexService:
+    """The answers over one corpus, whose index must be up to date."""
+
+    def __init__(
+        self,
+        corpus: IndexedCorpus,
+        *,
+        threads: int | None = None,
+        backlog: int = BACKLOG,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self.corpus = corpus
+        self.cache = AnswerCache(cache_bytes, backlog)
+        self.documents, self.passages = corpus.index.counts()
+        # SQLite searches without the interpreter's lock, so a thread per core keeps all busy.
+        self._threads = ThreadPoolExecutor(threads or max(2, os.cpu_count() or 2), "index")
+
+    def app(self) -> Starlette:
+        """The ASGI application."""
+        return Starlette(
+            routes=[
+                Route("/search", self._search, methods=["POST"]),
+                Route("/pages", self._pages, methods=["POST"]),
+                Route("/health", self._health),
+            ]
+        )
+
+    async def _search(self, request: Request) -> Response:
+        async def answers() -> list[bytes]:
+            asked = SearchRequest.model_validate_json(await request.body())
+            return await _all(self._hits(query, asked.k) for query in asked.queries)
+
+        return await _answered(answers)
+
+    async def _pages(self, request: Request) -> Response:
+        async def answers() -> list[bytes]:
+            asked = PagesRequest.model_validate_json(await request.body())
+            return await _all(self._page(url) for url in asked.urls)
+
+        return await _answered(answers)
+
+    def _hits(self, query: str, k: int) -> Awaitable[bytes]:
+        def search() -> bytes:
+            hits = tuple(self.corpus.index.search(query, k))
+            return Hits(query=query, hits=hits).model_dump_json().encode()
+
+        return self.cache.of((query, k), lambda: self._in_thread(search))
+
+    def _page(self, url: str) -> Awaitable[bytes]:
+        def read() -> bytes:
+            page = self.corpus.index.page(self.corpus.normal(url))
+            fault = "is not in the corpus: open addresses that a search gave"
+            found = page.model_copy(update={"url": url}) if page else Page(url=url, fault=fault)
+            return found.model_dump_json().encode()
+
+        return self.cache.of(url, lambda: self._in_thread(read))
+
+    async def _in_thread(self, work: Callable[[], bytes]) -> bytes:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def _health(self, _: Request) -> Response:
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        health = Health(
+            corpus=self.corpus.name,
+            documents=self.documents,
+            passages=self.passages,
+            asked=self.cache.asked,
+            made=self.cache.made,
+            waiting=self.cache.waiting,
+            cpu_seconds=round(usage.ru_utime + usage.ru_stime, 2),
+            memory_mb=round(usage.ru_maxrss / 1024, 1),
+        )
+        return JSONResponse(health.model_dump())
+
+
+async def _all(answers: Iterator[Awaitable[bytes]]) -> list[bytes]:
+    return await asyncio.gather(*answers)
+
+
+async def _answered(answers: Callable[[], Awaitable[Sequence[bytes]]]) -> Response:
+    """Answers as a JSON list, or the error as {"error": …} with its status."""
+    try:
+        return Response(b"[" + b",".join(await answers()) + b"]", media_type="application/json")
+    except Overloaded:
+        headers = {"Retry-After": "1"}
+        return JSONResponse({"error": "too many searches wait"}, 503, headers=headers)
+    except ValidationError as error:
+        wrong = json.loads(error.json(include_url=False, include_context=False))
+        return JSONResponse({"error": f"bad request: {wrong}"}, 400)
+    except ToolError as error:
+        return JSONResponse({"error": str(error)}, 500)
+
+
+def open_corpus(folder: str | Path) -> IndexedCorpus:
+    """The corpus to serve, indexed. Blocks. Raises ConfigurationError for a folder without
+    documents."""
+    corpus = PythonCorpus() if str(folder) == "python" else LocalCorpus(folder)
+    corpus.update()
+    return corpus
+
+
+@contextmanager
+def serving(service: IndexService, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+    """The service in a thread of this process; gives its address. Port 0: any that is free.
+
+    Raises ConfigurationError for an address that cannot be served at.
+    """
+    taken = _listening(host, port)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            service.app(), log_level="warning", access_log=False, lifespan="off", ws="none",
+            timeout_keep_alive=75, timeout_graceful_shutdown=5,
+        )
+    )  # fmt: skip
+    thread = threading.Thread(target=server.run, args=([taken],), name="index-http", daemon=True)
+    thread.start()
+    end = time.monotonic() + _START_SECONDS
+    while not server.started and thread.is_alive() and time.monotonic() < end:
+        time.sleep(0.01)
+    if not server.started:
+        raise ToolError(f"the index service did not start at {host}: see its messages above")
+    try:
+        yield f"http://{host}:{taken.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        taken.close()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    taken = socket.socket()
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        taken.bind((host, port))
+    except OSError as error:
+        taken.close()
+        raise ConfigurationError(
+            f"cannot serve at {host}:{port} ({error.strerror}): name another --host or --port"
+        ) from error
+    taken.listen(4_096)
+    return taken
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve a folder until interrupted."""
+    parser = argparse.ArgumentParser(
+        prog="rl.tools.index_service", description="One index for all."
+    )
+    parser.add_argument("folder", help="the documents, or the word python")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8765)
+    parser.add_argument("--threads", type=int, help="searches at one time; default: one per core")
+    given = parser.parse_args(arguments)
+    try:
+        service = IndexService(open_corpus(given.folder), threads=given.threads)
+        with serving(service, given.host, given.port) as address:
+            facts: dict[str, Any] = {"documents": service.documents, "passages": service.passages}
+            sys.stdout.write(f"serving {given.folder} at {address} {json.dumps(facts)}\n")
+            sys.stdout.flush()
+            threading.Event().wait()
+    except OresearchError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        return
+
+
+if __name__ == "__main__":
+    main()

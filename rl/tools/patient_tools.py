@@ -1,0 +1,191 @@
+"""Search and reading that are patient with services: each try has its turn and its time, failing
+services are asked again, slow pages become observations.
+
+Whose fault it is decides what happens (DESIGN, section 6). The web's (a page that hangs, answers
+404, is empty) is an observation. A service's is tried again, then raised as ToolError: such a
+rollout is dropped, never scored. Waiting for a turn counts into no time-out of a try.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
+
+from oresearch_graph.errors import AddressRefused, ToolError
+from oresearch_graph.tools.backend import Hits, Page, PageReader, SearchBackend
+from rl.settings import ToolSettings
+from rl.tools.tool_limiter import NoTurn, ToolLimiter
+
+T = TypeVar("T")
+_WAITS: Final = wait_exponential_jitter(multiplier=0.2, max=3.0, jitter=0.3)
+"""Seconds between tries; `ToolSettings.longest_call` allows five."""
+
+
+class Silent(ToolError):
+    """A service gave no answer within the time of one try."""
+
+
+@dataclass
+class ToolCounts:
+    """What happened to the tool calls of one rollout."""
+
+    searches: int = 0
+    """Search calls; one may carry several queries."""
+    pages: int = 0
+    """Pages asked for."""
+    retries: int = 0
+    page_faults: int = 0
+    """Pages that the web did not give (404, empty, refused), without those that hung."""
+    page_timeouts: int = 0
+    failed_tries: Counter[str] = field(default_factory=Counter)
+    """Tries that a service failed, by the name of the error; Silent is a time-out."""
+    given_up: int = 0
+    """Searches and pages without an answer after all tries: infrastructure."""
+
+    @property
+    def calls(self) -> int:
+        """Searches and pages together."""
+        return self.searches + self.pages
+
+    @property
+    def timeouts(self) -> int:
+        """Tries without an answer in time, of services; `page_timeouts` are the web's."""
+        return self.failed_tries[Silent.__name__]
+
+    def metrics(self) -> dict[str, float]:
+        """The counts by name, the same names for every rollout: failures by class are summed."""
+        return {
+            "searches": self.searches,
+            "pages": self.pages,
+            "retries": self.retries,
+            "page_faults": self.page_faults,
+            "page_timeouts": self.page_timeouts,
+            "timeouts": self.timeouts,
+            "failed_tries": sum(self.failed_tries.values()),
+            "given_up": self.given_up,
+        }
+
+
+class Patience:
+    """How often and how long a rollout asks, and where it counts."""
+
+    def __init__(self, settings: ToolSettings, limiter: ToolLimiter, counts: ToolCounts) -> None:
+        self.settings, self.counts = settings, counts
+        self._limiter = limiter
+
+    async def tried(self, once: Callable[[], Awaitable[T]]) -> T:
+        """What `once` gives, after at most `tries` tries that each wait for their turn. Raises
+        ToolError, or what `once` raises that no retry can mend."""
+
+        async def in_turn() -> T:
+            async with self._limiter.turn():
+                return await once()
+
+        tries = AsyncRetrying(
+            retry=retry_if_exception(_passing),
+            stop=stop_after_attempt(self.settings.tries),
+            wait=_WAITS,
+            after=self._note,
+            before_sleep=self._note_retry,
+            reraise=True,
+        )
+        try:
+            return await tries(in_turn)
+        except Exception as error:
+            if not _passing(error):  # tenacity notes only what it would try again
+                self.counts.failed_tries[type(error).__name__] += 1
+            self.counts.given_up += 1
+            raise
+
+    def _note(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        self.counts.failed_tries[type(error).__name__] += 1
+
+    def _note_retry(self, _: RetryCallState) -> None:
+        self.counts.retries += 1
+
+
+def _passing(error: BaseException) -> bool:
+    return isinstance(error, ToolError) and not isinstance(error, (AddressRefused, NoTurn))
+
+
+class PatientSearch:
+    """A search backend asked with patience. One query that fails alone fails the try: its fault
+    would be shown to the policy as if the web had nothing."""
+
+    def __init__(self, inner: SearchBackend, patience: Patience) -> None:
+        self.name = inner.name
+        self._inner, self._patience = inner, patience
+
+    async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
+        self._patience.counts.searches += 1
+        return await self._patience.tried(lambda: self._once(queries, k))
+
+    async def _once(self, queries: Sequence[str], k: int) -> list[Hits]:
+        seconds = self._patience.settings.timeout
+        try:
+            async with asyncio.timeout(seconds):
+                found = await self._inner.search(queries, k)
+        except TimeoutError as error:
+            raise Silent(
+                f"search ({self.name}) gave no answer within {seconds:g} s: check the service, or "
+                "raise oresearch.tools.timeout"
+            ) from error
+        for hits in found:
+            if hits.fault is not None:
+                raise ToolError(hits.fault)
+        return found
+
+
+class PatientReader:
+    """A page reader asked with patience, page by page and side by side."""
+
+    def __init__(self, inner: PageReader, patience: Patience) -> None:
+        self.name = inner.name
+        self._inner, self._patience = inner, patience
+
+    async def read(self, urls: Sequence[str], focus: str) -> list[Page]:
+        reading = [asyncio.create_task(self._page(url, focus)) for url in urls]
+        try:
+            return list(await asyncio.gather(*reading))
+        finally:
+            for task in reading:
+                task.cancel()
+            await asyncio.gather(*reading, return_exceptions=True)
+
+    async def _page(self, url: str, focus: str) -> Page:
+        counts = self._patience.counts
+        counts.pages += 1
+        page = await self._patience.tried(lambda: self._once(url, focus))
+        if page is None:
+            counts.page_timeouts += 1
+            seconds = self._patience.settings.page_timeout
+            return Page(url=url, fault=f"gave no answer within {seconds:g} s")
+        counts.page_faults += page.fault is not None
+        return page
+
+    async def _once(self, url: str, focus: str) -> Page | None:
+        """The page; None when it hung."""
+        settings = self._patience.settings
+        try:
+            async with asyncio.timeout(settings.page_timeout) as time:
+                [page] = await self._inner.read([url], focus)
+        except TimeoutError as error:
+            if time.expired():
+                return None
+            raise Silent(
+                f"the page reader ({self.name}) timed out: check the service, or raise "
+                "oresearch.tools.timeout"
+            ) from error
+        return page
