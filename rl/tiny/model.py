@@ -9,6 +9,7 @@ figures after the same fine-tuning).
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -34,7 +35,8 @@ _TEMPLATE: Final = (
 
 
 def make_tokenizer(texts: Iterable[str], system: str = "", words: int = 768) -> Tokenizer:
-    """A byte-level BPE of `words` entries over `texts`, with tags and lines of `system` whole."""
+    """A byte-level BPE of `words` entries over `texts`. Tags are words of their own, and so is what
+    stands between them in a line of `system`."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(False)]
@@ -48,12 +50,14 @@ def make_tokenizer(texts: Iterable[str], system: str = "", words: int = 768) -> 
     )
     tokenizer.train_from_iterator(texts, trainer)
     tags = [write(name) for name in PROTOCOL_TAGS for write in (open_tag, close_tag)]
-    # A line with a tag in it would be sampled as a tag with text behind it.
+    # Between tags, not across them: a token that ended a tag and went on would be sampled whole.
+    between = re.split("|".join(map(re.escape, tags)), system)
     lines = [
-        line for line in dict.fromkeys(system.splitlines(keepends=True))
-        if line.strip() and not any(tag in line for tag in tags)
-    ]  # fmt: skip
-    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in [*tags, *lines]])
+        line for text in between for line in text.splitlines(keepends=True) if len(line.strip()) > 1
+    ]
+    tokenizer.add_tokens(
+        [AddedToken(text, normalized=False) for text in dict.fromkeys([*tags, *lines])]
+    )
     return tokenizer
 
 
