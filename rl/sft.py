@@ -1,7 +1,7 @@
 """`python -m rl.sft CONFIG [key=value …]`: supervised fine-tuning on exported traces.
 
-Starts verl's `sft_trainer` with one process per rank (`rl.rows.sft_worker`). With several nodes it
-is started on each of them, with NODE_RANK, MASTER_ADDR and MASTER_PORT in the environment. Exit
+Starts verl's `sft_trainer` with one process per rank (`rl.launch.sft_worker`). With several nodes
+it is started on each of them, with NODE_RANK, MASTER_ADDR and MASTER_PORT in the environment. Exit
 status: 0 trained; 2 refused, and nothing was started; else the trainer's.
 """
 
@@ -66,7 +66,8 @@ def command(config: DictConfig, file: Path) -> list[str]:
     """The command that starts the ranks of this node. Raises ConfigurationError."""
     return [
         sys.executable, "-m", "torch.distributed.run", *_meeting(int(config.trainer.nnodes)),
-        f"--nproc_per_node={config.trainer.n_gpus_per_node}", "-m", "rl.rows.sft_worker", str(file),
+        f"--nproc_per_node={config.trainer.n_gpus_per_node}",
+        "-m", "rl.launch.sft_worker", str(file),
     ]  # fmt: skip
 
 

@@ -109,6 +109,31 @@ def test_nothing_of_training_is_imported():
         assert not roots(path) & (TRAINING | {"rl", "datagen"}), path.name
 
 
+RL_FLOORS = [
+    ["settings", "job_actor"],
+    ["cpu", "tools"],
+    ["rollouts"],
+    ["rows"],
+    ["learning"],
+    ["rl_rows", "metrics"],
+    ["tiny"],
+    ["launch"],
+    ["grpo", "sft", "export", "plot"],
+]
+"""The training side, from the ground up."""
+
+
+def test_imports_of_training_climb():
+    height = {name: floor for floor, names in enumerate(RL_FLOORS) for name in names}
+    root = PACKAGE.parent / "rl"
+    for path in root.rglob("*.py"):
+        own_name = path.relative_to(root).with_suffix("").parts[0]
+        if own_name == "__init__":
+            continue
+        below = {m.split(".")[1] for m in imported(path) if m.startswith("rl.")} - {own_name}
+        assert all(height[name] < height[own_name] for name in below), (path, below)
+
+
 @pytest.mark.parametrize(("folder", "other"), [("rl", "datagen"), ("datagen", "rl")])
 def test_training_and_data_meet_in_files_only(folder: str, other: str):
     for path in (PACKAGE.parent / folder).rglob("*.py"):

@@ -11,7 +11,6 @@ from verl.trainer.config import RolloutCorrectionConfig
 from verl.utils.model import update_model_config
 
 from oresearch_graph.errors import ConfigurationError
-from rl.fingerprint import training_protocol
 from rl.launch.check import check, refused
 from rl.launch.check_upstream import validate_upstream
 from rl.launch.composition import (
@@ -22,6 +21,7 @@ from rl.launch.composition import (
     join_cluster,
     write_long_context,
 )
+from rl.rows.fingerprint import training_protocol
 from rl.settings import from_config
 from tests.launches import tiny_config, tiny_model
 

@@ -172,7 +172,7 @@ def test_sft_is_started_with_a_process_for_each_rank(tmp_path):
     assert started[-4:] == [
         "--nproc_per_node=2",
         "-m",
-        "rl.rows.sft_worker",
+        "rl.launch.sft_worker",
         str(tmp_path / "c.yaml"),
     ]
 

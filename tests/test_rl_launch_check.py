@@ -13,9 +13,9 @@ import ray
 from rich.console import Console
 
 from oresearch_graph.settings import ResearchSettings
-from rl.fingerprint import training_protocol, write_fingerprint
 from rl.launch.check import Problem, check, refused, show_problems
 from rl.launch.composition import compose_config
+from rl.rows.fingerprint import training_protocol, write_fingerprint
 from tests.launches import cpu_launch, questions, tiny_model
 from tests.small_tokenizers import CHATML
 

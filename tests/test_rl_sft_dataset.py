@@ -26,9 +26,9 @@ from oresearch_graph.trace import (
     world_step,
     write_traces,
 )
-from rl.fingerprint import dataset_fingerprint, read_fingerprint, training_protocol
-from rl.fingerprint import write_fingerprint as leave_fingerprint
 from rl.rollouts.thread_tokens import ThreadTokens
+from rl.rows.fingerprint import dataset_fingerprint, read_fingerprint, training_protocol
+from rl.rows.fingerprint import write_fingerprint as leave_fingerprint
 from rl.rows.sft_dataset import TraceSFTDataset, encode_row
 from rl.rows.sft_rows import SFTRow, UnclearThreads, trace_rows
 from rl.rows.window_report import window_report

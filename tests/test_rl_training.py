@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import load_file
 
 from oresearch_graph import read_traces
-from rl.fingerprint import read_fingerprint
 from rl.metrics.run_metrics import read_metrics
+from rl.rows.fingerprint import read_fingerprint
 from rl.tiny.prepare import prepare
 
 pytestmark = pytest.mark.training

@@ -13,7 +13,7 @@ from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.prompts import system_prompt
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import Execution, Outcome, Protocol, Trace, read_traces, text_hash
-from rl.fingerprint import training_protocol
+from rl.rows.fingerprint import training_protocol
 from rl.rows.sft_rows import (
     WHOLE,
     RowsMode,

@@ -28,7 +28,7 @@ def train(config: DictConfig) -> None:
 
 def _leave_protocol(handler: Any, config: DictConfig) -> None:  # noqa: ANN401 - verl's
     """Let the handler write the protocol into each checkpoint that it has finished."""
-    from rl.fingerprint import training_protocol, write_fingerprint
+    from rl.rows.fingerprint import training_protocol, write_fingerprint
     from rl.settings import from_config
 
     save, protocol = (
