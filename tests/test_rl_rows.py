@@ -68,7 +68,8 @@ def test_verls_dataset_reads_the_rows(tmp_path, monkeypatch):
     assert len(found) == 2
     for item, question in zip((found[0], found[1]), (POINTED, RATED), strict=True):
         assert item["raw_prompt"] == [{"role": "user", "content": question.question}]
-        assert item["data_source"] == "oresearch"
+        redirected = question.search_instead is not None
+        assert item["data_source"] == ("shuffled_observations" if redirected else "oresearch")
         assert item["reward_model"]["style"] == "oresearch"
         truth = GroundTruth.from_json(item["reward_model"]["ground_truth"])
         assert truth == question.ground_truth

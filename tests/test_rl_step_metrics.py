@@ -93,7 +93,7 @@ def test_every_metric_is_described():
 
 def test_every_metric_that_the_sources_name_is_described():
     for source in ("trainer.py", "replay_buffer.py"):
-        text = (Path(__file__).parent.parent / "rl" / source).read_text("utf-8")
+        text = (Path(__file__).parent.parent / "rl" / "learning" / source).read_text("utf-8")
         named = [part for part in text.split('"') if part.startswith("oresearch/")]
         assert named
         assert [name for name in named if described(name) is None] == []
@@ -101,8 +101,9 @@ def test_every_metric_that_the_sources_name_is_described():
 
 def test_every_score_that_is_read_is_one_that_rollouts_write():
     folder = Path(__file__).parent.parent / "rl"
-    written = "".join((folder / name).read_text("utf-8") for name in WRITERS)
-    read = re.findall(r'_values\(\w+, "(\w+)"\)', (folder / "step_metrics.py").read_text("utf-8"))
+    written = "".join((folder / "rollouts" / name).read_text("utf-8") for name in WRITERS)
+    source = (folder / "learning" / "step_metrics.py").read_text("utf-8")
+    read = re.findall(r'_values\(\w+, "(\w+)"\)', source)
     assert len(read) > 5
     assert [key for key in {*read, *_MEANS.values(), *_PARTS} if f'"{key}":' not in written] == []
 

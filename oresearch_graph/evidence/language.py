@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _CODE = re.compile(r"```.*?```|`[^`]*`|https?://\S+", re.DOTALL)
 _LETTER = re.compile(r"[^\W\d_]")
 
 
+@lru_cache(maxsize=1_024)
 def detect_language(text: str) -> str:
     """ISO 639-1 code of the text's language; "en" when the text is short or unsure.
 

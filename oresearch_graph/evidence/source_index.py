@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Final
 
@@ -30,20 +31,33 @@ def folded(text: str) -> str:
     return lower if len(lower) == len(text) else text
 
 
-class SourceIndex:
-    """A source's passages by term; built once per source and report."""
+class _Text:
+    """What a title and a text hold, by passage."""
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.passages = split_passages(source.text, PASSAGE_TOKENS)
-        self.title_terms = frozenset(terms(source.title))
+    def __init__(self, title: str, text: str) -> None:
+        self.passages = split_passages(text, PASSAGE_TOKENS)
+        self.title_terms = frozenset(terms(title))
         self.words = [frozenset(terms(passage.text)) for passage in self.passages]
         self.figures = [stated(passage.text) for passage in self.passages]
-        self.flat = _SPACE.sub(" ", folded(f"{source.title}\n{source.text}"))
+        self.flat = _SPACE.sub(" ", folded(f"{title}\n{text}"))
         self.postings: dict[str, list[int]] = {}
         for i, words in enumerate(self.words):
             for word in words:
                 self.postings.setdefault(word, []).append(i)
+
+
+# A report is checked as written and as delivered, and the runs of one question cite the same pages.
+_indexed = lru_cache(maxsize=256)(_Text)
+
+
+class SourceIndex:
+    """A source's passages by term."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        text = _indexed(source.title, source.text)
+        self.passages, self.title_terms, self.words = text.passages, text.title_terms, text.words
+        self.figures, self.flat, self.postings = text.figures, text.flat, text.postings
 
     def ranked(self, wanted: Sequence[str]) -> list[int]:
         """Passages that hold any wanted term, most first."""
