@@ -53,7 +53,9 @@ def fine_tuned(folder: Path, execution: str) -> Path:
     return out
 
 
-def grpo(folder: Path, model: Path, run: Path, steps: int, execution: str) -> Metrics:
+def grpo(
+    folder: Path, model: Path, run: Path, steps: int, execution: str, logger: str = "[console,file]"
+) -> Metrics:
     """Train to `steps`; the metrics by step."""
     command(
         "rl.grpo", "cpu_tiny", f"actor_rollout_ref.model.path={model}",
@@ -63,7 +65,7 @@ def grpo(folder: Path, model: Path, run: Path, steps: int, execution: str) -> Me
         f"oresearch.research.execution={execution}", "oresearch.groups.tolerance=null",
         f"trainer.default_local_dir={run}", f"trainer.total_training_steps={steps}",
         "trainer.save_freq=1", "actor_rollout_ref.actor.optim.lr=1e-4",
-        "actor_rollout_ref.rollout.val_kwargs.n=1",
+        f"trainer.logger={logger}",
     )  # fmt: skip
     return read_metrics(run).by_step
 
@@ -134,7 +136,10 @@ def test_a_run_is_resumed_where_it_stopped(threads, folder):
 
 def test_sequential_mode_trains_one_row_per_rollout(folder):
     model = fine_tuned(folder, "sequential")
-    metrics = grpo(folder, model, folder / "sequential", STEPS, "sequential")
+    logger = "[console,file,tensorboard,wandb]"
+    metrics = grpo(folder, model, folder / "sequential", STEPS, "sequential", logger)
+    assert list((folder / "sequential" / "tensorboard").rglob("events.*"))
+    assert list((folder / "sequential" / "wandb").glob("offline-run-*"))
     for step in range(1, STEPS + 1):
         found = metrics[step]
         # More than one row only where a turn ended without a tag and another role went on.

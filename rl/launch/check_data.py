@@ -15,6 +15,7 @@ from oresearch_graph.errors import OresearchError
 from oresearch_graph.rubric import GroundTruth
 from oresearch_graph.trace import Protocol
 from rl.launch.problem import Launch, Problem
+from rl.rollouts.rollout_worker import VALIDATION
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rows.fingerprint import dataset_fingerprint, read_fingerprint, training_protocol
 
@@ -56,6 +57,27 @@ def _question_files(launch: Launch, key: str) -> Iterator[Problem]:
             continue
         if why := _unfit_questions(launch, Path(file).expanduser()):
             yield Problem(key, f"{file}: {why}", _MAKE)
+
+
+def validation_is_told_apart(launch: Launch) -> Iterator[Problem]:
+    """Rows of validation say so: verl tells agent loops nothing else by which to know them."""
+    validated = int(launch.get("trainer.test_freq", -1)) > 0
+    if not validated and not launch.get("trainer.val_before_train"):
+        return
+    for file in launch.files("data.val_files"):
+        path = Path(file).expanduser()
+        if not path.is_file() or "extra_info" not in pq.read_schema(path).names:
+            continue
+        rows = pq.read_table(path, columns=["extra_info"]).column("extra_info").to_pylist()
+        others = {split for row in rows if (split := (row or {}).get("split")) not in VALIDATION}
+        if others:
+            yield Problem(
+                "data.val_files",
+                f"{file}: rows of the split {min(map(str, others))!r} would be counted as "
+                "training rollouts in the log and the traces",
+                "write them with python -m rl.rl_rows … --split validation",
+                refused=False,
+            )
 
 
 def _unfit_questions(launch: Launch, file: Path) -> str | None:
@@ -204,6 +226,7 @@ def _thinks(key: str, what: str) -> Problem:
 GRPO_RULES = (
     model_is_named,
     questions_can_be_judged,
+    validation_is_told_apart,
     model_knows_protocol,
     prompt_does_not_think,
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,12 +149,16 @@ def _rows_table(rehearsal: Rehearsal, scored: Scored) -> Table:
         name = row.role if row.branch is None else f"{row.role} {row.branch}"
         table.add_row(
             name, str(len(row.prompt_ids)), str(row.sampled),
-            str(len(row.mask) - row.sampled), ", ".join(row.stops),
+            str(len(row.mask) - row.sampled), _counted(row.stops),
             "–" if math.isnan(mean) else f"{mean:.3f}",
-            escape(" ".join(decoded_policy_text(row, tokens).split())[:48]),
+            escape(" ".join(decoded_policy_text(row, tokens).split())[:32]),
             "yes" if same_tokenization(row, tokens) else "no",
         )  # fmt: skip
     return table
+
+
+def _counted(stops: Sequence[str]) -> str:
+    return ", ".join(f"{count} × {stop}" for stop, count in Counter(stops).items())
 
 
 def _parts_table(scored: Scored) -> Table:

@@ -29,7 +29,8 @@ from rl.settings import RLSettings
 from rl.tools.training_tools import open_documents, shuffled, training_tools
 
 _log = logging.getLogger("oresearch.rl")
-_VALIDATION: Final = frozenset(("val", "validation", "test", "held_out"))
+VALIDATION: Final = frozenset(("val", "validation", "test", "held_out"))
+"""Values of a row's `extra_info.split` that mark it as one of validation."""
 
 
 def spare_collector() -> None:
@@ -82,7 +83,7 @@ class RolloutWorker:
 
         Raises ConfigurationError, which every rollout would meet, and nothing else.
         """
-        question, validate = str(row["raw_prompt"][-1]["content"]), _split(row) in _VALIDATION
+        question, validate = str(row["raw_prompt"][-1]["content"]), _split(row) in VALIDATION
         uid, session = str(row.get("uid", "")), int(row.get("session_id", 0))
         failures, calls, scored = dict[str, int](), dict[str, int](), None
         self.log.begin(uid, session, question, int(row.get("global_steps", 0)), validate)
@@ -156,7 +157,7 @@ class RolloutWorker:
         if self.settings.traces is None or rollout.trace is None:
             return
         step = f"step_{int(row.get('global_steps', 0)):06d}"
-        split = "validation" if _split(row) in _VALIDATION else "train"
+        split = "validation" if _split(row) in VALIDATION else "train"
         file = self.settings.traces / step / f"{split}-{os.getpid()}.jsonl"
         line = {
             "trace_id": rollout.trace.id,
