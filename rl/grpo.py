@@ -37,7 +37,7 @@ def grpo(
     try:
         composed = compose_config(config, overrides or ())
         variables = prepare_environment(str(composed.trainer.device))
-        if not _allowed(composed, console, dry_run=dry_run):
+        if not _admitted(composed, console, dry_run=dry_run):
             raise typer.Exit(2)
         if dry_run:
             _show_plan(composed, console)
@@ -49,15 +49,10 @@ def grpo(
     _train(composed)
 
 
-def _allowed(config: DictConfig, console: Console, *, dry_run: bool) -> bool:
-    from rl.launch.check import check, refused, show_problems
+def _admitted(config: DictConfig, console: Console, *, dry_run: bool) -> bool:
+    from rl.launch.check import admitted  # imports verl: the environment comes first
 
-    problems = check(config, "grpo", dry_run=dry_run)
-    show_problems(problems, console)
-    if refused(problems):
-        console.print("nothing was started")
-        return False
-    return True
+    return admitted(config, "grpo", console, dry_run=dry_run)
 
 
 def _show_plan(config: DictConfig, console: Console) -> None:

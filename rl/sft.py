@@ -38,7 +38,7 @@ def sft(
     try:
         composed = compose_config(config, overrides or ())
         prepare_environment(str(composed.trainer.device))
-        if not _allowed(composed, console, dry_run=dry_run):
+        if not _admitted(composed, console, dry_run=dry_run):
             raise typer.Exit(2)
         if dry_run:
             console.print("this would be started:", *command(composed, Path("CONFIG.yaml")))
@@ -51,15 +51,10 @@ def sft(
     raise typer.Exit(subprocess.run(started, check=False).returncode)  # noqa: S603 - our own
 
 
-def _allowed(config: DictConfig, console: Console, *, dry_run: bool) -> bool:
-    from rl.launch.check import check, refused, show_problems
+def _admitted(config: DictConfig, console: Console, *, dry_run: bool) -> bool:
+    from rl.launch.check import admitted  # imports verl: the environment comes first
 
-    problems = check(config, "sft", dry_run=dry_run)
-    show_problems(problems, console)
-    if refused(problems):
-        console.print("nothing was started")
-        return False
-    return True
+    return admitted(config, "sft", console, dry_run=dry_run)
 
 
 def command(config: DictConfig, file: Path) -> list[str]:

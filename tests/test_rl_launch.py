@@ -198,7 +198,7 @@ def test_the_ranks_read_the_configuration_that_was_checked(files, tmp_path, monk
         started.append(command)
         return subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr("rl.sft._allowed", lambda *_, **__: True)
+    monkeypatch.setattr("rl.sft._admitted", lambda *_, **__: True)
     monkeypatch.setattr("rl.sft.subprocess.run", run)
     done = RUNNER.invoke(
         sft.app, ["sft_cpu_tiny", f"trainer.default_local_dir={tmp_path / 'run'}", "optim.lr=0.5"]

@@ -63,6 +63,16 @@ def refused(problems: Sequence[Problem]) -> bool:
     return any(problem.refused for problem in problems)
 
 
+def admitted(config: DictConfig, kind: Kind, console: Console, *, dry_run: bool) -> bool:
+    """Check and tell; False when the run is refused."""
+    problems = check(config, kind, dry_run=dry_run)
+    show_problems(problems, console)
+    if refused(problems):
+        console.print("nothing was started")
+        return False
+    return True
+
+
 def show_problems(problems: Sequence[Problem], console: Console) -> None:
     """One line for each problem and one for its fix."""
     for problem in problems:
