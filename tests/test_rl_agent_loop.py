@@ -19,11 +19,12 @@ from oresearch_graph.policies.policy import Continuation
 from oresearch_graph.rubric import GroundTruth, Judged
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Trace, read_traces
-from rl.rollouts.agent_loop import outputs, sampling_of
+from rl.rollouts.agent_loop import outputs
 from rl.rollouts.ledger_policy import Engine, Sampling
 from rl.rollouts.reward import RewardJudge
 from rl.rollouts.rollout_log import RolloutLog, RolloutRecord
 from rl.rollouts.rollout_worker import RolloutWorker, Scored
+from rl.rollouts.sampling import sampling_of
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.settings import RewardSettings, RLSettings
 from rl.tools.faulty_tools import FaultyTools

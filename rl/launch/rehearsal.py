@@ -27,12 +27,12 @@ from oresearch_graph.policies.extractive import ExtractivePolicy
 from oresearch_graph.prompts import system_prompt
 from oresearch_graph.threads import Thread
 from rl.launch.problem import existing_folder
-from rl.rollouts.agent_loop import sampling_of
 from rl.rollouts.faithfulness import decoded_policy_text, same_tokenization
 from rl.rollouts.ledger_policy import EngineOutput, LedgerPolicy
 from rl.rollouts.local_engine import LocalEngine, LocalOutput
 from rl.rollouts.rollout_log import RolloutLog
 from rl.rollouts.rollout_worker import RolloutWorker, Scored
+from rl.rollouts.sampling import sampling_of
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rollouts.token_ledger import Row
 from rl.settings import RLSettings, from_config

@@ -10,19 +10,18 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from omegaconf import DictConfig
 from verl.experimental.agent_loop.agent_loop import (
     AgentLoopBase,
     AgentLoopMetrics,
     AgentLoopOutput,
 )
 
-from rl.rollouts.ledger_policy import Sampling
 from rl.rollouts.rollout_log import open_rollout_log
 from rl.rollouts.rollout_worker import RolloutWorker, Scored, spare_collector
+from rl.rollouts.sampling import sampling_of
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rollouts.token_ledger import Row
-from rl.settings import RLSettings, from_config
+from rl.settings import from_config
 
 _workers: Final[dict[int, RolloutWorker]] = {}
 """The process' worker by the identity of verl's configuration; there is one in training."""
@@ -47,19 +46,6 @@ class ResearchAgentLoop(AgentLoopBase):
             _workers[key] = RolloutWorker(settings, tokens, open_rollout_log(), model=model)
             spare_collector()
         return _workers[key]
-
-
-def sampling_of(config: DictConfig, settings: RLSettings, parameters: dict[str, Any]) -> Sampling:
-    """How the engine is asked, by verl's configuration and ours."""
-    rollout = config.actor_rollout_ref.rollout
-    window = rollout.max_model_len or rollout.prompt_length + rollout.response_length
-    return Sampling(
-        parameters=parameters,
-        window=int(window),
-        turn_tokens=settings.turn_tokens,
-        report_tokens=settings.report_tokens,
-        seconds=settings.seconds.call,
-    )
 
 
 def outputs(scored: Scored, step: int) -> list[AgentLoopOutput]:
