@@ -25,7 +25,7 @@ from oresearch_graph.trace import Protocol, Role
 from oresearch_graph.writing import Writer
 
 _RUNS: Final = 1_000
-"""Runs remembered at one time; an abandoned run is forgotten when so many newer ones began."""
+"""Runs remembered at one time; an abandoned run is forgotten when so many others went on."""
 
 
 @dataclass
@@ -93,8 +93,9 @@ class ResourcePool:
             if run.id in self._kept and self._kept[run.id].settings == settings:
                 kept = self._kept[run.id]
             self._kept[run.id] = kept
-            while len(self._kept) > _RUNS:
-                self._kept.popitem(last=False)
+        self._kept.move_to_end(run.id)
+        while len(self._kept) > _RUNS:
+            self._kept.popitem(last=False)
         return kept
 
     async def release(self, run: Run) -> None:

@@ -99,7 +99,7 @@ class TimeSettings(_Group):
     """One continuation by the engine."""
     branch: float = Field(default=900.0, gt=0)
     rollout: float = Field(default=1_800.0, gt=0)
-    step: float = Field(default=3_600.0, gt=0)
+    step: float = Field(default=7_200.0, gt=0)
     """The watchdog: a step whose rollouts take longer is ended, naming the prompts it waits for."""
 
 
@@ -118,8 +118,8 @@ class RLSettings(_Group):
     groups: GroupSettings = GroupSettings()
     seconds: TimeSettings = TimeSettings()
     rollout_weight: Literal["tokens", "equal"] = "tokens"
-    """How much each rollout weighs in the loss: as its tokens do, or all the same. Neither
-    changes when a rollout is split into more rows."""
+    """How much each rollout weighs in the loss: as its tokens do, or all the same (where a step
+    has one mini-batch). Neither changes when a rollout is split into more rows."""
     traces: Path | None = None
     """Folder for the rollouts' Traces, one folder per step; None keeps none."""
 
@@ -130,6 +130,7 @@ class RLSettings(_Group):
         fixed = {
             "corrections": 0,
             "continuations": 0,
+            "max_output_tokens": max(64, self.turn_tokens),
             "model_timeout": self.seconds.call,
             "tool_timeout": self.tools.longest_call,
             "subtask_timeout": self.seconds.branch,

@@ -315,7 +315,7 @@ def test_a_relative_model_folder_is_found_where_the_command_runs(tmp_path, monke
 def test_validation_rows_of_another_split_are_told_of(tmp_path):
     config = cpu_launch(tmp_path, "trainer.test_freq=5")
     found = only(check(config), "data.val_files")
-    assert not found.refused
+    assert found.refused
     assert "counted as training" in found.what
     unvalidated = check(cpu_launch(tmp_path))
     assert [problem for problem in unvalidated if problem.setting == "data.val_files"] == []

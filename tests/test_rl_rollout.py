@@ -190,6 +190,29 @@ async def test_near_the_end_of_its_context_a_researcher_is_told_to_answer(tokens
                if step.kind == "subtask_answer")  # fmt: skip
 
 
+async def test_a_text_cut_in_sequence_is_continued_as_serving_does(tokens):
+    cut = Sampling({"logprobs": True}, 100_000, 12, 2_000, 20.0)
+    engine = ScriptedEngine(tokens, research_script(turns=2))
+    rollout = await roll(engine, cut, execution="sequential")
+    assert any("length" in row.stops for row in rollout.rows)
+    assert rollout.policy.ledger.prefix_breaks == 0
+    [row] = rollout.rows
+    assert row.stops.index("length") < len(row.stops) - 1
+
+
+async def test_an_end_token_opens_another_row_and_is_no_broken_prefix(tokens):
+    end = tokens.decode([next(iter(tokens.end_ids))])
+
+    def script(thread):
+        written = research_script()(thread)
+        return f"{written.rpartition('<')[0]}{end}" if thread.role == "planner" else written
+
+    rollout = await roll(ScriptedEngine(tokens, script), execution="sequential")
+    assert rollout.policy.ledger.rows[0].ended == "end_token"
+    assert len(rollout.rows) == 2
+    assert rollout.policy.ledger.prefix_breaks == 0
+
+
 FRAGMENTS = [
     *(f"<{slash}{tag}>" for tag in (
         "subtask_list", "subtask", "think", "plan", "web_search", "crawl_page", "observation",
@@ -216,8 +239,7 @@ def test_whatever_a_policy_writes_no_prefix_breaks_and_nothing_is_lost(execution
 
     engine = ScriptedEngine(TOKENS, script)
     rollout = asyncio.run(roll(engine, execution=execution, max_steps=4))
-    ended = [row for row in rollout.policy.ledger.rows if row.ended == "end_token"]
-    assert rollout.policy.ledger.prefix_breaks <= len(ended)
+    assert rollout.policy.ledger.prefix_breaks == 0
     for thread in {row.thread for row in rollout.rows}:
         rows = [row for row in rollout.policy.ledger.rows if row.thread == thread]
         ids = [list(ids) for written, _, ids in engine.written if written.id == thread]

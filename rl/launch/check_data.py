@@ -76,7 +76,6 @@ def validation_is_told_apart(launch: Launch) -> Iterator[Problem]:
                 f"{file}: rows of the split {min(map(str, others))!r} would be counted as "
                 "training rollouts in the log and the traces",
                 "write them with python -m rl.rl_rows … --split validation",
-                refused=False,
             )
 
 

@@ -61,6 +61,8 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
         self.rollouts: list[Rollout] = []
         """Every rollout of the last training step that has rows, those left out among them."""
         self.sampled = False
+        self.muted: set[str] = set()
+        """Prompts of the last batch whose rollouts get no advantage."""
         """True once rollouts came in, of training or validation."""
         self._verdicts: dict[str, LeftOut | None] = {}
 
@@ -83,14 +85,13 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
         chosen = self._chosen(partition_id)[:batch_size]
         left_out = Counter(reason for reason in self._verdicts.values() if reason)
         batch = self._taken(partition_id, chosen)
+        self.muted = {uid for uid in chosen if self._verdicts[uid] == "no_signal"}
         return batch, {
             "oresearch/groups/trained": float(len(chosen)),
             "oresearch/groups/left_out/too_few": float(left_out["too_few"]),
             "oresearch/groups/left_out/no_signal": float(left_out["no_signal"]),
             "oresearch/groups/refilled": float(refilled),
-            "oresearch/groups/without_signal": float(
-                sum(self._verdicts[uid] == "no_signal" for uid in chosen)
-            ),
+            "oresearch/groups/without_signal": float(len(self.muted)),
         }
 
     def _gather(self, partition: str, batch_size: int, deadline: float) -> int:
@@ -130,8 +131,8 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
         return [Rollout(key, fact) for key, fact in zip(keys, facts, strict=True)]
 
     def _chosen(self, partition: str) -> list[str]:
-        """Groups with a signal; where there are none, those without one: their gradient is small,
-        and ending the run would cost more."""
+        """Groups with a signal; where there are none, those without one. They are `muted`: ending
+        the run would cost more than a step that changes nothing."""
         by_age = sorted(
             self._verdicts, key=lambda uid: (self.prompt_global_steps[partition].get(uid, 0), uid)
         )

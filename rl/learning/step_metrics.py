@@ -47,8 +47,9 @@ METRICS: Final[dict[str, str]] = {
     "oresearch/rollouts/kept": "Rollouts of the step that have a reward.",
     "oresearch/rollouts/dropped": "Rollouts dropped because infrastructure failed.",
     "oresearch/failures/<class>": "Failures of one class, in rollouts kept or dropped.",
-    "oresearch/rollout_seconds/mean": "Seconds from a rollout's begin to its reward.",
-    "oresearch/rollout_seconds/max": "Seconds of the slowest rollout: the step waits for it.",
+    "oresearch/rollout_seconds/mean": "Seconds of the graph in a rollout that has a reward, "
+    "judging left out.",
+    "oresearch/rollout_seconds/max": "The same of the slowest rollout that has a reward.",
     "oresearch/judge_cached": "Share of reports whose verdict was in the cache.",
     "oresearch/judge_seconds/mean": "Seconds that judging one report took, cached ones left out.",
     "oresearch/judge_seconds/p99": "99 % of the judgements took no longer.",

@@ -153,6 +153,9 @@ class ResearchTrainer(PPOTrainerSync):  # type: ignore[misc, unused-ignore]
             config=self.config.algorithm,
             rollout_weight=self.settings.rollout_weight,
         )
+        muted = [parse_row_key(key).uid in self.replay_buffer.muted for key in batch.keys]
+        # A difference within the tolerance would be divided by its own small deviation.
+        advantages[muted], returns[muted] = 0.0, 0.0
         padded = {"advantages": advantages, "returns": returns}
         padded |= {name: data.batch[name] for name in corrected}
         written = {name: response_to_nested(value, lengths) for name, value in padded.items()}

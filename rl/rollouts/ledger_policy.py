@@ -96,8 +96,8 @@ class LedgerPolicy:
         *,
         on_text: Callable[[str], None] | None = None,
     ) -> Continuation:
-        """Sample until a stop tag. Raises BudgetExhausted where the thread's context is full or
-        its last text was cut; PolicyError when the engine fails after its tries."""
+        """Sample until a stop tag. Raises BudgetExhausted where the thread's context is full,
+        PolicyError when the engine fails after its tries."""
         row = self._row(thread)
         left = self.sampling.window - len(row.prompt_ids) - len(row.response_ids)
         if left < _FEWEST:
@@ -109,10 +109,6 @@ class LedgerPolicy:
             list(output.token_ids), self._log_probs(output), text, thread.role, cause,
             output.extra_fields.get("max_global_steps"),
         )  # fmt: skip
-        if cause == "length":
-            row.ended = "length"
-        elif cause == "end":
-            row.ended = "end_token"
         if on_text is not None:
             on_text(text)
         used = len(row.prompt_ids) + len(row.response_ids)
@@ -134,9 +130,7 @@ class LedgerPolicy:
         """The thread's row, brought up to the thread's text."""
         text = render_steps(thread.steps, self.tools) + before_continuation(thread)
         row = self.ledger.row(thread.id)
-        if row is not None and row.ended == "length":
-            raise BudgetExhausted("output", len(row.response_ids), len(row.response_ids))
-        if row is None or row.ended != "open" or not text.startswith(row.text):
+        if row is None or not row.continues or not text.startswith(row.text):
             ids = self.tokens.opening(thread.system, thread.question) + self.tokens.encode(text)
             return self.ledger.open(thread.id, ids, text, thread.role, thread.branch)
         if shown := text[len(row.text) :]:

@@ -73,6 +73,7 @@ class RolloutWorker:
         self.graph = RolloutGraph(settings, model)
         self.judge = judge or RewardJudge(settings.reward, judge_from(settings.judge))
         self._documents, self._policy = documents, policy
+        self._opening: asyncio.Task[Documents] | None = None
         self._writers: dict[Path, TraceWriter] = {}
         self._writing, self._told = threading.Lock(), False
 
@@ -119,9 +120,7 @@ class RolloutWorker:
     async def _run(
         self, question: str, row: Mapping[str, Any], engine: Engine, sampling: Sampling
     ) -> Rollout:
-        if self._documents is None:
-            self._documents = await asyncio.to_thread(open_documents, self.settings)
-        tools = training_tools(self.settings, self._documents)
+        tools = training_tools(self.settings, await self._opened())
         if other := (row.get("extra_info") or {}).get("search_instead"):
             tools = shuffled(tools, str(other))
         sequential = self.settings.research_settings.execution == "sequential"
@@ -130,6 +129,21 @@ class RolloutWorker:
             keep_room=sampling.report_tokens if sequential else 0,
         )  # fmt: skip
         return await self.graph.run(question, policy, tools)
+
+    async def _opened(self) -> Documents:
+        """The documents, opened once; rollouts that begin meanwhile wait for the same opening and
+        share its fault."""
+        if self._documents is None:
+            if self._opening is None:
+                work = asyncio.to_thread(open_documents, self.settings)
+                self._opening = asyncio.create_task(work)
+            opening = self._opening
+            try:
+                self._documents = await asyncio.shield(opening)
+            finally:
+                if opening.done():
+                    self._opening = None
+        return self._documents
 
     async def _score(
         self, rollout: Rollout, row: Mapping[str, Any], failures: dict[str, int]
@@ -191,7 +205,7 @@ def _info(rollout: Rollout, rows: list[Row], parts: RewardParts) -> dict[str, fl
         "prefix_breaks": float(rollout.policy.ledger.prefix_breaks),
         "rows": float(len(rows)),
         "sampled_tokens": float(sum(row.sampled for row in rows)),
-        "model_calls": float(rollout.policy.counts.calls),
+        "model_calls": float(len(stops)),
         "engine_retries": float(rollout.policy.counts.retries),
         "seconds": rollout.seconds,
         "partial": float(rollout.trace is not None and rollout.trace.outcome != "complete"),

@@ -10,12 +10,14 @@ break is counted. Training then sees each sampled id under the very context it w
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from oresearch_graph.policies.policy import StopCause
 from oresearch_graph.trace import Role
 
 RowEnd = Literal["open", "prefix_break", "end_token", "length"]
+
+_ENDS: Final[dict[StopCause, RowEnd]] = {"stop": "open", "length": "length", "end": "end_token"}
 
 
 @dataclass
@@ -49,6 +51,12 @@ class Row:
         return [*self.prompt_ids, *self.response_ids]
 
     @property
+    def continues(self) -> bool:
+        """False behind an end token or a broken prefix. A text cut by its limit has neither: what
+        follows it is sampled behind it, as a server would."""
+        return self.ended in ("open", "length")
+
+    @property
     def sampled(self) -> int:
         return sum(self.mask)
 
@@ -73,6 +81,7 @@ class Row:
         self.roles.append(role)
         self.sampled_by[role] = self.sampled_by.get(role, 0) + len(ids)
         self.stops.append(stop)
+        self.ended = _ENDS[stop]
         if version is not None:
             self.versions.append(version)
 
@@ -95,9 +104,8 @@ class TokenLedger:
         """A new row for the thread; an open one it had is closed, as a broken prefix."""
         before = self._open.get(thread)
         if before is not None:
-            if before.ended == "open":
-                before.ended = "prefix_break"
-            self.prefix_breaks += 1
+            self.prefix_breaks += before.continues
+            before.ended = "prefix_break" if before.continues else before.ended
         row = Row(thread, list(prompt_ids), role, branch, text=text)
         self.rows.append(row)
         self._open[thread] = row
