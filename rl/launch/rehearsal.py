@@ -139,10 +139,10 @@ def _first_row(config: DictConfig) -> dict[str, Any]:
 
 def _rows_table(rehearsal: Rehearsal, scored: Scored) -> Table:
     tokens = rehearsal.tokens
-    table = Table(
-        "row", "prompt", "sampled", "world", "ended by", "mean log-prob", "first sampled text",
-        "SFT sees the same ids", title=f"{rehearsal.question}  (written by {rehearsal.author})",
-    )  # fmt: skip
+    table = Table(title=f"{rehearsal.question}  (written by {rehearsal.author})")
+    table.add_column("row", no_wrap=True)
+    for name in ("prompt", "sampled", "world", "ended by", "log-prob", "begins with", "as in SFT"):
+        table.add_column(name)
     for row in scored.rows:
         sampled = [v for v, mask in zip(row.log_probs, row.mask, strict=True) if mask]
         mean = sum(sampled) / len(sampled)
