@@ -14,6 +14,7 @@ import typer
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 
@@ -82,9 +83,9 @@ def _figure(chosen: Chosen, title: str) -> Figure:
     note = textwrap.fill(footnote(chosen), 46 * columns)
     below = 0.17 * (note.count("\n") + 1) + 0.1 if note else 0.0
     height = _PANEL[1] * rows + 0.45 + below
-    figure = Figure(figsize=(_PANEL[0] * columns, height), layout="constrained")
+    room = ConstrainedLayoutEngine(rect=(0, below / height, 1, 1 - below / height), hspace=0.06)
+    figure = Figure(figsize=(_PANEL[0] * columns, height), layout=room)
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(rect=(0, below / height, 1, 1 - below / height), hspace=0.06)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     figure.text(0.01, 0.06 / height, note, fontsize=7.5, color=_GREY, va="bottom")
     grid = figure.subplots(rows, columns, squeeze=False)

@@ -1,16 +1,8 @@
-"""Trace files: JSON Lines, one Trace a line, appended to, streamed and resumed.
-
-Writers append whole lines under a lock, so processes may share a file. A line without its newline
-is one that a crash cut short: `TraceWriter` moves it aside.
-"""
+"""Trace files: JSON Lines, one Trace a line, appended to, streamed and resumed."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +10,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from oresearch_graph.errors import TraceFileError
+from oresearch_graph.trace.lines import LineWriter
 from oresearch_graph.trace.record import Trace
 
 
@@ -28,12 +21,13 @@ def read_traces(path: Path | str) -> Iterator[Trace]:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    yield _read_line(path, number, line)
+                    yield read_trace_line(path, number, line)
     except OSError as error:
         raise TraceFileError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _read_line(path: Path, number: int, line: bytes) -> Trace:
+def read_trace_line(path: Path, number: int, line: bytes) -> Trace:
+    """The trace of one line. Raises TraceFileError naming file and line."""
     try:
         return Trace.model_validate_json(line)
     except ValidationError as error:
@@ -62,23 +56,14 @@ class TraceWriter:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-            with self._locked():
-                self._end_last_line()
+            self._lines = LineWriter(self.path, _is_trace)
             self.done = {trace.id for trace in read_traces(self.path)}
         except OSError as error:
             raise TraceFileError(f"{self.path}: cannot be written: {error.strerror}") from error
 
     def write(self, trace: Trace) -> None:
-        line = trace.model_dump_json().encode() + b"\n"
         try:
-            with self._locked():
-                start = os.fstat(self._file).st_size
-                if os.write(self._file, line) != len(line):
-                    os.ftruncate(self._file, start)
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                os.fsync(self._file)
+            self._lines.write(trace.model_dump_json().encode())
         except OSError as error:
             raise TraceFileError(
                 f"{self.path}: the trace was not written: {error.strerror}"
@@ -86,7 +71,7 @@ class TraceWriter:
         self.done.add(trace.id)
 
     def close(self) -> None:
-        os.close(self._file)
+        self._lines.close()
 
     def __enter__(self) -> Self:
         return self
@@ -99,30 +84,6 @@ class TraceWriter:
     ) -> None:
         self.close()
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Alone with the file among its writers: an unended line is then nobody's work."""
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-
-    def _end_last_line(self) -> None:
-        """A whole trace that lacks only its newline gets it; a part of one moves to `<file>.cut`,
-        so that the next line starts clean."""
-        end = os.fstat(self._file).st_size
-        start = _last_line_start(self._file, end)
-        tail = os.pread(self._file, end - start, start)
-        if not tail:
-            return
-        if _is_trace(tail):
-            os.write(self._file, b"\n")
-            return
-        with self.path.with_name(self.path.name + ".cut").open("ab") as aside:
-            aside.write(tail + b"\n")
-        os.ftruncate(self._file, start)
-
 
 def _is_trace(line: bytes) -> bool:
     try:
@@ -130,17 +91,6 @@ def _is_trace(line: bytes) -> bool:
     except ValidationError:
         return False
     return True
-
-
-def _last_line_start(file: int, end: int) -> int:
-    """The offset after the last newline before `end`, read backwards in blocks."""
-    at, block = end, 65_536
-    while at > 0:
-        size = min(block, at)
-        at -= size
-        if (found := os.pread(file, size, at).rfind(b"\n")) >= 0:
-            return at + found + 1
-    return 0
 
 
 def trace_json_schema() -> dict[str, Any]:

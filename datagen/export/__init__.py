@@ -1,0 +1,1 @@
+"""The export stage: what was accepted becomes a data set."""

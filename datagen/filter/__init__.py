@@ -1,0 +1,1 @@
+"""The filter stage: rules say what is wrong with each candidate."""

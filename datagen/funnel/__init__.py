@@ -1,0 +1,1 @@
+"""The funnel: how many candidates there are at each stage, and why the others are not."""

@@ -1,0 +1,1 @@
+"""The generate stage: each seed becomes candidates, through the research graph."""

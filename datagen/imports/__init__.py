@@ -1,0 +1,1 @@
+"""Traces from elsewhere become Traces with honest authorship."""

@@ -1,0 +1,1 @@
+"""The judge stage: a judge scores what passed the filter."""

@@ -1,0 +1,1 @@
+"""The rubrics stage: accepted traces become what RL judges by."""

@@ -1,0 +1,75 @@
+"""RunFolder: where a pipeline keeps everything, and the lock that lets one process write.
+
+datagen.yaml           the settings
+seeds.jsonl            Seed             seeds-dropped.jsonl   Dropped
+imported.jsonl         Trace            generated.jsonl       Trace, in the order of finishing
+lost.jsonl             Lost             filtered.jsonl        Filtered
+judged.jsonl           Judgement        rubrics.jsonl         SeedTruth
+review/                sample, decisions, result
+dataset/               what export writes
+stamps/                a Stamp for each finished stage
+work/                  checkpoints and caches; may be deleted when nothing runs
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from oresearch_graph.errors import ConfigurationError
+
+
+class RunFolder:
+    """The paths of one pipeline's run."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        self.settings = self.root / "datagen.yaml"
+        self.seeds = self.root / "seeds.jsonl"
+        self.dropped_seeds = self.root / "seeds-dropped.jsonl"
+        self.imported = self.root / "imported.jsonl"
+        self.generated = self.root / "generated.jsonl"
+        self.lost = self.root / "lost.jsonl"
+        self.filtered = self.root / "filtered.jsonl"
+        self.judged = self.root / "judged.jsonl"
+        self.review = self.root / "review"
+        self.rubrics = self.root / "rubrics.jsonl"
+        self.dataset = self.root / "dataset"
+        self.stamps = self.root / "stamps"
+        self.work = self.root / "work"
+
+    @property
+    def traces(self) -> list[Path]:
+        """The trace files that are there, in the order they are read."""
+        return [path for path in (self.imported, self.generated) if path.exists()]
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Alone in the folder among writing processes. Raises ConfigurationError at once if not.
+
+        The system frees the lock of a process that is killed.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise ConfigurationError(f"{self.root}: cannot be written: {error.strerror}") from error
+        try:
+            self._take(lock)
+            yield
+        finally:
+            os.close(lock)
+
+    def _take(self, lock: int) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(lock, 20, 0).decode(errors="replace").strip() or "another"
+            raise ConfigurationError(
+                f"{self.root}: process {holder} works in this folder: wait for it, or end it"
+            ) from error
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)

@@ -1,0 +1,110 @@
+"""Files of records: read a line at a time, appended to crash-safely, or replaced as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from datagen.records import Record
+from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.trace.lines import LineWriter
+
+R = TypeVar("R", bound=Record)
+
+
+def read_records(path: Path, kind: type[R]) -> Iterator[R]:
+    """The records of a file, one at a time; none when there is no file.
+
+    Raises ConfigurationError naming the line.
+    """
+    if not path.exists():
+        return
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield _read_line(path, number, line, kind)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _read_line(path: Path, number: int, line: bytes, kind: type[R]) -> R:
+    try:
+        return kind.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the line"
+        raise ConfigurationError(
+            f"{path}:{number}: no {kind.__name__}: {place}: {first['msg']}"
+        ) from error
+
+
+class RecordWriter(Generic[R]):
+    """Appends records; each is on the disk when `write` returns. Raises ConfigurationError."""
+
+    def __init__(self, path: Path, kind: type[R]) -> None:
+        self.path = path
+        with _told(path):
+            self._lines = LineWriter(path, lambda line: _is_one(kind, line))
+
+    def write(self, record: R) -> None:
+        with _told(self.path):
+            self._lines.write(record.model_dump_json().encode())
+
+    def close(self) -> None:
+        self._lines.close()
+
+    def __enter__(self) -> RecordWriter[R]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path` when the block ends; a fault leaves `path` as it was.
+
+    Raises ConfigurationError for a disk that does not take it.
+    """
+    part = path.with_name(f"{path.name}.part")
+    with _told(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                yield file
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def write_records(path: Path, records: Iterable[Record]) -> int:
+    """Replace a file by these records; how many they were."""
+    count = 0
+    with replacing(path) as file:
+        for record in records:
+            file.write(record.model_dump_json().encode() + b"\n")
+            count += 1
+    return count
+
+
+def _is_one(kind: type[Record], line: bytes) -> bool:
+    try:
+        kind.model_validate_json(line)
+    except ValidationError:
+        return False
+    return True
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: not written: {error.strerror or error}; what was there is kept"
+        ) from error

@@ -1,0 +1,92 @@
+"""Stamps: which settings and which input a stage's output was made of, and so what is stale.
+
+A stage is stale when its settings, its version or its input changed since, or when a stage before
+it is stale; a changed rubric re-runs the judge and what follows, and nothing before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import ValidationError
+
+from datagen.records import Record
+from datagen.run.folder import RunFolder
+from datagen.run.record_files import replacing
+from datagen.settings.section import Section
+
+_EDGE: Final = 65_536
+
+State = Literal["missing", "fresh", "stale"]
+
+
+class Stamp(Record):
+    """A finished stage."""
+
+    stage: str
+    fingerprint: str
+    """Of the stage's settings and version."""
+    inputs: dict[str, str]
+    """Digest of each input file by its name."""
+    counts: dict[str, int]
+    finished: str
+    """ISO 8601 in UTC."""
+
+
+def fingerprint(version: int, sections: Sequence[Section]) -> str:
+    """Sixteen hexadecimal digits over a stage's version and the settings it reads."""
+    told = [version, [section.model_dump(mode="json") for section in sections]]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def digest(path: Path) -> str:
+    """Of a file's size and both its ends: gigabytes of traces are not read to see that they grew.
+
+    An edit in the middle that keeps the size is not seen; `verify` reads everything.
+    """
+    if not path.exists():
+        return "none"
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        ends = file.read(_EDGE)
+        file.seek(max(_EDGE, size - _EDGE))
+        ends += file.read(_EDGE)
+    return f"{size}:{hashlib.sha256(ends).hexdigest()[:16]}"
+
+
+def inputs_of(files: Sequence[Path]) -> dict[str, str]:
+    """The digest of each file by its name."""
+    return {file.name: digest(file) for file in files}
+
+
+def write_stamp(
+    run: RunFolder, stage: str, mark: str, inputs: dict[str, str], counts: dict[str, int]
+) -> Stamp:
+    """Say that a stage is finished; `inputs` are those from before it began."""
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    stamp = Stamp(stage=stage, fingerprint=mark, inputs=inputs, counts=counts, finished=at)
+    with replacing(run.stamps / f"{stage}.json") as file:
+        file.write(stamp.model_dump_json(indent=1).encode())
+    return stamp
+
+
+def read_stamp(run: RunFolder, stage: str) -> Stamp | None:
+    """The stamp of a stage; None when it was never finished, or its stamp is spoilt."""
+    try:
+        return Stamp.model_validate_json((run.stamps / f"{stage}.json").read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def state_of(run: RunFolder, stage: str, mark: str, inputs: Sequence[Path]) -> State:
+    """Whether a stage's output stands, its own settings and input considered."""
+    stamp = read_stamp(run, stage)
+    if stamp is None:
+        return "missing"
+    same = stamp.fingerprint == mark and stamp.inputs == inputs_of(inputs)
+    return "fresh" if same else "stale"

@@ -1,0 +1,76 @@
+"""The stages in their order: what each reads, writes and is set by, and how one is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from datagen.export.stage import export
+from datagen.filter.stage import filter_traces
+from datagen.generate.stage import generate
+from datagen.judge.stage import judge
+from datagen.review.stage import settle_review
+from datagen.rubrics.stage import make_rubrics
+from datagen.run.folder import RunFolder
+from datagen.run.stamps import State, fingerprint, inputs_of, state_of, write_stamp
+from datagen.run.work import Counts, Work
+from datagen.seeds.stage import make_seeds
+from datagen.settings import DatagenSettings
+from datagen.settings.section import Section
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the pipeline."""
+
+    name: str
+    run: Callable[..., Counts]
+    """Given the Work, and what the stage's own command adds."""
+    version: int
+    """Raised when the same settings and input come to give another output."""
+    sections: Callable[[DatagenSettings], list[Section]]
+    reads: Callable[[RunFolder], list[Path]]
+
+
+def _of(*names: str) -> Callable[[DatagenSettings], list[Section]]:
+    return lambda settings: [getattr(settings, name) for name in names]
+
+
+STAGES: Final = (
+    Stage("seeds", make_seeds, 1, _of("seeds"), lambda _: []),
+    Stage("generate", generate, 1, _of("research", "generate"), lambda run: [run.seeds]),
+    Stage("filter", filter_traces, 1, _of("filter"), lambda run: run.traces),
+    Stage("judge", judge, 1, _of("judge"), lambda run: [run.filtered, run.seeds]),
+    Stage("rubrics", make_rubrics, 1, _of("rubrics"), lambda run: [run.judged]),
+    Stage("review", settle_review, 1, _of("review"), lambda run: [run.judged, run.rubrics]),
+    Stage(
+        "export", export, 1, _of("research", "export"),
+        lambda run: [run.judged, run.rubrics, run.review / "result.json"],
+    ),
+)  # fmt: skip
+BY_NAME: Final = {stage.name: stage for stage in STAGES}
+
+
+def run_stage(stage: Stage, work: Work, **more: object) -> Counts:
+    """Run a stage in a locked folder, and stamp it."""
+    inputs = inputs_of(stage.reads(work.run))
+    counts = stage.run(work, **more)
+    mark = fingerprint(stage.version, stage.sections(work.settings))
+    write_stamp(work.run, stage.name, mark, inputs, counts)
+    return counts
+
+
+def states(run: RunFolder, settings: DatagenSettings) -> dict[str, State]:
+    """Each stage's state; behind a stale or missing one nothing is fresh."""
+    found: dict[str, State] = {}
+    spoilt = False
+    for stage in STAGES:
+        mark = fingerprint(stage.version, stage.sections(settings))
+        state = state_of(run, stage.name, mark, stage.reads(run))
+        if spoilt and state == "fresh":
+            state = "stale"
+        spoilt = spoilt or state != "fresh"
+        found[stage.name] = state
+    return found
