@@ -1,0 +1,142 @@
+"""Traces in any number for the benches of filter and export: 50 kB a line, made as they stream.
+
+A line is one of 64 traces of a seeded draw with its own id and question set in, so that no text of
+a run is seen twice by a cache that remembers reports, and 100,000 of them (5 GB) take no memory.
+Candidate `n` of every eighth template has no conclusion: a filter finds something.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from oresearch_graph.evidence.citations import verify_report
+from oresearch_graph.evidence.sources import query_heading, source_block
+from oresearch_graph.trace import Protocol, Source, Step, Trace, Usage, world_step
+
+TEMPLATES: Final = 64
+PER_SEED: Final = 4
+_ID: Final = b"s00000000.0"
+_NUMBER: Final = b"00000000"
+"""Stands in question, subtasks, thoughts and the report's introduction; its length stays, and so
+do the spans of the claims."""
+_SYLLABLES: Final = ("ba", "ce", "di", "fo", "gu", "ha", "je", "ki", "lo", "mu", "na", "pe", "ri",
+                     "so", "tu", "va", "we", "xi", "yo", "zu")  # fmt: skip
+_LINKS: Final = ("the", "of", "and", "in", "which", "with", "for", "by", "under", "between")
+_CALLS: Final = 4
+_SUBTASKS: Final = 4
+
+
+def trace_lines(count: int) -> Iterator[bytes]:
+    """So many lines of a trace file, newline included, all of them different."""
+    templates = _templates()
+    for n in range(count):
+        seed, number = divmod(n, PER_SEED)
+        line = templates[n % TEMPLATES].replace(_ID, b"s%08d.%d" % (seed, number + 1), 1)
+        yield line.replace(b"#" + _NUMBER, b"#%08d" % n)
+
+
+def write_many(path: Path, count: int) -> None:
+    """A trace file of so many traces."""
+    with path.open("wb") as file:
+        file.writelines(trace_lines(count))
+
+
+@cache
+def _templates() -> tuple[bytes, ...]:
+    return tuple(_template(i).model_dump_json().encode() + b"\n" for i in range(TEMPLATES))
+
+
+def _template(i: int) -> Trace:
+    draw = _Draw(random.Random(i))  # noqa: S311 - nothing secret
+    subtasks = [f"{draw.phrase(5)} #{_NUMBER.decode()} {b}" for b in range(1, _SUBTASKS + 1)]
+    listed = "\n".join(f"{b}. {subtask}" for b, subtask in enumerate(subtasks, start=1))
+    steps = [Step(kind="subtask_list", text=f"\n{listed}\n")]
+    sources: list[Source] = []
+    for branch, subtask in enumerate(subtasks, start=1):
+        steps.append(world_step("subtask", subtask, branch=branch))
+        steps += _turns(draw, branch, sources)
+    answer = _report(draw, sources, whole=i % 8 != 7)
+    steps.append(Step(kind="suggested_answer", text=answer, lead="\n\n"))
+    return Trace(
+        id=_ID.decode(),
+        question=f"How do {draw.phrase(5)} and {draw.phrase(4)} go together, #{_NUMBER.decode()}?",
+        language="en",
+        protocol=Protocol(prompt="0123456789abcdef"),
+        steps=tuple(steps),
+        sources=tuple(sources),
+        citations=verify_report(answer, sources),
+        models={"planner": "a", "researcher": "a", "summarizer": "a"},
+        usage=(Usage(role="planner", model="a", calls=1, prompt_tokens=900, completion_tokens=90,
+                     cost=0.002),),
+        created="2026-01-01T00:00:00+00:00",
+    )  # fmt: skip
+
+
+def _turns(draw: _Draw, branch: int, sources: list[Source]) -> list[Step]:
+    """A branch's turns and its answer; what they show joins `sources`."""
+    steps = []
+    own: list[Source] = []
+    for call in range(_CALLS):
+        number = _NUMBER.decode()
+        thought = f"{draw.sentence()} For #{number} I want {draw.phrase(6)} ({call})."
+        steps.append(Step(kind="think", text=thought, branch=branch, lead="\n\n"))
+        query = draw.phrase(4)
+        steps.append(Step(kind="web_search", text=query, branch=branch, lead="\n\n"))
+        shown = [draw.source(branch * 1000 + len(own) + k + 1, branch) for k in range(2)]
+        blocks = [source_block(source, source.text) for source in shown]
+        text = "\n\n".join([query_heading(query), *blocks])
+        steps.append(world_step("observation", text, branch=branch))
+        own += shown
+    sources += own
+    steps.append(Step(kind="think", text=draw.sentence(), branch=branch, lead="\n\n"))
+    answer = " ".join(_cited(source, source.id) for source in own[:4])
+    listed = "\n".join(f"[{s.id}]. {s.url} - {s.title}" for s in own[:4])
+    text = f"\n{answer}\n\n## References\n{listed}\n"
+    steps.append(Step(kind="subtask_answer", text=text, branch=branch, lead="\n\n"))
+    return steps
+
+
+def _cited(source: Source, number: int) -> str:
+    """The source's first sentence with a citation of it."""
+    return f"{source.text.partition('.')[0]} [{number}]."
+
+
+def _report(draw: _Draw, sources: list[Source], *, whole: bool) -> str:
+    sections = []
+    for at in range(0, len(sources), 8):
+        own = sources[at : at + 5]
+        facts = " ".join(_cited(source, at + k + 1) for k, source in enumerate(own))
+        sections.append(f"## {draw.phrase(4).capitalize()}\n{facts}")
+    listed = "\n".join(f"[{n}]. {s.url} - {s.title}" for n, s in enumerate(sources, start=1))
+    ending = f"## Conclusion\n{draw.sentence()}\n\n" if whole else ""
+    body = "\n\n".join(sections)
+    return (
+        f"\n## Introduction\nThis report is about #{_NUMBER.decode()}. {draw.sentence()}\n\n"
+        f"{body}\n\n{ending}## References\n{listed}\n"
+    )
+
+
+class _Draw:
+    """Words, sentences and pages by chance."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.words = ["".join(chance.choices(_SYLLABLES, k=3)) for _ in range(900)]
+
+    def phrase(self, words: int) -> str:
+        return " ".join(self.chance.choices(self.words, k=words))
+
+    def sentence(self) -> str:
+        parts = [f"{self.phrase(3)} {self.chance.choice(_LINKS)}" for _ in range(3)]
+        return f"{' '.join(parts)} {self.phrase(2)}.".capitalize()
+
+    def source(self, number: int, branch: int) -> Source:
+        sentences = [self.sentence() for _ in range(3)]
+        sentences[1] = f"In {self.chance.randrange(1900, 2020)} it was {self.chance.random():.3f}."
+        url = f"https://{self.phrase(1)}.example.org/{self.phrase(1)}/{number}"
+        return Source.of(id=number, url=url, title=self.phrase(5), text=" ".join(sentences),
+                         branch=branch)  # fmt: skip
