@@ -78,6 +78,10 @@ class Lost(Record):
     id: str
     reason: str
     tries: int = 1
+    tokens: int | None = None
+    """Spent in all tries; None where no provider said."""
+    cost: float | None = None
+    """US dollars, likewise."""
 
 
 class Finding(Record):

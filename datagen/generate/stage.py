@@ -1,10 +1,110 @@
-"""The generate stage: each seed becomes candidates, through the research graph."""
+"""The generate stage: each seed becomes candidates, through the research graph.
+
+Killed at any moment and run again, it goes on: finished candidates stand, unfinished ones resume
+from their checkpoints, lost ones are tried again.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
+from datagen.generate.book import Book
+from datagen.generate.plan import Job, plan
+from datagen.generate.progress import Tally, showing
+from datagen.generate.runner import LocalRunner, Runner
+from datagen.generate.teachers import check_teachers, teachers_of
+from datagen.records import Seed
+from datagen.run.record_files import read_records
+from datagen.run.stamps import read_stamp
 from datagen.run.work import Counts, Work
+from oresearch_graph.errors import ConfigurationError
+
+Planned = Callable[[], Iterator[Job]]
+"""The candidates to make; asked anew for each pass over them."""
 
 
-def generate(work: Work, runner: object = None) -> Counts:
-    """Run the stage."""
-    raise NotImplementedError
+def generate(work: Work, runner: Runner | None = None) -> Counts:
+    """Make every candidate of every seed that is not there yet."""
+    return make_candidates(work, planned(work), runner)
+
+
+def planned(work: Work) -> Planned:
+    """The run's whole plan. Raises ConfigurationError where there is no seed."""
+    check_teachers(work.settings)
+    first = next(read_records(work.run.seeds, Seed), None)
+    if first is None:
+        raise ConfigurationError(f"{work.run.seeds}: there are no seeds: run the seeds stage first")
+    return lambda: plan(work.settings.generate, read_records(work.run.seeds, Seed))
+
+
+def make_candidates(work: Work, jobs: Planned, runner: Runner | None = None) -> Counts:
+    """Make these candidates, each once; those that stand are left alone."""
+    with Book(work.run, work.settings.generate) as book:
+        _refuse_mixture(work, book)
+        total = wanted = 0
+        for job in jobs():
+            total += 1
+            wanted += job.id not in book.done and not book.given_up(job.id)
+        if wanted:
+            _tell_of_earlier_settings(work, book)
+            tally = Tally(book, total, wanted)
+            with showing(tally, work.console, work.settings.generate.progress_seconds):
+                (runner or LocalRunner()).run(_open(jobs(), book), book, work)
+        counts = _counts(jobs(), book)
+    _tell_the_end(work, counts, book)
+    return counts
+
+
+def _open(jobs: Iterator[Job], book: Book) -> Iterator[Job]:
+    return (job for job in jobs if job.id not in book.done and not book.given_up(job.id))
+
+
+def _counts(jobs: Iterator[Job], book: Book) -> Counts:
+    counts = {"planned": 0, "generated": 0, "lost": 0, "left": 0}
+    for job in jobs:
+        counts["planned"] += 1
+        done, lost = job.id in book.done, job.id in book.lost
+        counts["generated" if done else "lost" if lost else "left"] += 1
+    return counts
+
+
+def _refuse_mixture(work: Work, book: Book) -> None:
+    """Extractive traces of an earlier run do not mix with a model's either."""
+    settings = work.settings.generate
+    models = any(not teacher.extractive for teacher in teachers_of(settings))
+    extractive = all(teacher.extractive for teacher in teachers_of(settings))
+    mixed = (models and book.extractive) or (extractive and book.extractive < len(book.done))
+    if mixed and not settings.allow_extractive:
+        raise ConfigurationError(
+            f"{work.run.generated}: extractive traces do not mix with a model's: use another "
+            "folder, or set generate.allow_extractive=true"
+        )
+
+
+def _tell_of_earlier_settings(work: Work, book: Book) -> None:
+    if book.done and read_stamp(work.run, "generate") is not None:
+        _say(
+            work,
+            f"{len(book.done):,} candidates stand as they were made; to make them anew with the "
+            f"settings of today, delete {work.run.generated}",
+        )
+
+
+def _tell_the_end(work: Work, counts: Counts, book: Book) -> None:
+    if book.stopped is not None and counts["left"]:
+        _say(
+            work,
+            f"stopped: {book.stopped}; {counts['left']:,} candidates were not begun; raise the "
+            "limit and run again to go on",
+        )
+    elif counts["lost"]:
+        again = sum(not book.given_up(name) for name in book.lost)
+        _say(
+            work,
+            f"{counts['lost']:,} candidates are lost, {again:,} of them are tried again when the "
+            f"stage is run again; why: {work.run.lost}",
+        )
+
+
+def _say(work: Work, text: str) -> None:
+    work.console.print(text, markup=False, highlight=False, soft_wrap=True)

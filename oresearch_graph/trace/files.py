@@ -53,11 +53,13 @@ class TraceWriter:
     file. A trace that does not fit on the disk leaves no part of itself behind.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, done: Iterable[str] | None = None) -> None:
+        """`done`: the ids, from a caller who knows them; else every trace there is read for it."""
         self.path = Path(path)
         try:
             self._lines = LineWriter(self.path, _is_trace)
-            self.done = {trace.id for trace in read_traces(self.path)}
+            known = (trace.id for trace in read_traces(self.path)) if done is None else done
+            self.done = set(known)
         except OSError as error:
             raise TraceFileError(f"{self.path}: cannot be written: {error.strerror}") from error
 

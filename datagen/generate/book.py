@@ -1,0 +1,152 @@
+"""Book: what has become of each candidate, on the disk at once, and what it all has cost.
+
+The one writer of `generated.jsonl` and `lost.jsonl`, whoever runs the candidates.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Final, Self
+
+from datagen.generate.finished import Spent, read_finished
+from datagen.records import Lost
+from datagen.run.folder import RunFolder
+from datagen.run.record_files import RecordWriter, read_records, write_records
+from datagen.settings import GenerateSettings
+from oresearch_graph.errors import PolicyError
+from oresearch_graph.trace import FailureName, Trace, TraceWriter, Usage
+
+_INFRASTRUCTURE: Final[frozenset[FailureName]] = frozenset(
+    ("model_error", "timeout", "tool_error", "internal")
+)
+"""Failures after which a candidate is made again. A budget that is spent is its own end."""
+_IN_A_ROW: Final = 5
+"""Candidates lost without one model call answered in between: something is out of order."""
+
+
+class Book:
+    """The books of a run's candidates; a context manager.
+
+    Memory: an id for each finished candidate, a record for each lost one, no trace.
+    """
+
+    def __init__(self, run: RunFolder, settings: GenerateSettings) -> None:
+        """Raises TraceFileError or ConfigurationError for a broken line."""
+        self._settings = settings
+        # Opened first: it moves aside what a killed process left of its last line.
+        self._traces = TraceWriter(run.generated, done=())
+        self.extractive: int = 0
+        self._settled = Spent()
+        for finished in read_finished(run.generated):
+            self._traces.done.add(finished.id)
+            self._settled = self._settled.plus(finished.spent)
+            self.extractive += finished.extractive
+        self._lost_file = RecordWriter(run.lost, Lost)
+        self._lost_path = run.lost
+        self.lost = {
+            lost.id: lost for lost in read_records(run.lost, Lost) if lost.id not in self.done
+        }
+        self._open: dict[str, Spent] = {}
+        self._silent_losses = 0
+        self.stopped: str | None = None
+        """The limit that was met, in words."""
+
+    @property
+    def done(self) -> set[str]:
+        """Candidates whose trace is on the disk."""
+        return self._traces.done
+
+    @property
+    def running(self) -> int:
+        return len(self._open)
+
+    @property
+    def spent(self) -> Spent:
+        """Of the whole run: finished and lost candidates, and what running ones have told."""
+        total = self._settled
+        for lost in list(self.lost.values()):
+            if lost.id not in self._open:
+                total = total.plus(Spent(lost.tokens, lost.cost))
+        for spent in list(self._open.values()):
+            total = total.plus(spent)
+        return total
+
+    def given_up(self, candidate: str) -> bool:
+        """Lost as often as it is tried."""
+        lost = self.lost.get(candidate)
+        return lost is not None and lost.tries >= self._settings.tries
+
+    def may_begin(self) -> bool:
+        """False once a limit of the whole run is met: what runs ends, nothing is begun."""
+        self.stopped = self.stopped or self._limit()
+        return self.stopped is None
+
+    def begin(self, candidate: str) -> None:
+        lost = self.lost.get(candidate)
+        self._open[candidate] = Spent() if lost is None else Spent(lost.tokens, lost.cost)
+
+    def charge(self, candidate: str, usage: Usage) -> None:
+        """A call of a running candidate was answered."""
+        self._silent_losses = 0
+        self._open[candidate] = self._open.get(candidate, Spent()).plus(Spent.of((usage,)))
+
+    def finish(self, candidate: str, trace: Trace) -> bool:
+        """Keep a trace, which is on the disk then. False: services failed it, and it is lost."""
+        faults = [failure for failure in trace.failures if failure.name in _INFRASTRUCTURE]
+        if faults:
+            self.lose(candidate, faults[0].message)
+            return False
+        self._traces.write(trace.model_copy(update={"id": candidate}))
+        self._open.pop(candidate, None)
+        self.lost.pop(candidate, None)
+        self._settled = self._settled.plus(Spent.of(trace.usage))
+        self.extractive += trace.extractive
+        self._silent_losses = 0
+        return True
+
+    def lose(self, candidate: str, reason: str) -> None:
+        """Record a candidate that ended without a trace.
+
+        Raises PolicyError when so many were lost in a row that the next would be, too.
+        """
+        spent = self._open.pop(candidate, Spent())
+        tries = self.lost[candidate].tries + 1 if candidate in self.lost else 1
+        lost = Lost(id=candidate, reason=reason, tries=tries, tokens=spent.tokens, cost=spent.cost)
+        self._lost_file.write(lost)
+        self.lost[candidate] = lost
+        self._silent_losses += 1
+        if self._silent_losses >= _IN_A_ROW:
+            raise PolicyError(
+                f"{_IN_A_ROW} candidates were lost one after the other, the last one: {reason}"
+            )
+
+    def drop(self, candidate: str) -> None:
+        """It stops unfinished, and is neither kept nor lost."""
+        self._open.pop(candidate, None)
+
+    def close(self) -> None:
+        """Leave only those in the file of lost ones that still are."""
+        self._traces.close()
+        self._lost_file.close()
+        write_records(self._lost_path, self.lost.values())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        place: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _limit(self) -> str | None:
+        spent, settings = self.spent, self._settings
+        if settings.max_tokens is not None and (spent.tokens or 0) >= settings.max_tokens:
+            return (
+                f"{spent.tokens:,} tokens are spent of generate.max_tokens={settings.max_tokens:,}"
+            )
+        if settings.max_cost is not None and (spent.cost or 0.0) >= settings.max_cost:
+            return f"${spent.cost:.2f} is spent of generate.max_cost={settings.max_cost:g}"
+        return None

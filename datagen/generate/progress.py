@@ -1,0 +1,89 @@
+"""Progress of the generate stage: redrawn in place on a terminal, else a line from time to time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from datagen.generate.book import Book
+from datagen.generate.finished import Spent
+
+
+class Tally:
+    """What there is to tell at a moment."""
+
+    def __init__(self, book: Book, planned: int, open_ones: int) -> None:
+        """`open_ones` of the planned candidates were still to be made when this began."""
+        self._book, self._planned, self._open = book, planned, open_ones
+        self._done, self._lost = len(book.done), len(book.lost)
+        self._began = time.monotonic()
+
+    def line(self) -> str:
+        book = self._book
+        parts = [f"{self._planned - self._left():,} of {self._planned:,} done"]
+        parts.append(f"{book.running} running")
+        if book.lost:
+            parts.append(f"{len(book.lost):,} failed")
+        return ", ".join([*parts, *told(book.spent), *self._time_left()])
+
+    def _ended(self) -> int:
+        return len(self._book.done) - self._done
+
+    def _left(self) -> int:
+        return max(0, self._open - self._ended())
+
+    def _time_left(self) -> list[str]:
+        ended = self._ended()
+        if not ended:
+            return []
+        seconds = (time.monotonic() - self._began) / ended * self._left()
+        return [f"about {duration(seconds)} left"]
+
+
+def told(spent: Spent) -> list[str]:
+    """What is known of the spending, in words."""
+    known = [] if spent.tokens is None else [f"{spent.tokens:,} tokens"]
+    return known if spent.cost is None else [*known, f"${spent.cost:.2f}"]
+
+
+def duration(seconds: float) -> str:
+    """In the two largest units that matter."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+@contextmanager
+def showing(tally: Tally, console: Console, seconds: float) -> Iterator[None]:
+    """Show the tally while the block runs, and once more at its end."""
+    if console.is_terminal:
+        with Live(console=console, refresh_per_second=2, get_renderable=lambda: Text(tally.line())):
+            yield
+        return
+    over = threading.Event()
+    teller = threading.Thread(target=_tell, args=(tally, console, seconds, over), daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join()
+        _print(tally, console)
+
+
+def _tell(tally: Tally, console: Console, seconds: float, over: threading.Event) -> None:
+    while not over.wait(seconds):
+        _print(tally, console)
+
+
+def _print(tally: Tally, console: Console) -> None:
+    console.print(tally.line(), markup=False, highlight=False, soft_wrap=True)
