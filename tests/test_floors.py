@@ -19,7 +19,7 @@ FLOORS = [
     ["trace"],
     ["settings"],
     ["prompts", "threads"],
-    ["evidence"],
+    ["evidence", "training_rows"],
     ["budget"],
     ["policies"],
     ["tools"],

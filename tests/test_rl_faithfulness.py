@@ -6,6 +6,7 @@ import pytest
 
 from oresearch_graph import ResearchSettings, create_research_graph
 from oresearch_graph.prompts import system_prompt
+from oresearch_graph.training_rows import trace_rows
 from rl.rollouts.faithfulness import (
     compare,
     decoded_policy_text,
@@ -16,7 +17,6 @@ from rl.rollouts.faithfulness import (
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rollouts.token_ledger import Row
 from rl.rows.sft_dataset import encode_row
-from rl.rows.sft_rows import trace_rows
 from tests.scripted import PAGES, Documents, ScriptedPolicy, research_script
 from tests.small_tokenizers import greedy_tokenizer, protocol_tokenizer
 

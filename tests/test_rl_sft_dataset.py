@@ -26,11 +26,11 @@ from oresearch_graph.trace import (
     world_step,
     write_traces,
 )
+from oresearch_graph.training_rows import SFTRow, UnclearThreads, trace_rows
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rows.fingerprint import dataset_fingerprint, read_fingerprint, training_protocol
 from rl.rows.fingerprint import write_fingerprint as leave_fingerprint
 from rl.rows.sft_dataset import TraceSFTDataset, encode_row
-from rl.rows.sft_rows import SFTRow, UnclearThreads, trace_rows
 from rl.rows.window_report import window_report
 from tests.scripted import PAGES, Documents, ScriptedPolicy, failing, research_script
 from tests.small_tokenizers import greedy_tokenizer, protocol_tokenizer

@@ -13,16 +13,9 @@ from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.prompts import system_prompt
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import Execution, Outcome, Protocol, Trace, read_traces, text_hash
+from oresearch_graph.training_rows import WHOLE, RowsMode, SFTRow, UnclearThreads, trace_rows
 from rl.rows.fingerprint import training_protocol
-from rl.rows.sft_rows import (
-    WHOLE,
-    RowsMode,
-    SFTRow,
-    UnclearThreads,
-    holds_rows,
-    read_rows,
-    trace_rows,
-)
+from rl.rows.sft_rows import holds_rows, read_rows
 
 Reason = Literal[
     "extended",  # prompts beyond the training protocol

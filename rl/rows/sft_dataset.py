@@ -27,9 +27,9 @@ from transformers import PreTrainedTokenizerBase
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.training_rows import SFTRow
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rows.sft_admission import Admission, Gate
-from rl.rows.sft_rows import SFTRow
 from rl.rows.window_report import WINDOWS, WindowReport, window_report
 from rl.settings import from_config
 
