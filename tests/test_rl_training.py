@@ -45,8 +45,8 @@ def fine_tuned(folder: Path, execution: str) -> Path:
         "rl.sft", "sft_cpu_tiny", f"model.path={folder / 'base'}",
         f"data.train_files={folder / 'traces' / f'{execution}.jsonl'}",
         f"trainer.default_local_dir={run}", "data.train_batch_size=16",
-        "data.micro_batch_size_per_gpu=16", "trainer.total_training_steps=100",
-        "trainer.total_epochs=20", "trainer.save_freq=100", "optim.lr=3e-3",
+        "data.micro_batch_size_per_gpu=16", "trainer.total_training_steps=250",
+        "trainer.total_epochs=20", "trainer.save_freq=250", "optim.lr=3e-3",
         "optim.lr_scheduler_type=cosine", f"oresearch.research.execution={execution}",
     )  # fmt: skip
     command("rl.export", run, out)

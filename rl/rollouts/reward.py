@@ -26,14 +26,15 @@ that the policy did not make. `plan_fallback` has the fault of what made the pla
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.evidence.words import terms
 from oresearch_graph.rubric import GroundTruth, Judged, KeyPointJudge, QualityJudge
-from oresearch_graph.trace import Failure, Step, Trace, read_call, violations
+from oresearch_graph.trace import Failure, Trace, violations
+from oresearch_graph.trace.calls import calls_per_subtask, distinct_calls
 from rl.settings import JudgeSettings, RewardSettings
 
 Fate = Literal["scored", "dropped"]
@@ -152,24 +153,6 @@ def tool_use(trace: Trace, settings: RewardSettings) -> float:
     if not counts:
         return 0.0
     return sum(_calls_worth(count, settings) for count in counts) / len(counts)
-
-
-def calls_per_subtask(trace: Trace) -> tuple[int, ...]:
-    """Distinct well-formed calls of each subtask that the plan lists, in order: 0 where a listed
-    one was never begun. Where nothing is listed, of each branch that there is."""
-    branches = trace.branches
-    listed = range(1, len(trace.subtasks) + 1) or branches
-    return tuple(len(distinct_calls(branches.get(branch, ()))) for branch in listed)
-
-
-def distinct_calls(steps: Sequence[Step]) -> frozenset[tuple[str, str]]:
-    """Well-formed calls by tool and text. One element is one call, however many queries it holds;
-    the same call again is none."""
-    return frozenset(
-        (step.tag or step.kind, step.text.strip())
-        for step in steps
-        if step.is_call and step.closed is not None and read_call(step).fault is None
-    )
 
 
 def ground_truth(row: Mapping[str, Any], question: str) -> GroundTruth:

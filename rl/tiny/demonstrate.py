@@ -49,7 +49,7 @@ def sft_command(folder: Path, steps: int) -> list[str]:
     ]  # fmt: skip
 
 
-def grpo_command(folder: Path, steps: int, prompts: int, rollouts: int) -> list[str]:
+def grpo_command(folder: Path, steps: int, prompts: int, rollouts: int, rate: float) -> list[str]:
     """Train by GRPO in the graph; validate before the first step, halfway and at the end."""
     return [
         sys.executable, "-m", "rl.grpo", "cpu_tiny",
@@ -64,10 +64,10 @@ def grpo_command(folder: Path, steps: int, prompts: int, rollouts: int) -> list[
         "actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=16",
         "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu=16",
         "actor_rollout_ref.rollout.max_num_seqs=256",
-        "actor_rollout_ref.actor.optim.lr=2e-4",
+        f"actor_rollout_ref.actor.optim.lr={rate}",
         "actor_rollout_ref.actor.optim.lr_warmup_steps=5",
         f"trainer.total_training_steps={steps}", f"trainer.save_freq={steps}",
-        "trainer.val_before_train=true", f"trainer.test_freq={max(1, steps // 3)}",
+        "trainer.val_before_train=true", f"trainer.test_freq={max(1, steps // 2)}",
     ]  # fmt: skip
 
 
@@ -127,21 +127,22 @@ def main(
     traces: Annotated[int, typer.Option(help="Traces to learn from.")] = 1_500,
     warm: Annotated[int, typer.Option(help="Steps of copy warm-up.")] = 700,
     sft_steps: Annotated[int, typer.Option(help="Steps of fine-tuning.")] = 250,
-    steps: Annotated[int, typer.Option(help="Steps of GRPO.")] = 30,
-    prompts: Annotated[int, typer.Option(help="Questions per step.")] = 8,
+    steps: Annotated[int, typer.Option(help="Steps of GRPO.")] = 40,
+    prompts: Annotated[int, typer.Option(help="Questions per step.")] = 16,
     rollouts: Annotated[int, typer.Option(help="Rollouts per question.")] = 8,
+    rate: Annotated[float, typer.Option(help="Learning rate of GRPO.")] = 4e-4,
 ) -> None:
     """Make, fine-tune, train and compare."""
     console, folder = Console(), folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     try:
-        prepare(folder, traces=traces, questions=256, warm=warm, told=console.print)
+        prepare(folder, traces=traces, questions=steps * prompts, warm=warm, told=console.print)
         if not (folder / "sft-model").exists():
             run("sft", sft_command(folder, sft_steps), folder, console)
             export(folder / "sft", folder / "sft-model", folder, console)
         if not (folder / "grpo-model").exists():
-            run("grpo", grpo_command(folder, steps, prompts, rollouts), folder, console)
+            run("grpo", grpo_command(folder, steps, prompts, rollouts, rate), folder, console)
             export(folder / "grpo", folder / "grpo-model", folder, console)
         picture = [sys.executable, "-m", "rl.plot", str(folder / "grpo"),
                    "--out", str(folder / "learning.png")]  # fmt: skip

@@ -33,8 +33,10 @@ from rl.tiny.world import Task, places, tasks, write_documents
 
 CONFIG: Final = Path(__file__).parent.parent / "config" / "_graph_tiny.yaml"
 """The graph that the tiny model is trained in; traces must come from the same one."""
-HELD_OUT: Final = 64
-"""Places of validation."""
+HELD_OUT: Final = 192
+"""Questions of validation."""
+CONTROLS: Final = 64
+"""Those of them that are also asked with observations shuffled."""
 
 
 def prepare(
@@ -58,8 +60,10 @@ def prepare(
     write_rl_rows(folder / "train.parquet", _questions(list(tasks(trained)), "train"))
     told(f"{questions} training questions in {folder / 'train.parquet'}")
     asked = _questions(list(tasks(held)), "held_out")
-    write_rl_rows(folder / "validation.parquet", [*asked, *_shuffled(asked)], "validation")
-    told(f"{HELD_OUT} held-out questions, and as many controls, in validation.parquet")
+    write_rl_rows(
+        folder / "validation.parquet", [*asked, *_shuffled(asked[:CONTROLS])], "validation"
+    )
+    told(f"{HELD_OUT} held-out questions and {CONTROLS} controls in validation.parquet")
     if not (folder / "base" / "config.json").exists():
         _write_model(folder / "base", list(read_traces(file)), settings, warm, told)
 
