@@ -28,10 +28,9 @@ from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import Thread
 from oresearch_graph.tools.backend import Hits
 from oresearch_graph.trace import Failure, Fault, Step, Trace, violations
+from oresearch_graph.trace.calls import calls_per_subtask, distinct_calls
 from rl.rollouts.reward import (
     RewardJudge,
-    calls_per_subtask,
-    distinct_calls,
     fate,
     ground_truth,
     judge_from,

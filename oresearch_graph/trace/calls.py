@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from oresearch_graph.trace.record import Dialect
+from oresearch_graph.trace.record import Dialect, Trace
 from oresearch_graph.trace.step import Step
 
 _COUNT_LAST: Final = re.compile(r"&(?:serp_)?num=(\d{1,4})\s*\Z")
@@ -69,6 +69,24 @@ def write_call(
     if kind == "crawl_page":
         return f"url={joined}"
     return f"query={joined}" if num is None else f"query={joined}&num={num}"
+
+
+def calls_per_subtask(trace: Trace) -> tuple[int, ...]:
+    """Distinct well-formed calls of each subtask that the plan lists, in order: 0 where a listed
+    one was never begun. Where nothing is listed, of each branch that there is."""
+    branches = trace.branches
+    listed = range(1, len(trace.subtasks) + 1) or branches
+    return tuple(len(distinct_calls(branches.get(branch, ()))) for branch in listed)
+
+
+def distinct_calls(steps: Sequence[Step]) -> frozenset[tuple[str, str]]:
+    """Well-formed calls by tool and text. One element is one call, however many queries it holds;
+    the same call again is none."""
+    return frozenset(
+        (step.tag or step.kind, step.text.strip())
+        for step in steps
+        if step.is_call and step.closed is not None and read_call(step).fault is None
+    )
 
 
 def _read_search(text: str) -> Call:
