@@ -1,0 +1,145 @@
+"""Funnel: how many there are at each stage and why the others went, counted from the files.
+
+Every file is read once, a line at a time. A stage that has not run has no count, which is not 0.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from datagen.generate.finished import Spent, read_finished
+from datagen.generate.plan import plan
+from datagen.records import Dropped, Filtered, Judgement, Lost, Seed
+from datagen.run.record_files import read_records
+from datagen.run.stamps import read_stamp
+from datagen.run.work import Work
+
+
+class Level(NamedTuple):
+    """One stage's part of the funnel."""
+
+    name: str
+    left: int | None
+    """What is left after it; None: it has not run."""
+    lost: dict[str, int]
+    """Why others went, most frequent first. A candidate with several reasons counts at each."""
+
+
+class Funnel(NamedTuple):
+    """The whole way from questions to rows."""
+
+    levels: tuple[Level, ...]
+    spent: Spent
+    """What all candidates cost, the rejected ones among them."""
+    accepted: int | None
+
+    @property
+    def cost_per_accepted(self) -> float | None:
+        """US dollars of candidates per accepted trace; None where no price is known."""
+        if not self.accepted or self.spent.cost is None:
+            return None
+        return self.spent.cost / self.accepted
+
+    @property
+    def tokens_per_accepted(self) -> float | None:
+        if not self.accepted or self.spent.tokens is None:
+            return None
+        return self.spent.tokens / self.accepted
+
+
+def count_funnel(work: Work) -> Funnel:
+    """Count what the run's folder holds."""
+    run = work.run
+    traces, spent = _traces(work)
+    judged = _judged(run.judged)
+    levels = (
+        _seeds(work),
+        _planned(work),
+        Level("traces", traces, _lost(work, traces)),
+        _filtered(run.filtered),
+        *judged,
+        _rows(work),
+    )
+    return Funnel(levels, spent, judged[0].left)
+
+
+def _seeds(work: Work) -> Level:
+    if not work.run.seeds.exists():
+        return Level("seeds", None, {})
+    kept = _number(read_records(work.run.seeds, Seed))
+    return Level(
+        "seeds", kept, _ranked(d.reason for d in read_records(work.run.dropped_seeds, Dropped))
+    )
+
+
+def _planned(work: Work) -> Level:
+    run = work.run
+    if not run.seeds.exists():
+        return Level("candidates", None, {})
+    asked = (seed for seed in read_records(run.seeds, Seed) if seed.origin != "imported")
+    imported = _number(read_finished(run.imported))
+    return Level("candidates", _number(plan(work.settings.generate, asked)) + imported, {})
+
+
+def _traces(work: Work) -> tuple[int | None, Spent]:
+    spent, count = Spent(), 0
+    for file in work.run.traces:
+        for finished in read_finished(file):
+            count += 1
+            spent = spent.plus(finished.spent)
+    for lost in read_records(work.run.lost, Lost):
+        spent = spent.plus(Spent(lost.tokens, lost.cost))
+    return (count if work.run.traces else None), spent
+
+
+def _lost(work: Work, traces: int | None) -> dict[str, int]:
+    if traces is None:
+        return {}
+    lost = _number(read_records(work.run.lost, Lost))
+    return {"lost": lost} if lost else {}
+
+
+def _filtered(path: Path) -> Level:
+    if not path.exists():
+        return Level("passed the filter", None, {})
+    passed, rules = 0, Counter[str]()
+    for filtered in read_records(path, Filtered):
+        passed += filtered.passed
+        rules.update({finding.rule for finding in filtered.findings})
+    return Level("passed the filter", passed, dict(rules.most_common()))
+
+
+def _judged(path: Path) -> tuple[Level, Level]:
+    if not path.exists():
+        return Level("accepted by the judge", None, {}), Level("best of their seed", None, {})
+    accepted, chosen, reasons = 0, 0, Counter[str]()
+    for judgement in read_records(path, Judgement):
+        accepted += judgement.accepted
+        chosen += judgement.chosen
+        if judgement.judged is None:
+            reasons["unjudged"] += 1
+        elif not judgement.accepted:
+            reasons["below a threshold"] += 1
+    beaten = {"another of the seed is better": accepted - chosen} if accepted > chosen else {}
+    return (
+        Level("accepted by the judge", accepted, dict(reasons.most_common())),
+        Level("best of their seed", chosen, beaten),
+    )
+
+
+def _rows(work: Work) -> Level:
+    stamp = read_stamp(work.run, "export")
+    if stamp is None:
+        return Level("exported", None, {})
+    return Level("exported", stamp.counts.get("traces"), {})
+
+
+def _ranked(reasons: Iterable[str]) -> dict[str, int]:
+    return dict(Counter(reasons).most_common())
+
+
+def _number(items: Iterable[object]) -> int:
+    return sum(1 for _ in items)

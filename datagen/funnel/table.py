@@ -1,0 +1,73 @@
+"""The funnel and the stages' states as tables in the terminal."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from datagen.funnel.count import Funnel, count_funnel
+from datagen.run.stamps import State, read_stamp
+from datagen.run.work import Work
+from datagen.stages import STAGES, states
+
+_REASONS: Final = 6
+"""Reasons shown at one stage."""
+_STYLE: Final[dict[State, str]] = {"fresh": "green", "stale": "yellow", "missing": "dim"}
+
+
+def print_status(work: Work, console: Console) -> None:
+    """The stages' states, then the funnel."""
+    console.print(stage_table(work))
+    console.print(funnel_table(count_funnel(work)))
+
+
+def stage_table(work: Work) -> Table:
+    """Each stage: whether its output stands, when it was made, what it counted."""
+    table = Table("stage", "state", "finished", "counted", title=f"{work.run.root}")
+    for name, state in states(work.run, work.settings).items():
+        stamp = read_stamp(work.run, name)
+        counts = {} if stamp is None else stamp.counts
+        told = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in counts.items())
+        table.add_row(
+            name, Text(state, _STYLE[state]), Text(stamp.finished if stamp else "–"), Text(told)
+        )
+    return table
+
+
+def next_stage(work: Work) -> str | None:
+    """The first stage that has something to do."""
+    found = states(work.run, work.settings)
+    return next((stage.name for stage in STAGES if found[stage.name] != "fresh"), None)
+
+
+def funnel_table(funnel: Funnel) -> Table:
+    """How many are left at each stage, as a share of what came in, and why the others went."""
+    table = Table("stage", "left", "of those before", "why the others went", title="Funnel")
+    before: int | None = None
+    for level in funnel.levels:
+        grows = level.name == "candidates"
+        share = "" if grows or not before or level.left is None else f"{level.left / before:.0%}"
+        left = "–" if level.left is None else f"{level.left:,}"
+        table.add_row(level.name, left, share, Text(_why(level.lost)))
+        before = level.left
+    table.caption = cost_line(funnel)
+    return table
+
+
+def _why(lost: dict[str, int]) -> str:
+    shown = [f"{reason} {count:,}" for reason, count in list(lost.items())[:_REASONS]]
+    more = len(lost) - len(shown)
+    return ", ".join([*shown, *([f"{more} more"] if more > 0 else [])])
+
+
+def cost_line(funnel: Funnel) -> str:
+    """What an accepted trace cost, as far as it is known."""
+    if not funnel.accepted:
+        return "no trace is accepted yet"
+    cost, tokens = funnel.cost_per_accepted, funnel.tokens_per_accepted
+    money = "no price known" if cost is None else f"${cost:.4f}"
+    used = "tokens not told" if tokens is None else f"{tokens:,.0f} tokens"
+    return f"an accepted trace cost {money}, {used}; rejected candidates counted in"
