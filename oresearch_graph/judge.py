@@ -6,6 +6,7 @@ the key points' own, and contradictions that keep all the words.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -18,6 +19,7 @@ from oresearch_graph.trace.references import body_span
 
 UNSUPPORTED_CREDIT: Final = 0.5
 """Credit of a key point that stands in the report without a supported citation."""
+_NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
 _OVERLAP: Final = 0.7
 _ALIKE: Final = 88.0
 """For key points without `needs`: share of terms, or rapidfuzz token set ratio."""
@@ -135,7 +137,8 @@ def _states(window: _Window, point: KeyPoint) -> bool:
 
 
 def _holds(window: _Window, option: str) -> bool:
-    if option.lower() in window.lower:
+    """A bare number must stand by itself: 16 is not in 2016."""
+    if not _NUMBER.fullmatch(option) and option.lower() in window.lower:
         return True
     wanted = terms(option)
     return bool(wanted) and window.terms.issuperset(wanted)

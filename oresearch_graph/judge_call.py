@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
@@ -16,18 +16,34 @@ from oresearch_graph.policies.chat import model_name
 from oresearch_graph.policies.connect import connect
 from oresearch_graph.policies.limiter import AdaptiveLimiter
 from oresearch_graph.policies.model_call import ModelCall, Patience
-from oresearch_graph.policies.probe import speaks_openai
-from oresearch_graph.policies.reply import read_message
-from oresearch_graph.rubric import Scored
+from oresearch_graph.policies.prices import Price, cost, known_price
+from oresearch_graph.policies.probe import is_official, speaks_openai
+from oresearch_graph.policies.reply import Reply, read_message
+from oresearch_graph.trace.record import known_sum
+
+T = TypeVar("T")
 
 _CORRECTIONS: Final = 2
 """Answers that are no verdict and are asked for again, per opinion."""
-_SCHEMA: Final = {
-    "response_format": {
-        "type": "json_schema",
-        "json_schema": {"name": "verdict", "strict": True, "schema": VERDICT_SCHEMA},
-    }
-}
+
+
+@dataclass
+class Spent:
+    """What requests to models have cost. None: no server said."""
+
+    calls: int = 0
+    """Every try counted."""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost: float | None = None
+    """US dollars, where the price is known."""
+
+    def add(self, reply: Reply, price: Price | None) -> None:
+        """One answer's."""
+        tokens = reply.prompt_tokens, reply.cached_tokens, reply.completion_tokens
+        self.prompt_tokens = _plus(self.prompt_tokens, reply.prompt_tokens)
+        self.completion_tokens = _plus(self.completion_tokens, reply.completion_tokens)
+        self.cost = known_sum((self.cost, cost(price, *tokens)))
 
 
 @dataclass
@@ -60,13 +76,15 @@ class JudgeStats:
 
 
 class OneJudge:
-    """One model; asked until its answer is a verdict, or there is no hope."""
+    """One model; asked until its answer is what was asked for, or there is no hope."""
 
     def __init__(
         self, model: BaseChatModel | str, base_url: str | None, patience: Patience,
-        limiter: AdaptiveLimiter, cold: bool, stats: Callable[[], JudgeStats],
+        limiter: AdaptiveLimiter, cold: bool, stats: Callable[[], JudgeStats], *,
+        price: Price | None = None, schema: dict[str, Any] = VERDICT_SCHEMA,
     ) -> None:  # fmt: skip
-        """`cold`: at temperature 0, where the server takes that; several votes need to differ."""
+        """`cold`: at temperature 0, where the server takes that; several votes need to differ.
+        `price`: in place of the known one. `schema`: of the JSON object that is asked for."""
         self._own = isinstance(model, str)
         self._model = (
             connect(model, base_url=base_url, timeout=patience.timeout)
@@ -75,21 +93,25 @@ class OneJudge:
         )
         self.name = model_name(self._model)
         self._stats = stats
+        priced = is_official(getattr(self._model, "openai_api_base", None))
+        self._price = price or (known_price(self.name) if priced else None)
         openai = speaks_openai(self._model)
         self._call = ModelCall(self.name, limiter, patience, says_finish=openai)
         sampling = {"temperature": 0.0} if self._own and cold else {}
         # From the most to the least that a server may take; the first that it takes is kept.
         self._offers: list[dict[str, Any]] = (
-            [{**_SCHEMA, **sampling}, sampling, {}] if openai else [{}]
+            [{**_held_to(schema), **sampling}, sampling, {}] if openai else [{}]
         )
 
     async def opinion(
-        self, messages: Sequence[BaseMessage], read: Callable[[str], tuple[Scored, ...]]
-    ) -> tuple[Scored, ...]:
-        """Raises PolicyError, or VerdictFault when corrections did not help."""
+        self, messages: Sequence[BaseMessage], read: Callable[[str], T], spent: Spent
+    ) -> T:
+        """What `read` makes of the answer; `spent` is charged. Raises PolicyError, or VerdictFault
+        when corrections did not help."""
         talk = list(messages)
         for attempt in range(_CORRECTIONS + 1):
-            reply = read_message(await self._answer(talk))
+            reply = read_message(await self._answer(talk, spent))
+            spent.add(reply, self._price)
             try:
                 if reply.finish == "length":
                     raise VerdictFault("it was cut by the token limit; be shorter")
@@ -101,12 +123,12 @@ class OneJudge:
                 talk = [*messages, AIMessage(reply.text or "(nothing)"), correction(fault)]
         raise AssertionError("the loop returns or raises")
 
-    async def _answer(self, messages: Sequence[BaseMessage]) -> AIMessage:
+    async def _answer(self, messages: Sequence[BaseMessage], spent: Spent) -> AIMessage:
         offers = self._offers
         for place, offer in enumerate(offers):
             try:
                 answer = await self._call(
-                    RunnableLambda(self._counting()), messages, config=ensure_config(),
+                    RunnableLambda(self._counting(spent)), messages, config=ensure_config(),
                     arguments=offer,
                 )  # fmt: skip
             except PolicyRefused as error:
@@ -118,13 +140,14 @@ class OneJudge:
                 return answer
         raise AssertionError("the last offer returns or raises")
 
-    def _counting(self) -> Callable[..., Any]:
+    def _counting(self, spent: Spent) -> Callable[..., Any]:
         """The model behind a counter of tries."""
         tries = 0
 
         async def call(messages: list[BaseMessage], config: RunnableConfig, **more: Any) -> Any:  # noqa: ANN401
             nonlocal tries
             self._stats().calls += 1
+            spent.calls += 1
             self._stats().retries += tries > 0
             tries += 1
             return await self._model.ainvoke(messages, config, **more)
@@ -135,3 +158,12 @@ class OneJudge:
         client = getattr(self._model, "root_async_client", None)
         if self._own and client is not None:
             await client.close()
+
+
+def _held_to(schema: dict[str, Any]) -> dict[str, Any]:
+    named = {"name": "verdict", "strict": True, "schema": schema}
+    return {"response_format": {"type": "json_schema", "json_schema": named}}
+
+
+def _plus(sum_: int | None, count: int | None) -> int | None:
+    return sum_ if count is None else (sum_ or 0) + count

@@ -1,5 +1,5 @@
-"""ModelJudge: a language model that judges a report on a rubric, behind any OpenAI-compatible
-server or as any LangChain chat model.
+"""ModelJudge: a language model that judges a report, or any document, on a rubric, behind any
+OpenAI-compatible server or as any LangChain chat model.
 
 A verdict is read from plain text, so no server needs to support schemas; one that does is held to
 it. A second judge is asked when the first fails. Nothing here invents a score.
@@ -13,18 +13,24 @@ import json
 import statistics
 import time
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 from weakref import WeakValueDictionary
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage
 
 from oresearch_graph.errors import JudgeError, PolicyError
-from oresearch_graph.judge_call import JudgeStats, OneJudge
-from oresearch_graph.judge_prompt import VerdictFault, judge_messages, read_verdict
+from oresearch_graph.judge_call import JudgeStats, OneJudge, Spent
+from oresearch_graph.judge_prompt import (
+    JudgeRequest,
+    VerdictFault,
+    judge_messages,
+    read_verdict,
+)
 from oresearch_graph.policies.limiter import AdaptiveLimiter
 from oresearch_graph.policies.model_call import Patience
+from oresearch_graph.policies.prices import Price
 from oresearch_graph.rubric import GroundTruth, Judged, Scored, weighted_mean
 from oresearch_graph.trace.record import CitationReport
 from oresearch_graph.verdict_cache import VerdictCache
@@ -33,6 +39,14 @@ _VERSION: Final = 1
 """Raised when the same prompt comes to be read otherwise: old verdicts are not found any more."""
 
 Combine = Literal["median", "mean"]
+
+
+class Opinions(NamedTuple):
+    """The votes of one judge, combined."""
+
+    judged: Judged
+    agreement: float | None
+    """See `agreement`; None also for a verdict out of the cache."""
 
 
 class ModelJudge:
@@ -51,21 +65,24 @@ class ModelJudge:
         timeout: float = 120.0,
         concurrency: int = 32,
         cache: Path | None = None,
+        price: Price | None = None,
     ) -> None:
         """`tries` and `timeout` (seconds) are those of one request, `concurrency` is that of
-        requests to each judge. Raises ConfigurationError for a model that cannot be had."""
+        requests to each judge, `price` that of the first judge's tokens, where the known one is
+        not meant. Raises ConfigurationError for a model that cannot be had."""
         self.stats = JudgeStats()
         self._votes, self._combine = votes, combine
         self._cache = None if cache is None else VerdictCache(cache)
         self._locks: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
         patience = Patience(timeout=timeout, tries=tries)
-        asked = [(model, base_url)] if second is None else [
-            (model, base_url), (second, second_base_url or base_url)
-        ]  # fmt: skip
+        asked = [(model, base_url, price)]
+        if second is not None:
+            asked.append((second, second_base_url or base_url, None))
         self._judges = [
-            OneJudge(one, url, patience, AdaptiveLimiter(concurrency), votes == 1, self._stats)
-            for one, url in asked
-        ]
+            OneJudge(one, url, patience, AdaptiveLimiter(concurrency), votes == 1, self._stats,
+                     price=paid)
+            for one, url, paid in asked
+        ]  # fmt: skip
 
     @property
     def name(self) -> str:
@@ -85,17 +102,23 @@ class ModelJudge:
             )
             return Judged(quality=0.0, by="empty", scores=empty)
         messages = judge_messages(question, report, truth, citations)
+        return (await self.opinions(JudgeRequest(messages, truth.criteria, report))).judged
+
+    async def opinions(self, request: JudgeRequest, spent: Spent | None = None) -> Opinions:
+        """Of the first judge that gives any, on whatever the request is about; `spent` is charged
+        with all calls, vain ones too. Raises JudgeError."""
+        spent = Spent() if spent is None else spent
         faults: list[str] = []
         start = time.monotonic()
         for place, judge in enumerate(self._judges):
             self.stats.second_judge += place > 0
             try:
-                judged = await self._kept_or_asked(judge, messages, report, truth, start)
+                opinions = await self._kept_or_asked(judge, request, spent, start)
             except (PolicyError, VerdictFault) as error:
                 faults.append(f"{judge.name}: {error}")
                 continue
             self.stats.judged += 1
-            return judged
+            return opinions
         self.stats.failures += 1
         raise JudgeError(
             f"the report stays unscored, no judge gave an opinion ({'; '.join(faults)}): "
@@ -116,52 +139,66 @@ class ModelJudge:
             await judge.aclose()
 
     async def _kept_or_asked(
-        self, judge: OneJudge, messages: Sequence[BaseMessage], report: str, truth: GroundTruth,
-        start: float,
-    ) -> Judged:  # fmt: skip
+        self, judge: OneJudge, request: JudgeRequest, spent: Spent, start: float
+    ) -> Opinions:
         """From the cache, or asked. Equal requests of one loop wait for the first of them."""
         if self._cache is None:
-            return await self._asked(judge, messages, report, truth, start)
-        key = self._key(judge, messages)
+            return await self._asked(judge, request, spent, start)
+        key = self._key(judge, request)
         place = (id(asyncio.get_running_loop()), key)
         lock = self._locks.setdefault(place, asyncio.Lock())
         async with lock:
             if kept := await asyncio.to_thread(self._cache.get, key):
                 self.stats.cached += 1
-                return kept
-            judged = await self._asked(judge, messages, report, truth, start)
-            return await asyncio.to_thread(self._cache.keep, key, judged)
+                return Opinions(kept, None)
+            asked = await self._asked(judge, request, spent, start)
+            kept = await asyncio.to_thread(self._cache.keep, key, asked.judged)
+            return asked._replace(judged=kept)
 
-    def _key(self, judge: OneJudge, messages: Sequence[BaseMessage]) -> str:
+    def _key(self, judge: OneJudge, request: JudgeRequest) -> str:
         """Over all that a verdict depends on; question, rubric and report are in the messages."""
-        told = [_VERSION, judge.name, self._votes, self._combine, [m.text for m in messages]]
+        texts = [message.text for message in request.messages]
+        told = [_VERSION, judge.name, self._votes, self._combine, texts]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
     async def _asked(
-        self, judge: OneJudge, messages: Sequence[BaseMessage], report: str, truth: GroundTruth,
-        start: float,
-    ) -> Judged:  # fmt: skip
+        self, judge: OneJudge, request: JudgeRequest, spent: Spent, start: float
+    ) -> Opinions:
         """The opinions of one judge, combined. More than half of them must come."""
 
         async def vote() -> tuple[Scored, ...] | PolicyError | VerdictFault:
             try:
                 return await judge.opinion(
-                    messages, lambda text: read_verdict(text, truth.criteria, report)
+                    request.messages,
+                    lambda text: read_verdict(text, request.criteria, request.document),
+                    spent,
                 )
             except (PolicyError, VerdictFault) as fault:
                 return fault
 
         came = await asyncio.gather(*(vote() for _ in range(self._votes)))
-        opinions = [opinion for opinion in came if isinstance(opinion, tuple)]
-        if 2 * len(opinions) <= self._votes:
+        votes = [opinion for opinion in came if isinstance(opinion, tuple)]
+        if 2 * len(votes) <= self._votes:
             raise next(fault for fault in came if not isinstance(fault, tuple))
-        scores = combined(opinions, self._combine)
+        scores = combined(votes, self._combine)
         seconds = time.monotonic() - start
         self.stats.latencies.append(seconds)
-        return Judged(
-            quality=weighted_mean(scores), by=judge.name, scores=scores, votes=len(opinions),
+        judged = Judged(
+            quality=weighted_mean(scores), by=judge.name, scores=scores, votes=len(votes),
             seconds=seconds,
         )  # fmt: skip
+        return Opinions(judged, agreement(votes))
+
+
+def agreement(votes: Sequence[tuple[Scored, ...]]) -> float | None:
+    """How much votes agree, 0 to 1: 1 less the mean distance of two votes' scores, over all pairs
+    of votes and, by weight, all criteria. None with fewer than two."""
+    distances = [
+        sum(a.weight * abs(a.score - b.score) for a, b in zip(one, other, strict=True))
+        / sum(a.weight for a in one)
+        for one, other in combinations(votes, 2)
+    ]
+    return max(0.0, 1 - statistics.fmean(distances)) if distances else None
 
 
 def combined(opinions: Sequence[tuple[Scored, ...]], how: Combine) -> tuple[Scored, ...]:

@@ -30,6 +30,14 @@ def test_inflections_and_alternatives_count_and_distance_does_not():
     assert key_point_recall(far, POINTS[:1]) == 0.0
 
 
+def test_a_number_is_not_part_of_another():
+    point = KeyPoint(text="It has 16 parts.", needs=(("16",), ("part",)))
+    assert key_point_recall("There are 16 parts.", [point]) == 1.0
+    assert key_point_recall("共有16个part。", [point]) == 1.0
+    for other in ("In 2016 it had parts.", "It has 1.16 parts.", "It has 16,000 parts."):
+        assert key_point_recall(other, [point]) == 0.0
+
+
 def test_a_point_without_support_counts_half():
     report = "CancelledError is thrown into a cancelled task [1001]."
     bad = "CancelledError is raised 77 times [1001]."

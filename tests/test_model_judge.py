@@ -12,15 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, HumanMessage
 
 from oresearch_graph.errors import ConfigurationError, JudgeError
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.judge import KeyPoint
-from oresearch_graph.judge_call import JudgeStats
-from oresearch_graph.judge_prompt import VerdictFault, judge_messages, read_verdict
-from oresearch_graph.model_judge import ModelJudge
-from oresearch_graph.rubric import Criterion, GroundTruth, Judged, KeyPointJudge, Rubric
+from oresearch_graph.judge_call import JudgeStats, Spent
+from oresearch_graph.judge_prompt import (
+    JudgeRequest,
+    VerdictFault,
+    judge_messages,
+    read_verdict,
+)
+from oresearch_graph.model_judge import ModelJudge, agreement
+from oresearch_graph.policies.prices import Price
+from oresearch_graph.rubric import Criterion, GroundTruth, Judged, KeyPointJudge, Rubric, Scored
 from oresearch_graph.trace import Source
 from oresearch_graph.verdict_cache import VerdictCache
 from tests.openai_server import Body, Fault, Habits, Message, OpenAIServer, too_many
@@ -393,3 +399,46 @@ def test_ground_truth_survives_json_and_refuses_what_it_does_not_know():
     for text in ("", "[]", '{"keypoints": []}', '{"rubric": {"criteria": []}}'):
         with pytest.raises(ConfigurationError, match="no ground truth"):
             GroundTruth.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("votes", "agrees"),
+    [
+        ([(1.0, 0.0)], None),
+        ([(1.0, 0.0), (1.0, 0.0)], 1.0),
+        ([(1.0, 0.0), (0.0, 1.0)], 0.0),
+        # Pairs differ by (3·0.2 + 0)/4, (3·0.4 + 0.4)/4 and (3·0.2 + 0.4)/4.
+        ([(0.8, 0.5), (0.6, 0.5), (0.4, 0.1)], 1 - (0.15 + 0.4 + 0.25) / 3),
+    ],
+)
+def test_agreement_is_the_mean_likeness_of_two_votes(votes: list[Any], agrees: float | None):
+    given = [
+        (Scored(criterion="a", weight=3, score=a), Scored(criterion="b", weight=1, score=b))
+        for a, b in votes
+    ]
+    assert agreement(given) == (agrees if agrees is None else pytest.approx(agrees))
+
+
+async def test_any_document_can_be_judged_and_what_it_cost_is_told(judge_at):
+    request = JudgeRequest([HumanMessage("Judge this plan.")], TRUTH.criteria, "First, then.")
+    with OpenAIServer(says("no", verdict(8, 4, quote="First,\nthen"), verdict(6, 4))) as server:
+        judge = judge_at(server, votes=2, price=Price(1.0, 0.0, 2.0))
+        spent = Spent()
+        found = await judge.opinions(request, spent)
+        assert all(b["messages"][0]["content"] == "Judge this plan." for b in server.requests)
+    assert found.judged.scores[0].quote_found or found.judged.scores[0].quote is None
+    assert found.agreement == pytest.approx(1 - 3 * 0.2 / 4)
+    assert spent.calls == 3, "the vain answer counts too"
+    assert spent.prompt_tokens is not None
+    assert spent.completion_tokens is not None
+    assert spent.cost is not None
+    assert 0 < spent.cost <= (spent.prompt_tokens + 2 * spent.completion_tokens) / 1e6
+
+
+async def test_what_no_server_says_is_not_known(judge_at):
+    request = JudgeRequest([HumanMessage("Judge.")], TRUTH.criteria, "")
+    with OpenAIServer(says(verdict(8, 4)), Habits(usage=False)) as server:
+        spent = Spent()
+        found = await judge_at(server).opinions(request, spent)
+    assert found.agreement is None
+    assert spent == Spent(calls=1)
