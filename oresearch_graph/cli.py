@@ -103,6 +103,22 @@ def check(
 
 
 @app.command()
+def view(
+    traces: Annotated[list[Path], typer.Argument(help="Trace files.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The page; else beside the first file, as .html.")
+    ] = None,
+    ids: Annotated[
+        list[str] | None, typer.Option("--id", help="Only this trace; may be repeated.")
+    ] = None,
+) -> None:
+    """Write traces as one HTML page: steps, passages, the report with its evidence."""
+    from oresearch_graph.command.viewing import view_files
+
+    raise typer.Exit(view_files(traces, out, ids or ()))
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of a trace file's line."""
     from oresearch_graph.trace import trace_json_schema

@@ -6,29 +6,24 @@ import asyncio
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from langchain_core.messages import AIMessage
 from langgraph.runtime import Runtime
 
 from oresearch_graph.events import Verified, emit
-from oresearch_graph.evidence.citations import verify_report
-from oresearch_graph.evidence.delivery import Delivered, citation_annotations, deliver
+from oresearch_graph.evidence.delivery import Delivered, citation_annotations
+from oresearch_graph.evidence.trace_report import HARMLESS, delivered_answer
 from oresearch_graph.resources import ResourcePool
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.state import Findings, ResearchState, add_usage, written_steps
 from oresearch_graph.trace import (
     CitationReport,
     Failure,
-    FailureName,
     Outcome,
-    Source,
     Step,
     Trace,
 )
-
-_HARMLESS: Final[frozenset[FailureName]] = frozenset(("repaired", "plan_fallback", "grammar"))
-"""Failures after which nothing is missing, as long as the subtasks were answered."""
 
 
 class Closer:
@@ -48,7 +43,7 @@ class Closer:
         text = trace.answer.text if trace.answer else _unsummarized(state)
         citations = delivered = None
         if text is not None:
-            citations, delivered = await asyncio.to_thread(_deliver, text, trace)
+            citations, delivered = await asyncio.to_thread(delivered_answer, text, trace)
         if trace.answer is not None:
             trace = trace.model_copy(update={"citations": citations})
         report = delivered.report if delivered else None
@@ -121,7 +116,7 @@ def _outcome(
     answered = [found for found in findings if found.answered]
     if not answered or any(f.name == "no_evidence" and f.branch is None for f in failures):
         return "failed"
-    missing = [failure for failure in failures if failure.name not in _HARMLESS]
+    missing = [failure for failure in failures if failure.name not in HARMLESS]
     whole = reported and not missing and len(answered) == len(findings)
     return "complete" if whole else "partial"
 
@@ -138,28 +133,6 @@ def _unsummarized(state: ResearchState) -> str | None:
     if not parts or not state.get("sources"):
         return None
     return "\n\n".join([f"# {state['question']}", *parts])
-
-
-def _deliver(text: str, trace: Trace) -> tuple[CitationReport, Delivered]:
-    sources: Sequence[Source] = trace.sources or ()
-    citations = verify_report(text, sources)
-    missing = [_missing(f, trace.subtasks) for f in trace.failures if f.name not in _HARMLESS]
-    delivered = deliver(
-        text,
-        sources,
-        citations,
-        language=trace.language,
-        not_covered=missing,
-        extractive=trace.extractive,
-    )
-    return citations, delivered
-
-
-def _missing(failure: Failure, subtasks: Sequence[str]) -> str:
-    """A failure as readers of the report are told it: what it left out, and why."""
-    if failure.branch is None or failure.branch > len(subtasks):
-        return failure.message
-    return f"{subtasks[failure.branch - 1]} ({failure.message})"
 
 
 def _verified(outcome: Outcome, citations: CitationReport | None) -> Verified:

@@ -35,7 +35,7 @@ FLOORS = [
     ["calling"],
     ["planner", "researcher", "summarizer", "closing", "structure"],
     ["graph"],
-    ["embedding", "studio", "evaluate"],
+    ["embedding", "studio", "evaluate", "view"],
     ["command"],
     ["cli"],
 ]

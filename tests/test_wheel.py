@@ -33,6 +33,7 @@ def test_the_wheel_alone_answers_a_question(tmp_path: Path):
     assert {name.split("/")[0].split("-")[0] for name in names} == {"oresearch_graph"}
     assert "oresearch_graph/py.typed" in names
     assert "oresearch_graph/evaluate/questions.jsonl" in names
+    assert {f"oresearch_graph/view/page.{kind}" for kind in ("css", "js")} <= set(names)
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
     run(python, "-m", "pip", "install", "-q", "-U", "pip", cwd=tmp_path)

@@ -1,0 +1,116 @@
+"""One trace as a section of a page: the component that `oresearch view` and a review show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from oresearch_graph.evidence.delivery import Delivered
+from oresearch_graph.evidence.trace_report import delivered_answer
+from oresearch_graph.trace.grammar import violations
+from oresearch_graph.trace.record import CitationReport, Trace
+from oresearch_graph.trace.references import seen_sources
+from oresearch_graph.view import overview
+from oresearch_graph.view.markup import Html, joined, tag
+from oresearch_graph.view.remarks import Panel, Remark
+from oresearch_graph.view.report import ReportView
+from oresearch_graph.view.sources import SourceShelf
+from oresearch_graph.view.steps import branches, plan
+from oresearch_graph.view.time_line import time_line
+
+
+def trace_section(
+    trace: Trace, key: str, *, remarks: Sequence[Remark] = (), panels: Sequence[Panel] = ()
+) -> Html:
+    """Everything about a trace. `key` begins every id in it: unlike any other's of the page.
+
+    `remarks` are findings beyond the trace's own violations.
+    """
+    found = [*map_violations(trace), *remarks]
+    citations = delivered = None
+    if trace.answer is not None:
+        citations, delivered = delivered_answer(trace.answer.text, _with_sources(trace))
+        found += _differing(trace, citations)
+    bare = trace.sources is None
+    return tag(
+        "section",
+        tag("h2", trace.question or "(no question)", id=f"{key}-question", dir="auto"),
+        overview.facts(trace, None if bare else citations),
+        overview.failures(trace.failures),
+        *(overview.panel(each) for each in panels),
+        _part(key, "findings", f"Findings ({len(found)})", overview.findings(found, key)),
+        _part(key, "plan", "Plan", plan(trace)),
+        _report(trace, key, citations, delivered),
+        _part(key, "time", "Time line", time_line(trace)),
+        _part(key, "steps", "Steps", branches(trace, key, found)),
+        _part(key, "usage", "Usage", overview.usage(trace)),
+        class_="trace", id=key, aria_labelledby=f"{key}-question",
+    )  # fmt: skip
+
+
+def map_violations(trace: Trace) -> list[Remark]:
+    """The trace's own violations as remarks."""
+    return [
+        Remark("violation", v.code, v.message, v.step, declared=v.declared)
+        for v in violations(trace)
+    ]
+
+
+def _with_sources(trace: Trace) -> Trace:
+    """A trace of bare text is given the addresses that its observations show."""
+    if trace.sources is not None:
+        return trace
+    return trace.model_copy(update={"sources": tuple(seen_sources(trace.steps))})
+
+
+def _differing(trace: Trace, citations: CitationReport) -> list[Remark]:
+    if trace.citations is None or trace.sources is None or trace.citations == citations:
+        return []
+    return [Remark("view", "other_check", "the trace's stored citation check differs from what "
+                   "its text and sources give; the latter is shown")]  # fmt: skip
+
+
+def _report(
+    trace: Trace, key: str, citations: CitationReport | None, delivered: Delivered | None
+) -> Html:
+    """The report beside the evidence for it; without a report the sources alone."""
+    whole = _with_sources(trace)
+    claims = citations.claims if citations and trace.sources is not None else ()
+    references = delivered.references if delivered else ()
+    shelf = SourceShelf(key, whole.sources or (), references, claims)
+    body: Html = tag("p", "There is no report.")
+    if trace.answer is not None and delivered is not None:
+        body = ReportView(key, trace.answer.text, delivered, claims).html()
+    notice = None
+    if trace.sources is None:
+        notice = tag("p", "The trace came from bare text: nothing is kept that its citations could "
+                     "be checked against.", class_="notice")  # fmt: skip
+    return joined(
+        tag("div",
+            tag("div", tag("h3", "Report", id=f"{key}-report"), notice,
+                tag("div", body, class_="report", dir="auto", lang=_language(trace))),
+            _evidence(key, shelf) if claims else None,
+            class_="beside"),
+        _part(key, "sources", "Sources", shelf.html()),
+    )  # fmt: skip
+
+
+def _evidence(key: str, shelf: SourceShelf) -> Html:
+    return tag(
+        "aside",
+        tag("h3", "Evidence", id=f"{key}-evidence"),
+        tag("p", "Point at a citation, or choose it, to see the passage it rests on.",
+            class_="hint small"),
+        tag("button", "Close", type="button", class_="close", hidden=True),
+        tag("div", shelf.cards(), aria_live="polite", class_="cards"),
+        class_="evidence", aria_labelledby=f"{key}-evidence",
+    )  # fmt: skip
+
+
+def _language(trace: Trace) -> str | None:
+    return trace.language if trace.language and trace.language.isascii() else None
+
+
+def _part(key: str, name: str, title: str, content: Html) -> Html:
+    label = f"{key}-{name}"
+    return tag("section", tag("h3", title, id=label), content, class_="part",
+               aria_labelledby=label)  # fmt: skip
