@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -15,7 +15,9 @@ _HEAD: Final = re.compile(rb'\{"version":1,"id":"([^"\\]*)"')
 """How every writer of ours begins a line; other lines are read whole for their id."""
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
+    """Where a trace's line stands; small enough to be handed to another process."""
+
     file: Path
     number: int
     offset: int
@@ -29,15 +31,14 @@ class TraceShelf:
 
     def __init__(self, files: Sequence[Path]) -> None:
         """Raises TraceFileError for a line that is no trace and begins unlike one."""
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, Place] = {}
         for file in files:
             with file.open("rb") as lines:
                 offset = 0
                 for number, line in enumerate(lines, start=1):
                     if line.strip():
-                        head = _HEAD.match(line)
-                        found = head[1].decode() if head else read_trace_line(file, number, line).id
-                        self._places[found] = _Place(file, number, offset)
+                        found = _id(file, number, line)
+                        self._places[found] = Place(file, number, offset)
                     offset += len(line)
 
     def __len__(self) -> int:
@@ -54,6 +55,21 @@ class TraceShelf:
         place = self._places.get(trace)
         if place is None:
             raise ConfigurationError(f"there is no trace {trace!r} in this run")
-        with place.file.open("rb") as file:
-            file.seek(place.offset)
-            return read_trace_line(place.file, place.number, file.readline())
+        return trace_at(place)
+
+    @property
+    def places(self) -> Collection[Place]:
+        """Of every trace, in the order of the files."""
+        return self._places.values()
+
+
+def _id(file: Path, number: int, line: bytes) -> str:
+    head = _HEAD.match(line)
+    return head[1].decode(errors="replace") if head else read_trace_line(file, number, line).id
+
+
+def trace_at(place: Place) -> Trace:
+    """Raises TraceFileError for a line that is no trace."""
+    with place.file.open("rb") as file:
+        file.seek(place.offset)
+        return read_trace_line(place.file, place.number, file.readline())

@@ -1,0 +1,75 @@
+"""`filter --explain ID`: what the rules say of one candidate, each with the text that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from rapidfuzz import process
+from rich.console import Console
+from rich.text import Text
+
+from datagen.filter.registry import Rules
+from datagen.records import Finding
+from datagen.run.trace_shelf import TraceShelf
+from datagen.run.work import Work
+from oresearch_graph.command.terminal import harmless, line
+from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.trace import Step, Trace
+
+_AROUND: Final = 120
+_LONGEST: Final = 600
+"""Characters of context on each side, and of an offending text before its middle is left out."""
+
+
+def explain_candidate(work: Work, candidate: str, console: Console) -> None:
+    """Print the candidate's findings, worked out from its trace.
+
+    Raises ConfigurationError with near ids for one that is not there.
+    """
+    shelf = TraceShelf(work.run.traces)
+    if candidate not in shelf:
+        near = [found[0] for found in process.extract(candidate, list(shelf), limit=3)]
+        hint = f"; near it: {', '.join(near)}" if near else "; the run has no traces yet"
+        raise ConfigurationError(f"there is no candidate {candidate!r} in {work.run.root}{hint}")
+    trace = shelf.get(candidate)
+    findings = Rules(work.settings.filter).findings(trace)
+    console.print(line(f"{candidate}: {trace.question}", "bold"))
+    if not findings:
+        console.print(Text("passed: no rule finds anything", "green"))
+    for found in findings:
+        console.print()
+        for text in _told(trace, found):
+            console.print(text, soft_wrap=True)
+
+
+def _told(trace: Trace, found: Finding) -> Iterator[Text]:
+    place = "" if found.branch is None else f", subtask {found.branch}"
+    step = None
+    if found.step is not None:
+        step = trace.steps[found.step]
+        place = f", step {found.step} <{step.tag or 'stray'}>{place}"
+    yield Text.assemble((found.rule, "bold red"), harmless(place))
+    yield Text(f"  {_flat(found.message)}")
+    if step is not None and found.start is not None and found.end is not None:
+        yield _in_context(step, found.start, found.end)
+
+
+def _in_context(step: Step, start: int, end: int) -> Text:
+    """The offending text, marked, between what stands around it."""
+    before, after = step.text[max(0, start - _AROUND) : start], step.text[end : end + _AROUND]
+    told = step.text[start:end]
+    if len(told) > _LONGEST:
+        half = _LONGEST // 2
+        told = f"{told[:half]} […] {told[-half:]}"
+    opening = "…" if start > _AROUND else ""
+    closing = "…" if end + _AROUND < len(step.text) else ""
+    return Text.assemble(
+        "  ", (f"{opening}{_flat(before)}", "dim"), ("⟦", "red"), (_flat(told), "red"),
+        ("⟧", "red"), (f"{_flat(after)}{closing}", "dim"),
+    )  # fmt: skip
+
+
+def _flat(text: str) -> str:
+    """On one line, control characters shown as marks."""
+    return harmless(text.replace("\n", " ⏎ ").replace("\t", " "))

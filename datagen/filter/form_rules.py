@@ -1,0 +1,64 @@
+"""Rules on form: the protocol's own violations, and the report's language and length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from datagen.filter.case import UNSPACED, Case, finding, words
+from datagen.filter.violation_spans import violation_span
+from datagen.records import Finding
+from oresearch_graph.evidence.language import detect_language
+from oresearch_graph.trace import violations
+from oresearch_graph.trace.report_form import HEADINGS, find_sections
+
+_OTHER_SCRIPTS: Final = frozenset(("ja", "ko", "zh", "ru", "ar", "he", "el", "hi", "th"))
+_ENOUGH: Final = 24
+"""Letters of a Latin question under which its language is a guess."""
+
+
+def violation(case: Case) -> Iterator[Finding]:
+    """The trace departs from the protocol, in a way that is not tolerated."""
+    for found in violations(case.trace):
+        if found.code in case.settings.tolerated:
+            continue
+        place = None if found.step is None else (found.step, case.trace.steps[found.step])
+        span = None if place is None else violation_span(found, place[1], case.language)
+        yield finding(f"violation.{found.code}", found.message, place, span, found.branch)
+
+
+def report_language(case: Case) -> Iterator[Finding]:
+    """The report's body, or a heading of it, is not in the question's language."""
+    if case.report is None or not case.body.strip():
+        return
+    asked, written = case.language, detect_language(case.body)
+    if written != asked and not (_guessed(case) and written not in _OTHER_SCRIPTS):
+        text = f"asked in {asked}, reported in {written}"
+        yield finding("report_language", text, case.report, (0, len(case.body)))
+    elif case.trace.language is None and asked in HEADINGS:
+        # With a stated language this is the violation heading_language.
+        for section in find_sections(case.report[1].text, asked):
+            if section.name and section.language != asked:
+                text = f"the heading {section.heading!r} is not in the language {asked}"
+                span = (section.heading_start, section.start)
+                yield finding("report_language", text, case.report, span)
+
+
+def _guessed(case: Case) -> bool:
+    """True when a short Latin question does not tell its language."""
+    letters = sum(map(str.isalpha, case.trace.question))
+    return letters < _ENOUGH and case.language not in _OTHER_SCRIPTS
+
+
+def report_length(case: Case) -> Iterator[Finding]:
+    """The report's body is too short or too long."""
+    if case.report is None:
+        return
+    settings = case.settings
+    wide = case.language in UNSPACED
+    least, most = settings.report_characters if wide else settings.report_words
+    size, unit = words(case.body), "characters" if wide else "words"
+    if not least <= size <= most:
+        bound = f"at least {least}" if size < least else f"at most {most}"
+        text = f"the report's body has {size} {unit}, {bound} asked"
+        yield finding("report_length", text, case.report, (0, len(case.body)))

@@ -1,0 +1,63 @@
+"""The rules in the order in which they are told, and what all of them say of a trace."""
+
+from __future__ import annotations
+
+from typing import Final, get_args
+
+from datagen.filter import (
+    citing_rules,
+    conduct_rules,
+    form_rules,
+    observed_rules,
+    origin_rules,
+    wording_rules,
+)
+from datagen.filter.case import Case, Check
+from datagen.filter.tokens import token_counter
+from datagen.records import Filtered, Finding, seed_of
+from datagen.settings.filter import FilterSettings, RuleName
+from oresearch_graph.trace import Trace
+
+RULES: Final[dict[RuleName, Check]] = {
+    "violation": form_rules.violation,
+    "outcome": origin_rules.outcome,
+    "infrastructure": origin_rules.infrastructure,
+    "repaired": origin_rules.repaired,
+    "extractive": origin_rules.extractive,
+    "extended_prompt": origin_rules.extended_prompt,
+    "few_subtasks": conduct_rules.few_subtasks,
+    "call_bounds": conduct_rules.call_bounds,
+    "unanswered_subtask": conduct_rules.unanswered_subtask,
+    "repeated_call": conduct_rules.repeated_call,
+    "short_path": conduct_rules.short_path,
+    "token_limit": conduct_rules.token_limit,
+    "unverifiable_citations": citing_rules.unverifiable_citations,
+    "uncited_report": citing_rules.uncited_report,
+    "citation_precision": citing_rules.citation_precision,
+    "citation_coverage": citing_rules.citation_coverage,
+    "report_language": form_rules.report_language,
+    "report_length": form_rules.report_length,
+    "repeated_text": wording_rules.repeated_text,
+    "refusal": wording_rules.refusal,
+    "tag_leak": wording_rules.tag_leak,
+    "error_page": observed_rules.error_page,
+    "empty_observations": observed_rules.empty_observations,
+}
+
+
+class Rules:
+    """The rules that are on, with their bounds. Raises ConfigurationError for a bad tokenizer."""
+
+    def __init__(self, settings: FilterSettings) -> None:
+        self.settings = settings
+        self._count = token_counter(settings.tokenizer)
+        self._checks = [RULES[name] for name in get_args(RuleName) if name not in settings.off]
+
+    def findings(self, trace: Trace) -> tuple[Finding, ...]:
+        """Everything that is against the trace; empty: it passes."""
+        case = Case(trace, self.settings, self._count)
+        return tuple(found for check in self._checks for found in check(case))
+
+    def filtered(self, trace: Trace) -> Filtered:
+        """The trace's line in `filtered.jsonl`."""
+        return Filtered(id=trace.id, seed=seed_of(trace.id), findings=self.findings(trace))
