@@ -14,6 +14,7 @@ from datagen.judge.stage import judge
 from datagen.review.stage import settle_review
 from datagen.rubrics.stage import make_rubrics
 from datagen.run.folder import RunFolder
+from datagen.run.rows import files_behind
 from datagen.run.stamps import State, fingerprint, inputs_of, state_of, write_stamp
 from datagen.run.work import Counts, Work
 from datagen.seeds.stage import make_seeds
@@ -31,23 +32,27 @@ class Stage:
     version: int
     """Raised when the same settings and input come to give another output."""
     sections: Callable[[DatagenSettings], list[Section]]
-    reads: Callable[[RunFolder], list[Path]]
+    reads: Callable[[RunFolder, DatagenSettings], list[Path]]
 
 
 def _of(*names: str) -> Callable[[DatagenSettings], list[Section]]:
     return lambda settings: [getattr(settings, name) for name in names]
 
 
+def _seed_files(_: RunFolder, settings: DatagenSettings) -> list[Path]:
+    return files_behind((*settings.seeds.files, *settings.seeds.benchmarks))
+
+
 STAGES: Final = (
-    Stage("seeds", make_seeds, 1, _of("seeds"), lambda _: []),
-    Stage("generate", generate, 1, _of("research", "generate"), lambda run: [run.seeds]),
-    Stage("filter", filter_traces, 1, _of("filter"), lambda run: run.traces),
-    Stage("judge", judge, 1, _of("judge"), lambda run: [run.filtered, run.seeds]),
-    Stage("rubrics", make_rubrics, 1, _of("rubrics"), lambda run: [run.judged]),
-    Stage("review", settle_review, 1, _of("review"), lambda run: [run.judged, run.rubrics]),
+    Stage("seeds", make_seeds, 1, _of("seeds"), _seed_files),
+    Stage("generate", generate, 1, _of("research", "generate"), lambda run, _: [run.seeds]),
+    Stage("filter", filter_traces, 1, _of("filter"), lambda run, _: run.traces),
+    Stage("judge", judge, 1, _of("judge"), lambda run, _: [run.filtered, run.seeds]),
+    Stage("rubrics", make_rubrics, 1, _of("rubrics"), lambda run, _: [run.judged]),
+    Stage("review", settle_review, 1, _of("review"), lambda run, _: [run.judged, run.rubrics]),
     Stage(
         "export", export, 1, _of("research", "export"),
-        lambda run: [run.judged, run.rubrics, run.review / "result.json"],
+        lambda run, _: [run.judged, run.rubrics, run.review / "result.json"],
     ),
 )  # fmt: skip
 BY_NAME: Final = {stage.name: stage for stage in STAGES}
@@ -55,7 +60,7 @@ BY_NAME: Final = {stage.name: stage for stage in STAGES}
 
 def run_stage(stage: Stage, work: Work, **more: object) -> Counts:
     """Run a stage in a locked folder, and stamp it."""
-    inputs = inputs_of(stage.reads(work.run))
+    inputs = inputs_of(stage.reads(work.run, work.settings))
     counts = stage.run(work, **more)
     mark = fingerprint(stage.version, stage.sections(work.settings))
     write_stamp(work.run, stage.name, mark, inputs, counts)
@@ -68,7 +73,7 @@ def states(run: RunFolder, settings: DatagenSettings) -> dict[str, State]:
     spoilt = False
     for stage in STAGES:
         mark = fingerprint(stage.version, stage.sections(settings))
-        state = state_of(run, stage.name, mark, stage.reads(run))
+        state = state_of(run, stage.name, mark, stage.reads(run, settings))
         if spoilt and state == "fresh":
             state = "stale"
         spoilt = spoilt or state != "fresh"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,8 +61,9 @@ def digest(path: Path) -> str:
 
 
 def inputs_of(files: Sequence[Path]) -> dict[str, str]:
-    """The digest of each file by its name."""
-    return {file.name: digest(file) for file in files}
+    """The digest of each file by its name; of two with one name by their places as well."""
+    names = Counter(file.name for file in files)
+    return {file.name if names[file.name] == 1 else str(file): digest(file) for file in files}
 
 
 def write_stamp(
