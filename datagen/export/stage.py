@@ -1,4 +1,4 @@
-"""The export stage: what was accepted becomes a data set."""
+"""The export stage: what was accepted becomes a data set, if the human review lets it."""
 
 from __future__ import annotations
 
@@ -6,5 +6,10 @@ from datagen.run.work import Counts, Work
 
 
 def export(work: Work) -> Counts:
-    """Run the stage."""
-    raise NotImplementedError
+    """Run the stage. Raises ConfigurationError when the gate is closed or nothing can be exported;
+    an earlier data set is kept then."""
+    from datagen.export.dataset import write_dataset
+    from datagen.run.review_gate import require_gate
+
+    require_gate(work)
+    return write_dataset(work)

@@ -97,6 +97,20 @@ def cut_to(text: str, focus: str, tokens: int) -> str:
     return "\n".join(parts)
 
 
+class SourceHead(NamedTuple):
+    """The two lines above a source's text in an observation, from `[` to the address's end."""
+
+    start: int
+    end: int
+    id: int
+    url: str
+
+
+def source_heads(text: str) -> list[SourceHead]:
+    """Whatever looks like the head of a source, in order; a page's text may imitate one."""
+    return [SourceHead(*m.span(), int(m[1]), m[3]) for m in _HEADER.finditer(text)]
+
+
 class ShownSource(NamedTuple):
     """A source as read back from an observation."""
 

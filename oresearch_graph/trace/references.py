@@ -49,11 +49,15 @@ class Reference(NamedTuple):
     title: str
 
 
-class _Entry(NamedTuple):
+class Listed(NamedTuple):
+    """A line that begins with a number, with its place in the text."""
+
     start: int
     end: int
     reference: Reference
     bracketed: bool
+    number: tuple[int, int]
+    """Where its number stands."""
 
 
 def same_address(url: str) -> str:
@@ -84,15 +88,19 @@ def citation_marks(text: str) -> list[Mark]:
 
 def reference_list(text: str) -> dict[int, Reference]:
     """The answer's own list by number. Of two lines with one number, one with an address wins."""
-    entries = list(_entries(text))
-    start, end = _list_span(text, entries)
     found: dict[int, Reference] = {}
-    for entry in entries:
+    for entry in listed_lines(text):
         number, url, _ = entry.reference
-        inside = start <= entry.start < end
-        if inside and (number not in found or (url and not found[number].url)):
+        if number not in found or (url and not found[number].url):
             found[number] = entry.reference
     return found
+
+
+def listed_lines(text: str) -> list[Listed]:
+    """The lines of the answer's own list, in order."""
+    entries = list(_entries(text))
+    start, end = _list_span(text, entries)
+    return [entry for entry in entries if start <= entry.start < end]
 
 
 def _numbers(written: str) -> Iterator[int]:
@@ -116,7 +124,7 @@ def _between(spans: Iterable[tuple[int, int]], length: int) -> Iterator[tuple[in
         yield at, length
 
 
-def _entries(text: str) -> Iterator[_Entry]:
+def _entries(text: str) -> Iterator[Listed]:
     """Lines that begin with a number, each with an address that stands alone on the next line."""
     lines = list(lines_of(text))
     for at, (start, line) in enumerate(lines):
@@ -128,7 +136,11 @@ def _entries(text: str) -> Iterator[_Entry]:
             if (below := _address(address)) and below[0] == len(address) - len(address.lstrip()):
                 body, end = f"{body} {address.strip()}", after + len(address)
         number = int(match["mark"] or match["plain"])
-        yield _Entry(start, end, _reference(number, body), match["mark"] is not None)
+        place = match.span("mark" if match["mark"] else "plain")
+        yield Listed(
+            start, end, _reference(number, body), match["mark"] is not None,
+            (start + place[0], start + place[1]),
+        )  # fmt: skip
 
 
 def _reference(number: int, line: str) -> Reference:
@@ -164,7 +176,7 @@ def _trimmed(address: str) -> str:
     return address[:end]
 
 
-def _list_span(text: str, entries: Sequence[_Entry]) -> tuple[int, int]:
+def _list_span(text: str, entries: Sequence[Listed]) -> tuple[int, int]:
     """Where the reference list stands, heading included; the end of the text where there is none.
 
     It is the last section of references that lists something, with any just above it. Without a
@@ -187,14 +199,14 @@ def _list_span(text: str, entries: Sequence[_Entry]) -> tuple[int, int]:
     return sections[first].heading_start, sections[end].end
 
 
-def _held(section: Section, entries: Sequence[_Entry], starts: Sequence[int]) -> list[_Entry]:
+def _held(section: Section, entries: Sequence[Listed], starts: Sequence[int]) -> list[Listed]:
     """The lines with an address in a section."""
     low, high = bisect_left(starts, section.start), bisect_left(starts, section.end)
     return [entry for entry in entries[low:high] if entry.reference.url]
 
 
 def _lists(
-    text: str, sections: Sequence[Section], entries: Sequence[_Entry], starts: Sequence[int]
+    text: str, sections: Sequence[Section], entries: Sequence[Listed], starts: Sequence[int]
 ) -> bool:
     """True when the first section holds an address, itself or in a part below it, or nothing but
     numbered lines."""
@@ -208,7 +220,7 @@ def _lists(
     return filled == high - low
 
 
-def _trailing(text: str, entries: Sequence[_Entry]) -> int:
+def _trailing(text: str, entries: Sequence[Listed]) -> int:
     """The start of the run of `[n] address` lines that ends the text, else the text's end."""
     run = len(text)
     for entry in reversed(entries):

@@ -1,0 +1,128 @@
+"""Whole trajectories as chat logs that other trainers read.
+
+OpenAI messages: each call is an assistant's tool call and its observation a tool message; what the
+policy wrote before it is the message's content, in tags. ShareGPT: `gpt` and `observation` (or
+`human`) alternate, calls stay tags in the text of `gpt`. What the world wrote outside observations
+(a subtask given to a parallel researcher) is the user's in both, so that no trainer learns it; an
+answer's tag that the world opened counts as the answer's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any, Final, Literal
+
+from datagen.export.columns import Row
+from oresearch_graph.trace import Step, Trace, read_call, render_step
+
+_NAMED: Final[dict[str, tuple[str, str]]] = {
+    "web_search": ("Search the web; each query has its own results.", "queries"),
+    "crawl_page": ("Open pages and read their text.", "urls"),
+}
+TOOLS: Final = json.dumps(
+    [
+        {
+            "type": "function",
+            "function": {
+                "name": name,
+                "description": told,
+                "parameters": {
+                    "type": "object",
+                    "properties": {
+                        items: {"type": "array", "items": {"type": "string"}},
+                        **({"num": {"type": "integer"}} if name == "web_search" else {}),
+                    },
+                    "required": [items],
+                },
+            },
+        }
+        for name, (told, items) in _NAMED.items()
+    ]
+)
+"""JSON Schema of the tools that messages call."""
+
+_Side = Literal["gpt", "observation", "human"]
+
+
+def messages(trace: Trace, system: str) -> list[Row]:
+    """The trace as OpenAI messages."""
+    found = [_message("system", system), _message("user", trace.question)]
+    held: list[str] = []
+    calls = 0
+    for step in trace.steps:
+        if step.is_call:
+            calls += 1
+            found.append(_message("assistant", _joined(held), tool_calls=[_call(step, calls)]))
+        elif step.kind == "observation" and found[-1]["tool_calls"] and not _joined(held):
+            call = found[-1]["tool_calls"][0]["id"]
+            found.append(_message("tool", step.text, tool_call_id=call))
+        elif _side(step) != "gpt":
+            if said := _joined(held):
+                found.append(_message("assistant", said))
+            found.append(_message("user", _written(trace, step).strip()))
+        else:
+            held.append(_written(trace, step))
+    if said := _joined(held):
+        found.append(_message("assistant", said))
+    return found
+
+
+def sharegpt(trace: Trace) -> list[dict[str, str]]:
+    """The trace as ShareGPT turns, the question first; the system prompt has its own column."""
+    turns = [{"from": "human", "value": trace.question}]
+    for side, steps in groupby(trace.steps, key=_side):
+        text = "".join(_written(trace, step) for step in steps).strip()
+        if not text:
+            continue
+        other = side if side == "gpt" or turns[-1]["from"] == "gpt" else turns[-1]["from"]
+        if turns[-1]["from"] == other:
+            turns[-1]["value"] += f"\n\n{text}"
+        else:
+            turns.append({"from": other, "value": text})
+    return turns
+
+
+def _side(step: Step) -> _Side:
+    if step.kind == "observation":
+        return "observation"
+    return "human" if step.author == "world" and step.text.strip() else "gpt"
+
+
+def _written(trace: Trace, step: Step) -> str:
+    return render_step(step, trace.protocol.tools)
+
+
+def _joined(held: list[str]) -> str:
+    text = "".join(held).strip()
+    held.clear()
+    return text
+
+
+def _message(role: str, content: str, **more: Any) -> Row:  # noqa: ANN401 - JSON values
+    return {"role": role, "content": content, "tool_calls": None, "tool_call_id": None, **more}
+
+
+def _call(step: Step, number: int) -> Row:
+    return {
+        "id": f"call_{number}",
+        "type": "function",
+        "function": {
+            "name": step.tag,
+            "arguments": json.dumps(dict(_arguments(step)), ensure_ascii=False),
+        },
+    }
+
+
+def _arguments(step: Step) -> Iterator[tuple[str, Any]]:
+    """A call that cannot be read is told as it was written."""
+    call = read_call(step)
+    if call.fault is not None:
+        yield "text", step.text
+    elif step.kind == "tool_call":
+        yield from (call.arguments or {}).items()
+    else:
+        yield _NAMED[step.kind][1], list(call.items)
+        if call.num is not None:
+            yield "num", call.num
