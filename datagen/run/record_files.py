@@ -16,23 +16,25 @@ from oresearch_graph.trace.lines import LineWriter
 R = TypeVar("R", bound=Record)
 
 
-def read_records(path: Path, kind: type[R]) -> Iterator[R]:
+def read_records(path: Path, kind: type[R], *, unended: bool = True) -> Iterator[R]:
     """The records of a file, one at a time; none when there is no file.
 
-    Raises ConfigurationError naming the line.
+    Without `unended` a last line that lacks its newline is left out: others are writing. Raises
+    ConfigurationError naming the line.
     """
     if not path.exists():
         return
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield _read_line(path, number, line, kind)
+                if line.strip() and (unended or line.endswith(b"\n")):
+                    yield read_record_line(path, number, line, kind)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _read_line(path: Path, number: int, line: bytes, kind: type[R]) -> R:
+def read_record_line(path: Path, number: int, line: bytes, kind: type[R]) -> R:
+    """The record of one line. Raises ConfigurationError naming file and line."""
     try:
         return kind.model_validate_json(line)
     except ValidationError as error:
