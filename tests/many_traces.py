@@ -23,9 +23,28 @@ _ID: Final = b"s00000000.0"
 _NUMBER: Final = b"00000000"
 """Stands in question, subtasks, thoughts and the report's introduction; its length stays, and so
 do the spans of the claims."""
-_SYLLABLES: Final = ("ba", "ce", "di", "fo", "gu", "ha", "je", "ki", "lo", "mu", "na", "pe", "ri",
-                     "so", "tu", "va", "we", "xi", "yo", "zu")  # fmt: skip
-_LINKS: Final = ("the", "of", "and", "in", "which", "with", "for", "by", "under", "between")
+_NOUNS: Final = [
+    "river", "harbour", "engine", "garden", "market", "bridge", "forest", "village", "window",
+    "letter", "station", "valley", "canal", "island", "factory", "museum", "library", "railway",
+    "mountain", "council", "teacher", "farmer", "doctor", "printer", "sailor", "weather", "winter",
+    "summer", "morning", "journey", "history", "science", "trade", "money", "paper", "metal",
+    "timber", "glass", "copper", "cotton", "wheat", "barley", "horse", "cattle", "vessel", "anchor",
+    "candle", "mirror", "tower", "castle", "church", "wall", "street", "square", "corner", "border",
+    "climate", "current", "season", "method", "measure", "pressure", "surface", "channel", "record",
+    "archive", "pattern", "signal", "figure", "result", "element", "charter", "treaty", "survey",
+    "census",
+]  # fmt: skip
+_QUALITIES: Final = [
+    "northern", "southern", "early", "later", "narrow", "broad", "steady", "sudden", "common",
+    "public", "private", "hidden", "open", "costly", "simple", "complex", "ancient", "recent",
+    "foreign", "local", "heavy", "gentle", "shallow", "distant", "frequent",
+]  # fmt: skip
+_VERBS: Final = [
+    "carried", "changed", "followed", "measured", "reached", "crossed", "supported", "described",
+    "replaced", "opened", "closed", "moved", "recorded", "shaped", "reduced", "doubled", "improved",
+    "delayed", "protected", "surrounded",
+]  # fmt: skip
+_LINKS: Final = ("of", "and", "in", "with", "for", "by", "under", "between", "near", "after")
 _CALLS: Final = 4
 _SUBTASKS: Final = 4
 
@@ -121,18 +140,19 @@ def _report(draw: _Draw, sources: list[Source], *, whole: bool) -> str:
 
 
 class _Draw:
-    """Words, sentences and pages by chance."""
+    """Words, sentences and pages by chance, in what a language detector takes for English."""
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
-        self.words = ["".join(chance.choices(_SYLLABLES, k=3)) for _ in range(900)]
 
     def phrase(self, words: int) -> str:
-        return " ".join(self.chance.choices(self.words, k=words))
+        """Nouns with a quality before every other one."""
+        kinds = [_QUALITIES if at % 2 == 0 else _NOUNS for at in range(words - 1)]
+        return " ".join(self.chance.choice(kind) for kind in [*kinds, _NOUNS])
 
     def sentence(self) -> str:
-        parts = [f"{self.phrase(3)} {self.chance.choice(_LINKS)}" for _ in range(3)]
-        return f"{' '.join(parts)} {self.phrase(2)}.".capitalize()
+        verb, link = self.chance.choice(_VERBS), self.chance.choice(_LINKS)
+        return f"The {self.phrase(4)} {verb} the {self.phrase(3)} {link} the {self.phrase(2)}."
 
     def source(self, number: int, branch: int) -> Source:
         sentences = [self.sentence() for _ in range(3)]

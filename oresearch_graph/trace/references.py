@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -70,12 +71,12 @@ def same_address(url: str) -> str:
 
 def body_span(text: str) -> tuple[int, int]:
     """Where the answer's prose stands: all that comes before its reference list."""
-    return 0, _list_span(text, list(_entries(text)))[0]
+    return 0, _listing(text)[1][0]
 
 
 def citation_marks(text: str) -> list[Mark]:
     """Every cited number in the prose, in order; code and the reference list are left out."""
-    start, end = _list_span(text, list(_entries(text)))
+    start, end = _listing(text)[1]
     left_out = [*fence_spans(text), (start, end)]
     marks = []
     for piece_start, piece_end in _between(left_out, len(text)):
@@ -98,9 +99,16 @@ def reference_list(text: str) -> dict[int, Reference]:
 
 def listed_lines(text: str) -> list[Listed]:
     """The lines of the answer's own list, in order."""
-    entries = list(_entries(text))
-    start, end = _list_span(text, entries)
+    entries, (start, end) = _listing(text)
     return [entry for entry in entries if start <= entry.start < end]
+
+
+# The rules and checks of one answer each ask for its marks, its list and its body.
+@lru_cache(maxsize=32)
+def _listing(text: str) -> tuple[tuple[Listed, ...], tuple[int, int]]:
+    """The lines that could be references, and where the list stands."""
+    entries = tuple(_entries(text))
+    return entries, _list_span(text, entries)
 
 
 def _numbers(written: str) -> Iterator[int]:
