@@ -176,4 +176,6 @@ def _left_out(maker: RowMaker) -> Iterator[str]:
     for reason, count in refused.most_common():
         yield f"- {count} traces: {reason} (first: {_plain(admission.first[reason])})"
     for where, count in maker.left_out.most_common():
-        yield f"- {count} traces not in {where.replace(': ', ', ')}"
+        config, _, reason = where.partition(": ")
+        first = f" (first: {_plain(maker.unproved[config])})" if reason == "unproved" else ""
+        yield f"- {count} traces not in {config}: {reason}{first}"

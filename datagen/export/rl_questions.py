@@ -34,6 +34,20 @@ def rl_question(truth: SeedTruth, seed: Origin | None) -> Row:
     return {**row, **{name: value for name, value in about.items() if value is not None}}
 
 
+def question_truth(question: Row) -> GroundTruth:
+    """What a line says that reports are judged by. Raises ValueError."""
+    criteria = [
+        {"text": r["criterion"], "weight": r["weight"], "description": r["explanation"] or ""}
+        for r in question.get("rubric", [])
+    ]
+    return GroundTruth.model_validate(
+        {
+            "key_points": question.get("key_points", []),
+            "rubric": {"criteria": criteria} if criteria else None,
+        }
+    )
+
+
 def rl_row(question: Row, truth: GroundTruth, index: int, split: str) -> Row:
     """The same in the columns of verl's data set."""
     return {
