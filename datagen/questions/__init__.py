@@ -1,1 +1,2 @@
-"""Questions as text: the form they are kept in, how alike two are, whether a benchmark has them."""
+"""Questions, below the stages: read from files, brought into form, compared with each other and
+with benchmarks."""

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final, get_args
 
+from datagen.questions.files import load_benchmarks, load_seeds
 from datagen.records import Dropped, Seed
 from datagen.run.record_files import read_records, write_records
 from datagen.run.work import Counts, Work
 from datagen.seeds.balance import balanced
 from datagen.seeds.gate import Gate
 from datagen.seeds.labels import label_domains
-from datagen.seeds.loading import load_benchmarks, load_seeds
 from datagen.seeds.writing import write_questions
 from oresearch_graph.errors import ConfigurationError
 

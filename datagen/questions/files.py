@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from datagen.questions.benchmarks import Benchmarks
+from datagen.questions.columns import Columns, RowFault
 from datagen.records import Dropped, Seed
 from datagen.run.rows import Row, read_rows
-from datagen.seeds.columns import Columns, RowFault
 from datagen.settings.seeds import SeedColumns, SeedSettings
 from oresearch_graph.errors import ConfigurationError
 
