@@ -2,9 +2,54 @@
 
 from __future__ import annotations
 
+from datagen.records import Decision
+from datagen.review.decisions import read_words
+from datagen.review.sample import current_sample
+from datagen.run.record_files import RecordWriter, replacing
+from datagen.run.review_result import Rate, ReviewResult
+from datagen.run.stamps import inputs_of
 from datagen.run.work import Counts, Work
 
 
 def settle_review(work: Work) -> Counts:
-    """Run the stage."""
-    raise NotImplementedError
+    """Draw the sample where it is missing or outdated, and work out the result so far."""
+    from datagen.review.result import review_result
+
+    inputs = inputs_of([work.run.judged, work.run.rubrics])
+    sample = current_sample(work)
+    path = work.run.review / "decisions.jsonl"
+    RecordWriter(path, Decision).close()  # moves aside what a killed writer left of a line
+    result = review_result(sample, read_words(path), work.settings.review, inputs)
+    with replacing(work.run.review / "result.json") as file:
+        file.write(result.model_dump_json(indent=1).encode())
+    _tell(work, result)
+    decided = result.traces.decided + result.rejected.decided + result.rubrics.decided
+    return {
+        "in_the_sample": len(sample.items),
+        "decided": decided,
+        "accepted_traces_reviewed": result.traces.decided,
+        "accepted_by_reviewers": result.traces.accepted,
+        "reviewers": len(result.reviewers),
+    }
+
+
+def _tell(work: Work, result: ReviewResult) -> None:
+    for rate in (result.traces, result.rejected, result.rubrics):
+        if rate.decided:
+            work.console.print(_line(rate, result.confidence), markup=False, highlight=False)
+    for each in result.kappas:
+        known = "unknown" if each.kappa is None else f"{each.kappa:.2f}"
+        told = f"{each.one} and {each.other}: kappa {known} over {each.items} items"
+        work.console.print(told, markup=False, highlight=False)
+    if result.judge is not None:
+        told = f"judge and people agree on {result.judge.agreement:.0%}"
+        if result.precise is not None:
+            told += f"; a quality of {result.precise.threshold:g} would do for the wanted precision"
+        work.console.print(told, markup=False, highlight=False)
+
+
+def _line(rate: Rate, confidence: float) -> str:
+    return (
+        f"{rate.name}: {rate.accepted} of {rate.decided} accepted, {rate.rate:.3f} "
+        f"[{rate.low:.3f}, {rate.high:.3f}] at {confidence:.0%}"
+    )

@@ -1,0 +1,26 @@
+"""What reviewers said: the last word of each on each item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from datagen.records import Decision
+from datagen.run.record_files import read_records
+
+Words = Mapping[str, Mapping[str, Decision]]
+"""By item, then by reviewer."""
+
+
+def read_words(path: Path) -> dict[str, dict[str, Decision]]:
+    """The words that count, of a file that others may append to meanwhile."""
+    words: dict[str, dict[str, Decision]] = {}
+    for decision in read_records(path, Decision, unended=False):
+        words.setdefault(decision.item, {})[decision.reviewer] = decision
+    return words
+
+
+def verdict(said: Iterable[Decision]) -> bool | None:
+    """The majority's word; a tie is no acceptance, silence is None."""
+    words = [decision.accept for decision in said]
+    return sum(words) * 2 > len(words) if words else None

@@ -1,0 +1,88 @@
+"""Who can be drawn for review: every judged trace and every rubric, with its stratum.
+
+Ids are held, traces are not. A trace's execution is read off the head of its line.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from datagen.records import Judgement, Seed, SeedTruth
+from datagen.run.folder import RunFolder
+from datagen.run.record_files import read_records
+from oresearch_graph.errors import TraceFileError
+from oresearch_graph.trace.files import read_trace_line
+
+RUBRIC: Final = "rubric:"
+"""Begins the id of an item that is a seed's rubric."""
+
+Group = Literal["accepted", "rejected", "rubric"]
+
+# A quote inside a JSON string is escaped: neither can match within a question's text.
+_ID: Final = re.compile(rb'"id":"([^"\\]*)"')
+_EXECUTION: Final = re.compile(rb'"protocol":\{"dialect":"\w+","execution":"(\w+)"')
+
+
+class Member(NamedTuple):
+    """One thing that can be drawn."""
+
+    item: str
+    group: Group
+    stratum: str
+    """Language / domain / execution / band of quality; for rubrics language / domain."""
+    quality: float | None
+    agreement: float | None
+
+
+def population(run: RunFolder, bands: Sequence[float]) -> list[Member]:
+    """All that was judged, and all rubrics; what is unjudged is not there."""
+    kinds = {
+        seed.id: f"{seed.language or 'unknown'}/{seed.domain or 'unknown'}"
+        for seed in read_records(run.seeds, Seed)
+    }
+    members = list(_judged(run, bands, kinds))
+    for truth in read_records(run.rubrics, SeedTruth):
+        kind = kinds.get(truth.seed, "unknown/unknown")
+        members.append(Member(f"{RUBRIC}{truth.seed}", "rubric", kind, None, None))
+    return members
+
+
+def _judged(run: RunFolder, bands: Sequence[float], kinds: dict[str, str]) -> Iterator[Member]:
+    executions = dict(_executions(run.traces))
+    for said in read_records(run.judged, Judgement):
+        if said.quality is not None:
+            kind = kinds.get(said.seed, "unknown/unknown")
+            execution = executions.get(said.id, "unknown")
+            stratum = f"{kind}/{execution}/{band(said.quality, bands)}"
+            group: Group = "accepted" if said.accepted else "rejected"
+            yield Member(said.id, group, stratum, said.quality, said.agreement)
+
+
+def band(quality: float, borders: Sequence[float]) -> str:
+    """The band that a quality falls in; a border belongs to the band above it."""
+    edges = [0.0, *borders, 1.0]
+    at = bisect_right(borders, quality)
+    return f"{edges[at]:g}-{edges[at + 1]:g}"
+
+
+def _executions(files: Sequence[Path]) -> Iterator[tuple[str, str]]:
+    for path in files:
+        try:
+            with path.open("rb") as lines:
+                for number, line in enumerate(lines, start=1):
+                    if line.strip():
+                        yield _execution(path, number, line)
+        except OSError as error:
+            raise TraceFileError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _execution(path: Path, number: int, line: bytes) -> tuple[str, str]:
+    name, execution = _ID.search(line, 0, 400), _EXECUTION.search(line)
+    if name is not None and execution is not None and line.startswith(b'{"version":1,"id":'):
+        return name[1].decode(), execution[1].decode()
+    trace = read_trace_line(path, number, line)
+    return trace.id, trace.execution
