@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import sqlite3
+import time
+import weakref
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from datagen.generate.book import Book
 from datagen.generate.plan import plan, variants
-from datagen.generate.runner import LocalRunner
+from datagen.generate.progress import Tally, duration
+from datagen.generate.runner import LocalRunner, checkpoint_file
 from datagen.generate.stage import generate
 from datagen.generate.teachers import REASONING, writing_settings
 from datagen.records import Lost, Recipe, Seed, candidate_id, seed_id
@@ -20,11 +27,14 @@ from datagen.run.folder import RunFolder
 from datagen.run.record_files import read_records, write_records
 from datagen.run.work import Work
 from datagen.settings import DatagenSettings
+from oresearch_graph.errors import ConfigurationError, PolicyError, ToolError, TraceFileError
+from oresearch_graph.policies.model_call import ModelCall
 from oresearch_graph.policies.models import Policies
 from oresearch_graph.policies.policy import Continuation
 from oresearch_graph.threads import Thread
-from oresearch_graph.trace import read_traces, violations
+from oresearch_graph.trace import Trace, Usage, read_traces, violations
 from tests.scripted import PAGES, Documents, Script, ScriptedPolicy, research_script
+from tests.traces import good_trace
 
 MODEL = {"name": "m", "model": "openai:gpt-5-mini"}
 OTHER = {"name": "o", "model": "openai:o3", "temperatures": []}
@@ -161,3 +171,271 @@ def test_a_second_run_makes_nothing_again(tmp_path: Path):
     before, asked = work.run.generated.read_bytes(), len(policy.threads)
     assert generate(work, scripted(policy=policy))["generated"] == 6
     assert (work.run.generated.read_bytes(), len(policy.threads)) == (before, asked)
+
+
+@pytest.mark.parametrize("execution", ["parallel", "sequential"])
+def test_a_stopped_candidate_goes_on_from_its_last_step(tmp_path: Path, execution: str):
+    work = work_in(tmp_path, 1, candidates=1, executions=[execution])
+    down = True
+
+    def wrong(thread: Thread) -> Exception | None:
+        return PolicyError("busy") if down and thread.role == "summarizer" else None
+
+    policy = Failing(wrong)
+    assert generate(work, scripted(policy=policy))["lost"] == 1
+    assert [thread.role for thread in policy.threads].count("researcher") == 4
+    down = False
+    assert generate(work, scripted(policy=policy))["generated"] == 1
+    assert [thread.role for thread in policy.threads].count("planner") == 1
+    assert [thread.role for thread in policy.threads].count("researcher") == 4
+    [trace] = read_traces(work.run.generated)
+    assert (trace.outcome, violations(trace)) == ("complete", ())
+    assert sum(usage.calls for usage in trace.usage) == 6
+
+
+def test_a_resumed_candidate_has_its_time_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    work = work_in(tmp_path, 1, candidates=1)
+    down = True
+    policy = Failing(
+        lambda thread: PolicyError("busy") if down and thread.role == "summarizer" else None
+    )
+    generate(work, scripted(policy=policy))
+    down, now = False, time.time() + 1_000_000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    assert generate(work, scripted(policy=policy))["generated"] == 1
+    [trace] = read_traces(work.run.generated)
+    assert trace.failures == ()
+
+
+def test_what_ended_and_was_not_written_is_taken_from_its_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    work, policy = work_in(tmp_path, 1, candidates=1), ScriptedPolicy(research_script())
+
+    def full(*_: object) -> bool:
+        raise TraceFileError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Book, "finish", full)
+        with pytest.raises(TraceFileError):
+            generate(work, scripted(policy=policy))
+    asked = len(policy.threads)
+    assert generate(work, scripted(policy=policy))["generated"] == 1
+    assert len(policy.threads) == asked
+
+
+def test_other_recipes_resume_no_candidate_of_before(tmp_path: Path):
+    first, second = work_in(tmp_path), work_in(tmp_path, ask_for_reasoning=False)
+    dearer = work_in(tmp_path, max_cost=3.0, concurrency=2, tries=9)
+    assert checkpoint_file(first) != checkpoint_file(second)
+    assert checkpoint_file(first) == checkpoint_file(dearer)
+
+
+def test_checkpoints_of_finished_candidates_are_deleted(tmp_path: Path):
+    work = work_in(tmp_path)
+    generate(work, scripted())
+    with closing(sqlite3.connect(checkpoint_file(work))) as file:
+        assert file.execute("SELECT COUNT(*) FROM checkpoints").fetchone() == (0,)
+        assert file.execute("SELECT COUNT(*) FROM writes").fetchone() == (0,)
+
+
+def test_at_a_limit_nothing_is_begun_and_the_stage_says_so(tmp_path: Path):
+    work = work_in(tmp_path, max_tokens=250, concurrency=1)
+    counts = generate(work, scripted())
+    assert counts == {"planned": 6, "generated": 3, "lost": 0, "left": 3}
+    assert "stopped: 360 tokens are spent of generate.max_tokens=250" in said(work)
+    policy = ScriptedPolicy(research_script())
+    again = work_in(tmp_path, max_tokens=300, concurrency=1)
+    assert generate(again, scripted(policy=policy))["generated"] == 3
+    assert policy.threads == []
+    enough = work_in(tmp_path, max_tokens=10_000)
+    assert generate(enough, scripted())["generated"] == 6
+
+
+def test_money_counts_by_the_settings_prices_and_survives(tmp_path: Path):
+    priced = {"prices": {"scripted": {"prompt": 1000.0, "completion": 1000.0}}, "concurrency": 1}
+    work = work_in(tmp_path, max_cost=0.2, **priced)
+    assert generate(work, scripted())["generated"] == 2
+    assert "stopped: $0.24 is spent of generate.max_cost=0.2" in said(work)
+    assert [trace.usage[0].cost for trace in read_traces(work.run.generated)] == [0.02, 0.02]
+    assert generate(work_in(tmp_path, max_cost=0.21, **priced), scripted())["generated"] == 2
+
+
+def test_a_limit_on_money_needs_the_price(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    teacher = {"name": "local", "model": "mine", "base_url": "http://127.0.0.1:1/v1"}
+    work = work_in(tmp_path, teachers=[teacher], max_cost=1.0)
+    with pytest.raises(ConfigurationError, match=r"price of mine is not known: set generate"):
+        generate(work, LocalRunner(search=Documents(PAGES)))
+
+
+def test_a_lost_candidate_is_tried_again_and_at_last_given_up(tmp_path: Path):
+    work = work_in(tmp_path, 2, tries=2, concurrency=1)
+    bad = min(expected(work))
+    question = next(s.question for s in seeds(2) if bad.startswith(s.id))
+    policy = Failing(
+        lambda thread: PolicyError("filtered") if thread.question == question else None
+    )
+    assert generate(work, scripted(policy=policy)) == {
+        "planned": 4, "generated": 2, "lost": 2, "left": 0,
+    }  # fmt: skip
+    assert {lost.tries for lost in read_records(work.run.lost, Lost)} == {1}
+    assert "2 of them are tried again" in said(work)
+    generate(work, scripted(policy=policy))
+    assert {lost.reason for lost in read_records(work.run.lost, Lost)} == {"filtered"}
+    assert generate(work, scripted())["lost"] == 2
+    more = work_in(tmp_path, 2, tries=3)
+    assert generate(more, scripted())["lost"] == 0
+    assert list(read_records(work.run.lost, Lost)) == []
+
+
+def test_a_tool_service_that_failed_a_candidate_loses_it_whole(tmp_path: Path):
+    class Down(Documents):
+        async def search(self, queries: Any, k: int) -> Any:
+            raise ToolError("the search service is down")
+
+    work = work_in(tmp_path, 1, candidates=1)
+    runner = LocalRunner(lambda *_: Policies.single(ScriptedPolicy(research_script())), Down(PAGES))
+    assert generate(work, runner)["lost"] == 1
+    [lost] = read_records(work.run.lost, Lost)
+    assert (lost.reason, lost.tokens) == ("the search service is down", 100)
+    assert generate(work, scripted())["generated"] == 1
+
+
+def test_losses_in_a_row_stop_the_stage(tmp_path: Path):
+    work, policy = work_in(tmp_path, 9, concurrency=1), Failing(lambda _: PolicyError("HTTP 500"))
+    with pytest.raises(PolicyError, match="5 candidates were lost one after the other"):
+        generate(work, scripted(policy=policy))
+    assert len(list(read_records(work.run.lost, Lost))) == 5
+
+
+def test_a_model_server_that_is_down_stops_the_stage_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(ModelCall, "_wait", lambda *_: 0.0)
+    teacher = {"name": "t", "model": "fake", "base_url": "http://127.0.0.1:9/v1",
+               "rendering": "turns"}  # fmt: skip
+    work = work_in(tmp_path, teachers=[teacher])
+    with pytest.raises(ConfigurationError, match="no connection"):
+        generate(work, LocalRunner(search=Documents(PAGES)))
+    assert list(read_records(work.run.lost, Lost)) == []
+
+
+def test_a_setting_no_candidate_survives_stops_the_stage(tmp_path: Path):
+    work = work_in(tmp_path)
+    wrong = DatagenSettings.model_validate(
+        {**work.settings.model_dump(), "research": {"search": "nowhere"}}
+    )
+    runner = LocalRunner(lambda *_: Policies.single(ScriptedPolicy(research_script())))
+    with pytest.raises(ConfigurationError, match="search='nowhere' is unknown"):
+        generate(Work(work.run, wrong, work.console), runner)
+
+
+def test_extractive_teachers_do_not_mix_unless_told(tmp_path: Path):
+    mixed = {"teachers": [MODEL, {"name": "quotes"}]}
+    with pytest.raises(ConfigurationError, match="quotes has no model"):
+        generate(work_in(tmp_path, **mixed), scripted())
+    allowed = work_in(tmp_path, allow_extractive=True, **mixed)
+    assert generate(allowed, scripted())["generated"] == 6
+
+
+def test_extractive_traces_are_watermarked_and_stay_alone_in_their_folder(tmp_path: Path):
+    work = work_in(tmp_path, 1, teachers=[])
+    assert generate(work, LocalRunner(search=Documents(PAGES)))["generated"] == 2
+    assert all(trace.extractive for trace in read_traces(work.run.generated))
+    with pytest.raises(ConfigurationError, match="do not mix with a model's: use another folder"):
+        generate(work_in(tmp_path, 2), scripted())
+
+
+@pytest.mark.parametrize(
+    ("research", "told"),
+    [({"model": "openai:o3"}, "named in generate.teachers"), ({"tone": "plain"}, "tone")],
+)
+def test_settings_that_seem_to_be_for_the_teacher_are_refused(
+    tmp_path: Path, research: dict[str, str], told: str
+):
+    work = work_in(tmp_path)
+    settings = DatagenSettings.model_validate(
+        {"research": research, "generate": work.settings.generate}
+    )
+    with pytest.raises(ConfigurationError, match=told):
+        generate(Work(work.run, settings, work.console), scripted())
+
+
+def test_without_seeds_the_stage_says_what_to_run(tmp_path: Path):
+    with pytest.raises(ConfigurationError, match="run the seeds stage first"):
+        generate(work_in(tmp_path, 0), scripted())
+
+
+def test_what_a_crash_cut_is_made_again(tmp_path: Path):
+    work = work_in(tmp_path, 2)
+    generate(work, scripted())
+    whole = work.run.generated.read_bytes()
+    work.run.generated.write_bytes(whole[:-200])
+    assert generate(work, scripted())["generated"] == 4
+    assert sorted(generated(work)) == sorted(expected(work))
+
+
+def test_a_broken_line_in_the_middle_is_named(tmp_path: Path):
+    work = work_in(tmp_path, 2)
+    generate(work, scripted())
+    lines = work.run.generated.read_bytes().splitlines(keepends=True)
+    work.run.generated.write_bytes(b"".join([lines[0], b'{"version":1}\n', *lines[1:]]))
+    with pytest.raises(TraceFileError, match=r"generated.jsonl:2: not a trace"):
+        generate(work, scripted())
+
+
+def test_a_question_that_was_changed_is_asked_anew(tmp_path: Path):
+    work = work_in(tmp_path, 1, candidates=1)
+    policy = Failing(lambda thread: PolicyError("busy") if thread.role == "summarizer" else None)
+    generate(work, scripted(policy=policy))
+    [seed] = seeds(1)
+    write_records(work.run.seeds, [seed.model_copy(update={"question": "Why are there tides?"})])
+    generate(work, scripted())
+    [trace] = read_traces(work.run.generated)
+    assert trace.question == "Why are there tides?"
+
+
+def test_a_run_holds_no_trace_of_what_it_wrote(tmp_path: Path):
+    work = work_in(tmp_path, 10, concurrency=2)
+    seen: list[weakref.ref[Trace]] = []
+    alive: list[int] = []
+    finish = Book.finish
+
+    def watched(book: Book, candidate: str, trace: Trace) -> bool:
+        gc.collect()
+        alive.append(sum(each() is not None for each in seen))
+        seen.append(weakref.ref(trace))
+        return finish(book, candidate, trace)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Book, "finish", watched)
+        generate(work, scripted())
+    assert len(alive) == 20
+    assert max(alive) <= 2
+
+
+def test_progress_tells_of_the_time_left(tmp_path: Path):
+    work = work_in(tmp_path)
+    with Book(work.run, work.settings.generate) as book:
+        tally = Tally(book, planned=6, open_ones=6)
+        assert tally.line() == "0 of 6 done, 0 running"
+        book.begin("a.1")
+        book.charge("a.1", Usage(role="planner", prompt_tokens=1_000, completion_tokens=500))
+        assert tally.line() == "0 of 6 done, 1 running, 1,500 tokens"
+        book.finish("a.1", good_trace(usage=(Usage(role="planner", prompt_tokens=9, cost=1.0),)))
+        assert tally.line() == "1 of 6 done, 0 running, 9 tokens, $1.00, about 0 s left"
+
+
+def test_a_terminal_sees_one_line_redrawn(tmp_path: Path):
+    work = work_in(tmp_path, 1)
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    generate(Work(work.run, work.settings, console), scripted())
+    assert "2 of 2 done" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(5, "5 s"), (600, "10 min"), (7_260, "2 h 1 min"), (3_599, "1 h 0 min")]
+)
+def test_durations_are_told_in_two_units(seconds: float, told: str):
+    assert duration(seconds) == told

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from datagen.generate.book import Book
-from datagen.generate.metering import TeacherFault
 from datagen.generate.plan import Job
 from datagen.generate.teachers import PolicyFactory, recipes_mark
 from datagen.generate.workshop import Workshop, open_workshop
 from datagen.run.work import Work
-from oresearch_graph.errors import ConfigurationError, OresearchError, TraceFileError
+from oresearch_graph.errors import OresearchError
 from oresearch_graph.graph import Search
+from oresearch_graph.trace import Trace
 
 
 class Runner(Protocol):
@@ -68,22 +67,14 @@ async def _work_off(jobs: Iterator[Job], book: Book, shop: Workshop) -> None:
 async def _make(job: Job, book: Book, shop: Workshop) -> None:
     book.begin(job.id)
     try:
-        trace = await shop.make(job, partial(book.charge, job.id))
-    except TeacherFault as fault:
-        if fault.hits_all:
-            raise
-        book.lose(job.id, str(fault))
-    except (ConfigurationError, TraceFileError, sqlite3.Error):
-        raise
-    except Exception as error:  # noqa: BLE001 - the boundary of a candidate: lost, with its reason
-        book.lose(job.id, f"{type(error).__name__}: {error}")
-    else:
-        book.finish(job.id, trace)
-        await shop.forget(job.id)
-        return
+        made = await shop.attempt(job, partial(book.charge, job.id))
+        if isinstance(made, Trace):
+            book.finish(job.id, made)
+        else:
+            book.lose(job.id, made)
     finally:
         book.drop(job.id)
-    if book.given_up(job.id):
+    if isinstance(made, Trace) or book.given_up(job.id):
         await shop.forget(job.id)
 
 
