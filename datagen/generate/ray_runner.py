@@ -10,6 +10,7 @@ Not covered: a killed driver. Finished candidates stand; those in hand are made 
 from __future__ import annotations
 
 import asyncio
+import socket
 import tempfile
 import time
 from collections import Counter
@@ -92,23 +93,39 @@ class RayRunner:
         self._address = address
 
     def run(self, jobs: Iterator[Job], book: Book, work: Work) -> None:
-        import ray
-
-        joined = not ray.is_initialized()
-        if joined:
-            try:
-                ray.init(address=self._address, log_to_driver=False)
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise ConfigurationError(
-                    f"--ray {self._address}: there is no cluster: {' '.join(str(error).split())}"
-                ) from error
-        crew = _Crew(jobs, book, work.settings)
+        ray, joined = _join(self._address)
+        crew = _Crew(ray, jobs, book, work.settings)
         try:
             crew.work_off()
         finally:
             crew.dismiss()
             if joined:
                 ray.shutdown()
+
+
+def _join(address: str) -> tuple[Any, bool]:
+    """Ray, connected to the cluster; and whether that was done here."""
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigurationError("--ray needs Ray: pip install ray") from error
+    if ray.is_initialized():
+        return ray, False
+    try:
+        _reach(address)
+        ray.init(address=address, log_to_driver=False)
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        raise ConfigurationError(
+            f"--ray {address}: there is no cluster: {' '.join(str(error).split())}"
+        ) from error
+    return ray, True
+
+
+def _reach(address: str) -> None:
+    """Raise OSError where nobody listens: Ray itself tries for minutes."""
+    host, colon, port = address.rpartition("//")[2].rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 @dataclass
@@ -121,9 +138,13 @@ class _Worker:
 class _Crew:
     """The actors, and who has which candidate in hand."""
 
-    def __init__(self, jobs: Iterator[Job], book: Book, settings: DatagenSettings) -> None:
-        import ray
-
+    def __init__(
+        self,
+        ray: Any,
+        jobs: Iterator[Job],
+        book: Book,
+        settings: DatagenSettings,  # noqa: ANN401
+    ) -> None:
         self._ray, self._jobs, self._book, self._settings = ray, jobs, book, settings
         self._again: list[Job] = []
         self._deaths: Counter[str] = Counter()
