@@ -2,8 +2,9 @@
 `verify` proves it again.
 
 Authorship is proved as far as tags tell it: observations, given subtasks and all that another
-thread wrote are the world's, the text of every other element is the policy's. Who wrote a single
-tag is told by nothing but the segments (a thread out of budget has its answer opened for it).
+thread wrote are the world's, every other element is the policy's. Two things are told by nothing
+but the segments: who opened an answer right behind an observation (a thread out of budget has it
+opened), and who closed an element at which generation stops (a server may eat its tag).
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ def author_faults(
     at = 0
     for index, step in enumerate(steps):
         for piece, (_, text) in zip(_pieces(step), step_segments(step, tools), strict=True):
-            allowed = {"world"} if index < given else _allowed(step, piece, execution)
+            before = steps[index - 1] if index else None
+            allowed = {"world"} if index < given else _allowed(step, before, piece, execution)
             first, last = bisect_right(ends, at), bisect_right(ends, at + len(text) - 1)
             wrong = {s["author"] for s in segments[first : last + 1] if s["text"]} - allowed
             if wrong:
@@ -108,12 +110,13 @@ def _pieces(step: Step) -> list[str]:
     return [name for name, there in named if there]
 
 
-def _allowed(step: Step, piece: str, execution: Execution) -> set[Author]:
+def _allowed(step: Step, before: Step | None, piece: str, execution: Execution) -> set[Author]:
     if step.kind == "observation" or (step.kind == "subtask" and execution == "parallel"):
         return {"world"}
     if step.kind == "think" and not step.text:
         return {"policy", "world"}  # a provider hid the reasoning
-    if piece in {"lead", "open tag"} and step.kind in ANSWER_KINDS:
+    told_to_end = before is not None and before.kind == "observation"
+    if piece in {"lead", "open tag"} and step.kind in ANSWER_KINDS and told_to_end:
         return {"policy", "world"}
     if piece == "close tag" and (step.is_call or step.kind in {*ANSWER_KINDS, "subtask_list"}):
         return {"policy", "world"}

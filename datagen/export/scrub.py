@@ -85,7 +85,7 @@ def luhn(digits: str) -> bool:
 
 def _is_card(text: str) -> bool:
     digits = re.sub(r"\D", "", text)
-    return luhn(digits) and len(set(digits)) > 2
+    return luhn(digits) and len(set(digits)) > 1
 
 
 def _is_iban(text: str) -> bool:
