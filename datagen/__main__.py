@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from datagen.run.folder import RunFolder
 from datagen.run.record_files import replacing
-from datagen.run.work import Work
+from datagen.run.work import Work, told
 from datagen.settings import read_settings, settings_text
 from oresearch_graph.errors import ConfigurationError, OresearchError, TraceFileError
+
+if TYPE_CHECKING:
+    from datagen.generate.runner import Runner
 
 app = typer.Typer(
     name="datagen",
@@ -76,18 +79,14 @@ def generate(
 ) -> None:
     """Candidates for every seed, through the research graph. Run again to go on."""
     if pilot is not None:
+        from datagen.acceptance import accepted_candidates
         from datagen.generate.pilot import run_pilot
 
         work = _work(run_dir, config, changes)
         with work.run.locked():
-            run_pilot(work, pilot)
+            run_pilot(work, pilot, accepted_candidates, _runner(ray))
         return
-    if ray is not None:
-        from datagen.generate.ray_runner import runner_on_ray
-
-        _run("generate", run_dir, config, changes, runner=runner_on_ray(ray))
-        return
-    _run("generate", run_dir, config, changes)
+    _run("generate", run_dir, config, changes, runner=_runner(ray))
 
 
 @app.command("filter")
@@ -181,6 +180,14 @@ def funnel(
     work.console.print(str(draw_funnel(work, out or work.run.root / "funnel.png")), markup=False)
 
 
+def _runner(ray: str | None) -> Runner | None:
+    if ray is None:
+        return None
+    from datagen.generate.ray_runner import runner_on_ray
+
+    return runner_on_ray(ray)
+
+
 def _run(
     name: str, run_dir: Path, config: Path | None, changes: list[str] | None, **more: object
 ) -> None:
@@ -204,8 +211,7 @@ def _work(run_dir: Path, config: Path | None, changes: list[str] | None) -> Work
 
 
 def _tell(work: Work, counts: dict[str, int]) -> None:
-    told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
-    work.console.print(told, markup=False, highlight=False)
+    work.console.print(told(counts), markup=False, highlight=False)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import Final
 from datagen.funnel.count import count_funnel
 from datagen.funnel.table import funnel_table
 from datagen.run.review_gate import gate_fault
-from datagen.run.work import Work
+from datagen.run.work import Work, told
 from datagen.stages import STAGES, run_stage, states
 
 _HUMAN: Final = "review"
@@ -22,10 +22,7 @@ def run_all(work: Work) -> None:
                 continue
             work.console.rule(stage.name, align="left")
             counts = run_stage(stage, work)
-            told = ", ".join(
-                f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items()
-            )
-            work.console.print(told, markup=False, highlight=False)
+            work.console.print(told(counts), markup=False, highlight=False)
             if stage.name == _HUMAN and _waits_for_people(work):
                 break
         work.console.print(funnel_table(count_funnel(work)))

@@ -15,7 +15,13 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from oresearch_graph.errors import OresearchError
-from rl.launch.composition import add_environment, compose_config, join_cluster, write_long_context
+from rl.launch.composition import (
+    add_environment,
+    compose_config,
+    join_cluster,
+    keep_apart,
+    write_long_context,
+)
 from rl.launch.environment import prepare_environment
 from rl.metrics.run_metrics import metrics_environment
 
@@ -70,6 +76,8 @@ def _prepare(config: DictConfig, variables: dict[str, str], console: Console) ->
     joins = os.environ.get("RAY_ADDRESS") or config.ray_kwargs.ray_init.get("address")
     if joins and (dropped := join_cluster(config)):
         console.print(f"joining a Ray cluster: its own {', '.join(dropped)} hold")
+    if not joins and config.trainer.device == "cpu":
+        keep_apart(config)
     if folder := write_long_context(config, "actor_rollout_ref.model"):
         console.print(f"positions of actor and reference: {folder}", soft_wrap=True)
 

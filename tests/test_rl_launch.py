@@ -56,6 +56,7 @@ def test_a_run_is_started_with_the_environment_for_every_worker(files, monkeypat
     ray_init = started[0].ray_kwargs.ray_init
     assert ray_init.runtime_env.env_vars.FROM == "platform"
     assert ray_init.num_gpus == 1
+    assert ray_init.address == "local", "another run's cluster on this machine is left alone"
 
 
 def test_on_a_cluster_that_runs_the_clusters_own_sizes_hold(files, monkeypatch):

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from datagen.funnel.count import Funnel, count_funnel
 from datagen.run.stamps import State, read_stamp
-from datagen.run.work import Work
+from datagen.run.work import Work, told
 from datagen.stages import STAGES, states
 
 _REASONS: Final = 6
@@ -29,11 +29,8 @@ def stage_table(work: Work) -> Table:
     table = Table("stage", "state", "finished", "counted", title=f"{work.run.root}")
     for name, state in states(work.run, work.settings).items():
         stamp = read_stamp(work.run, name)
-        counts = {} if stamp is None else stamp.counts
-        told = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in counts.items())
-        table.add_row(
-            name, Text(state, _STYLE[state]), Text(stamp.finished if stamp else "–"), Text(told)
-        )
+        finished, counted = ("–", "") if stamp is None else (stamp.finished, told(stamp.counts))
+        table.add_row(name, Text(state, _STYLE[state]), Text(finished), Text(counted))
     return table
 
 

@@ -21,3 +21,8 @@ class Work:
 
 Counts = dict[str, int]
 """What a stage counted, in the order to be told: kept in its stamp and shown in the funnel."""
+
+
+def told(counts: Counts) -> str:
+    """Counts as a line to read."""
+    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())

@@ -131,6 +131,14 @@ def join_cluster(config: DictConfig) -> list[str]:
     return dropped
 
 
+def keep_apart(config: DictConfig) -> None:
+    """Start Ray for this run alone: without an address ray.init joins whatever cluster somebody
+    started on the machine."""
+    ray_init = config.ray_kwargs.ray_init
+    with open_dict(ray_init):
+        ray_init.address = "local"
+
+
 def write_long_context(config: DictConfig, model_key: str) -> Path | None:
     """Write the model's own configuration with `long_context` into `hf_config_path`, where actor
     and reference read it; None where positions are not stretched.
