@@ -17,9 +17,10 @@ import pytest
 from rich.console import Console
 
 from datagen.generate.book import Book
+from datagen.generate.local_runner import LocalRunner
 from datagen.generate.plan import plan, variants
 from datagen.generate.progress import Tally, duration
-from datagen.generate.runner import LocalRunner, checkpoint_file
+from datagen.generate.runner import checkpoint_file
 from datagen.generate.stage import generate
 from datagen.generate.teachers import REASONING, writing_settings
 from datagen.records import Lost, Recipe, Seed, candidate_id, seed_id

@@ -140,10 +140,10 @@ class _Crew:
 
     def __init__(
         self,
-        ray: Any,
+        ray: Any,  # noqa: ANN401 - the module
         jobs: Iterator[Job],
         book: Book,
-        settings: DatagenSettings,  # noqa: ANN401
+        settings: DatagenSettings,
     ) -> None:
         self._ray, self._jobs, self._book, self._settings = ray, jobs, book, settings
         self._again: list[Job] = []

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from datagen.generate.book import Book
 from datagen.generate.plan import Job, plan
 from datagen.generate.progress import Tally, showing
-from datagen.generate.runner import LocalRunner, Runner
+from datagen.generate.runner import Runner
 from datagen.generate.teachers import check_teachers, teachers_of
 from datagen.records import Seed
 from datagen.run.record_files import read_records
@@ -49,10 +49,17 @@ def make_candidates(work: Work, jobs: Planned, runner: Runner | None = None) -> 
             _tell_of_earlier_settings(work, book)
             tally = Tally(book, total, wanted)
             with showing(tally, work.console, work.settings.generate.progress_seconds):
-                (runner or LocalRunner()).run(_open(jobs(), book), book, work)
+                (runner or _local()).run(_open(jobs(), book), book, work)
         counts = _counts(jobs(), book)
     _tell_the_end(work, counts, book)
     return counts
+
+
+def _local() -> Runner:
+    # The graph takes two seconds to import, which `status` need not wait for.
+    from datagen.generate.local_runner import LocalRunner
+
+    return LocalRunner()
 
 
 def _open(jobs: Iterator[Job], book: Book) -> Iterator[Job]:

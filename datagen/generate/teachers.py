@@ -1,19 +1,14 @@
-"""Teachers: who writes candidates, as the graph's settings and policies."""
+"""Teachers: who writes candidates, and what the graph is set to for them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Final
 
 from datagen.records import Recipe
 from datagen.settings import DatagenSettings, GenerateSettings
 from datagen.settings.generate import Teacher
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.policies.chat import ChatPolicy
-from oresearch_graph.policies.extractive import ExtractivePolicy
-from oresearch_graph.policies.models import Policies, chat_policies
-from oresearch_graph.policies.prices import Price
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import text_hash
 
@@ -30,9 +25,6 @@ would fit any question, no call without its reason.
 """What chat teachers are told beyond the training prompt. All roles are told the same, as with the
 system prompt itself, so that a server's prefix cache serves them all. Such traces are marked
 `protocol.extended`; exports restate their rows under the plain training prompt."""
-
-PolicyFactory = Callable[[Teacher, ResearchSettings], Policies]
-"""Makes the policies of a teacher at one temperature."""
 
 
 def teachers_of(settings: GenerateSettings) -> tuple[Teacher, ...]:
@@ -64,7 +56,7 @@ def check_teachers(settings: DatagenSettings) -> None:
 def writing_settings(settings: DatagenSettings, recipe: Recipe) -> ResearchSettings:
     """The graph's settings for one recipe, every one explicit: no variable of a machine's
     environment makes its candidates others."""
-    teacher = _named(settings.generate, recipe.teacher)
+    teacher = teacher_named(settings.generate, recipe.teacher)
     asked = settings.generate.ask_for_reasoning and not teacher.extractive
     chosen = {
         "model": teacher.model,
@@ -99,53 +91,6 @@ def recipes_mark(settings: DatagenSettings) -> str:
     return text_hash(json.dumps(told, sort_keys=True))[:16]
 
 
-def teacher_policies(teacher: Teacher, settings: ResearchSettings) -> Policies:
-    """The policies that a teacher's settings name."""
-    if teacher.extractive:
-        return Policies.single(ExtractivePolicy())
-    return chat_policies(settings, parameters=settings.parameters)
-
-
-class Faculty:
-    """The policies of all teachers, made once for each teacher and temperature."""
-
-    def __init__(self, settings: DatagenSettings, factory: PolicyFactory | None = None) -> None:
-        self._settings, self._factory = settings, factory or teacher_policies
-        self._made: dict[tuple[str, float | None], Policies] = {}
-
-    def policies(self, recipe: Recipe) -> Policies:
-        """Raises ConfigurationError for a model that cannot be had, or has no price where one is
-        needed."""
-        key = (recipe.teacher, recipe.temperature)
-        if key not in self._made:
-            teacher = _named(self._settings.generate, recipe.teacher)
-            made = self._factory(teacher, writing_settings(self._settings, recipe))
-            self._require_prices(made)
-            self._made[key] = made
-        return self._made[key]
-
-    def price(self, model: str) -> Price | None:
-        """The settings' price of a model."""
-        own = self._settings.generate.prices.get(model)
-        if own is None:
-            return None
-        return Price(own.prompt, own.prompt if own.cached is None else own.cached, own.completion)
-
-    def _require_prices(self, policies: Policies) -> None:
-        if self._settings.generate.max_cost is None:
-            return
-        for policy in (policies.planner, *policies.researchers, policies.summarizer):
-            if isinstance(policy, ChatPolicy) and not (policy.price or self.price(policy.name)):
-                raise ConfigurationError(
-                    f"generate.max_cost: the price of {policy.name} is not known: set "
-                    f"generate.prices, as {{{policy.name}: {{prompt: 1.0, completion: 4.0}}}}"
-                )
-
-    async def aclose(self) -> None:
-        """Close the connections that the policies opened."""
-        for policies in self._made.values():
-            await policies.aclose()
-
-
-def _named(settings: GenerateSettings, name: str) -> Teacher:
+def teacher_named(settings: GenerateSettings, name: str) -> Teacher:
+    """The teacher of a recipe."""
     return next(teacher for teacher in teachers_of(settings) if teacher.name == name)

@@ -17,9 +17,10 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import StateSnapshot
 
+from datagen.generate.faculty import Faculty, PolicyFactory
 from datagen.generate.metering import Charge, TeacherFault, metered
 from datagen.generate.plan import Job
-from datagen.generate.teachers import Faculty, PolicyFactory, writing_settings
+from datagen.generate.teachers import writing_settings
 from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph import ResearchGraph, Search, create_research_graph
