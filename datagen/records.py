@@ -126,6 +126,10 @@ class Judgement(Record):
     """Among the best of its seed: what is exported as SFT rows."""
     key: str = ""
     """Hash of all that the verdict rests on: a line with the same key is not judged again."""
+    tokens: int | None = None
+    """Spent on the judge, vain requests too; None where no server said, or none was asked."""
+    cost: float | None = None
+    """US dollars, likewise."""
 
     @property
     def quality(self) -> float | None:

@@ -43,12 +43,17 @@ def _seed_files(_: RunFolder, settings: DatagenSettings) -> list[Path]:
     return files_behind((*settings.seeds.files, *settings.seeds.benchmarks))
 
 
+def _judge_files(run: RunFolder, settings: DatagenSettings) -> list[Path]:
+    rubric = settings.judge.rubric
+    return [run.filtered, run.seeds, *([] if rubric is None else [rubric])]
+
+
 STAGES: Final = (
     Stage("seeds", make_seeds, 1, _of("seeds"), _seed_files),
     Stage("generate", generate, 1, _of("research", "generate"), lambda run, _: [run.seeds]),
     Stage("filter", filter_traces, 1, _of("filter"), lambda run, _: run.traces),
-    Stage("judge", judge, 1, _of("judge"), lambda run, _: [run.filtered, run.seeds]),
-    Stage("rubrics", make_rubrics, 1, _of("rubrics"), lambda run, _: [run.judged]),
+    Stage("judge", judge, 1, _of("judge"), _judge_files),
+    Stage("rubrics", make_rubrics, 1, _of("rubrics"), lambda run, _: [run.judged, run.seeds]),
     Stage("review", settle_review, 1, _of("review"), lambda run, _: [run.judged, run.rubrics]),
     Stage(
         "export", export, 1, _of("research", "export"),

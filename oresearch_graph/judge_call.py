@@ -38,12 +38,29 @@ class Spent:
     cost: float | None = None
     """US dollars, where the price is known."""
 
-    def add(self, reply: Reply, price: Price | None) -> None:
-        """One answer's."""
+    @property
+    def tokens(self) -> int | None:
+        """All of them."""
+        return _sum(self.prompt_tokens, self.completion_tokens)
+
+    def charge(self, reply: Reply, price: Price | None) -> None:
+        """One answer's tokens and their price."""
         tokens = reply.prompt_tokens, reply.cached_tokens, reply.completion_tokens
-        self.prompt_tokens = _plus(self.prompt_tokens, reply.prompt_tokens)
-        self.completion_tokens = _plus(self.completion_tokens, reply.completion_tokens)
+        self.prompt_tokens = _sum(self.prompt_tokens, reply.prompt_tokens)
+        self.completion_tokens = _sum(self.completion_tokens, reply.completion_tokens)
         self.cost = known_sum((self.cost, cost(price, *tokens)))
+
+    def add(self, other: Spent) -> None:
+        """What was spent elsewhere."""
+        self.calls += other.calls
+        self.prompt_tokens = _sum(self.prompt_tokens, other.prompt_tokens)
+        self.completion_tokens = _sum(self.completion_tokens, other.completion_tokens)
+        self.cost = known_sum((self.cost, other.cost))
+
+    def told(self) -> list[str]:
+        """What is known of it, in words."""
+        known = [] if self.tokens is None else [f"{self.tokens:,} tokens"]
+        return known if self.cost is None else [*known, f"${self.cost:.2f}"]
 
 
 @dataclass
@@ -111,7 +128,7 @@ class OneJudge:
         talk = list(messages)
         for attempt in range(_CORRECTIONS + 1):
             reply = read_message(await self._answer(talk, spent))
-            spent.add(reply, self._price)
+            spent.charge(reply, self._price)
             try:
                 if reply.finish == "length":
                     raise VerdictFault("it was cut by the token limit; be shorter")
@@ -165,5 +182,6 @@ def _held_to(schema: dict[str, Any]) -> dict[str, Any]:
     return {"response_format": {"type": "json_schema", "json_schema": named}}
 
 
-def _plus(sum_: int | None, count: int | None) -> int | None:
-    return sum_ if count is None else (sum_ or 0) + count
+def _sum(*counts: int | None) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None

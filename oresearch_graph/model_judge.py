@@ -31,7 +31,7 @@ from oresearch_graph.judge_prompt import (
 from oresearch_graph.policies.limiter import AdaptiveLimiter
 from oresearch_graph.policies.model_call import Patience
 from oresearch_graph.policies.prices import Price
-from oresearch_graph.rubric import GroundTruth, Judged, Scored, weighted_mean
+from oresearch_graph.rubric import Criterion, GroundTruth, Judged, Scored, weighted_mean
 from oresearch_graph.trace.record import CitationReport
 from oresearch_graph.verdict_cache import VerdictCache
 
@@ -97,10 +97,7 @@ class ModelJudge:
         if not truth.judgeable:
             raise ValueError("no rubric and no key points: there is nothing to judge by")
         if not report.strip():
-            empty = tuple(
-                Scored(criterion=c.text, weight=c.weight, score=0.0) for c in truth.criteria
-            )
-            return Judged(quality=0.0, by="empty", scores=empty)
+            return empty_verdict(truth.criteria)
         messages = judge_messages(question, report, truth, citations)
         return (await self.opinions(JudgeRequest(messages, truth.criteria, report))).judged
 
@@ -188,6 +185,12 @@ class ModelJudge:
             seconds=seconds,
         )  # fmt: skip
         return Opinions(judged, agreement(votes))
+
+
+def empty_verdict(criteria: Sequence[Criterion]) -> Judged:
+    """What a report without a word is worth: nothing."""
+    scores = tuple(Scored(criterion=c.text, weight=c.weight, score=0.0) for c in criteria)
+    return Judged(quality=0.0, by="empty", scores=scores)
 
 
 def agreement(votes: Sequence[tuple[Scored, ...]]) -> float | None:

@@ -1,10 +1,100 @@
-"""The judge stage: a judge scores what passed the filter."""
+"""The judge stage: what passed the filter is scored, and the best of each seed are chosen.
+
+A verdict is kept in work/judged.jsonl the moment it comes, under the hash of all that it rests
+on. So a killed run goes on where it was, and a changed threshold decides anew without a question.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+from typing import Final
+
+from datagen.judge.deciding import Rank, choose, is_accepted
+from datagen.judge.judges import judge_from
+from datagen.judge.judging import Candidates, Judging
+from datagen.records import Filtered, Judgement, Seed
+from datagen.run.folder import RunFolder
+from datagen.run.kept_records import KeptRecords
+from datagen.run.record_files import read_records, write_records
+from datagen.run.trace_shelf import TraceShelf
 from datagen.run.work import Counts, Work
+from oresearch_graph.errors import ConfigurationError
+
+_VERDICTS: Final = "judged.jsonl"
 
 
 def judge(work: Work) -> Counts:
-    """Run the stage."""
-    raise NotImplementedError
+    """Judge what has no verdict, then decide. Raises ConfigurationError."""
+    run, settings = work.run, work.settings.judge
+    if not run.filtered.exists():
+        raise ConfigurationError(f"{run.filtered}: not there: run the filter stage first")
+    asked = judge_from(settings)
+    candidates = Candidates(
+        {f.id: f.seed for f in read_records(run.filtered, Filtered) if f.passed},
+        {seed.id: seed for seed in read_records(run.seeds, Seed) if seed.key_points},
+        TraceShelf(run.traces),
+    )
+    _restore(run)
+    with KeptRecords(run.work / _VERDICTS, Judgement, lambda kept: kept.key) as kept:
+        judging = Judging(asked, settings, candidates, kept, work.console)
+        asyncio.run(judging.run())
+        counts = _decide(work, judging, asked.criteria)
+    _tell_unjudged(work, judging, counts["unjudged"])
+    return counts
+
+
+def _restore(run: RunFolder) -> None:
+    """The work folder may have been deleted: what was judged stands in the stage's file too."""
+    verdicts = run.work / _VERDICTS
+    if run.judged.exists() and not verdicts.exists():
+        write_records(verdicts, (j for j in read_records(run.judged, Judgement) if j.judged))
+
+
+def _decide(work: Work, judging: Judging, criteria: tuple[str, ...]) -> Counts:
+    """Write every candidate's judgement, in the filter's order. Verdicts are read twice: of the
+    first time only the accepted ones' scores are held."""
+    settings = work.settings.judge
+    ranks = [
+        Rank(j.seed, j.id, j.judged.quality, j.agreement)
+        for j in _judgements(judging)
+        if j.judged is not None and is_accepted(j, settings, criteria)
+    ]
+    accepted = frozenset(rank.id for rank in ranks)
+    chosen = choose(ranks, settings.keep_per_seed)
+    unjudged = 0
+
+    def decided() -> Iterator[Judgement]:
+        nonlocal unjudged
+        for j in _judgements(judging):
+            unjudged += j.judged is None
+            yield j.model_copy(update={"accepted": j.id in accepted, "chosen": j.id in chosen})
+
+    total = write_records(work.run.judged, decided())
+    return {
+        "judged": total - unjudged,
+        "unjudged": unjudged,
+        "accepted": len(accepted),
+        "chosen": len(chosen),
+    }
+
+
+def _judgements(judging: Judging) -> Iterator[Judgement]:
+    """What is known of each candidate. One verdict serves all that have the same content."""
+    for trace_id, seed in judging.candidates.passed.items():
+        key = judging.keys.get(trace_id, "")
+        kept = judging.kept.get(key) or Judgement(id=trace_id, seed=seed, key=key)
+        reason = None if kept.judged else judging.unjudged.get(trace_id, kept.unjudged)
+        update = {"id": trace_id, "seed": seed, "unjudged": reason}
+        yield kept.model_copy(update={**update, "accepted": False, "chosen": False})
+
+
+def _tell_unjudged(work: Work, judging: Judging, unjudged: int) -> None:
+    if not unjudged:
+        return
+    reason = next(iter(judging.unjudged.values()))
+    work.console.print(
+        f"{unjudged:,} unjudged, one of them: {reason}; they are tried again when the stage is "
+        "run again",
+        markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip
