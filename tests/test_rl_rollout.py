@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
-from oresearch_graph import create_research_graph, violations
-from oresearch_graph.trace import Trace, render_steps
+from datagen.generate.local_runner import LocalRunner
+from datagen.generate.stage import generate
+from datagen.records import Seed
+from datagen.run.folder import RunFolder
+from datagen.run.record_files import write_records
+from datagen.run.work import Work
+from datagen.settings import DatagenSettings
+from oresearch_graph import ResearchSettings, create_research_graph, violations
+from oresearch_graph.policies.models import Policies
+from oresearch_graph.trace import Trace, read_traces, render_steps
 from rl.rollouts.ledger_policy import Sampling
 from rl.rollouts.rollout import Rollout, RolloutGraph
 from rl.rollouts.thread_tokens import ThreadTokens
@@ -61,8 +72,25 @@ def masked(row: Row, tokens: ThreadTokens) -> str:
     return tokens.decode(kept)
 
 
+def generated(folder: Path, policy: ScriptedPolicy, research: ResearchSettings) -> Trace:
+    """What datagen's generate stage makes of the question with these settings."""
+    generate_settings = {
+        "teachers": [{"name": "t", "model": "scripted"}], "candidates": 1,
+        "executions": [research.execution], "ask_for_reasoning": False,
+    }  # fmt: skip
+    settings = DatagenSettings.model_validate(
+        {"research": research.model_dump(), "generate": generate_settings}
+    )
+    work = Work(RunFolder(folder), settings, Console(file=io.StringIO()))
+    write_records(work.run.seeds, [Seed(id="tides", question=QUESTION)])
+    generate(work, LocalRunner(lambda *_: Policies.single(policy), Documents(PAGES)))
+    [trace] = read_traces(work.run.generated)
+    assert trace.id == "tides.1"
+    return trace
+
+
 @pytest.mark.parametrize("execution", BOTH)
-async def test_serving_and_training_give_equal_traces(execution, tokens):
+async def test_serving_generating_and_training_give_equal_traces(execution, tokens, tmp_path):
     script = research_script(turns=3)
     settings = RLSettings(research={"execution": execution}).research_settings
     graph = create_research_graph(
@@ -72,6 +100,8 @@ async def test_serving_and_training_give_equal_traces(execution, tokens):
     rollout = await roll(ScriptedEngine(tokens, script), execution=execution)
     assert rollout.trace is not None
     assert same(served, rollout.trace)
+    made = await asyncio.to_thread(generated, tmp_path, ScriptedPolicy(script), settings)
+    assert same(served, made)
     assert violations(served) == ()
 
 
