@@ -123,15 +123,34 @@ RL_FLOORS = [
 """The training side, from the ground up."""
 
 
-def test_imports_of_training_climb():
-    height = {name: floor for floor, names in enumerate(RL_FLOORS) for name in names}
-    root = PACKAGE.parent / "rl"
+DATAGEN_FLOORS = [
+    ["settings", "records"],
+    ["run"],
+    ["questions"],
+    ["seeds", "imports", "generate", "filter", "judge", "rubrics", "review", "export"],
+    ["stages"],
+    ["acceptance", "funnel"],
+    ["pipeline"],
+    ["__main__"],
+]
+"""The data side, from the ground up; stages meet in the files of a run and nowhere else."""
+
+
+@pytest.mark.parametrize(("side", "floors"), [("rl", RL_FLOORS), ("datagen", DATAGEN_FLOORS)])
+def test_imports_of_training_and_data_climb(side: str, floors: list[list[str]]):
+    height = {name: floor for floor, names in enumerate(floors) for name in names}
+    root = PACKAGE.parent / side
     for path in root.rglob("*.py"):
         own_name = path.relative_to(root).with_suffix("").parts[0]
         if own_name == "__init__":
             continue
-        below = {m.split(".")[1] for m in imported(path) if m.startswith("rl.")} - {own_name}
-        assert all(height[name] < height[own_name] for name in below), (path, below)
+        names = {m.split(".")[1] for m in imported(path) if m.startswith(f"{side}.")} - {own_name}
+        assert all(height[name] < height[own_name] for name in names), (path, names)
+
+
+def test_ray_is_loaded_by_the_cluster_runner_alone():
+    for path in (PACKAGE.parent / "datagen").rglob("*.py"):
+        assert path.stem == "ray_runner" or not roots(path) & TRAINING, path
 
 
 @pytest.mark.parametrize(("folder", "other"), [("rl", "datagen"), ("datagen", "rl")])
