@@ -90,7 +90,7 @@ def _report(thread: Thread, *, local: bool) -> str:
     return REPORT.format(findings=body, references=listed)
 
 
-async def traced(name: str, execution="parallel", *, local=False, **changes) -> Trace:
+async def traced(name: str, execution="parallel", *, local=False, **changes):
     """A trace of the real graph under this id."""
     graph = create_research_graph(
         ScriptedPolicy(teacher(local=local)),

@@ -32,9 +32,17 @@ def row_of(trace, mode="linear"):
     return row
 
 
+def report_of(trace):
+    return trace.answer.text
+
+
+def texts_of(trace):
+    return {source.id: (source.text, source.sha256) for source in trace.sources}
+
+
 def shown(text):
     """Number → address, as the heads of the observations in a row's text have it."""
-    found = {}
+    found: dict[int, str] = {}
     for observation in re.findall(r"<observation>(.*?)</observation>", text, re.DOTALL):
         for number, url in re.findall(r"^\[(\d+)\] .*\n(\S+)$", observation, re.MULTILINE):
             assert found.setdefault(int(number), url) == url
@@ -77,7 +85,7 @@ async def test_branches_share_one_number_for_one_address():
     assert "[2001]" not in "".join(s.text for s in whole.steps)
     assert shown_numbers(whole)[same_address("https://example.org/tides")] == 1001
     assert "[1001][2001]" in trace.answer.text
-    assert whole.answer.text.count("https://example.org/tides") == 1
+    assert report_of(whole).count("https://example.org/tides") == 1
 
 
 async def test_claims_and_evidence_stand_where_they_did():
@@ -118,7 +126,7 @@ LIST = "\n\n## References\n[1]. https://example.org/tides - T\n[2]. https://exam
     ],
 )
 def test_marks_keep_their_form(written, expected):
-    found = renumbered(with_answer(written + LIST)).answer.text
+    found = report_of(renumbered(with_answer(written + LIST)))
     assert found.startswith(expected)
     assert found.endswith(
         "[1001]. https://example.org/tides - T\n[2001]. https://example.org/range - R"
@@ -154,7 +162,7 @@ def test_renumbering_any_answer_refuses_or_resolves(parts):
     except Unresolved:
         return
     numbers = set(shown_numbers(whole).values())
-    assert {mark.number for mark in citation_marks(whole.answer.text)} <= numbers
+    assert {mark.number for mark in citation_marks(report_of(whole))} <= numbers
     assert renumbered(whole).steps == whole.steps
 
 
@@ -177,7 +185,7 @@ def test_a_span_outside_all_edits_keeps_its_text(text, drawn, start, length):
 async def test_rows_of_real_runs_prove_themselves(execution, mode):
     trace = await traced("s1.1", execution)
     trace = renumbered(trace) if mode == "linear" else trace
-    texts = {s.id: (s.text, s.sha256) for s in trace.sources}
+    texts = texts_of(trace)
     rows = list(sft_rows(trace, SYSTEM, mode, ABOUT))
     assert len(rows) == (4 if (execution, mode) == ("parallel", "threads") else 1)
     for row in rows:
@@ -186,7 +194,7 @@ async def test_rows_of_real_runs_prove_themselves(execution, mode):
 
 async def test_an_author_that_the_tags_contradict_is_found():
     trace = renumbered(await traced("s1.1"))
-    texts = {s.id: (s.text, s.sha256) for s in trace.sources}
+    texts = texts_of(trace)
     row = row_of(trace)
     for segment in row["segments"]:
         author = segment["author"]
@@ -268,10 +276,10 @@ async def test_a_scrubbed_trace_proves_itself_and_holds_no_address():
     clean = Scrubber().scrub(trace)
     assert "moon@" not in clean.model_dump_json()
     assert "901820" not in clean.model_dump_json()
-    text = next(s.text for s in clean.sources if s.id == source.id)
+    texts = texts_of(clean)
+    text, sha256 = texts[source.id]
     assert text != source.text
-    texts = {s.id: (s.text, s.sha256) for s in clean.sources}
-    assert texts[source.id][1] == text_hash(text)
+    assert sha256 == text_hash(text)
     row = row_of(renumbered(clean))
     assert list(row_faults(row, texts, (), linear=True)) == []
 
@@ -282,9 +290,11 @@ async def test_withheld_pages_leave_heads_and_hashes(execution):
     seen = [step.text for step in trace.steps if step.kind == "observation"]
     assert all("## Query: " in text and "sha256:" in text for text in seen)
     assert not any("metres" in text for text in seen)
-    assert not any(source.text for source in trace.sources)
-    assert not any(e.quote for c in trace.citations.claims for e in c.evidence)
-    texts = {s.id: (s.text, s.sha256) for s in trace.sources}
+    assert not any(text for text, _ in texts_of(trace).values())
+    report = trace.citations
+    assert report is not None
+    assert not any(e.quote for claim in report.claims for e in claim.evidence)
+    texts = texts_of(trace)
     assert list(row_faults(row_of(renumbered(trace)), texts, (), linear=True)) == []
 
 

@@ -47,7 +47,7 @@ def pairs_of(judged: Sequence[Verdict], settings: ExportSettings) -> list[Pair]:
 def pair_rows(seed: str, pair: Pair, chosen: Trace, rejected: Trace, system: str) -> Iterator[Row]:
     """The rows of a pair; both traces are admitted and renumbered."""
     one, other = _texts(chosen, system), _texts(rejected, system)
-    for thread in one.keys() & other.keys():
+    for thread in filter(other.__contains__, one):
         good, bad = one[thread], other[thread]
         if good.segments != bad.segments and (thread != "run" or good.policy_text):
             yield {

@@ -166,6 +166,9 @@ def _shown_faults(row: Row, steps: Sequence[Step]) -> Iterator[str]:
     for step in steps:
         for head in source_heads(step.text) if step.kind == "observation" else ():
             shown.setdefault(head.id, set()).add(same_address(head.url))
+    for number, address in told:
+        if number is not None and shown.get(number) != {address}:
+            yield f"the number {number} of a source is not shown for its address"
     for answer, lines in _answers(steps):
         for number in {mark.number for mark in citation_marks(answer)}:
             if len(found := shown.get(number, set())) != 1:
@@ -181,8 +184,8 @@ def _shown_faults(row: Row, steps: Sequence[Step]) -> Iterator[str]:
 def _listed_faults(row: Row, steps: Sequence[Step]) -> Iterator[str]:
     """In a thread's row every number resolves through the answer's list, else as a source's id."""
     ledger = Ledger(Source(id=s["id"], url=s["url"]) for s in row["sources"])
-    if row["role"] == "planner":
-        return
+    if any(source["number"] != source["id"] for source in row["sources"]):
+        yield "a source has another number than its id"
     for answer, lines in _answers(steps):
         listed = reference_list(answer)
         numbers = {m.number for m in citation_marks(answer)} | {
