@@ -110,9 +110,9 @@ def judge_messages(
 
 
 def correction(fault: VerdictFault) -> HumanMessage:
-    """What a judge is told whose answer could not be read."""
+    """What a model is told whose answer could not be read."""
     return HumanMessage(
-        f"That could not be read as a verdict: {fault}. Answer again, with the JSON object alone."
+        f"That could not be used: {fault}. Answer again, with the JSON object alone."
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from datagen.judge.deciding import Rank, choose
-from datagen.judge.document import citations_of, judge_request
+from datagen.judge.document import judge_request
 from datagen.judge.rubric import read_rubric
 from datagen.judge.stage import judge
 from datagen.records import Filtered, Finding, Judgement, Seed, candidate_id
@@ -22,6 +22,7 @@ from datagen.run.record_files import read_records, write_records
 from datagen.run.work import Work
 from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.evidence.trace_report import citations_of
 from oresearch_graph.judge import KeyPoint
 from oresearch_graph.trace import Trace
 from oresearch_graph.trace.files import write_traces

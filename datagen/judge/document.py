@@ -13,9 +13,9 @@ from typing import Final
 
 from langchain_core.messages import HumanMessage, SystemMessage
 
-from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.evidence.sentences import sentence_spans
 from oresearch_graph.evidence.sources import cut_to, source_block
+from oresearch_graph.evidence.trace_report import citations_of
 from oresearch_graph.evidence.words import token_count
 from oresearch_graph.judge_prompt import (
     MOST,
@@ -26,7 +26,7 @@ from oresearch_graph.judge_prompt import (
     numbered,
 )
 from oresearch_graph.rubric import Criterion
-from oresearch_graph.trace import CitationReport, Source, Trace
+from oresearch_graph.trace import Source, Trace
 from oresearch_graph.trace.references import Ledger, citation_marks, reference_list
 
 VERSION: Final = 1
@@ -74,16 +74,6 @@ def judge_request(trace: Trace, criteria: Sequence[Criterion], tokens: int) -> J
 def report_of(trace: Trace) -> str:
     """The report exactly as the policy wrote it; "" without one."""
     return "" if trace.answer is None else trace.answer.text
-
-
-def citations_of(trace: Trace) -> CitationReport | None:
-    """The check of the report: the trace's own, else made here. None: no text of its sources is
-    known, so nothing could be checked."""
-    if trace.citations is not None:
-        return trace.citations
-    if not any(source.text for source in trace.sources or ()):
-        return None
-    return verify_report(report_of(trace), trace.sources or ())
 
 
 def subtask_answers(trace: Trace) -> dict[int, str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from datagen.judge.document import VERSION, citations_of, judge_request, report_of
+from datagen.judge.document import VERSION, judge_request, report_of
 from datagen.judge.rubric import TraceRubric, read_rubric
 from datagen.records import Seed
 from datagen.settings.generate import TokenPrice
 from datagen.settings.judge import JudgeSettings
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.evidence.trace_report import citations_of
 from oresearch_graph.judge_call import Spent
 from oresearch_graph.model_judge import ModelJudge, Opinions, empty_verdict
 from oresearch_graph.policies.prices import Price

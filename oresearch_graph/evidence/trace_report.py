@@ -1,4 +1,5 @@
-"""The report of a Trace as it is delivered: its answer checked, renumbered and noted on."""
+"""The report of a Trace as it is delivered: its answer checked, renumbered and noted on; and the
+check of the answer as the policy wrote it."""
 
 from __future__ import annotations
 
@@ -27,6 +28,16 @@ def delivered_answer(text: str, trace: Trace) -> tuple[CitationReport, Delivered
         extractive=trace.extractive,
     )
     return citations, delivered
+
+
+def citations_of(trace: Trace) -> CitationReport | None:
+    """The check of the trace's answer: its own, else made here. None: there is no answer, or no
+    text of its sources is known, so that nothing could be checked."""
+    if trace.citations is not None or trace.answer is None:
+        return trace.citations
+    if not any(source.text for source in trace.sources or ()):
+        return None
+    return verify_report(trace.answer.text, trace.sources or ())
 
 
 def _missing(failure: Failure, subtasks: Sequence[str]) -> str:

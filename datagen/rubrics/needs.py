@@ -1,0 +1,69 @@
+"""What of a fact must stand in a report: its figures, its names, the words that set it apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final
+
+from oresearch_graph.evidence.figures import Figure, figures
+from oresearch_graph.evidence.scripts import has_cjk
+from oresearch_graph.evidence.words import terms
+
+_MOST_FIGURES: Final = 2
+_MOST_NAMES: Final = 2
+_GROUPS: Final = 3
+"""Figures and names are filled up with words to so many groups: with fewer, chance states a fact,
+with many more no paraphrase does."""
+_WORD: Final = re.compile(r"[^\W_][\w'’-]*")
+
+Needs = tuple[tuple[str, ...], ...]
+
+
+def needs_of(
+    prose: str, names: Collection[str], wanted: Collection[str], known: Collection[str],
+    rarity: Mapping[str, int],
+) -> Needs:  # fmt: skip
+    """Groups for a KeyPoint, empty when nothing sets the fact apart.
+
+    `wanted` are the terms that may be asked for, `known` those that every report on the question
+    has, `rarity` in how many facts a term stands: rare ones come first.
+    """
+    groups = [_figure_options(figure) for figure in _plain_figures(prose)[:_MOST_FIGURES]]
+    told = [name for name in names if not set(terms(name)) <= set(known)]
+    groups += [(name,) for name in told[:_MOST_NAMES]]
+    covered = {term for group in groups for option in group for term in terms(option)}
+    words = _words(prose)
+    left = [t for t in dict.fromkeys(words) if t in wanted and t not in known and t not in covered]
+    left.sort(key=lambda term: (rarity.get(term, 1), -len(term)))
+    groups += [(words[term],) for term in left[: max(0, _GROUPS - len(groups))]]
+    return tuple(dict.fromkeys(groups)) if groups else ()
+
+
+def _plain_figures(prose: str) -> list[Figure]:
+    """Figures that a reader would call one: no part of a name such as `v3beta`."""
+    return [figure for figure in figures(prose) if figure.key[:1].isdigit()]
+
+
+def _figure_options(figure: Figure) -> tuple[str, ...]:
+    """A figure as written, and as others write it."""
+    options = [figure.text, figure.key]
+    if figure.key.isdecimal() and len(figure.key) > 4:
+        options.append(f"{int(figure.key):,}")
+    return tuple(dict.fromkeys(options))
+
+
+def _words(prose: str) -> dict[str, str]:
+    """Each content term with a word of the prose that has it; of Chinese and Japanese, itself."""
+    found = dict(_latin(prose))
+    if has_cjk(prose):
+        found |= {term: term for term in terms(prose) if has_cjk(term) and term not in found}
+    return found
+
+
+def _latin(prose: str) -> Iterator[tuple[str, str]]:
+    content = set(terms(prose))
+    for match in _WORD.finditer(prose):
+        held = terms(match[0])
+        if len(held) == 1 and held[0] in content and not held[0].isdigit():
+            yield held[0], match[0]
