@@ -15,8 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from phonenumbers import Leniency, PhoneNumberMatcher
-
 from datagen.export.edits import Edit, Edits
 from datagen.export.rewriting import rewritten
 from oresearch_graph.trace import Trace
@@ -70,6 +68,8 @@ def _found(text: str) -> Iterator[tuple[int, int, str]]:
                 if is_one(match[0]):
                     yield *match.span(), kind
     if "+" in text or "＋" in text:
+        from phonenumbers import Leniency, PhoneNumberMatcher
+
         for number in PhoneNumberMatcher(text, None, leniency=Leniency.VALID, max_tries=65_535):
             yield number.start, number.end, "telephone number"
 
