@@ -10,23 +10,27 @@ RL_VENV := .venv-rl
 RL_BIN := $(RL_VENV)/bin
 RUN ?= out/learn
 
-.PHONY: demo test test-server test-train check format bench evaluate studio rl-cpu learn clean
+.PHONY: demo test test-server test-browser test-train check format bench evaluate studio rl-cpu learn clean
 
 demo: $(VENV)/installed
 	@$(BIN)/oresearch run "$(QUESTION)" --search python \
 		--out out/demo/report.md --trace out/demo/trace.jsonl
 
 test: $(VENV)/installed
-	$(BIN)/pytest -m "not server" -n 2
+	$(BIN)/pytest -m "not server and not browser" -n 2
 
 test-server: $(VENV)/installed
 	$(BIN)/pytest -m server
+
+# Needs Chromium: `apt-get install chromium`, or CHROMIUM=/path/of/one.
+test-browser: $(VENV)/installed
+	$(BIN)/pytest -m browser tests/test_browser.py
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not server" -n 2
+	$(BIN)/pytest -m "not server and not browser" -n 2
 
 format: $(VENV)/installed
 	$(BIN)/ruff format .

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 _COMMANDING: Final = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
-_VOID: Final = frozenset(("br", "hr", "input", "meta", "rect"))
+_VOID: Final = frozenset(("br", "hr", "input", "link", "meta", "rect"))
 
 Attribute = str | int | bool | None
 

@@ -46,6 +46,8 @@ def document(
         tag("meta", http_equiv="Content-Security-Policy", content=policy),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="referrer", content="same-origin" if own_forms else "no-referrer"),
+        # Without it a browser asks the server for /favicon.ico.
+        tag("link", rel="icon", href="data:,") if own_forms else None,
         tag("meta", name="color-scheme", content="light dark"),
         tag("title", f"{title[:120]} – oresearch"),
         *(tag("style", Html(each)) for each in styles),
