@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import Final
 
-from oresearch_graph.evidence.scripts import has_cjk
+from oresearch_graph.evidence.scripts import CJK, has_cjk
 from oresearch_graph.trace.step import without_surrogates
 
 _INVISIBLE: Final = re.compile(
@@ -15,6 +15,8 @@ _INVISIBLE: Final = re.compile(
 _BLANKS: Final = re.compile(r"[^\S\n]+")
 _EMPTY_LINES: Final = re.compile(r"\n{3,}")
 _UNCOMPARED: Final = re.compile(r"[\W_]+")
+_WIDE_BLANK: Final = re.compile(f"(?<=[{CJK}]) | (?=[{CJK}])")
+"""Between scripts some authors write a blank, and others none."""
 _LATIN_SHINGLE: Final = 4
 _WIDE_SHINGLE: Final = 2
 """Characters; a Chinese one says as much as a few Latin ones."""
@@ -23,16 +25,17 @@ _WIDE_SHINGLE: Final = 2
 def tidy(question: str) -> str:
     """The question composed (NFC), without invisible characters and needless white space. Lines
     stay lines: a long task is laid out in them."""
-    text = unicodedata.normalize("NFC", without_surrogates(question)).replace("\r\n", "\n")
+    text = without_surrogates(question).replace("\r\n", "\n")
     text = _INVISIBLE.sub("", text.replace("\r", "\n").replace("\u2028", "\n"))
     lines = (_BLANKS.sub(" ", line).strip() for line in text.split("\n"))
-    return _EMPTY_LINES.sub("\n\n", "\n".join(lines)).strip()
+    whole = _EMPTY_LINES.sub("\n\n", "\n".join(lines)).strip()
+    return unicodedata.normalize("NFC", whole)
 
 
 def compared(question: str) -> str:
     """The question as comparisons see it: compatible forms are one, no case, no punctuation."""
     text = unicodedata.normalize("NFKC", question).casefold()
-    return _UNCOMPARED.sub(" ", text).strip()
+    return _WIDE_BLANK.sub("", _UNCOMPARED.sub(" ", text)).strip()
 
 
 def shingles(text: str) -> frozenset[str]:
