@@ -144,8 +144,8 @@ def test_random_kills_lose_nothing_and_repeat_no_committed_call(
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents" / "tides.md").write_text(PAGE)
     chance = random.Random(execution)  # noqa: S311 - chance, not a secret
-    brain, habits = ResearchBrain(), Habits(latency=0.12)
-    with Counting(brain, habits) as server:
+    server = Counting(ResearchBrain(), Habits(latency=0.12))
+    with server:
         work = work_in(tmp_path, server.base_url, execution)
         seeds = [Seed(id=seed_id(question), question=question) for question in QUESTIONS]
         write_records(work.run.seeds, seeds)

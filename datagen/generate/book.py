@@ -142,7 +142,10 @@ class Book:
         self.close()
 
     def _limit(self) -> str | None:
-        spent, settings = self.spent, self._settings
+        settings = self._settings
+        if settings.max_tokens is None and settings.max_cost is None:
+            return None
+        spent = self.spent
         if settings.max_tokens is not None and (spent.tokens or 0) >= settings.max_tokens:
             return (
                 f"{spent.tokens:,} tokens are spent of generate.max_tokens={settings.max_tokens:,}"

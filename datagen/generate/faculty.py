@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from datagen.generate.plan import variants
 from datagen.generate.teachers import teacher_named, writing_settings
 from datagen.records import Recipe
 from datagen.settings import DatagenSettings
@@ -43,6 +44,11 @@ class Faculty:
             self._require_prices(made)
             self._made[key] = made
         return self._made[key]
+
+    def assemble(self) -> None:
+        """Make them all, so that a key that is missing is told of before anything is spent."""
+        for variant in variants(self._settings.generate):
+            self.policies(Recipe(teacher=variant.teacher, temperature=variant.temperature))
 
     def price(self, model: str) -> Price | None:
         """The settings' price of a model."""

@@ -18,31 +18,23 @@ from datagen.generate.finished import Spent
 class Tally:
     """What there is to tell at a moment."""
 
-    def __init__(self, book: Book, planned: int, open_ones: int) -> None:
-        """`open_ones` of the planned candidates were still to be made when this began."""
-        self._book, self._planned, self._open = book, planned, open_ones
-        self._done, self._lost = len(book.done), len(book.lost)
-        self._began = time.monotonic()
+    def __init__(self, book: Book, *, planned: int, standing: int, wanted: int) -> None:
+        """Of the planned candidates some stood when this began, and some are wanted."""
+        self._book, self._planned, self._standing, self._wanted = book, planned, standing, wanted
+        self._done, self._began = len(book.done), time.monotonic()
 
     def line(self) -> str:
-        book = self._book
-        parts = [f"{self._planned - self._left():,} of {self._planned:,} done"]
-        parts.append(f"{book.running} running")
+        book, ended = self._book, len(self._book.done) - self._done
+        parts = [f"{self._standing + ended:,} of {self._planned:,} done", f"{book.running} running"]
         if book.lost:
             parts.append(f"{len(book.lost):,} failed")
-        return ", ".join([*parts, *told(book.spent), *self._time_left()])
+        return ", ".join([*parts, *told(book.spent), *self._time_left(ended)])
 
-    def _ended(self) -> int:
-        return len(self._book.done) - self._done
-
-    def _left(self) -> int:
-        return max(0, self._open - self._ended())
-
-    def _time_left(self) -> list[str]:
-        ended = self._ended()
+    def _time_left(self, ended: int) -> list[str]:
         if not ended:
             return []
-        seconds = (time.monotonic() - self._began) / ended * self._left()
+        left = max(0, self._wanted - ended)
+        seconds = (time.monotonic() - self._began) / ended * left
         return [f"about {duration(seconds)} left"]
 
 

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -74,6 +74,10 @@ class Maker:
         if isinstance(made, Trace):
             return Made(made, None, None, tuple(usages))
         return Made(None, made, None, tuple(usages))
+
+    async def close(self) -> None:
+        """Leave nothing on the machine."""
+        await self._open.aclose()
 
     async def _workshop(self) -> Workshop:
         async with self._lock:
@@ -174,6 +178,11 @@ class _Crew:
                 self._require_patience()
 
     def dismiss(self) -> None:
+        """End the actors: those that answer clear up first."""
+        with suppress(self._ray.exceptions.RayError):
+            closing = [worker.actor.close.remote() for worker in self._workers if worker.ready]
+            if closing:
+                self._ray.wait(closing, num_returns=len(closing), timeout=5.0)
         for worker in self._workers:
             self._ray.kill(worker.actor)
 

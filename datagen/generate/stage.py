@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator
 from datagen.generate.book import Book
 from datagen.generate.plan import Job, plan
 from datagen.generate.progress import Tally, showing
-from datagen.generate.runner import Runner
+from datagen.generate.runner import Runner, checkpoint_file
 from datagen.generate.teachers import check_teachers, teachers_of
 from datagen.records import Seed
 from datagen.run.record_files import read_records
-from datagen.run.stamps import read_stamp
 from datagen.run.work import Counts, Work
 from oresearch_graph.errors import ConfigurationError
 
@@ -41,15 +40,17 @@ def make_candidates(work: Work, jobs: Planned, runner: Runner | None = None) -> 
     """Make these candidates, each once; those that stand are left alone."""
     with Book(work.run, work.settings.generate) as book:
         _refuse_mixture(work, book)
-        total = wanted = 0
+        _tell_of_other_settings(work, book)
+        planned = standing = wanted = 0
         for job in jobs():
-            total += 1
-            wanted += job.id not in book.done and not book.given_up(job.id)
+            planned += 1
+            standing += job.id in book.done
+            wanted += _is_wanted(job, book)
         if wanted:
-            _tell_of_earlier_settings(work, book)
-            tally = Tally(book, total, wanted)
+            tally = Tally(book, planned=planned, standing=standing, wanted=wanted)
             with showing(tally, work.console, work.settings.generate.progress_seconds):
-                (runner or _local()).run(_open(jobs(), book), book, work)
+                open_ones = (job for job in jobs() if _is_wanted(job, book))
+                (runner or _local()).run(open_ones, book, work)
         counts = _counts(jobs(), book)
     _tell_the_end(work, counts, book)
     return counts
@@ -62,8 +63,8 @@ def _local() -> Runner:
     return LocalRunner()
 
 
-def _open(jobs: Iterator[Job], book: Book) -> Iterator[Job]:
-    return (job for job in jobs if job.id not in book.done and not book.given_up(job.id))
+def _is_wanted(job: Job, book: Book) -> bool:
+    return job.id not in book.done and not book.given_up(job.id)
 
 
 def _counts(jobs: Iterator[Job], book: Book) -> Counts:
@@ -88,12 +89,16 @@ def _refuse_mixture(work: Work, book: Book) -> None:
         )
 
 
-def _tell_of_earlier_settings(work: Work, book: Book) -> None:
-    if book.done and read_stamp(work.run, "generate") is not None:
+def _tell_of_other_settings(work: Work, book: Book) -> None:
+    own = checkpoint_file(work)
+    others = [
+        file for file in work.run.work.glob(own.with_stem("candidates-*").name) if file != own
+    ]
+    if book.done and others:
         _say(
             work,
-            f"{len(book.done):,} candidates stand as they were made; to make them anew with the "
-            f"settings of today, delete {work.run.generated}",
+            f"{len(book.done):,} candidates stand as they were made, some with other settings; "
+            f"to make all anew, delete {work.run.generated}",
         )
 
 

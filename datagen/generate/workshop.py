@@ -108,6 +108,7 @@ async def open_workshop(
 ) -> AsyncIterator[Workshop]:  # fmt: skip
     """A workshop over a checkpoint file. Raises ConfigurationError for a file that fails."""
     faculty = Faculty(settings, policies)
+    faculty.assemble()
     try:
         checkpoints.parent.mkdir(parents=True, exist_ok=True)
         async with AsyncSqliteSaver.from_conn_string(str(checkpoints)) as saver:

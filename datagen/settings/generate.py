@@ -72,7 +72,8 @@ class GenerateSettings(Section):
     concurrency: int = Field(default=8, ge=1, le=1_024)
     """Candidates at one time; `research.concurrency` bounds a teacher's model calls."""
     max_tokens: int | None = Field(default=None, ge=1)
-    """Prompt and completion tokens of all candidates together. At the limit nothing is begun."""
+    """Prompt and completion tokens of all candidates together. At the limit nothing is begun, what
+    runs ends. What providers do not tell is not counted."""
     max_cost: float | None = Field(default=None, gt=0)
     """US dollars of all candidates together, likewise."""
     prices: dict[str, TokenPrice] = Field(default_factory=dict)
