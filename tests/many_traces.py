@@ -51,10 +51,9 @@ _SUBTASKS: Final = 4
 
 def trace_lines(count: int) -> Iterator[bytes]:
     """So many lines of a trace file, newline included, all of them different."""
-    templates = _templates()
     for n in range(count):
         seed, number = divmod(n, PER_SEED)
-        line = templates[n % TEMPLATES].replace(_ID, b"s%08d.%d" % (seed, number + 1), 1)
+        line = _template_line(n % TEMPLATES).replace(_ID, b"s%08d.%d" % (seed, number + 1), 1)
         yield line.replace(b"#" + _NUMBER, b"#%08d" % n)
 
 
@@ -65,8 +64,8 @@ def write_many(path: Path, count: int) -> None:
 
 
 @cache
-def _templates() -> tuple[bytes, ...]:
-    return tuple(_template(i).model_dump_json().encode() + b"\n" for i in range(TEMPLATES))
+def _template_line(i: int) -> bytes:
+    return _template(i).model_dump_json().encode() + b"\n"
 
 
 def _template(i: int) -> Trace:

@@ -91,9 +91,14 @@ def finding(
     rule: str, message: str, place: tuple[int, Step] | None = None,
     span: tuple[int, int] | None = None, branch: int | None = None,
 ) -> Finding:  # fmt: skip
-    """A finding at a step; without a span it means the whole step."""
-    at, step = place or (None, None)
+    """A finding at a step; without a span it means the whole step. A span lies in the step's text
+    whatever the trace's own record of its claims says."""
+    if place is None:
+        return Finding(rule=rule, message=message, branch=branch)
+    at, step = place
     start, end = span or (None, None)
-    if step is not None:
-        branch = step.branch if branch is None else branch
+    if start is not None and end is not None:
+        start = min(max(start, 0), len(step.text))
+        end = min(max(end, start), len(step.text))
+    branch = step.branch if branch is None else branch
     return Finding(rule=rule, message=message, step=at, branch=branch, start=start, end=end)
