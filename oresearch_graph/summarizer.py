@@ -16,7 +16,6 @@ from oresearch_graph.state import Findings, ResearchState, written_steps
 from oresearch_graph.threads import Thread, visible
 from oresearch_graph.trace import (
     Failure,
-    FailureName,
     Protocol,
     Step,
     Trace,
@@ -30,9 +29,6 @@ _WRITTEN: Final[frozenset[ViolationCode]] = frozenset((
     "missing_close_tag", "nested_tag", "no_introduction", "no_body", "no_conclusion",
     "no_references", "heading_language",
 ))  # fmt: skip
-
-_HARMLESS: Final[frozenset[FailureName]] = frozenset(("repaired", "plan_fallback", "grammar"))
-"""Failures after which nothing is missing, as long as the subtasks were answered."""
 
 
 class Summarizer:

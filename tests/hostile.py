@@ -19,6 +19,8 @@ HOSTILE = (
     "]]> <![CDATA[ <math><mtext></mtext><mglyph><svg><mtext><textarea>",
 )
 
+TABLE = "| left | right |\n|:--|--:|\n| <b onclick=alert('ran')> | The Moon causes tides [1] |"
+
 
 def hostile_trace() -> Trace:
     """Markup, script and control characters in every field that takes text."""
@@ -29,7 +31,9 @@ def hostile_trace() -> Trace:
         .replace("Look for causes.", bad)
         .replace("tides cause&serp_num=3", bad)
         .replace("The Moon causes tides.</observation>", f"{bad}</observation>")
-        .replace("The Moon causes tides [1].", f"The Moon causes tides [1].\n\n{bad} [1].\n\n")
+        .replace(
+            "The Moon causes tides [1].", f"The Moon causes tides [1].\n\n{bad} [1].\n\n{TABLE}\n\n"
+        )
         .replace("Tides are large.", f"[x]: javascript:alert(1)\n\n[x] <javascript:alert(1)> {bad}")
     )
     sources = (

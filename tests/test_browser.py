@@ -50,6 +50,7 @@ class Watched:
 
     def __init__(self, page: Page) -> None:
         self.page = page
+        page.set_default_timeout(120_000)
         self.console: list[str] = []
         self.requests: list[str] = []
         self.dialogs: list[str] = []

@@ -78,6 +78,12 @@ class _Renderer(RendererHTML):
     ) -> str:
         return self.fence(tokens, idx, options, env)
 
+    def th_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        return f"<{tokens[idx].tag}>"  # without the style attribute, which the policy refuses
+
+    def td_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        return self.th_open(tokens, idx, options, env)
+
     def heading_open(
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
     ) -> str:

@@ -79,7 +79,7 @@
   });
 
   const reveal = (hash) => {
-    const target = hash.length > 1 && document.getElementById(decodeURIComponent(hash.slice(1)));
+    const target = hash.length > 1 && document.getElementById(hash.slice(1));
     if (!target) return;
     open(target);
     for (const inner of target.children) if (inner.tagName === "DETAILS") inner.open = true;
