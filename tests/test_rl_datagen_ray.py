@@ -35,12 +35,13 @@ SEEDS = [
 ]
 
 
-@pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A head without CPUs and two workers with one each."""
-    monkeypatch.setenv("PYTHONPATH", REPOSITORY)
-    monkeypatch.setenv("ORESEARCH_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else a FutureWarning
+    patch = pytest.MonkeyPatch()
+    patch.setenv("PYTHONPATH", REPOSITORY)
+    patch.setenv("ORESEARCH_HOME", str(tmp_path_factory.mktemp("home")))
+    patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else a FutureWarning
     memory = 80_000_000
     made = Cluster(
         initialize_head=True,
@@ -52,6 +53,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     if ray.is_initialized():
         ray.shutdown()
     made.shutdown()
+    patch.undo()
 
 
 def work_in(folder: Path, server: str, **generated: Any) -> Work:
