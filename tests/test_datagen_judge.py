@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,6 +28,7 @@ from oresearch_graph.evidence.trace_report import citations_of
 from oresearch_graph.judge import KeyPoint
 from oresearch_graph.trace import Trace
 from oresearch_graph.trace.files import write_traces
+from oresearch_graph.trace.lines import LineWriter
 from tests.openai_server import Body, Fault, Habits, Message, OpenAIServer
 from tests.traces import GOOD, good_trace, trace_of
 
@@ -262,6 +265,45 @@ def _die_at_write(monkeypatch: pytest.MonkeyPatch, last: int) -> Callable[[], in
         keep(self, record)
 
     monkeypatch.setattr(KeptRecords, "keep", dies)
+    return lambda: count
+
+
+def test_a_spoilt_line_among_the_verdicts_is_told_with_its_place(tmp_path: Path):
+    work = run_of(tmp_path, {"tides": ["ann"]})
+    judge(work)
+    kept = work.run.work / "judged.jsonl"
+    kept.write_bytes(b"{}\n" + kept.read_bytes())
+    with pytest.raises(ConfigurationError, match=r"judged\.jsonl:1: no Judgement: id: Field"):
+        judge(with_settings(work.run))
+
+
+def test_a_disk_that_is_full_ends_the_stage_and_keeps_what_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    marks = [f"m{n}" for n in range(5)]
+    with OpenAIServer(by_mark(dict.fromkeys(marks, 8))) as server:
+        work = run_of(tmp_path, {"tides": marks}, **at(server, concurrency=2))
+        written = _full_after(monkeypatch, 2)
+        with pytest.raises(ConfigurationError, match=r"judged\.jsonl: not written: No space left"):
+            judge(work)
+        monkeypatch.undo()
+        kept = list(read_records(work.run.work / "judged.jsonl", Judgement))
+        assert len(kept) == written() == 2
+        assert judge(with_settings(work.run, **at(server)))["judged"] == 5
+
+
+def _full_after(monkeypatch: pytest.MonkeyPatch, lines: int) -> Callable[[], int]:
+    """The disk takes so many lines and no more."""
+    write, count = LineWriter.write, 0
+
+    def refusing(self: LineWriter, line: bytes) -> None:
+        nonlocal count
+        if count == lines:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        count += 1
+        write(self, line)
+
+    monkeypatch.setattr(LineWriter, "write", refusing)
     return lambda: count
 
 

@@ -18,11 +18,13 @@ from oresearch_graph.evidence.words import terms
 from oresearch_graph.trace import Claim, Evidence, Trace
 
 _FEWEST_TERMS: Final = 3
-_MOST_TERMS: Final = 40
+_MOST_TERMS: Final = 30
 _LEANS: Final = re.compile(
-    r"(?:it|they|this|these|that|those|he|she|its|their|his|her|such|both|neither|there"
-    r"|es|sie|er|dies\w*|ce\w*|ils?|elles?|esto|estos?|eso|ellos|он|она|оно|они|это|эт[аио])\b"
-    r"|[它他她这那其该此]|これ|それ|그것|이것",
+    r"(?:it|they|this|these|that|those|he|she|its|their|his|her|such|both|neither|there|here"
+    r"|but|and|or|so|however|thus|hence|therefore|accordingly|otherwise|also|then|instead"
+    r"|in the (?:example|figure|table)s?|es|sie|er|dies\w*"
+    r"|ce\w*|ils?|elles?|esto|estos?|eso|ellos|он|она|оно|они|это|эт[аио])\b"
+    r"|\(|[它他她这那其该此]|但|因此|所以|然而|これ|それ|그것|이것",
     re.IGNORECASE,
 )
 """A sentence that begins so says what it is about only together with the one before it."""

@@ -15,29 +15,37 @@ _MOST_NAMES: Final = 2
 _GROUPS: Final = 3
 """Figures and names are filled up with words to so many groups: with fewer, chance states a fact,
 with many more no paraphrase does."""
-_WORD: Final = re.compile(r"[^\W_][\w'’-]*")
+_WORD: Final = re.compile(r"\w[\w'’-]*\b")
+_SHORT_FORMS: Final = frozenset(("e.g", "i.e", "a.k.a"))
 
 Needs = tuple[tuple[str, ...], ...]
 
 
 def needs_of(
     prose: str, names: Collection[str], wanted: Collection[str], known: Collection[str],
-    rarity: Mapping[str, int],
+    common: Mapping[str, int],
 ) -> Needs:  # fmt: skip
     """Groups for a KeyPoint, empty when nothing sets the fact apart.
 
     `wanted` are the terms that may be asked for, `known` those that every report on the question
-    has, `rarity` in how many facts a term stands: rare ones come first.
+    has, `common` how often a term is met elsewhere: the others come first.
     """
     groups = [_figure_options(figure) for figure in _plain_figures(prose)[:_MOST_FIGURES]]
-    told = [name for name in names if not set(terms(name)) <= set(known)]
+    told = [name for name in names if not _known(name, known)]
     groups += [(name,) for name in told[:_MOST_NAMES]]
     covered = {term for group in groups for option in group for term in terms(option)}
-    words = _words(prose)
-    left = [t for t in dict.fromkeys(words) if t in wanted and t not in known and t not in covered]
-    left.sort(key=lambda term: (rarity.get(term, 1), -len(term)))
-    groups += [(words[term],) for term in left[: max(0, _GROUPS - len(groups))]]
-    return tuple(dict.fromkeys(groups)) if groups else ()
+    left = [
+        (term, options)
+        for term, options in _words(prose).items()
+        if term in wanted and term not in known and term not in covered
+    ]
+    left.sort(key=lambda word: (common.get(word[0], 0), -len(word[0])))
+    groups += [options for _, options in left[: max(0, _GROUPS - len(groups))]]
+    return tuple(dict.fromkeys(groups))
+
+
+def _known(name: str, known: Collection[str]) -> bool:
+    return name.lower() in _SHORT_FORMS or set(terms(name)) <= set(known)
 
 
 def _plain_figures(prose: str) -> list[Figure]:
@@ -53,11 +61,13 @@ def _figure_options(figure: Figure) -> tuple[str, ...]:
     return tuple(dict.fromkeys(options))
 
 
-def _words(prose: str) -> dict[str, str]:
-    """Each content term with a word of the prose that has it; of Chinese and Japanese, itself."""
-    found = dict(_latin(prose))
+def _words(prose: str) -> dict[str, tuple[str, ...]]:
+    """Content terms with what may stand for each: the word as written. Of two neighbouring pairs
+    of Chinese or Japanese characters one at least lies inside a word: either will do."""
+    found: dict[str, tuple[str, ...]] = {term: (word,) for term, word in _latin(prose)}
     if has_cjk(prose):
-        found |= {term: term for term in terms(prose) if has_cjk(term) and term not in found}
+        pairs = [term for term in terms(prose) if has_cjk(term)]
+        found |= {pairs[i]: tuple(pairs[i : i + 2]) for i in range(0, len(pairs), 2)}
     return found
 
 
@@ -65,5 +75,5 @@ def _latin(prose: str) -> Iterator[tuple[str, str]]:
     content = set(terms(prose))
     for match in _WORD.finditer(prose):
         held = terms(match[0])
-        if len(held) == 1 and held[0] in content and not held[0].isdigit():
+        if len(held) == 1 and held[0] in content and not (has_cjk(held[0]) or held[0].isdigit()):
             yield held[0], match[0]

@@ -18,6 +18,7 @@ from datagen.rubrics.material import Material, checked
 from datagen.rubrics.needs import Needs, needs_of
 from oresearch_graph.evidence.claim_parts import checkable_parts
 from oresearch_graph.evidence.figures import agrees, stated
+from oresearch_graph.evidence.language import detect_language
 from oresearch_graph.evidence.words import terms
 from oresearch_graph.judge import KeyPoint
 from oresearch_graph.judge_prompt import VerdictFault, fenced, json_values
@@ -169,8 +170,9 @@ def _claim(number: object, material: Material) -> VerifiedClaim:
 
 
 def _beyond(text: str, claim: VerifiedClaim, material: Material) -> str | None:
-    """A figure, a name or most of the words that neither claim nor question has."""
-    parts = checkable_parts(text)
+    """A figure or a name that neither claim nor question has; a text of mostly other words."""
+    # Not read as the beginning of a sentence, whose capital says nothing: who did it stands there.
+    parts = checkable_parts(f"So {text}", detect_language(text))
     says = f"{claim.prose}\n{material.question}"
     keys, held = stated(says), set(terms(says))
     for figure in parts.figures:
