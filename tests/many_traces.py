@@ -11,11 +11,11 @@ import random
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.evidence.sources import query_heading, source_block
-from oresearch_graph.trace import Protocol, Source, Step, Trace, Usage, world_step
+from oresearch_graph.trace import Protocol, Role, Source, Step, Trace, Usage, world_step
 
 TEMPLATES: Final = 64
 PER_SEED: Final = 4
@@ -88,8 +88,11 @@ def _template(i: int) -> Trace:
         sources=tuple(sources),
         citations=verify_report(answer, sources),
         models={"planner": "a", "researcher": "a", "summarizer": "a"},
-        usage=(Usage(role="planner", model="a", calls=1, prompt_tokens=900, completion_tokens=90,
-                     cost=0.002),),
+        usage=tuple(
+            Usage(role=role, model="a", calls=1, prompt_tokens=900, completion_tokens=90,
+                  cost=0.002)
+            for role in get_args(Role)
+        ),
         created="2026-01-01T00:00:00+00:00",
     )  # fmt: skip
 
