@@ -96,7 +96,8 @@ def test_this_projects_own_observations_keep_their_numbers():
 
 pieces = st.sampled_from(
     ["1. ", "[2] ", "https://a.org", "https://a.org/b?c=(d)", "\n", "URL: ", "Title: ", "text ",
-     "{", '{"url": "https://x.org"}', "[1001] T\nhttps://a.org\n", "。"]
+     "{", '[{"url": "https://x.org", "text": "\\ud800"}]',
+     '{"url": "https://x.org"}', "[1001] T\nhttps://a.org\n", "。"]
 )  # fmt: skip
 
 
@@ -108,6 +109,8 @@ def test_any_observations_give_a_ledger(told: list[tuple[str, list[str]]]):
         steps.append(world_step("observation", "".join(parts)))
     sources = shown_sources(steps)
     assert len({source.id for source in sources}) == len(sources)
+    for source in sources:
+        source.model_dump_json()
     every = "\n".join(step.text for step in steps)
     for source in sources:
         assert source.url in every

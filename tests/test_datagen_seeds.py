@@ -153,6 +153,12 @@ def test_a_broken_benchmark_is_never_passed_over(tmp_path: Path):
     bench = file_of(tmp_path / "bench.jsonl", {"prompt": "How do glaciers move?"}, "{")
     with pytest.raises(ConfigurationError, match=r"bench\.jsonl:2"):
         make_seeds(work_in(tmp_path, files=[file], benchmarks=[bench]))
+    file_of(Path(bench), {"text": TIDES, "key_points": "none"})
+    with pytest.raises(ConfigurationError, match=r"text, key_points; set seeds\.benchmark_column"):
+        make_seeds(work_in(tmp_path, files=[file], benchmarks=[bench]))
+    work = work_in(tmp_path, files=[file], benchmarks=[bench], benchmark_column="text")
+    with pytest.raises(ConfigurationError, match=r"no question is left of 1; .*contaminated"):
+        make_seeds(work)
 
 
 @pytest.mark.skipif(not BENCH.exists(), reason="the shared data are not there")
@@ -201,15 +207,17 @@ def test_seeds_of_imported_traces_stay_and_learn_from_the_files(tmp_path: Path):
     work = work_in(tmp_path, files=[file], limit=1)
     brought = Seed(id="s1", question=TIDES, origin="imported", language="en", source="logs.jsonl")
     plain = Seed(id="s2", question="Who wrote Dune?", origin="imported", source="logs.jsonl")
-    write_records(work.run.seeds, [brought, plain])
+    twin = brought.model_copy(update={"id": "s3", "question": f"{TIDES[:-1]} on Earth?"})
+    write_records(work.run.seeds, [brought, plain, twin])
     for _ in range(2):
         counts = make_seeds(work)
-        given_, tides, dune = kept(work)
+        given_, tides, dune, near = kept(work)
+        assert near.id == "s3", "alike or not, its trace is there"
         assert given_.question == "How do glaciers move?"
         assert (tides.id, tides.origin, tides.domain) == ("s1", "imported", "Science")
         assert tides.key_points[0].text == "The Moon."
         assert dune.id == "s2", "its trace is there, open-ended or not"
-        assert (counts["imported"], counts["duplicate"], counts["surplus"]) == (2, 1, 0)
+        assert (counts["imported"], counts["duplicate"], counts["surplus"]) == (3, 1, 0)
 
 
 def test_a_changed_file_makes_the_stage_stale(tmp_path: Path):

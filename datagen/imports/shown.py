@@ -135,6 +135,7 @@ def _json_results(text: str) -> Iterator[Shown]:
         return
     try:
         whole = json.loads(text)
+        json.dumps(whole, ensure_ascii=False).encode()  # raises on the escape of a lone surrogate
     except (ValueError, RecursionError):
         return
     yield from _results_in(whole)

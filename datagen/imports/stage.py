@@ -155,7 +155,7 @@ def _of_trajectory(values: Mapping[str, Any]) -> Trace:
 def _of_trace(values: Mapping[str, Any]) -> Trace:
     try:
         return Trace.model_validate_json(json.dumps(values))
-    except (ValidationError, ValueError) as error:
+    except (ValidationError, ValueError, TypeError) as error:
         first = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else None
         why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error)
         raise ImportFault(f"it is no Trace: {why}") from error

@@ -40,17 +40,19 @@ class RowFault(Exception):
 class Columns:
     """The columns of one file."""
 
-    def __init__(self, name: str, settings: SeedSettings) -> None:
-        self.name, self._settings = name, settings
+    def __init__(
+        self, name: str, settings: SeedSettings, setting: str = "seeds.columns.question"
+    ) -> None:
+        """`setting` is what names the column of the questions."""
+        self.name, self._settings, self._setting = name, settings, setting
         self._named = settings.columns
         self._seen: dict[str, None] = {}
         self._sound = 0
 
     def seed(self, row: Row) -> Seed:
         """Raises RowFault."""
-        self._seen |= dict.fromkeys(map(str, row.values))
-        question = self._question(row)
-        seed = Seed(
+        question = self.question(row)
+        return Seed(
             id=self._id(row, question),
             question=question,
             language=_language(self._text(row, "language")),
@@ -59,8 +61,6 @@ class Columns:
             source=Path(self.name).name if Path(self.name).exists() else self.name,
             key_points=tuple(_key_points(self._cell(row, "key_points"))),
         )
-        self._sound += 1
-        return seed
 
     def check(self, first_fault: str) -> None:
         """After the last row. Raises ConfigurationError when the file held no seed at all, or a
@@ -69,7 +69,7 @@ class Columns:
         for what, name in self._named:
             if name is not None and self._seen and name not in self._seen:
                 raise ConfigurationError(
-                    f"{self.name}: there is no column {name!r} (seeds.columns.{what}); "
+                    f"{self.name}: there is no column {name!r} ({self._named_by(what)}); "
                     f"its columns are: {names}"
                 )
         if self._sound:
@@ -78,14 +78,21 @@ class Columns:
         if self._seen and self._named.question is None and not self._guessed("question"):
             raise ConfigurationError(
                 f"{self.name}: no column is called {guesses}; its columns are: {names}; "
-                "set seeds.columns.question"
+                f"set {self._setting}"
             )
         raise ConfigurationError(f"{self.name}: no question in it: {first_fault or 'it is empty'}")
 
     def _guessed(self, what: str) -> bool:
         return any(name.strip().lower() in _GUESSES[what] for name in self._seen)
 
-    def _question(self, row: Row) -> str:
+    def _named_by(self, what: str) -> str:
+        return self._setting if what == "question" else f"seeds.columns.{what}"
+
+    def question(self, row: Row) -> str:
+        """The question alone, in its form. Raises RowFault."""
+        if row.fault:
+            raise RowFault(row.fault)
+        self._seen |= dict.fromkeys(map(str, row.values))
         found = self._cell(row, "question")
         if found is None:
             column = self._named.question or ", ".join(_GUESSES["question"])
@@ -100,6 +107,7 @@ class Columns:
                 f"the question has {len(question)} characters, more than seeds.longest: "
                 f"{self._settings.longest}"
             )
+        self._sound += 1
         return question
 
     def _id(self, row: Row, question: str) -> str:

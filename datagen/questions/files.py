@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 from datagen.questions.benchmarks import Benchmarks
@@ -28,10 +29,23 @@ def load_seeds(settings: SeedSettings) -> Iterator[Placed | Dropped]:
 def load_benchmarks(settings: SeedSettings) -> Benchmarks:
     """The index of the benchmarks' questions. A broken line is a ConfigurationError: what was not
     read could not be kept out."""
-    asked = settings.model_copy(update={"strict": True, "columns": SeedColumns(), "license": None})
-    rows = (loaded for name in settings.benchmarks for loaded in _load(name, asked))
-    questions = (loaded[1].question for loaded in rows if isinstance(loaded, tuple))
+    questions = (one for name in settings.benchmarks for one in _benchmark(name, settings))
     return Benchmarks(questions, settings.likeness)
+
+
+def _benchmark(name: str, settings: SeedSettings) -> Iterator[str]:
+    named = SeedColumns(question=settings.benchmark_column)
+    asked = settings.model_copy(update={"columns": named, "longest": sys.maxsize})
+    columns = Columns(name, asked, "seeds.benchmark_column")
+    first_fault = ""
+    for row in read_rows(name, settings.split):
+        try:
+            yield columns.question(row)
+        except RowFault as fault:
+            first_fault = first_fault or f"{row.place}: {fault}"
+    columns.check(first_fault)
+    if first_fault:
+        raise ConfigurationError(f"{first_fault}; a benchmark's questions are read whole or not")
 
 
 def _load(name: str, settings: SeedSettings) -> Iterator[Placed | Dropped]:
@@ -39,8 +53,6 @@ def _load(name: str, settings: SeedSettings) -> Iterator[Placed | Dropped]:
     first_fault = ""
     for row in read_rows(name, settings.split):
         try:
-            if row.fault:
-                raise RowFault(row.fault)
             yield row.place, columns.seed(row)
         except RowFault as fault:
             first_fault = first_fault or f"{row.place}: {fault}"

@@ -27,10 +27,11 @@ class Gate:
         words = wording(seed.question)
         if (known := self._benchmarks.find(words)) is not None:
             return self._drop(seed, place, "contaminated", f"benchmark question: {known}")
-        if (twin := self._near.find(words)) is not None:
-            return self._drop(seed, place, "duplicate", f"seed {self._ids[twin]}: {twin}")
-        if self._settings.open_ended and (why := self._plain(seed)):
-            return self._drop(seed, place, "not_open_ended", why)
+        if seed.origin != "imported":  # the trace of an imported one is there already
+            if (twin := self._near.find(words)) is not None:
+                return self._drop(seed, place, "duplicate", f"seed {self._ids[twin]}: {twin}")
+            if self._settings.open_ended and (why := not_open_ended(seed.question)):
+                return self._drop(seed, place, "not_open_ended", why)
         taken = seed.model_copy(
             update={"id": self._free_id(seed),
                     "language": seed.language or detect_language(seed.question)}
@@ -43,10 +44,6 @@ class Gate:
 
     def drop(self, dropped: Dropped) -> None:
         self.dropped.append(dropped)
-
-    def _plain(self, seed: Seed) -> str | None:
-        """Only of questions for reports to come: an imported one has its trace already."""
-        return None if seed.origin == "imported" else not_open_ended(seed.question)
 
     def _free_id(self, seed: Seed) -> str:
         """Its own, unless another question has it: files number their rows alike."""

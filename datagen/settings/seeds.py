@@ -38,6 +38,8 @@ class SeedSettings(Section):
     """A broken line fails the stage; else it is left out, with its place."""
     benchmarks: tuple[str, ...] = ()
     """Files of questions that must not be trained on; every line of them must be sound."""
+    benchmark_column: str | None = None
+    """The column of their questions. None: the usual names, as for seed files."""
     likeness: float = Field(default=0.9, ge=0.5, le=1)
     """Share of equal characters from which two questions are near-duplicates; figures and names
     must agree besides."""
