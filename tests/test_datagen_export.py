@@ -14,6 +14,7 @@ from datagen.export.building import building
 from datagen.export.dataset import write_dataset
 from datagen.export.pairs import pairs_of
 from datagen.export.splits import split_of
+from datagen.export.stage import export
 from datagen.export.tables import Table
 from datagen.export.verdicts import Verdict
 from datagen.export.verify import verify_dataset
@@ -289,3 +290,13 @@ async def test_the_card_tells_the_funnel_the_rights_and_the_lengths(tmp_path):
 def test_settings_that_leave_nothing_to_train_on_are_refused():
     with pytest.raises(ValueError, match="no seed for training"):
         DatagenSettings.model_validate({"export": {"validation": 0.6, "test": 0.5}})
+
+
+async def test_the_stage_asks_the_gate_first(tmp_path):
+    work = work_of(tmp_path, [await traced("s1.1")])
+    with pytest.raises(ConfigurationError, match="nobody has reviewed"):
+        export(work)
+    assert not work.run.dataset.exists()
+    review = work.settings.review.model_copy(update={"gate": "off"})
+    settings = work.settings.model_copy(update={"review": review})
+    assert export(type(work)(work.run, settings, work.console))["traces"] == 1
