@@ -113,7 +113,8 @@ def filled(folder: Path, **review) -> Work:
                   judged=Judged(quality=0.8 if k == 1 else 0.2, by="m"))
         for n in range(12) for k in (1, 2)
     ] + [Judgement(id="s0.3", seed="s0", unjudged="the server is away")])  # fmt: skip
-    truth = GroundTruth(key_points=(KeyPoint(text="The Moon causes tides."),))
+    needs = (("Moon", "lunar"), ("tides",))
+    truth = GroundTruth(key_points=(KeyPoint(text="The Moon causes tides.", needs=needs),))
     write_records(run.rubrics, [
         SeedTruth(seed=s.id, question=s.question, truth=truth, by="claims", traces=(f"{s.id}.1",))
         for s in seeds[:2]

@@ -61,6 +61,8 @@ async def test_an_item_is_shown_with_what_filter_and_judge_found(client, session
     rubric = (await client.get(f"/{TOKEN}/item/{place_of(session, 'rubric')}")).text
     assert "The Moon causes tides." in rubric
     assert "Made by claims from s" in rubric
+    assert "(Moon or lunar) and (tides)" in rubric
+    assert "Look for causes." in rubric  # the trace it rests on stands below
 
 
 @pytest.mark.parametrize(

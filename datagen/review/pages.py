@@ -8,6 +8,7 @@ from typing import Final
 
 from datagen.records import Decision, Filtered, Judgement, SeedTruth
 from datagen.review.session import ReviewSession
+from oresearch_graph.judge import KeyPoint
 from oresearch_graph.view.markup import Html, joined, tag
 from oresearch_graph.view.overview import panel
 from oresearch_graph.view.page import document
@@ -119,7 +120,7 @@ def _kind(session: ReviewSession, number: int) -> str:
 
 def _content(session: ReviewSession, item: str) -> Html:
     if (truth := session.truths.get(item)) is not None:
-        return _rubric(truth)
+        return joined(_rubric(truth), _rests_on(session, truth))
     trace = session.trace(item)
     if trace is None:
         return tag("p", f"The run's files hold no trace or rubric {item}.", class_="notice")
@@ -161,17 +162,31 @@ def _quote(quote: str | None) -> str:
 
 
 def _rubric(truth: SeedTruth) -> Html:
-    points = [Line(p.text, f"{p.weight:g}", p.source or "") for p in truth.truth.key_points]
+    points = [Line(p.text, f"{p.weight:g}", _told(p)) for p in truth.truth.key_points]
     criteria = truth.truth.rubric.criteria if truth.truth.rubric else ()
     asked = [Line(c.text, f"{c.weight:g}", c.description) for c in criteria]
     return tag(
         "section",
         tag("h2", truth.question, dir="auto"),
         tag("p", f"Made by {truth.by} from {', '.join(truth.traces)}", class_="small"),
-        panel(Panel("Key points, their weight and source", tuple(points))) if points else None,
+        panel(Panel("Key points: weight, what is needed, source", tuple(points)))
+        if points else None,
         panel(Panel("Rubric", tuple(asked))) if asked else None,
         class_="trace",
     )  # fmt: skip
+
+
+def _told(point: KeyPoint) -> str:
+    """What a report must hold for the point to be found, and where the fact stands."""
+    needs = " and ".join(f"({' or '.join(group)})" for group in point.needs)
+    return " · ".join(part for part in (needs, point.source or "") if part)
+
+
+def _rests_on(session: ReviewSession, truth: SeedTruth) -> Html:
+    """The first trace that the truth was made of, for its facts to be looked up in."""
+    found = (session.trace(item) for item in truth.traces)
+    trace = next(filter(None, found), None)
+    return trace_section(trace, "t1") if trace else Html()
 
 
 def _help() -> Html:
