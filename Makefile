@@ -39,6 +39,7 @@ format: $(VENV)/installed
 bench: $(VENV)/installed $(RL_VENV)/installed
 	$(BIN)/python -m tests.bench_trace_speed
 	$(BIN)/python -m tests.bench_graph
+	$(BIN)/python -m tests.bench_datagen_filter
 	$(RL_BIN)/python -m tests.bench_agent_loop
 	$(RL_BIN)/python -m tests.bench_index
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,34 @@ def test_a_tolerated_violation_and_no_other_is_let_pass():
     codes = {found.rule for found in Rules(FilterSettings()).findings(bare)}
     assert codes == {"violation.no_subtask_list"}
     assert Rules(FilterSettings(tolerated=("no_subtask_list",))).findings(bare) == ()
+
+
+LONG = 100_000
+SLOW = {
+    "white space in a tag": "<" + " " * LONG + "x",
+    "slashes in a tag": ("<" + " " * 50 + "/" + " " * 50) * (LONG // 102),
+    "ends of text": "</s> " * (LONG // 5) + " " * LONG + "x",
+    "list marks": "." + "-" * LONG + "I",
+    "stops": ". " * (LONG // 2),
+    "sorry": "I'm sorry " * (LONG // 10),
+    "open marks": "[1, " * (LONG // 4),
+    "numbers of no source": "".join(f"[{n}] " for n in range(LONG // 7)),
+    "one line": "a" * LONG + ": could not be",
+    "error phrases": "captcha. " * (LONG // 9),
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_hostile_text_is_filtered_in_linear_time(name):
+    # A quadratic rule needs minutes for these.
+    text = SLOW[name]
+    steps = [Step(kind="observation", text=text, branch=1, author="world")]
+    steps += [Step(kind=kind, text=text, branch=1) for kind in ("think", "subtask_answer")]
+    steps += [Step(kind="web_search", text=f"{text} {n % 9}", branch=1) for n in range(20)]
+    steps.append(Step(kind="suggested_answer", text=text))
+    start = time.process_time()
+    Rules(FilterSettings()).findings(Trace(question="Why?", steps=tuple(steps), sources=()))
+    assert time.process_time() - start < 15
 
 
 TEXTS = st.one_of(

@@ -105,10 +105,10 @@ def _opening(case: Case, branch: int) -> tuple[int, Step] | None:
 
 def _beyond(case: Case, branch: int, most: int) -> tuple[int, Step] | None:
     """The call with which a branch passes its bound."""
-    made: list[Step] = []
+    made: set[tuple[str, str]] = set()
     for at, step in _steps(case):
         if step.branch == branch and step.is_call:
-            made.append(step)
-            if len(distinct_calls(made)) > most:
+            made |= distinct_calls([step])
+            if len(made) > most:
                 return at, step
     return None

@@ -53,6 +53,9 @@ def _told(trace: Trace, found: Finding) -> Iterator[Text]:
     yield Text(f"  {_flat(found.message)}")
     if step is not None and found.start is not None and found.end is not None:
         yield _in_context(step, found.start, found.end)
+    elif step is not None:
+        more = "…" if len(step.text) > _AROUND else ""
+        yield Text(f"  {_flat(step.text[:_AROUND])}{more}", "dim")
 
 
 def _in_context(step: Step, start: int, end: int) -> Text:

@@ -25,13 +25,13 @@ _ALONE: Final = 400
 
 
 def filter_traces(work: Work, processes: int | None = None) -> Counts:
-    """Hold every candidate to the rules. `processes`: None takes every core that is free to use.
+    """Hold every candidate to the rules. `processes`: None takes every core.
 
     Raises ConfigurationError and TraceFileError; `filtered.jsonl` is then as it was.
     """
     shelf = TraceShelf(work.run.traces)
     rules = Rules(work.settings.filter)
-    several = processes or len(os.sched_getaffinity(0))
+    several = processes or (os.cpu_count() or 1)
     refused: Counter[str] = Counter()
     passed = 0
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from oresearch_graph.trace import Step, Violation
-from oresearch_graph.trace.references import citation_marks, reference_list, same_address
+from oresearch_graph.trace.references import (
+    Reference,
+    citation_marks,
+    reference_list,
+    same_address,
+)
 from oresearch_graph.trace.report_form import find_sections
 from oresearch_graph.trace.tags import tag_pattern
 
@@ -19,9 +26,7 @@ def violation_span(found: Violation, step: Step, language: str) -> tuple[int, in
         case "nested_tag":
             return _tag(found.message, step)
         case "dangling_citation":
-            number = found.message[1:].partition("]")[0]
-            marks = citation_marks(step.text)
-            return next(((m.start, m.end) for m in marks if str(m.number) == number), None)
+            return _marks(step.text).get(found.message[1:].partition("]")[0])
         case "unknown_reference":
             return _reference(found.message, step)
         case "heading_language":
@@ -32,6 +37,18 @@ def violation_span(found: Violation, step: Step, language: str) -> tuple[int, in
             return 0, len(step.text)
         case _:
             return None
+
+
+# An answer may hold many such marks and lines, each a violation of its own.
+@lru_cache(maxsize=4)
+def _marks(text: str) -> dict[str, tuple[int, int]]:
+    """Where each cited number stands first."""
+    return {str(mark.number): (mark.start, mark.end) for mark in reversed(citation_marks(text))}
+
+
+@lru_cache(maxsize=4)
+def _references(text: str) -> dict[str, Reference]:
+    return {str(number): reference for number, reference in reference_list(text).items()}
 
 
 def _tag(message: str, step: Step) -> tuple[int, int] | None:
@@ -45,7 +62,7 @@ def _tag(message: str, step: Step) -> tuple[int, int] | None:
 
 def _reference(message: str, step: Step) -> tuple[int, int] | None:
     number = message.removeprefix("reference [").partition("]")[0]
-    listed = reference_list(step.text).get(int(number)) if number.isdigit() else None
+    listed = _references(step.text).get(number)
     if listed is None or not listed.url:
         return None
     at = step.text.rfind(listed.url)

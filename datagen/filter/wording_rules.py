@@ -43,9 +43,9 @@ _NAMES: Final = "|".join(PROTOCOL_TAGS)
 _LEAK: Final = re.compile(
     r"<\|[\w ./-]{1,40}\|>|<｜[^｜\n<>]{1,40}｜>|\[/?INST\]|<</?SYS>>"
     r"|</?(?:tool_calls?|tool_response|function_calls?|start_of_turn|end_of_turn|im_start|im_end)>"
-    r"|</s>\s*\Z"
+    r"|</s>\s*+\Z"
     # Almost a tag of the protocol: the exact ones are violations.
-    rf"|(?:<|&lt;|＜)[ \t]*/?[ \t]*(?:{_NAMES})[ \t]*(?:>|&gt;|＞)",
+    rf"|(?:<|&lt;|＜)[ \t]*+/?[ \t]*+(?:{_NAMES})[ \t]*+(?:>|&gt;|＞)",
     re.IGNORECASE,
 )
 _TAG: Final = re.compile(rf"</?(?:{_NAMES})>")
