@@ -211,7 +211,7 @@ def _work(run_dir: Path, config: Path | None, changes: list[str] | None) -> Work
 
 
 def _tell(work: Work, counts: dict[str, int]) -> None:
-    work.console.print(told(counts), markup=False, highlight=False)
+    work.console.print(told(counts), markup=False, highlight=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ def run_all(work: Work) -> None:
                 continue
             work.console.rule(stage.name, align="left")
             counts = run_stage(stage, work)
-            work.console.print(told(counts), markup=False, highlight=False)
+            work.console.print(told(counts), markup=False, highlight=False, soft_wrap=True)
             if stage.name == _HUMAN and _waits_for_people(work):
                 break
         work.console.print(funnel_table(count_funnel(work)))
@@ -32,5 +32,7 @@ def _waits_for_people(work: Work) -> bool:
     fault = gate_fault(work.run, work.settings.review)
     if fault is None:
         return False
-    work.console.print(f"{fault}\nthen: python -m datagen all {work.run.root}", markup=False)
+    work.console.print(
+        f"{fault}\nthen: python -m datagen all {work.run.root}", markup=False, soft_wrap=True
+    )
     return True

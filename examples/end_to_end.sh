@@ -9,7 +9,7 @@ run=${1:-out/data}
 .venv/bin/python -m datagen funnel "$run"
 .venv/bin/python -m datagen verify "$run/dataset"
 
-rows=$run/dataset/threads/train.parquet
+rows=$run/dataset/sft-threads/train.parquet
 .venv-rl/bin/python -m rl.tiny.base "$rows" "$run/base"
 .venv-rl/bin/python -m rl.sft sft_cpu_tiny model.path="$run/base" data.train_files="$rows" \
   trainer.default_local_dir="$run/sft"

@@ -87,6 +87,15 @@ class Failing(ScriptedPolicy):
         return await super().continue_thread(thread, *more, **options)
 
 
+def test_imported_questions_have_their_trace_and_no_candidates_unless_asked_for(tmp_path: Path):
+    (given,) = seeds(1)
+    imported = Seed(id="other", question="Why do reefs die?", origin="imported")
+    settings = work_in(tmp_path).settings.generate
+    assert {job.candidate.seed for job in plan(settings, [given, imported])} == {given.id}
+    asked = settings.model_copy(update={"imported_seeds": True})
+    assert {job.candidate.seed for job in plan(asked, [given, imported])} == {given.id, "other"}
+
+
 def test_the_plan_is_the_same_everywhere_and_other_seeds_do_not_change_it(tmp_path: Path):
     settings = work_in(
         tmp_path, candidates=4, temperatures=[0.5, 1.0], teachers=[MODEL, OTHER]

@@ -79,9 +79,8 @@ def _planned(work: Work) -> Level:
     run = work.run
     if not run.seeds.exists():
         return Level("candidates", None, {})
-    asked = (seed for seed in read_records(run.seeds, Seed) if seed.origin != "imported")
-    imported = _number(read_finished(run.imported))
-    return Level("candidates", _number(plan(work.settings.generate, asked)) + imported, {})
+    planned = plan(work.settings.generate, read_records(run.seeds, Seed))
+    return Level("candidates", _number(planned) + _number(read_finished(run.imported)), {})
 
 
 def _traces(work: Work) -> tuple[int | None, Spent]:
@@ -123,7 +122,7 @@ def _judged(path: Path) -> tuple[Level, Level]:
             reasons["unjudged"] += 1
         elif not judgement.accepted:
             reasons["below a threshold"] += 1
-    beaten = {"another of the seed is better": accepted - chosen} if accepted > chosen else {}
+    beaten = {"another of the seed was chosen": accepted - chosen} if accepted > chosen else {}
     return (
         Level("accepted by the judge", accepted, dict(reasons.most_common())),
         Level("best of their seed", chosen, beaten),

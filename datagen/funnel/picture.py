@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from datagen.run.work import Work
 from oresearch_graph.errors import ConfigurationError
 
 _REASONS: Final = 4
-_BAR, _GREY, _LINE = "#3b6ea5", "#555555", 0.78
+_BAR, _GREY, _LINE = "#3b6ea5", "#555555", 0.8
 
 
 def draw_funnel(work: Work, out: Path) -> Path:
@@ -32,7 +33,7 @@ def draw_funnel(work: Work, out: Path) -> Path:
         axes.text(most * 1.02, place, _beside(level), va="center", fontsize=8.5, color=_GREY)
     axes.set_yticks(range(len(levels)), [level.name for level in levels])
     axes.invert_yaxis()
-    axes.set_xlim(0, most * 1.9)
+    axes.set_xlim(0, most * 2.2)
     axes.xaxis.set_visible(False)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.set_title(f"{work.run.root.name}: from seeds to rows", loc="left", fontsize=11)
@@ -50,4 +51,4 @@ def _beside(level: Level) -> str:
     reasons = [f"{reason} {count:,}" for reason, count in list(level.lost.items())[:_REASONS]]
     more = len(level.lost) - len(reasons)
     told = ", ".join([*reasons, *([f"{more} more"] if more > 0 else [])])
-    return f"{level.left:,}" + (f"\n{told}" if told else "")
+    return f"{level.left:,}" + (f"\n{textwrap.fill(told, 60)}" if told else "")

@@ -65,6 +65,8 @@ def plan(settings: GenerateSettings, seeds: Iterable[Seed]) -> Iterator[Job]:
     """
     cycle = variants(settings)
     for seed in seeds:
+        if seed.origin == "imported" and not settings.imported_seeds:
+            continue
         first = _number(seed.id) % len(cycle)
         for number in range(1, settings.candidates + 1):
             variant = cycle[(first + number - 1) % len(cycle)]

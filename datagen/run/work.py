@@ -24,5 +24,6 @@ Counts = dict[str, int]
 
 
 def told(counts: Counts) -> str:
-    """Counts as a line to read."""
-    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items())
+    """Counts as a line to read; what was found nowhere is left out behind the first."""
+    shown = [item for place, item in enumerate(counts.items()) if item[1] or not place]
+    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in shown)

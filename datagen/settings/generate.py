@@ -57,6 +57,8 @@ class GenerateSettings(Section):
 
     candidates: int = Field(default=4, ge=1, le=10_000)
     """Per seed. Four leave best-of-N and preference pairs a choice."""
+    imported_seeds: bool = False
+    """Make candidates of imported questions too; their imported trace stands without."""
     teachers: tuple[Teacher, ...] = ()
     """Empty: the extractive policy, whose traces are watermarked."""
     temperatures: tuple[float, ...] = ()
