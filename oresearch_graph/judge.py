@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -140,5 +141,10 @@ def _holds(window: _Window, option: str) -> bool:
     """A bare number must stand by itself: 16 is not in 2016."""
     if not _NUMBER.fullmatch(option) and option.lower() in window.lower:
         return True
-    wanted = terms(option)
-    return bool(wanted) and window.terms.issuperset(wanted)
+    wanted = _terms_of(option)
+    return bool(wanted) and window.terms >= wanted
+
+
+@lru_cache(maxsize=16_384)
+def _terms_of(option: str) -> frozenset[str]:
+    return frozenset(terms(option))
