@@ -78,7 +78,9 @@ def run_of(
     """A run whose candidates carry these marks, by seed; all of them passed the filter."""
     run = RunFolder(path)
     ids = [(s, candidate_id(s, n), m) for s, ms in marks.items() for n, m in enumerate(ms, start=1)]
-    write_records(run.seeds, seeds)
+    known = {seed.id for seed in seeds}
+    others = (Seed(id=s, question=f"What of {s}?") for s in marks if s not in known)
+    write_records(run.seeds, (*seeds, *others))
     if not run.generated.exists():
         write_traces(run.generated, (trace_of(marked(GOOD, m), id=i) for _, i, m in ids))
     write_records(run.filtered, (Filtered(id=i, seed=s) for s, i, _ in ids))
@@ -93,6 +95,12 @@ def with_settings(run: RunFolder, **settings: Any) -> Work:
 
 def at(server: OpenAIServer, **more: Any) -> dict[str, Any]:
     return {"model": "fake", "base_url": server.base_url, **more}
+
+
+def counted(work: Work) -> tuple[int, ...]:
+    """Run the stage: judged, unjudged, accepted, chosen."""
+    counts = judge(work)
+    return tuple(counts[name] for name in ("judged", "unjudged", "accepted", "chosen"))
 
 
 def said(work: Work) -> str:
@@ -111,7 +119,7 @@ def test_candidates_are_scored_accepted_and_the_best_of_a_seed_chosen(tmp_path: 
         rejected = Filtered(id="tides.9", seed="tides", findings=(Finding(rule="x", message="y"),))
         with work.run.filtered.open("ab") as file:
             file.write(rejected.model_dump_json().encode() + b"\n")
-        assert judge(work) == {"judged": 4, "unjudged": 0, "accepted": 3, "chosen": 2}
+        assert counted(work) == (4, 0, 3, 2)
         assert len(server.requests) == 4
     found = judgements(work)
     assert list(found) == ["tides.1", "tides.2", "tides.3", "other.1"]
@@ -173,7 +181,7 @@ def test_garbage_leaves_a_candidate_unjudged_and_is_paid_for(tmp_path: Path):
     with OpenAIServer(by_mark({"ann": "I like it.", "bob": 8})) as server:
         price = {"prompt": 1.0, "completion": 2.0}
         work = run_of(tmp_path, {"tides": ["ann", "bob"]}, **at(server, price=price))
-        assert judge(work) == {"judged": 1, "unjudged": 1, "accepted": 1, "chosen": 1}
+        assert counted(work) == (1, 1, 1, 1)
         first = judgements(work)["tides.1"]
         assert first.judged is None
         assert first.quality is None, "never a score"
@@ -205,7 +213,7 @@ def test_a_server_that_is_down_leaves_all_unjudged_and_is_not_asked_forever(tmp_
         server.fault_for = lambda body: Fault("status", 500)
         down = at(server, give_up_after=3, concurrency=1)
         work = run_of(tmp_path, {"tides": marks}, **down)
-        assert judge(work) == {"judged": 0, "unjudged": 9, "accepted": 0, "chosen": 0}
+        assert counted(work) == (0, 9, 0, 0)
         assert len(server.requests) == 3
         reasons = [str(j.unjudged) for j in judgements(work).values()]
         assert "HTTP 500" in reasons[0]
@@ -332,18 +340,27 @@ def test_what_a_verdict_rests_on_is_asked_anew_when_it_changes(tmp_path: Path):
 
 def test_key_points_judge_without_a_model(tmp_path: Path):
     bare = Seed(id="bare", question="What else?")
-    marks = {"tides": ["ann"], "bare": ["bob"], "gone": ["cid"]}
+    marks = {"tides": ["ann"], "bare": ["bob"]}
     work = run_of(tmp_path, marks, seeds=(TIDES, bare))
-    assert judge(work) == {"judged": 1, "unjudged": 2, "accepted": 1, "chosen": 1}
+    assert counted(work) == (1, 1, 1, 1)
     found = judgements(work)
     assert (found["tides.1"].quality, found["tides.1"].agreement) == (1.0, None)
-    assert found["bare.1"].unjudged == found["gone.1"].unjudged == "its seed has no key points"
+    assert found["bare.1"].unjudged == "its seed has no key points"
     sharper = TIDES.model_copy(
         update={"key_points": (*TIDES.key_points, KeyPoint(text="The Sun adds a third."))}
     )
     write_records(work.run.seeds, (sharper, bare))
     judge(with_settings(work.run))
     assert judgements(work)["tides.1"].quality == pytest.approx(2 / 3), "other points, judged anew"
+
+
+def test_a_candidate_whose_seed_was_dropped_since_is_left_out(tmp_path: Path):
+    seed = Seed(id="s1", question="q", key_points=(KeyPoint(text="The Moon causes tides"),))
+    run = run_of(tmp_path, seed, Seed(id="s2", question="r"))
+    write_records(run.seeds, [seed])
+    counts = judge(with_settings(run, by="key_points"))
+    assert counts["without_seed"] == 1
+    assert {name.split(".")[0] for name in judgements(with_settings(run))} == {"s1"}
 
 
 def test_no_more_candidates_at_one_time_than_allowed(tmp_path: Path):
