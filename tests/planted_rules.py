@@ -99,8 +99,10 @@ def _origins() -> Iterator[Planted]:
     yield bad("extractive", "one role", planted_trace(models=quoting))
     yield fine("extractive", "asked for", planted_trace(models=quoting), allow_extractive=True)
     serving = planted_trace().protocol.model_copy(update={"extended": True})
-    yield bad("extended_prompt", "a tone was asked for", planted_trace(protocol=serving))
-    yield fine("extended_prompt", "the training prompt", planted_trace())
+    told_more = planted_trace(protocol=serving)
+    yield bad("extended_prompt", "a tone was asked for", told_more, allow_extended=False)
+    yield fine("extended_prompt", "a teacher asked for its reasoning", told_more)
+    yield fine("extended_prompt", "the training prompt", planted_trace(), allow_extended=False)
 
 
 def _conduct() -> Iterator[Planted]:

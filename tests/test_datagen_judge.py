@@ -355,12 +355,10 @@ def test_key_points_judge_without_a_model(tmp_path: Path):
 
 
 def test_a_candidate_whose_seed_was_dropped_since_is_left_out(tmp_path: Path):
-    seed = Seed(id="s1", question="q", key_points=(KeyPoint(text="The Moon causes tides"),))
-    run = run_of(tmp_path, seed, Seed(id="s2", question="r"))
-    write_records(run.seeds, [seed])
-    counts = judge(with_settings(run, by="key_points"))
-    assert counts["without_seed"] == 1
-    assert {name.split(".")[0] for name in judgements(with_settings(run))} == {"s1"}
+    work = run_of(tmp_path, {"tides": ["ann"], "gone": ["bob"]}, by="key_points")
+    write_records(work.run.seeds, [TIDES])
+    assert judge(work)["without_seed"] == 1
+    assert set(judgements(work)) == {"tides.1"}
 
 
 def test_no_more_candidates_at_one_time_than_allowed(tmp_path: Path):

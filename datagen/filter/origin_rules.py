@@ -42,5 +42,5 @@ def extractive(case: Case) -> Iterator[Finding]:
 
 def extended_prompt(case: Case) -> Iterator[Finding]:
     """The policy was told more than the training prompt says."""
-    if case.trace.protocol.extended:
+    if case.trace.protocol.extended and not case.settings.allow_extended:
         yield finding("extended_prompt", "an embedder's prompt additions were in force")

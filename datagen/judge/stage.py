@@ -30,18 +30,29 @@ def judge(work: Work) -> Counts:
     if not run.filtered.exists():
         raise ConfigurationError(f"{run.filtered}: not there: run the filter stage first")
     asked = judge_from(settings)
-    candidates = Candidates(
-        {f.id: f.seed for f in read_records(run.filtered, Filtered) if f.passed},
-        {seed.id: seed for seed in read_records(run.seeds, Seed) if seed.key_points},
-        TraceShelf(run.traces),
-    )
+    candidates, dropped = _candidates(run)
     _restore(run)
     with KeptRecords(run.work / _VERDICTS, Judgement, lambda kept: kept.key) as kept:
         judging = Judging(asked, settings, candidates, kept, work.console)
         asyncio.run(judging.run())
         counts = _decide(work, judging, asked.criteria)
+        counts |= {"without_seed": dropped} if dropped else {}
     _tell_unjudged(work, judging, counts["unjudged"])
     return counts
+
+
+def _candidates(run: RunFolder) -> tuple[Candidates, int]:
+    """What passed the filter, and how many of it whose seed was dropped since: a question that is
+    a benchmark's, or a repeat, is not trained on because its trace is there already."""
+    passed = {f.id: f.seed for f in read_records(run.filtered, Filtered) if f.passed}
+    seeds: dict[str, Seed] = {}
+    known: set[str] = set()
+    for seed in read_records(run.seeds, Seed):
+        known.add(seed.id)
+        if seed.key_points:
+            seeds[seed.id] = seed
+    kept = {trace: seed for trace, seed in passed.items() if seed in known}
+    return Candidates(kept, seeds, TraceShelf(run.traces)), len(passed) - len(kept)
 
 
 def _restore(run: RunFolder) -> None:

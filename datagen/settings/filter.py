@@ -36,6 +36,10 @@ class FilterSettings(Section):
     allow_extractive: bool = False
     """Let pass traces of the model-free policy: it quotes and does not think."""
 
+    allow_extended: bool = True
+    """Let pass traces whose prompts said more than the training prompt: generate's teachers are
+    asked for visible reasoning, and exports restate the training prompt. False for imports whose
+    prompt asked for what no reader of the rows could guess."""
     min_subtasks: int = Field(default=2, ge=1)
     """Subtasks that were researched; with one there is nothing to divide."""
     min_calls: int = Field(default=2, ge=0)
