@@ -10,7 +10,8 @@ RL_VENV := .venv-rl
 RL_BIN := $(RL_VENV)/bin
 RUN ?= out/learn
 
-.PHONY: demo test test-server test-browser test-train check format bench evaluate studio rl-cpu learn clean
+.PHONY: demo test test-server test-browser test-train check format bench evaluate studio rl-cpu \
+	learn data data-loopback clean
 
 demo: $(VENV)/installed
 	@$(BIN)/oresearch run "$(QUESTION)" --search python \
@@ -57,6 +58,13 @@ test-train: $(RL_VENV)/installed
 
 learn: $(RL_VENV)/installed
 	$(RL_BIN)/python -m rl.tiny.demonstrate $(RUN)
+
+# From questions to a fine-tuned tiny model; the second with a loopback server as teacher and judge.
+data: $(VENV)/installed $(RL_VENV)/installed
+	examples/end_to_end.sh out/data
+
+data-loopback: $(VENV)/installed $(RL_VENV)/installed
+	$(BIN)/python -m tests.loopback_data out/data-loopback
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("oresearch needs Python 3.11 or newer; set PYTHON=")'

@@ -33,12 +33,12 @@ class Funnel(NamedTuple):
 
     levels: tuple[Level, ...]
     spent: Spent
-    """What all candidates cost, the rejected ones among them."""
+    """What all candidates and their judgements cost, the rejected ones among them."""
     accepted: int | None
 
     @property
     def cost_per_accepted(self) -> float | None:
-        """US dollars of candidates per accepted trace; None where no price is known."""
+        """US dollars per accepted trace; None where no price is known."""
         if not self.accepted or self.spent.cost is None:
             return None
         return self.spent.cost / self.accepted
@@ -55,6 +55,8 @@ def count_funnel(work: Work) -> Funnel:
     run = work.run
     traces, spent = _traces(work)
     judged = _judged(run.judged)
+    for judgement in read_records(run.judged, Judgement):
+        spent = spent.plus(Spent(judgement.tokens, judgement.cost))
     levels = (
         _seeds(work),
         _planned(work),
