@@ -92,7 +92,10 @@ class Table:
         if self.kind == "jsonl":
             self._lines = self.path.open("wb")
         else:
-            self._parquet = pq.ParquetWriter(self.path, self.schema, compression="zstd")
+            # Least and greatest text of each column of each row group would be held until the end.
+            self._parquet = pq.ParquetWriter(
+                self.path, self.schema, compression="zstd", write_statistics=False
+            )
 
     def _flush(self) -> None:
         if self._batch and self._parquet is not None:
