@@ -41,6 +41,7 @@ bench: $(VENV)/installed $(RL_VENV)/installed
 	$(BIN)/python -m tests.bench_trace_speed
 	$(BIN)/python -m tests.bench_graph
 	$(BIN)/python -m tests.bench_datagen_filter
+	$(BIN)/python -m tests.bench_datagen_export 5000
 	$(RL_BIN)/python -m tests.bench_agent_loop
 	$(RL_BIN)/python -m tests.bench_index
 

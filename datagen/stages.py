@@ -54,7 +54,10 @@ STAGES: Final = (
     Stage("filter", filter_traces, 1, _of("filter"), lambda run, _: run.traces),
     Stage("judge", judge, 1, _of("judge"), _judge_files),
     Stage("rubrics", make_rubrics, 1, _of("rubrics"), lambda run, _: [run.judged, run.seeds]),
-    Stage("review", settle_review, 1, _of("review"), lambda run, _: [run.judged, run.rubrics]),
+    Stage(
+        "review", settle_review, 1, _of("review"),
+        lambda run, _: [run.judged, run.rubrics, run.review / "decisions.jsonl"],
+    ),
     Stage(
         "export", export, 1, _of("research", "export"),
         lambda run, _: [run.judged, run.rubrics, run.review / "result.json"],
