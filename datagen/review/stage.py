@@ -18,7 +18,8 @@ def settle_review(work: Work) -> Counts:
     inputs = inputs_of([work.run.judged, work.run.rubrics])
     sample = current_sample(work)
     path = work.run.review / "decisions.jsonl"
-    RecordWriter(path, Decision).close()  # moves aside what a killed writer left of a line
+    if path.exists():
+        RecordWriter(path, Decision).close()  # moves aside what a killed writer left of a line
     result = review_result(sample, read_words(path), work.settings.review, inputs)
     with replacing(work.run.review / "result.json") as file:
         file.write(result.model_dump_json(indent=1).encode())
