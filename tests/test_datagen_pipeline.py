@@ -66,7 +66,7 @@ def work_for(folder: Path, seeds: Path, server: OpenAIServer, **changes: Any) ->
             "min_calls": 1, "min_observations": 2, "min_steps": 8, "report_words": [30, 5000],
             "min_coverage": 0.2,
         },
-        "judge": {**model, "votes": 1},
+        "judge": {**model, "votes": 1, "keep_per_seed": 2},
         "review": {"gate": "off"},
         "export": {"validation": 0.0, "formats": ["parquet"]},
     }  # fmt: skip
@@ -92,16 +92,18 @@ def test_the_pipeline_goes_from_seeds_to_a_proved_data_set(tmp_path: Path, seeds
         asked = len(server.requests)
         run_all(work)
         assert len(server.requests) == asked, "what is fresh is left alone"
-        run_all(work_for(tmp_path, seeds, server, judge={"min_quality": 0.75}))
+        run_all(work_for(tmp_path, seeds, server, judge={"min_quality": 0.5}))
         assert len(server.requests) == asked, "another threshold decides anew and asks nobody"
     left = {level.name: level.left for level in count_funnel(work).levels}
     assert left["seeds"] == 2
     assert left["candidates"] == left["traces"] == 4
-    assert left["exported"] == left["best of their seed"] == 2
+    assert left["exported"] == left["best of their seed"] == 4
     assert draw_funnel(work, tmp_path / "funnel.png").stat().st_size > 5_000
     assert verify_dataset(work.run.dataset, Console(file=io.StringIO())) == 0
     rows = load_dataset(str(work.run.dataset), "sft-threads", cache_dir=str(tmp_path / "cache"))
-    assert {row["role"] for row in rows["train"]} >= {"planner", "researcher", "summarizer"}
+    assert {row["role"] for row in rows["train"]} == {
+        "planner", "researcher", "summarizer", None
+    }  # fmt: skip
 
 
 def test_a_changed_rubric_re_runs_the_judge_and_what_follows_and_nothing_before(
