@@ -205,7 +205,8 @@ def _work(run_dir: Path, config: Path | None, changes: list[str] | None) -> Work
         raise ConfigurationError(f"--config {config}: there is no such file")
     settings = read_settings(config or run.settings, tuple(changes or ()))
     if config is not None or changes:
-        with replacing(run.settings) as file:
+        # Behind the lock: a command that is refused changes nothing of the one that runs.
+        with run.locked(), replacing(run.settings) as file:
             file.write(settings_text(settings).encode())
     return Work(run, settings)
 

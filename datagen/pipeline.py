@@ -18,11 +18,10 @@ def run_all(work: Work) -> None:
     people have not decided enough; what is fresh is left alone."""
     with work.run.locked():
         for stage in STAGES:
-            if states(work.run, work.settings)[stage.name] == "fresh":
-                continue
-            work.console.rule(stage.name, align="left")
-            counts = run_stage(stage, work)
-            work.console.print(told(counts), markup=False, highlight=False, soft_wrap=True)
+            if states(work.run, work.settings)[stage.name] != "fresh":
+                work.console.rule(stage.name, align="left")
+                counts = run_stage(stage, work)
+                work.console.print(told(counts), markup=False, highlight=False, soft_wrap=True)
             if stage.name == _HUMAN and _waits_for_people(work):
                 break
         work.console.print(funnel_table(count_funnel(work)))

@@ -33,6 +33,8 @@ class Stage:
     """Raised when the same settings and input come to give another output."""
     sections: Callable[[DatagenSettings], list[Section]]
     reads: Callable[[RunFolder, DatagenSettings], list[Path]]
+    writes: Callable[[RunFolder], Path]
+    """Its output, without which it has not run: deleting that makes it anew."""
 
 
 def _of(*names: str) -> Callable[[DatagenSettings], list[Section]]:
@@ -45,22 +47,39 @@ def _seed_files(_: RunFolder, settings: DatagenSettings) -> list[Path]:
 
 def _judge_files(run: RunFolder, settings: DatagenSettings) -> list[Path]:
     rubric = settings.judge.rubric
-    return [run.filtered, run.seeds, *([] if rubric is None else [rubric])]
+    return [*run.traces, run.filtered, run.seeds, *([] if rubric is None else [rubric])]
+
+
+def _review_files(run: RunFolder, _: DatagenSettings) -> list[Path]:
+    return [run.seeds, run.judged, run.rubrics, run.review / "decisions.jsonl"]
+
+
+def _export_files(run: RunFolder, _: DatagenSettings) -> list[Path]:
+    return [*run.traces, run.seeds, run.judged, run.rubrics, run.review / "result.json"]
 
 
 STAGES: Final = (
-    Stage("seeds", make_seeds, 1, _of("seeds"), _seed_files),
-    Stage("generate", generate, 1, _of("research", "generate"), lambda run, _: [run.seeds]),
-    Stage("filter", filter_traces, 1, _of("filter"), lambda run, _: run.traces),
-    Stage("judge", judge, 1, _of("judge"), _judge_files),
-    Stage("rubrics", make_rubrics, 1, _of("rubrics"), lambda run, _: [run.judged, run.seeds]),
+    Stage("seeds", make_seeds, 1, _of("seeds"), _seed_files, lambda run: run.seeds),
+    Stage(
+        "generate", generate, 1, _of("research", "generate"),
+        lambda run, _: [run.seeds], lambda run: run.generated,
+    ),
+    Stage(
+        "filter", filter_traces, 1, _of("filter"),
+        lambda run, _: run.traces, lambda run: run.filtered,
+    ),
+    Stage("judge", judge, 1, _of("judge"), _judge_files, lambda run: run.judged),
+    Stage(
+        "rubrics", make_rubrics, 1, _of("rubrics"),
+        lambda run, _: [run.judged, run.seeds], lambda run: run.rubrics,
+    ),
     Stage(
         "review", settle_review, 1, _of("review"),
-        lambda run, _: [run.judged, run.rubrics, run.review / "decisions.jsonl"],
+        _review_files, lambda run: run.review / "result.json",
     ),
     Stage(
         "export", export, 1, _of("research", "export"),
-        lambda run, _: [run.judged, run.rubrics, run.review / "result.json"],
+        _export_files, lambda run: run.dataset,
     ),
 )  # fmt: skip
 BY_NAME: Final = {stage.name: stage for stage in STAGES}
@@ -81,7 +100,7 @@ def states(run: RunFolder, settings: DatagenSettings) -> dict[str, State]:
     spoilt = False
     for stage in STAGES:
         mark = fingerprint(stage.version, stage.sections(settings))
-        state = state_of(run, stage.name, mark, stage.reads(run, settings))
+        state = state_of(run, stage.name, mark, stage.reads(run, settings), stage.writes(run))
         if spoilt and state == "fresh":
             state = "stale"
         spoilt = spoilt or state != "fresh"

@@ -122,8 +122,9 @@ def test_it_stops_for_people_and_says_what_to_do(tmp_path: Path, seeds: Path):
     with OpenAIServer(QuotingBrain()) as server:
         work = work_for(tmp_path, seeds, server, review={"gate": "on"})
         run_all(work)
+        run_all(work)  # nobody has looked at anything yet
     assert not work.run.dataset.exists()
-    assert "python -m datagen review" in said(work)
+    assert said(work).count("then: python -m datagen all") == 2
     assert (work.run.review / "sample.json").exists()
 
 

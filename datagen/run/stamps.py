@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
@@ -21,6 +22,8 @@ from datagen.run.folder import RunFolder
 from datagen.run.record_files import replacing
 from datagen.settings.section import Section
 
+_WHOLE: Final = 1 << 30
+"""Bytes of a file that is hashed whole: about a second. Only files of traces grow larger."""
 _EDGE: Final = 65_536
 
 State = Literal["missing", "fresh", "stale"]
@@ -46,18 +49,28 @@ def fingerprint(version: int, sections: Sequence[Section]) -> str:
 
 
 def digest(path: Path) -> str:
-    """Of a file's size and both its ends: gigabytes of traces are not read to see that they grew.
+    """Of a file's size and content; of one above a gigabyte, which only grows, of both its ends.
 
-    An edit in the middle that keeps the size is not seen; `verify` reads everything.
+    An edit in the middle of such a file that keeps its size is not seen; `verify` reads everything.
     """
-    if not path.exists():
+    try:
+        told = path.stat()
+    except FileNotFoundError:
         return "none"
+    return _digest(path, told.st_size, told.st_mtime_ns, told.st_ino)
+
+
+@lru_cache(maxsize=256)
+def _digest(path: Path, size: int, _changed: int, _file: int) -> str:
+    """Kept as long as the file is the same: `all` asks for each of them many times."""
     with path.open("rb") as file:
-        size = path.stat().st_size
-        ends = file.read(_EDGE)
-        file.seek(max(_EDGE, size - _EDGE))
-        ends += file.read(_EDGE)
-    return f"{size}:{hashlib.sha256(ends).hexdigest()[:16]}"
+        if size <= _WHOLE:
+            content = hashlib.file_digest(file, "sha256")
+        else:
+            content = hashlib.sha256(file.read(_EDGE))
+            file.seek(size - _EDGE)
+            content.update(file.read(_EDGE))
+    return f"{size}:{content.hexdigest()[:16]}"
 
 
 def inputs_of(files: Sequence[Path]) -> dict[str, str]:
@@ -85,10 +98,10 @@ def read_stamp(run: RunFolder, stage: str) -> Stamp | None:
         return None
 
 
-def state_of(run: RunFolder, stage: str, mark: str, inputs: Sequence[Path]) -> State:
+def state_of(run: RunFolder, stage: str, mark: str, inputs: Sequence[Path], output: Path) -> State:
     """Whether a stage's output stands, its own settings and input considered."""
     stamp = read_stamp(run, stage)
-    if stamp is None:
+    if stamp is None or not output.exists():
         return "missing"
     same = stamp.fingerprint == mark and stamp.inputs == inputs_of(inputs)
     return "fresh" if same else "stale"
