@@ -19,7 +19,7 @@ from datagen.run.folder import RunFolder
 from datagen.run.record_files import read_records, write_records
 from datagen.run.work import Work
 from datagen.settings import DatagenSettings
-from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.errors import ConfigurationError, PolicyError
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.judge import KeyPoint, judge_report, key_point_recall
 from oresearch_graph.rubric import Judged
@@ -340,8 +340,10 @@ def test_a_server_that_is_down_leaves_questions_without_truth(tmp_path: Path):
         traces = [tides(1), bread(1), report("third.1", "Which?", TIDES[1:], TIDES[1:])]
         down = by_model(server, give_up_after=1, concurrency=1)
         work = run_of(tmp_path, traces, **down)
-        assert make_rubrics(work)["without_truth"] == 3
+        with pytest.raises(PolicyError, match=r"1 questions in a row.*HTTP 500"):
+            make_rubrics(work)
         assert len(server.requests) == 1
+        assert truths(work) == {}
     assert isinstance(work.console.file, io.StringIO)
     assert "3 questions have no truth" in work.console.file.getvalue()
 

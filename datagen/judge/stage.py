@@ -19,13 +19,14 @@ from datagen.run.kept_records import KeptRecords
 from datagen.run.record_files import read_records, write_records
 from datagen.run.trace_shelf import TraceShelf
 from datagen.run.work import Counts, Work
-from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.errors import ConfigurationError, JudgeError
 
 _VERDICTS: Final = "judged.jsonl"
 
 
 def judge(work: Work) -> Counts:
-    """Judge what has no verdict, then decide. Raises ConfigurationError."""
+    """Judge what has no verdict, then decide. Raises ConfigurationError, and JudgeError when the
+    judge kept failing: the verdicts that came stand, and the stage is not finished."""
     run, settings = work.run, work.settings.judge
     if not run.filtered.exists():
         raise ConfigurationError(f"{run.filtered}: not there: run the filter stage first")
@@ -38,6 +39,11 @@ def judge(work: Work) -> Counts:
         counts = _decide(work, judging, asked.criteria)
         counts |= {"without_seed": dropped} if dropped else {}
     _tell_unjudged(work, judging, counts["unjudged"])
+    if judging.gave_up is not None:
+        raise JudgeError(
+            f"the judge failed on {settings.give_up_after} candidates in a row, run the stage "
+            f"again to go on; the last failure: {judging.gave_up}"
+        )
     return counts
 
 

@@ -99,8 +99,11 @@ class Authoring:
         spent = Spent()
         try:
             written = await self._written(material, spent)
-        except (PolicyError, VerdictFault) as error:
+        except PolicyError as error:
             self._fail(material.seed, f"{self._model.name}: {error}")
+        except VerdictFault as fault:
+            self.without[material.seed] = f"{self._model.name}: {fault}"
+            self._failed = 0  # the server is there: another question may fare better
         else:
             await asyncio.to_thread(self.kept.keep, self._kept(material, written, spent))
             self._failed, self._done = 0, self._done + 1

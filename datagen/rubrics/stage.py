@@ -18,14 +18,16 @@ from datagen.run.record_files import read_records, write_records
 from datagen.run.trace_shelf import TraceShelf
 from datagen.run.work import Counts, Work
 from datagen.settings.rubrics import RubricSettings
-from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.errors import ConfigurationError, PolicyError
 from oresearch_graph.rubric import GroundTruth
 
 _WRITTEN: Final = "rubrics.jsonl"
 
 
 def make_rubrics(work: Work) -> Counts:
-    """Write the truth of every seed with accepted traces. Raises ConfigurationError."""
+    """Write the truth of every seed with accepted traces. Raises ConfigurationError, and
+    PolicyError when the model kept failing: the truths that came stand, and the stage is not
+    finished."""
     run, settings = work.run, work.settings.rubrics
     if not run.judged.exists():
         raise ConfigurationError(f"{run.judged}: not there: run the judge stage first")
@@ -67,6 +69,11 @@ def _by_model(work: Work, found: Iterator[Material], counts: Counts) -> None:
             "they are tried again when the stage is run again",
             markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
+    if authoring.gave_up is not None:
+        raise PolicyError(
+            f"the model failed on {work.settings.rubrics.give_up_after} questions in a row, run "
+            f"the stage again to go on; the last failure: {authoring.gave_up}"
+        )
 
 
 def _written(authoring: Authoring, counts: Counts) -> Iterator[SeedTruth]:

@@ -33,7 +33,8 @@ class RubricSettings(Section):
     concurrency: int = Field(default=8, ge=1, le=1_024)
     """Questions at one time."""
     give_up_after: int = Field(default=20, ge=1)
-    """Questions in a row that the model fails on before the rest are left for the next run."""
+    """Questions in a row that the model's server fails on before the rest are left for the next
+    run."""
     progress_seconds: float = Field(default=30.0, gt=0)
     """Between two lines of progress."""
 
