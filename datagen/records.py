@@ -143,6 +143,9 @@ class Decision(Record):
     reviewer: str
     accept: bool
     reason: str = ""
+    content: str | None = None
+    """Hash of what the reviewer saw: of another trace under the same id nothing is said. None: not
+    recorded, it counts for any."""
     at: str
     """ISO 8601 in UTC."""
 

@@ -74,11 +74,11 @@ STAGES: Final = (
         lambda run, _: [run.judged, run.seeds], lambda run: run.rubrics,
     ),
     Stage(
-        "review", settle_review, 1, _of("review"),
+        "review", settle_review, 2, _of("review"),
         _review_files, lambda run: run.review / "result.json",
     ),
     Stage(
-        "export", export, 1, _of("research", "export"),
+        "export", export, 2, _of("research", "export"),
         _export_files, lambda run: run.dataset,
     ),
 )  # fmt: skip

@@ -46,6 +46,16 @@ async def two_seeds(root, **export):
     return work_of(root, traces, qualities, **{"validation": 0, **export})
 
 
+async def test_what_people_rejected_is_in_no_row(tmp_path):
+    work = await two_seeds(tmp_path)
+    counts = write_dataset(work, ("s1.1", "rubric:s2"))
+    assert (counts["traces"], counts["refused_rejected_by_people"]) == (1, 1)
+    assert {row["seed"] for row in lines(work, "sft-linear")} == {"s2"}
+    assert {row["seed"] for row in lines(work, "preference")} == {"s2"}
+    assert {row["id"] for row in lines(work, "rl")} == {"s1"}
+    assert "rejected_by_people" in (work.run.dataset / "README.md").read_text("utf-8")
+
+
 async def test_what_is_chosen_becomes_rows_of_every_kind(tmp_path):
     work = await two_seeds(tmp_path)
     counts = write_dataset(work)

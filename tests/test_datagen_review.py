@@ -15,8 +15,8 @@ from datagen.review.result import rate, review_result
 from datagen.review.sample import Sample, allocate, current_sample, draw
 from datagen.review.stage import settle_review
 from datagen.run.folder import RunFolder
-from datagen.run.record_files import RecordWriter, write_records
-from datagen.run.review_gate import gate_fault, require_gate
+from datagen.run.record_files import RecordWriter, read_records, write_records
+from datagen.run.review_gate import gate_fault, read_result, require_gate
 from datagen.run.review_result import ReviewResult
 from datagen.run.work import Work
 from datagen.settings import DatagenSettings, ReviewSettings, read_settings, settings_text
@@ -172,6 +172,31 @@ class TestOnFile:
                       judged=Judged(quality=0.8, by="m")) for n in range(5)
         ])  # fmt: skip
         assert settle_review(work)["accepted_traces_reviewed"] == 5
+
+    def test_a_word_counts_for_what_was_seen_and_not_for_what_has_its_id(self, tmp_path: Path):
+        work = filled(tmp_path, sample=12)
+        seen = [i for i in current_sample(work).items if i.group != "rejected"]
+        decide(work, [
+            said(i.item, "ann", i.item != "s3.1").model_copy(update={"content": i.content})
+            for i in seen
+        ])  # fmt: skip
+        assert settle_review(work)["accepted_traces_reviewed"] == 12
+        result = read_result(work.run)
+        assert result
+        assert result.refused == ("s3.1",)
+        assert result.rubrics.decided == 2
+        work.run.generated.unlink()
+        question = "What moves the sea?"
+        write_traces(work.run.generated, [
+            good_trace(id=f"s{n}.1", **({"question": question} if n < 4 else {}))
+            for n in range(12)
+        ])  # fmt: skip
+        truth = next(read_records(work.run.rubrics, SeedTruth))
+        write_records(work.run.rubrics, [truth.model_copy(update={"question": question})])
+        assert settle_review(work)["accepted_traces_reviewed"] == 8
+        again = read_result(work.run)
+        assert again
+        assert (again.refused, again.rubrics.decided) == ((), 0)
 
     def test_a_line_that_a_killed_reviewer_left_is_moved_aside(self, tmp_path: Path):
         work = filled(tmp_path)

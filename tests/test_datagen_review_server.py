@@ -109,6 +109,7 @@ async def test_words_are_recorded_and_the_last_one_counts(client, session, work)
     await client.post(f"/{TOKEN}/decide", data=form, headers=here)
     words = read_words(work.run.review / "decisions.jsonl")
     word = words[session.items[0].item]["ann"]
+    assert word.content == session.items[0].content is not None
     assert (word.accept, word.reason) == (False, "too thin")
     assert word.at.endswith("+00:00")
     page = (await client.get(f"/{TOKEN}/item/1")).text

@@ -26,6 +26,7 @@ Reason = Literal[
     "extractive",  # written without a language model
     "repaired",  # rejected text was corrected under a prompt that rows do not show
     "failed",  # nothing to read
+    "rejected_by_people",
     "other_dialect",
     "other_tools",
     "unresolved_citation",

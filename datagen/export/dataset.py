@@ -6,9 +6,10 @@ a few numbers a candidate. The folder takes its place when all of it is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from datagen.export.admission import Refused
 from datagen.export.building import building
 from datagen.export.card import write_card
 from datagen.export.manifest import Manifest, write_manifest
@@ -21,6 +22,7 @@ from datagen.export.tables import Tables, canonical, file_record
 from datagen.export.verdicts import Origin, Verdict, origins, verdicts
 from datagen.records import SeedTruth
 from datagen.run.record_files import read_records
+from datagen.run.review_result import RUBRIC
 from datagen.run.stamps import fingerprint
 from datagen.run.trace_shelf import TraceShelf
 from datagen.run.work import Counts, Work
@@ -28,23 +30,28 @@ from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace import Trace, text_hash
 
 
-def write_dataset(work: Work) -> Counts:
-    """Write the run's data set. Raises ConfigurationError when there is nothing to write, or no
-    room; an earlier data set is kept then."""
+def write_dataset(work: Work, refused: Collection[str] = ()) -> Counts:
+    """Write the run's data set without the items that people `refused`.
+
+    Raises ConfigurationError when there is nothing to write, or no room; an earlier data set is
+    kept then.
+    """
     judged = verdicts(work.run)
     if not any(verdict.chosen for lines in judged.values() for verdict in lines):
         raise ConfigurationError(
             f"{work.run.judged}: no candidate is chosen: run judge first, or lower its thresholds"
         )
     with building(work.run.dataset) as folder:
-        return _Export(work, judged, folder).write()
+        return _Export(work, judged, frozenset(refused), folder).write()
 
 
 class _Export:
     """One data set being written."""
 
-    def __init__(self, work: Work, judged: dict[str, list[Verdict]], folder: Path) -> None:
-        self.work, self.judged, self.folder = work, judged, folder
+    def __init__(
+        self, work: Work, judged: dict[str, list[Verdict]], refused: frozenset[str], folder: Path
+    ) -> None:
+        self.work, self.judged, self.refused, self.folder = work, judged, refused, folder
         self.seeds = origins(work.run)
         self.tables = Tables(folder, work.settings.export.formats)
         self.maker = RowMaker(work.settings, self.tables)
@@ -69,7 +76,10 @@ class _Export:
         split = self._split(seed)
         origin = self.seeds.get(seed, _UNKNOWN)
         for verdict in lines:
-            if verdict.chosen:
+            if verdict.chosen and verdict.id in self.refused:
+                fault = Refused("rejected_by_people", "reviewers did not accept it")
+                self.maker.admission.refuse(verdict.id, fault)
+            elif verdict.chosen:
                 about = About(seed, origin.domain, verdict.quality)
                 trace = self.maker.add(self.shelf.get(verdict.id), about, split)
                 if trace is not None:
@@ -83,6 +93,9 @@ class _Export:
         """RL's questions: those of the rubrics stage that there is something to judge by."""
         index = dict.fromkeys(SPLITS, 0)
         for truth in read_records(self.work.run.rubrics, SeedTruth):
+            if f"{RUBRIC}{truth.seed}" in self.refused:
+                self.maker.left_out["rl: rejected_by_people"] += 1
+                continue
             if not truth.truth.judgeable:
                 continue
             split = self._split(truth.seed)

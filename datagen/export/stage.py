@@ -11,5 +11,5 @@ def export(work: Work) -> Counts:
     from datagen.export.dataset import write_dataset
     from datagen.run.review_gate import require_gate
 
-    require_gate(work)
-    return write_dataset(work)
+    reviewed = require_gate(work)
+    return write_dataset(work, () if reviewed is None else reviewed.refused)

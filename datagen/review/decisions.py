@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from datagen.records import Decision
+from datagen.review.sample import SampleItem
 from datagen.run.record_files import read_records
 
 Words = Mapping[str, Mapping[str, Decision]]
@@ -18,6 +19,17 @@ def read_words(path: Path) -> dict[str, dict[str, Decision]]:
     for decision in read_records(path, Decision, unended=False):
         words.setdefault(decision.item, {})[decision.reviewer] = decision
     return words
+
+
+def words_on(items: Iterable[SampleItem], words: Words) -> dict[str, dict[str, Decision]]:
+    """The words that were said of these items as they are: those on what stood under the same id
+    before are left out."""
+    found: dict[str, dict[str, Decision]] = {}
+    for item in items:
+        for reviewer, word in words.get(item.item, {}).items():
+            if word.content is None or word.content == item.content:
+                found.setdefault(item.item, {})[reviewer] = word
+    return found
 
 
 def verdict(said: Iterable[Decision]) -> bool | None:

@@ -14,11 +14,9 @@ from typing import Final, Literal, NamedTuple
 from datagen.records import Judgement, Seed, SeedTruth
 from datagen.run.folder import RunFolder
 from datagen.run.record_files import read_records
+from datagen.run.review_result import RUBRIC
 from oresearch_graph.errors import TraceFileError
 from oresearch_graph.trace.files import read_trace_line
-
-RUBRIC: Final = "rubric:"
-"""Begins the id of an item that is a seed's rubric."""
 
 Group = Literal["accepted", "rejected", "rubric"]
 

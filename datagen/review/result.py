@@ -43,6 +43,11 @@ def review_result(
         precise=precise_cut(points, settings.wanted_precision),
         youden=youden_cut(points),
         queue=sum(item.item in words for item in sample.queue),
+        refused=tuple(
+            item.item
+            for item in (*sample.items, *sample.queue)
+            if verdict(words.get(item.item, {}).values()) is False
+        ),
     )  # fmt: skip
 
 

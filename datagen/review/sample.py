@@ -18,6 +18,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from datagen.records import Record
+from datagen.review.content import contents
 from datagen.review.population import Group, Member, population
 from datagen.run.folder import RunFolder
 from datagen.run.record_files import replacing
@@ -26,7 +27,7 @@ from datagen.run.work import Work
 from datagen.settings import ReviewSettings
 from oresearch_graph.errors import ConfigurationError
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Raised when the same population and settings come to give another sample."""
 
 
@@ -37,6 +38,8 @@ class SampleItem(Record):
     group: Group
     stratum: str
     quality: float | None = None
+    content: str | None = None
+    """Hash of what it says."""
 
 
 class Stratum(Record):
@@ -72,13 +75,22 @@ def current_sample(work: Work) -> Sample:
         pass  # none, or spoilt: it is drawn anew, the same from the same
     if not work.run.judged.exists():
         raise ConfigurationError(f"{work.run.judged}: nothing is judged yet: run judge first")
-    drawn = draw(population(work.run, work.settings.review.bands), work.settings.review, made_of)
+    members = population(work.run, work.settings.review.bands)
+    drawn = _with_contents(draw(members, work.settings.review, made_of), work.run)
     # A name of this process's own: two reviewers may start at once.
     part = path.with_name(f"sample-{os.getpid()}.json")
     with replacing(part) as file:
         file.write(drawn.model_dump_json(indent=1).encode())
     part.replace(path)
     return drawn
+
+
+def _with_contents(sample: Sample, run: RunFolder) -> Sample:
+    items = [*sample.items, *sample.queue]
+    found = contents(run, {item.item for item in items})
+    told = [item.model_copy(update={"content": found.get(item.item)}) for item in items]
+    drawn = len(sample.items)
+    return sample.model_copy(update={"items": tuple(told[:drawn]), "queue": tuple(told[drawn:])})
 
 
 def draw(members: Sequence[Member], settings: ReviewSettings, made_of: str = "") -> Sample:

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from datagen.records import Decision, Filtered, Judgement, SeedTruth
-from datagen.review.decisions import read_words
-from datagen.review.population import RUBRIC
+from datagen.review.decisions import read_words, words_on
 from datagen.review.sample import SampleItem, current_sample
 from datagen.run.record_files import RecordWriter, read_records
+from datagen.run.review_result import RUBRIC
 from datagen.run.trace_shelf import TraceShelf
 from datagen.run.work import Work
 from oresearch_graph.errors import ConfigurationError
@@ -67,7 +67,7 @@ class ReviewSession:
         """This reviewer's last word on each item, other processes of theirs included."""
         size = self._path.stat().st_size
         if self._read[0] != size:
-            words = read_words(self._path)
+            words = words_on(self.items, read_words(self._path))
             own = {item: said[self.reviewer] for item, said in words.items()
                    if self.reviewer in said}  # fmt: skip
             self._read = (size, own)
@@ -80,6 +80,7 @@ class ReviewSession:
             reviewer=self.reviewer,
             accept=accept,
             reason=reason,
+            content=self.items[number].content,
             at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         with self._lock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datagen.records import Decision
-from datagen.review.decisions import read_words
+from datagen.review.decisions import read_words, words_on
 from datagen.review.sample import current_sample
 from datagen.run.record_files import RecordWriter, replacing
 from datagen.run.review_result import Rate, ReviewResult
@@ -20,7 +20,8 @@ def settle_review(work: Work) -> Counts:
     path = work.run.review / "decisions.jsonl"
     if path.exists():
         RecordWriter(path, Decision).close()  # moves aside what a killed writer left of a line
-    result = review_result(sample, read_words(path), work.settings.review, inputs)
+    words = words_on([*sample.items, *sample.queue], read_words(path))
+    result = review_result(sample, words, work.settings.review, inputs)
     with replacing(work.run.review / "result.json") as file:
         file.write(result.model_dump_json(indent=1).encode())
     _tell(work, result)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from datagen.records import Record
+
+RUBRIC: Final = "rubric:"
+"""Begins the id of an item that is a seed's rubric; a trace's item has its id."""
 
 
 class Rate(Record):
@@ -82,3 +87,5 @@ class ReviewResult(Record):
     rejected, everything."""
     queue: int = 0
     """Decisions on the risk-ordered queue; they are in no figure above."""
+    refused: tuple[str, ...] = ()
+    """Items of sample and queue that people did not accept: none of them is exported."""
