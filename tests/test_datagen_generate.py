@@ -26,6 +26,7 @@ from datagen.generate.teachers import REASONING, writing_settings
 from datagen.records import Lost, Recipe, Seed, candidate_id, seed_id
 from datagen.run.folder import RunFolder
 from datagen.run.record_files import read_records, write_records
+from datagen.run.trace_shelf import TraceShelf
 from datagen.run.work import Work
 from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError, PolicyError, ToolError, TraceFileError
@@ -410,6 +411,19 @@ def test_a_question_that_was_changed_is_asked_anew(tmp_path: Path):
     generate(work, scripted())
     [trace] = read_traces(work.run.generated)
     assert trace.question == "Why are there tides?"
+
+
+def test_a_finished_candidate_does_not_stand_for_another_question_of_its_id(tmp_path: Path):
+    work = work_in(tmp_path, 2, candidates=1)
+    generate(work, scripted())
+    first, second = seeds(2)
+    changed = first.model_copy(update={"question": "Why are there tides?"})
+    write_records(work.run.seeds, [changed, second])
+    assert generate(work, scripted())["generated"] == 2
+    assert len(generated(work)) == 3, "the other one stands"
+    assert TraceShelf([work.run.generated]).get(f"{first.id}.1").question == changed.question
+    generate(work, scripted())
+    assert len(generated(work)) == 3
 
 
 def test_a_run_holds_no_trace_of_what_it_wrote(tmp_path: Path):

@@ -86,14 +86,14 @@ def _planned(work: Work) -> Level:
 
 
 def _traces(work: Work) -> tuple[int | None, Spent]:
-    spent, count = Spent(), 0
+    spent, ids = Spent(), set[str]()
     for file in work.run.traces:
         for finished in read_finished(file):
-            count += 1
+            ids.add(finished.id)
             spent = spent.plus(finished.spent)
     for lost in read_records(work.run.lost, Lost):
         spent = spent.plus(Spent(lost.tokens, lost.cost))
-    return (count if work.run.traces else None), spent
+    return (len(ids) if work.run.traces else None), spent
 
 
 def _lost(work: Work, traces: int | None) -> dict[str, int]:

@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from datagen.generate.finished import Spent, read_finished
-from datagen.records import Lost
+from datagen.generate.plan import Job
+from datagen.records import Lost, seed_id
 from datagen.run.folder import RunFolder
 from datagen.run.record_files import RecordWriter, read_records, write_records
 from datagen.settings import GenerateSettings
@@ -37,8 +38,10 @@ class Book:
         self._traces = TraceWriter(run.generated, done=())
         self.extractive: int = 0
         self._settled = Spent()
+        self._asked: dict[str, str] = {}
         for finished in read_finished(run.generated):
             self._traces.done.add(finished.id)
+            self._asked[finished.id] = finished.asked
             self._settled = self._settled.plus(finished.spent)
             self.extractive += finished.extractive
         self._lost_file = RecordWriter(run.lost, Lost)
@@ -48,6 +51,8 @@ class Book:
         }
         self._open: dict[str, Spent] = {}
         self._silent_losses = 0
+        self.made = 0
+        """Candidates finished in this run of the stage."""
         self.stopped: str | None = None
         """The limit that was met, in words."""
 
@@ -70,6 +75,11 @@ class Book:
         for spent in list(self._open.values()):
             total = total.plus(spent)
         return total
+
+    def has(self, job: Job) -> bool:
+        """Its trace is on the disk, and asks what the seed asks: a seed file may have come to give
+        another question the same id. The last trace with an id counts."""
+        return self._asked.get(job.id) == seed_id(job.question)
 
     def given_up(self, candidate: str) -> bool:
         """Lost as often as it is tried."""
@@ -97,10 +107,12 @@ class Book:
             self.lose(candidate, faults[0].message)
             return False
         self._traces.write(trace.model_copy(update={"id": candidate}))
+        self._asked[candidate] = seed_id(trace.question)
         self._open.pop(candidate, None)
         self.lost.pop(candidate, None)
         self._settled = self._settled.plus(Spent.of(trace.usage))
         self.extractive += trace.extractive
+        self.made += 1
         self._silent_losses = 0
         return True
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from datagen.records import seed_id
 from oresearch_graph.errors import TraceFileError
 from oresearch_graph.trace import Usage, known_sum
 
@@ -40,6 +41,8 @@ class Finished(NamedTuple):
     """A candidate whose trace stands in the file."""
 
     id: str
+    asked: str
+    """The id that its question gives a seed: another question under the same id is another."""
     spent: Spent
     extractive: bool
 
@@ -61,7 +64,8 @@ def _read(path: Path, number: int, line: bytes) -> Finished:
     try:
         raw: Any = from_json(line)
         spent = Spent.of(Usage.model_validate(usage) for usage in raw["usage"])
-        return Finished(str(raw["id"]), spent, "extractive" in raw["models"].values())
+        extractive = "extractive" in raw["models"].values()
+        return Finished(str(raw["id"]), seed_id(raw["question"]), spent, extractive)
     except (ValueError, ValidationError, KeyError, TypeError, AttributeError) as error:
         raise TraceFileError(
             f"{path}:{number}: not a trace: take the line out, its candidate is made again"

@@ -21,10 +21,10 @@ class Tally:
     def __init__(self, book: Book, *, planned: int, standing: int, wanted: int) -> None:
         """Of the planned candidates some stood when this began, and some are wanted."""
         self._book, self._planned, self._standing, self._wanted = book, planned, standing, wanted
-        self._done, self._began = len(book.done), time.monotonic()
+        self._began = time.monotonic()
 
     def line(self) -> str:
-        book, ended = self._book, len(self._book.done) - self._done
+        book, ended = self._book, self._book.made
         parts = [f"{self._standing + ended:,} of {self._planned:,} done", f"{book.running} running"]
         if book.lost:
             parts.append(f"{len(book.lost):,} failed")

@@ -44,7 +44,7 @@ def make_candidates(work: Work, jobs: Planned, runner: Runner | None = None) -> 
         planned = standing = wanted = 0
         for job in jobs():
             planned += 1
-            standing += job.id in book.done
+            standing += book.has(job)
             wanted += _is_wanted(job, book)
         if wanted:
             tally = Tally(book, planned=planned, standing=standing, wanted=wanted)
@@ -64,14 +64,14 @@ def _local() -> Runner:
 
 
 def _is_wanted(job: Job, book: Book) -> bool:
-    return job.id not in book.done and not book.given_up(job.id)
+    return not book.has(job) and not book.given_up(job.id)
 
 
 def _counts(jobs: Iterator[Job], book: Book) -> Counts:
     counts = {"planned": 0, "generated": 0, "lost": 0, "left": 0}
     for job in jobs:
         counts["planned"] += 1
-        done, lost = job.id in book.done, job.id in book.lost
+        done, lost = book.has(job), job.id in book.lost
         counts["generated" if done else "lost" if lost else "left"] += 1
     return counts
 
