@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from datagen.funnel.count import count_funnel
 from datagen.generate.book import Book
 from datagen.generate.local_runner import LocalRunner
 from datagen.generate.plan import plan, variants
@@ -391,6 +392,15 @@ def test_what_a_crash_cut_is_made_again(tmp_path: Path):
     work.run.generated.write_bytes(whole[:-200])
     assert generate(work, scripted())["generated"] == 4
     assert sorted(generated(work)) == sorted(expected(work))
+
+
+def test_the_funnel_is_counted_while_a_line_is_being_written(tmp_path: Path):
+    work = work_in(tmp_path, 2, candidates=1)
+    generate(work, scripted())
+    for file, part in ((work.run.generated, b'{"version":1,"id":"s1'), (work.run.lost, b'{"id"')):
+        file.write_bytes(file.read_bytes() + part)
+    levels = {level.name: (level.left, level.lost) for level in count_funnel(work).levels}
+    assert levels["traces"] == (2, {})
 
 
 def test_a_broken_line_in_the_middle_is_named(tmp_path: Path):

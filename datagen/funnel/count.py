@@ -91,7 +91,7 @@ def _traces(work: Work) -> tuple[int | None, Spent]:
         for finished in read_finished(file):
             ids.add(finished.id)
             spent = spent.plus(finished.spent)
-    for lost in read_records(work.run.lost, Lost):
+    for lost in read_records(work.run.lost, Lost, unended=False):
         spent = spent.plus(Spent(lost.tokens, lost.cost))
     return (len(ids) if work.run.traces else None), spent
 
@@ -99,7 +99,7 @@ def _traces(work: Work) -> tuple[int | None, Spent]:
 def _lost(work: Work, traces: int | None) -> dict[str, int]:
     if traces is None:
         return {}
-    lost = _number(read_records(work.run.lost, Lost))
+    lost = _number(read_records(work.run.lost, Lost, unended=False))
     return {"lost": lost} if lost else {}
 
 

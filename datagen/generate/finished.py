@@ -48,13 +48,16 @@ class Finished(NamedTuple):
 
 
 def read_finished(path: Path) -> Iterator[Finished]:
-    """What stands in a trace file. Raises TraceFileError naming a line that is no trace."""
+    """What stands in a trace file; a last line without its end is being written, or was cut.
+
+    Raises TraceFileError naming a line that is no trace.
+    """
     if not path.exists():
         return
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
-                if line.strip():
+                if line.strip() and line.endswith(b"\n"):
                     yield _read(path, number, line)
     except OSError as error:
         raise TraceFileError(f"{path}: cannot be read: {error.strerror}") from error
