@@ -11,7 +11,7 @@ from rich.text import Text
 from datagen.funnel.count import Funnel, count_funnel
 from datagen.run.stamps import State, read_stamp
 from datagen.run.work import Work, told
-from datagen.stages import STAGES, states
+from datagen.stages import states
 
 _REASONS: Final = 6
 """Reasons shown at one stage."""
@@ -32,12 +32,6 @@ def stage_table(work: Work) -> Table:
         finished, counted = ("–", "") if stamp is None else (stamp.finished, told(stamp.counts))
         table.add_row(name, Text(state, _STYLE[state]), Text(finished), Text(counted))
     return table
-
-
-def next_stage(work: Work) -> str | None:
-    """The first stage that has something to do."""
-    found = states(work.run, work.settings)
-    return next((stage.name for stage in STAGES if found[stage.name] != "fresh"), None)
 
 
 def funnel_table(funnel: Funnel) -> Table:

@@ -53,9 +53,7 @@ class Faculty:
     def price(self, model: str) -> Price | None:
         """The settings' price of a model."""
         own = self._settings.generate.prices.get(model)
-        if own is None:
-            return None
-        return Price(own.prompt, own.prompt if own.cached is None else own.cached, own.completion)
+        return None if own is None else own.price
 
     def _require_prices(self, policies: Policies) -> None:
         if self._settings.generate.max_cost is None:

@@ -8,13 +8,11 @@ from typing import Protocol
 from datagen.judge.document import VERSION, judge_request, report_of
 from datagen.judge.rubric import TraceRubric, read_rubric
 from datagen.records import Seed
-from datagen.settings.generate import TokenPrice
 from datagen.settings.judge import JudgeSettings
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.evidence.trace_report import citations_of
 from oresearch_graph.judge_call import Spent
 from oresearch_graph.model_judge import ModelJudge, Opinions, empty_verdict
-from oresearch_graph.policies.prices import Price
 from oresearch_graph.rubric import GroundTruth, KeyPointJudge
 from oresearch_graph.trace import Trace
 
@@ -85,7 +83,7 @@ class ModelTraceJudge:
             tries=settings.tries,
             timeout=settings.timeout,
             concurrency=settings.concurrency * settings.votes,
-            price=_price(settings.price),
+            price=None if settings.price is None else settings.price.price,
         )
 
     def basis(self, seed: Seed | None) -> object:  # noqa: ARG002  # one rubric for all seeds
@@ -124,9 +122,3 @@ def judge_from(settings: JudgeSettings) -> TraceJudge:
             f"judge.min_scores: {unknown!r} is no criterion of the judge; it has {has}"
         )
     return judge
-
-
-def _price(own: TokenPrice | None) -> Price | None:
-    if own is None:
-        return None
-    return Price(own.prompt, own.prompt if own.cached is None else own.cached, own.completion)

@@ -23,7 +23,6 @@ from oresearch_graph.judge_call import JudgeStats, OneJudge, Spent
 from oresearch_graph.judge_prompt import VerdictFault
 from oresearch_graph.policies.limiter import AdaptiveLimiter
 from oresearch_graph.policies.model_call import Patience
-from oresearch_graph.policies.prices import Price
 
 
 class KeptTruth(Record):
@@ -56,8 +55,8 @@ class Authoring:
         told, stats = self.settings, JudgeStats()
         self._model = OneJudge(
             told.model or "", told.base_url, Patience(timeout=told.timeout, tries=told.tries),
-            AdaptiveLimiter(told.concurrency), True, lambda: stats, price=_price(told),
-            schema=SCHEMA,
+            AdaptiveLimiter(told.concurrency), True, lambda: stats, schema=SCHEMA,
+            price=None if told.price is None else told.price.price,
         )  # fmt: skip
         self._failed = self._done = 0
         self._progress = ProgressLines(self.console, told.progress_seconds)
@@ -139,10 +138,3 @@ class Authoring:
         if self.without:
             parts.append(f"{len(self.without):,} have none")
         return ", ".join([*parts, *self.spent.told()])
-
-
-def _price(settings: RubricSettings) -> Price | None:
-    own = settings.price
-    if own is None:
-        return None
-    return Price(own.prompt, own.prompt if own.cached is None else own.cached, own.completion)

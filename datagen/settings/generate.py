@@ -7,6 +7,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from datagen.settings.section import Section
+from oresearch_graph.policies.prices import Price
 from oresearch_graph.settings import Rendering
 from oresearch_graph.trace import Execution, Role
 
@@ -50,6 +51,12 @@ class TokenPrice(Section):
     cached: float | None = Field(default=None, ge=0)
     """Prompt tokens from the provider's cache. None: as `prompt`."""
     completion: float = Field(ge=0)
+
+    @property
+    def price(self) -> Price:
+        """As policies and judges reckon with it."""
+        cached = self.prompt if self.cached is None else self.cached
+        return Price(self.prompt, cached, self.completion)
 
 
 class GenerateSettings(Section):
