@@ -191,10 +191,12 @@ def _runner(ray: str | None) -> Runner | None:
 def _run(
     name: str, run_dir: Path, config: Path | None, changes: list[str] | None, **more: object
 ) -> None:
-    from datagen.stages import BY_NAME, run_stage
+    from datagen.stages import BY_NAME, outdated_before, run_stage
 
     work = _work(run_dir, config, changes)
     with work.run.locked():
+        if outdated := outdated_before(name, work):
+            work.console.print(f"not up to date: {', '.join(outdated)}; `all` runs them first")
         _tell(work, run_stage(BY_NAME[name], work, **more))
 
 

@@ -106,3 +106,10 @@ def states(run: RunFolder, settings: DatagenSettings) -> dict[str, State]:
         spoilt = spoilt or state != "fresh"
         found[stage.name] = state
     return found
+
+
+def outdated_before(name: str, work: Work) -> list[str]:
+    """The stages before this one that are missing or stale: it would read what they left."""
+    found = states(work.run, work.settings)
+    names = [stage.name for stage in STAGES]
+    return [before for before in names[: names.index(name)] if found[before] != "fresh"]

@@ -9,8 +9,9 @@ import pytest
 from datagen.__main__ import _work
 from datagen.run.folder import RunFolder
 from datagen.run.stamps import digest, fingerprint, inputs_of, write_stamp
+from datagen.run.work import Work
 from datagen.settings import DatagenSettings
-from datagen.stages import STAGES, states
+from datagen.stages import STAGES, outdated_before, states
 from oresearch_graph.errors import ConfigurationError
 
 SETTINGS = DatagenSettings()
@@ -90,3 +91,10 @@ def test_a_command_that_is_refused_changes_no_setting_of_the_one_that_runs(tmp_p
     with run.locked(), pytest.raises(ConfigurationError, match="works in this folder"):
         _work(tmp_path, None, ["judge.min_quality=0.1"])
     assert _work(tmp_path, None, None).settings.judge.min_quality == 0.7
+
+
+def test_a_stage_that_runs_alone_is_told_what_before_it_is_outdated(run: RunFolder):
+    assert outdated_before("export", Work(run, SETTINGS)) == []
+    strict = SETTINGS.model_copy(update={"judge": SETTINGS.judge.model_copy(update={"votes": 5})})
+    assert outdated_before("export", Work(run, strict)) == ["judge", "rubrics", "review"]
+    assert outdated_before("judge", Work(run, strict)) == []

@@ -63,7 +63,8 @@ def materials(
     for place, seed in enumerate(order):
         traces = [shelf.get(trace) for trace in accepted[seed]]
         claims = [claim for trace in traces for claim in verified_claims(trace)]
-        others = (order[place + 1 :] + order[:place])[:foreign]
+        behind = range(1, min(foreign, len(order) - 1) + 1)
+        others = [order[(place + step) % len(order)] for step in behind]
         reports = tuple(
             OwnReport(trace.id, trace.answer.text, citations_of(trace))
             for trace in traces
