@@ -45,7 +45,7 @@ def sft_command(folder: Path, steps: int) -> list[str]:
         "data.train_batch_size=32", "data.micro_batch_size_per_gpu=32",
         f"trainer.total_training_steps={steps}", "trainer.total_epochs=100",
         f"trainer.save_freq={steps}",
-        "optim.lr=3e-3", "optim.lr_scheduler_type=cosine", "optim.lr_warmup_steps_ratio=0.04",
+        "optim.lr=2e-3", "optim.lr_scheduler_type=cosine", "optim.lr_warmup_steps_ratio=0.04",
     ]  # fmt: skip
 
 
@@ -125,12 +125,12 @@ def _mean(metrics: dict[str, float], source: str, name: str) -> float | None:
 def main(
     folder: Annotated[Path, typer.Argument(help="Where everything goes.")],
     traces: Annotated[int, typer.Option(help="Traces to learn from.")] = 1_500,
-    warm: Annotated[int, typer.Option(help="Steps of copy warm-up.")] = 700,
-    sft_steps: Annotated[int, typer.Option(help="Steps of fine-tuning.")] = 250,
-    steps: Annotated[int, typer.Option(help="Steps of GRPO.")] = 40,
-    prompts: Annotated[int, typer.Option(help="Questions per step.")] = 16,
+    warm: Annotated[int, typer.Option(help="Steps of copy warm-up.")] = 1_000,
+    sft_steps: Annotated[int, typer.Option(help="Steps of fine-tuning.")] = 600,
+    steps: Annotated[int, typer.Option(help="Steps of GRPO.")] = 30,
+    prompts: Annotated[int, typer.Option(help="Questions per step.")] = 8,
     rollouts: Annotated[int, typer.Option(help="Rollouts per question.")] = 8,
-    rate: Annotated[float, typer.Option(help="Learning rate of GRPO.")] = 4e-4,
+    rate: Annotated[float, typer.Option(help="Learning rate of GRPO.")] = 3e-4,
 ) -> None:
     """Make, fine-tune, train and compare."""
     console, folder = Console(), folder.absolute()

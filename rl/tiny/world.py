@@ -13,9 +13,12 @@ from typing import Final, NamedTuple
 
 from oresearch_graph.judge import KeyPoint
 
-ATTRIBUTES: Final = (
-    "population", "area", "rainfall", "harvest", "budget", "height", "depth", "exports",
-)  # fmt: skip
+ATTRIBUTES: Final = {
+    "population": "counted", "area": "covered", "rainfall": "reached", "harvest": "yielded",
+    "budget": "totalled", "height": "measured", "depth": "attained", "exports": "earned",
+}  # fmt: skip
+"""What a place has figures of, each with its own verb. The verb is what a model of this size finds
+a figure by: with one verb for all it took the page's first figure in half of its answers."""
 _CONSONANTS: Final = "bcdfghklmnprstvz"
 _VOWELS: Final = "aeiou"
 _FILLERS: Final = (
@@ -65,7 +68,7 @@ class Task(NamedTuple):
 
 def fact(place: str, attribute: str, value: int) -> str:
     """The sentence that states a figure, in documents and in good reports."""
-    return f"The {attribute} of {place} was {value}."
+    return f"The {attribute} of {place} {ATTRIBUTES[attribute]} {value}."
 
 
 def places(count: int, seed: int = 0) -> list[Place]:
@@ -80,7 +83,7 @@ def places(count: int, seed: int = 0) -> list[Place]:
 
 
 def _place(name: str, draw: random.Random) -> Place:
-    chosen = draw.sample(ATTRIBUTES, ASKED + 1)
+    chosen = draw.sample(tuple(ATTRIBUTES), ASKED + 1)
     return Place(name, {attribute: draw.randint(100, 999) for attribute in chosen})
 
 
