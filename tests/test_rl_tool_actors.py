@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ def cluster() -> Iterator[None]:
     with tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else a FutureWarning
         ray.init(
+            address="local",
             num_cpus=2,
             include_dashboard=False,
             object_store_memory=100_000_000,
@@ -100,6 +102,17 @@ def test_workers_share_one_number_and_get_back_what_a_dead_one_held():
     assert ray.get(log.counts.remote())[1] == 83
 
 
+def wait_until_dead(actor: Any) -> None:
+    """Ray ends what a killed actor owns a moment later."""
+    for _ in range(600):
+        try:
+            ray.get(actor.__ray_ready__.remote(), timeout=60)
+        except ray.exceptions.RayActorError:
+            return
+        time.sleep(0.1)
+    pytest.fail("the actor outlives its owner")
+
+
 def test_the_limiter_is_made_anew_when_its_maker_dies():
     log = started(Log)
     maker = started(Worker, 2)
@@ -108,6 +121,7 @@ def test_the_limiter_is_made_anew_when_its_maker_dies():
     other = started(Worker, 2)
     ray.get(other.call.remote(log, 1), timeout=60)
     ray.kill(maker)
+    wait_until_dead(actor)
     ray.get(other.call.remote(log, 10), timeout=60)
     assert ray.get(log.counts.remote())[1] == 12
     assert ray.get_actor("oresearch-tool-limiter-2") != actor
