@@ -38,10 +38,14 @@ class Person:
             assert time.monotonic() < end, f"{text!r} never came: {self.seen[-800:]}"
             self._read()
 
-    def leaves(self) -> int:
-        """Read to the end; the exit status."""
+    def leaves(self, keys: str = "", seconds: float = 60.0) -> int:
+        """Read to the end; the exit status. `keys` are typed again and again: what is typed before
+        readline has prepared the terminal is lost."""
+        end = time.monotonic() + seconds
         while self._read():
-            pass
+            assert time.monotonic() < end, f"it does not end: {self.seen[-800:]}"
+            if keys and self.process.poll() is None:
+                self.types(keys)
         return self.process.wait(timeout=30)
 
     def _read(self) -> bool:
@@ -119,9 +123,7 @@ def test_one_who_leaves_at_the_question_keeps_the_plan(tmp_path, way):
     with person(tmp_path) as someone:
         if way == "Ctrl-C":
             someone.process.send_signal(signal.SIGINT)
-        else:
-            someone.types("\x04")
-        assert someone.leaves() == 130
+        assert someone.leaves("\x04" if way == "Ctrl-D" else "") == 130
     assert "stopped; what was done is in t.jsonl" in someone.seen
     assert "Traceback" not in someone.seen
     trace = written(tmp_path)
