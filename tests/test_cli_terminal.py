@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,14 +38,20 @@ class Person:
             assert time.monotonic() < end, f"{text!r} never came: {self.seen[-800:]}"
             self._read()
 
-    def leaves(self, keys: str = "", seconds: float = 60.0) -> int:
-        """Read to the end; the exit status. `keys` are typed again and again: what is typed before
-        readline has prepared the terminal is lost."""
+    def leaves(self, press: Callable[[], None] = lambda: None, seconds: float = 60.0) -> int:
+        """Press, and read to the end; the exit status.
+
+        A key that comes while readline is still preparing the terminal is lost, and so is a
+        signal, as select() has not begun that it would interrupt: people press again.
+        """
         end = time.monotonic() + seconds
+        again = 0.0
         while self._read():
-            assert time.monotonic() < end, f"it does not end: {self.seen[-800:]}"
-            if keys and self.process.poll() is None:
-                self.types(keys)
+            now = time.monotonic()
+            assert now < end, f"it does not end: {self.seen[-800:]}"
+            if now >= again and self.process.poll() is None:
+                press()
+                again = now + 5.0
         return self.process.wait(timeout=30)
 
     def _read(self) -> bool:
@@ -121,9 +127,11 @@ def test_a_rejected_plan_ends_the_run_with_the_reason(tmp_path):
 @pytest.mark.parametrize("way", ["Ctrl-C", "Ctrl-D"])
 def test_one_who_leaves_at_the_question_keeps_the_plan(tmp_path, way):
     with person(tmp_path) as someone:
-        if way == "Ctrl-C":
-            someone.process.send_signal(signal.SIGINT)
-        assert someone.leaves("\x04" if way == "Ctrl-D" else "") == 130
+        presses = {
+            "Ctrl-C": lambda: someone.process.send_signal(signal.SIGINT),
+            "Ctrl-D": lambda: someone.types("\x04"),
+        }
+        assert someone.leaves(presses[way]) == 130
     assert "stopped; what was done is in t.jsonl" in someone.seen
     assert "Traceback" not in someone.seen
     trace = written(tmp_path)
