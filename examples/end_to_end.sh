@@ -13,6 +13,6 @@ run=${1:-out/data}
 .venv/bin/python -m datagen verify "$run/dataset"
 
 rows=$run/dataset/sft-threads/train.parquet
-.venv-rl/bin/python -m rl.tiny.base "$rows" "$run/base"
+.venv-rl/bin/python -m rl.tiny.base_model "$rows" "$run/base"
 .venv-rl/bin/python -m rl.sft sft_cpu_tiny model.path="$run/base" data.train_files="$rows" \
   trainer.default_local_dir="$run/sft"

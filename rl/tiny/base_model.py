@@ -1,6 +1,6 @@
 """A tiny base model for rows of your own, so that SFT can be tried where there is no other model.
 
-    python -m rl.tiny.base ROWS MODEL_DIR
+    python -m rl.tiny.base_model ROWS MODEL_DIR
 
 makes a tokenizer over the rows' words and protocol, and an untrained model of a few million
 parameters in Hugging Face's form. It learns the protocol's form from a few hundred rows, not facts.
