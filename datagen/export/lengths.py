@@ -8,8 +8,6 @@ from typing import Any, Final
 
 from datagen.export.columns import Row
 from datagen.export.sft_rows import assistant_text
-from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.evidence.words import token_count
 
 WINDOWS: Final = (32_768, 65_536, 131_072)
 _PERCENTILES: Final = (50, 90, 99)
@@ -42,20 +40,3 @@ class Lengths:
 def _rank(lengths: list[int], percent: int) -> int:
     """Nearest-rank percentile of sorted numbers."""
     return lengths[max(0, -(-percent * len(lengths) // 100) - 1)]
-
-
-def counter(tokenizer: str | None) -> Callable[[str], int]:
-    """Counts tokens with a `tokenizer.json`, or estimates. Raises ConfigurationError."""
-    if tokenizer is None:
-        return token_count
-    try:
-        from tokenizers import Tokenizer
-
-        made = Tokenizer.from_file(tokenizer)
-    except ImportError as error:
-        raise ConfigurationError(
-            "export.tokenizer needs the package tokenizers: pip install tokenizers"
-        ) from error
-    except Exception as error:  # the library raises bare Exceptions
-        raise ConfigurationError(f"export.tokenizer {tokenizer}: {error}") from error
-    return lambda text: len(made.encode(text, add_special_tokens=False).ids)

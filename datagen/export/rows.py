@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datagen.export.admission import Admission, Refused
 from datagen.export.columns import Row
 from datagen.export.conversations import TOOLS, messages, sharegpt
-from datagen.export.lengths import Lengths, counter
+from datagen.export.lengths import Lengths
 from datagen.export.page_text import withheld
 from datagen.export.pairs import Pair, pair_rows
 from datagen.export.proofs import row_faults
@@ -17,6 +17,7 @@ from datagen.export.scrub import Scrubber
 from datagen.export.sft_rows import About, about_row, sft_rows, source_row
 from datagen.export.splits import Split
 from datagen.export.tables import Tables
+from datagen.run.tokens import token_counter
 from datagen.settings import DatagenSettings
 from oresearch_graph.trace import Trace
 from oresearch_graph.training_rows import UnclearThreads
@@ -30,7 +31,7 @@ class RowMaker:
         self.admission = Admission(settings)
         self.system = self.admission.system
         self.scrubber = Scrubber()
-        count = counter(self.settings.tokenizer)
+        count = token_counter(self.settings.tokenizer, "export.tokenizer")
         self.lengths = {name: Lengths(count) for name in ("sft-threads", "sft-linear")}
         self.traces = 0
         self.left_out: Counter[str] = Counter()

@@ -13,8 +13,8 @@ from datagen.filter import (
     wording_rules,
 )
 from datagen.filter.case import Case, Check
-from datagen.filter.tokens import token_counter
 from datagen.records import Filtered, Finding, seed_of
+from datagen.run.tokens import token_counter
 from datagen.settings.filter import FilterSettings, RuleName
 from oresearch_graph.trace import Trace
 
@@ -50,7 +50,7 @@ class Rules:
 
     def __init__(self, settings: FilterSettings) -> None:
         self.settings = settings
-        self._count = token_counter(settings.tokenizer)
+        self._count = token_counter(settings.tokenizer, "filter.tokenizer")
         self._checks = [RULES[name] for name in get_args(RuleName) if name not in settings.off]
 
     def findings(self, trace: Trace) -> tuple[Finding, ...]:

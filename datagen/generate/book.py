@@ -5,8 +5,7 @@ The one writer of `generated.jsonl` and `lost.jsonl`, whoever runs the candidate
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from datagen.generate.finished import Spent, read_finished
 from datagen.generate.plan import Job
@@ -16,6 +15,7 @@ from datagen.run.record_files import RecordWriter, read_records, write_records
 from datagen.settings import GenerateSettings
 from oresearch_graph.errors import PolicyError
 from oresearch_graph.trace import FailureName, Trace, TraceWriter, Usage
+from oresearch_graph.trace.lines import Closing
 
 _INFRASTRUCTURE: Final[frozenset[FailureName]] = frozenset(
     ("model_error", "timeout", "tool_error", "internal")
@@ -25,7 +25,7 @@ _IN_A_ROW: Final = 5
 """Candidates lost without one model call answered in between: something is out of order."""
 
 
-class Book:
+class Book(Closing):
     """The books of a run's candidates; a context manager.
 
     Memory: an id for each finished candidate, a record for each lost one, no trace.
@@ -141,17 +141,6 @@ class Book:
         self._traces.close()
         self._lost_file.close()
         write_records(self._lost_path, self.lost.values())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        place: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _limit(self) -> str | None:
         settings = self._settings

@@ -14,11 +14,12 @@ from typing import Generic, TypeVar
 from datagen.records import Record
 from datagen.run.record_files import RecordWriter, read_record_line
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.trace.lines import Closing
 
 R = TypeVar("R", bound=Record)
 
 
-class KeptRecords(Generic[R]):
+class KeptRecords(Closing, Generic[R]):
     """Records by key; the last of a key counts. Memory holds keys and places, not records.
 
     Writers of one process only: the run's folder is locked.
@@ -56,12 +57,6 @@ class KeptRecords(Generic[R]):
 
     def close(self) -> None:
         self._writer.close()
-
-    def __enter__(self) -> KeptRecords[R]:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _lines(self) -> Iterator[tuple[R, int]]:
         """Each record with its line's size in bytes."""

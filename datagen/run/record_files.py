@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from datagen.records import Record
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.trace.lines import LineWriter
+from oresearch_graph.trace.lines import Closing, LineWriter
 
 R = TypeVar("R", bound=Record)
 
@@ -45,7 +45,7 @@ def read_record_line(path: Path, number: int, line: bytes, kind: type[R]) -> R:
         ) from error
 
 
-class RecordWriter(Generic[R]):
+class RecordWriter(Closing, Generic[R]):
     """Appends records; each is on the disk when `write` returns. Raises ConfigurationError."""
 
     def __init__(self, path: Path, kind: type[R]) -> None:
@@ -59,12 +59,6 @@ class RecordWriter(Generic[R]):
 
     def close(self) -> None:
         self._lines.close()
-
-    def __enter__(self) -> RecordWriter[R]:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 @contextmanager

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pydantic import ValidationError
 
 from oresearch_graph.errors import TraceFileError
-from oresearch_graph.trace.lines import LineWriter
+from oresearch_graph.trace.lines import Closing, LineWriter
 from oresearch_graph.trace.record import Trace
 
 
@@ -46,7 +45,7 @@ def write_traces(path: Path | str, traces: Iterable[Trace]) -> None:
             writer.write(trace)
 
 
-class TraceWriter:
+class TraceWriter(Closing):
     """Appends traces to a file; `done` holds the ids that were there, for resuming.
 
     Every write is on the disk when `write` returns. Several processes may hold a writer on one
@@ -74,17 +73,6 @@ class TraceWriter:
 
     def close(self) -> None:
         self._lines.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        place: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _is_trace(line: bytes) -> bool:

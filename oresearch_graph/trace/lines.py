@@ -17,7 +17,26 @@ from typing import Self
 _BLOCK = 65_536
 
 
-class LineWriter:
+class Closing:
+    """A context manager that ends with its own `close`."""
+
+    def close(self) -> None:
+        """Give back what is held open."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        place: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class LineWriter(Closing):
     """Appends lines to a file under a lock. Every write is on the disk when `write` returns, and
     a line that does not fit on the disk leaves no part of itself behind. Raises OSError.
     """
@@ -42,17 +61,6 @@ class LineWriter:
 
     def close(self) -> None:
         os.close(self._file)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        place: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

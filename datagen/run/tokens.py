@@ -1,4 +1,4 @@
-"""How the token limit is counted: by an estimate, or by the tokenizer that will train."""
+"""How tokens are counted: by an estimate, or by the tokenizer that will train."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.evidence.words import token_count
 
 
-def token_counter(tokenizer: str | None) -> Callable[[str], int]:
-    """Counts a text's tokens. Raises ConfigurationError for a tokenizer that cannot be had."""
+def token_counter(tokenizer: str | None, setting: str) -> Callable[[str], int]:
+    """Counts a text's tokens with a `tokenizer.json`; None: estimates them.
+
+    `setting` is the name under which it was asked for. Raises ConfigurationError for a tokenizer
+    that cannot be had.
+    """
     if tokenizer is None:
         return token_count
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
         raise ConfigurationError(
-            "filter.tokenizer needs the package tokenizers: pip install tokenizers, or leave the "
-            "setting out for an estimate"
+            f"{setting} needs the package tokenizers: pip install tokenizers, or leave the setting "
+            "out for an estimate"
         ) from error
     try:
         loaded = Tokenizer.from_file(tokenizer)
     except Exception as error:  # the library raises nothing narrower
         raise ConfigurationError(
-            f"filter.tokenizer {tokenizer}: no tokenizer.json: {str(error)[:200]}"
+            f"{setting} {tokenizer}: no tokenizer.json: {str(error)[:200]}"
         ) from error
     return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)
