@@ -15,8 +15,9 @@ from datagen.generate.stage import generate
 from datagen.run.work import Work
 from oresearch_graph.errors import ConfigurationError, PolicyError
 from oresearch_graph.trace import read_traces
+from tests.datagen_work import said
+from tests.generating import MODEL, Failing, scripted, seeds, work_in
 from tests.scripted import ScriptedPolicy, research_script
-from tests.test_datagen_generate import MODEL, Failing, said, scripted, seeds, work_in
 
 
 def half(_: Work, candidates: Collection[str]) -> set[str]:
