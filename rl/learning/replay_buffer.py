@@ -61,9 +61,9 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
         self.rollouts: list[Rollout] = []
         """Every rollout of the last training step that has rows, those left out among them."""
         self.sampled = False
+        """True once rollouts came in, of training or validation."""
         self.muted: set[str] = set()
         """Prompts of the last batch whose rollouts get no advantage."""
-        """True once rollouts came in, of training or validation."""
         self._verdicts: dict[str, LeftOut | None] = {}
 
     @SkipManager.annotate_tq(role="rollout_tq", phase="sample")  # type: ignore[untyped-decorator, unused-ignore]
