@@ -1,4 +1,4 @@
-"""What every test gets: connections that it opened to a model's server are closed behind it."""
+"""What tests get: connections that they open to a model's server are closed behind them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from oresearch_graph.model_judge import ModelJudge
 from oresearch_graph.policies.connect import connect
+from tests.openai_server import OpenAIServer
 
 # Tests of training belong to the training environment: `make test-train` runs them there.
 collect_ignore_glob = [] if find_spec("verl") else ["test_rl_*.py"]
@@ -33,3 +35,18 @@ async def closed_connections(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[N
     for model in made:
         if (client := getattr(model, "root_async_client", None)) is not None:
             await client.close()
+
+
+@pytest.fixture
+async def judge_at() -> Any:
+    """Model judges at a server, closed behind the test."""
+    made: list[ModelJudge] = []
+
+    def make(server: OpenAIServer, **more: Any) -> ModelJudge:
+        given = {"model": "fake", "base_url": server.base_url, "timeout": 10.0, **more}
+        made.append(ModelJudge(**given))
+        return made[-1]
+
+    yield make
+    for judge in made:
+        await judge.aclose()
