@@ -3,17 +3,15 @@ command the terminal, or reverse the reading order, is shown as a replacement ma
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
 from rich.text import Text
 
-_COMMANDING: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+from oresearch_graph.view.markup import plain
 
 
 def harmless(text: str) -> str:
     """The text without control characters; newlines and tabs stay."""
-    return _COMMANDING.sub("\ufffd", text.replace("\r\n", "\n"))
+    # A carriage return alone goes back over the line; in a page it does nothing.
+    return plain(text.replace("\r\n", "\n")).replace("\r", "\ufffd")
 
 
 def line(text: str, style: str = "") -> Text:
