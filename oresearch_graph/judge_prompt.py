@@ -116,21 +116,21 @@ def correction(fault: VerdictFault) -> HumanMessage:
     )
 
 
-def read_verdict(text: str, criteria: Sequence[Criterion], report: str) -> tuple[Scored, ...]:
+def read_verdict(text: str, criteria: Sequence[Criterion], document: str) -> tuple[Scored, ...]:
     """The scores in a judge's text, one per criterion, in order. Raises VerdictFault."""
-    numbered: dict[int, dict[str, Any]] = {}
+    by_number: dict[int, dict[str, Any]] = {}
     for entry in _entries(text):
         number = _number(entry.get("number"))
         if number is None or number not in range(1, len(criteria) + 1):
             raise VerdictFault(f"there is no criterion {entry.get('number')!r}")
-        if number in numbered:
+        if number in by_number:
             raise VerdictFault(f"criterion {number:g} is scored twice")
-        numbered[int(number)] = entry
-    if missing := [str(n) for n in range(1, len(criteria) + 1) if n not in numbered]:
+        by_number[int(number)] = entry
+    if missing := [str(n) for n in range(1, len(criteria) + 1) if n not in by_number]:
         raise VerdictFault(f"no score for criterion {', '.join(missing)}")
-    plain = _plain(report)
+    plain = _plain(document)
     return tuple(
-        _scored(criterion, numbered[number], plain)
+        _scored(criterion, by_number[number], plain)
         for number, criterion in enumerate(criteria, start=1)
     )
 
@@ -193,7 +193,7 @@ def json_values(text: str) -> Iterator[Any]:
             yield value
 
 
-def _scored(criterion: Criterion, entry: dict[str, Any], report: str) -> Scored:
+def _scored(criterion: Criterion, entry: dict[str, Any], document: str) -> Scored:
     score = _number(entry.get("score"))
     if score is None or not 0 <= score <= MOST:
         raise VerdictFault(f"{entry.get('score')!r} is no score from 0 to {MOST}")
@@ -206,7 +206,7 @@ def _scored(criterion: Criterion, entry: dict[str, Any], report: str) -> Scored:
         score=score / MOST,
         reason=str(entry.get("reason") or "").strip(),
         quote=quote,
-        quote_found=None if quote is None else _plain(quote) in report,
+        quote_found=None if quote is None else _plain(quote) in document,
     )
 
 
