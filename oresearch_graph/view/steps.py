@@ -76,7 +76,7 @@ def _listed(trace: Trace, key: str, indexes: Sequence[int], remarks: Sequence[Re
 def _step(step: Step, name: str, index: int, remarks: Sequence[Remark]) -> Html:
     first = " ".join(step.text[:400].split())
     first = first if len(first) <= _FIRST else f"{first[:_FIRST]}…"
-    author = "policy" if step.author == "policy" else "world"
+    author = step.author
     return tag(
         "details",
         tag("summary",

@@ -25,7 +25,7 @@ def trace_section(
 
     `remarks` are findings beyond the trace's own violations.
     """
-    found = [*map_violations(trace), *remarks]
+    found = [*_own_remarks(trace), *remarks]
     citations = delivered = None
     if trace.answer is not None:
         citations, delivered = delivered_answer(trace.answer.text, _with_sources(trace))
@@ -47,7 +47,7 @@ def trace_section(
     )  # fmt: skip
 
 
-def map_violations(trace: Trace) -> list[Remark]:
+def _own_remarks(trace: Trace) -> list[Remark]:
     """The trace's own violations as remarks."""
     return [
         Remark("violation", v.code, v.message, v.step, declared=v.declared)
