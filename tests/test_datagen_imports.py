@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,20 +9,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from datagen.imports.message_log import read_log
 from datagen.imports.piece import ImportFault
 from datagen.imports.stage import import_files, read_trace
 from datagen.records import Seed, seed_id, seed_of
-from datagen.run.folder import RunFolder
-from datagen.run.record_files import read_records, write_records
-from datagen.run.work import Work
+from datagen.run.record_files import write_records
 from datagen.seeds.stage import make_seeds
-from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace import Step, Trace, parse_trace, read_traces, render_trace, violations
 from oresearch_graph.trace.step import without_surrogates
+from tests.datagen_work import said
+from tests.seeding import kept, work_in
 from tests.traces import good_trace
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -248,20 +245,6 @@ def file_of(path: Path, *rows: Any) -> Path:
     return path
 
 
-def work_in(folder: Path, **seeds: Any) -> Work:
-    settings = DatagenSettings.model_validate({"seeds": seeds})
-    return Work(RunFolder(folder / "run"), settings, Console(file=io.StringIO(), width=300))
-
-
-def said(work: Work) -> str:
-    assert isinstance(work.console.file, io.StringIO)
-    return work.console.file.getvalue()
-
-
-def seeds_of(work: Work) -> list[Seed]:
-    return list(read_records(work.run.seeds, Seed))
-
-
 def test_importing_twice_adds_nothing(tmp_path: Path):
     work = work_in(tmp_path)
     file = file_of(tmp_path / "a.jsonl", LOG, {**LOG, "model": "other"})
@@ -271,7 +254,7 @@ def test_importing_twice_adds_nothing(tmp_path: Path):
     again = import_files(work, [file_of(tmp_path / "b.jsonl", dict(reversed(LOG.items())))])
     assert (again["imported"], again["there_already"], again["new_seeds"]) == (0, 1, 0)
     assert (work.run.imported.read_bytes(), work.run.seeds.read_bytes()) == before
-    (seed,) = seeds_of(work)
+    (seed,) = kept(work)
     assert (seed.id, seed.origin, seed.source) == (seed_id(QUESTION), "imported", "a.jsonl")
     traces = list(read_traces(work.run.imported))
     assert len({trace.id for trace in traces}) == 2
@@ -292,7 +275,7 @@ def test_an_import_joins_the_seed_that_is_there_and_survives_a_later_seeds_run(t
     assert next(seed_of(trace.id) for trace in read_traces(work.run.imported)) == "mine"
     make_seeds(work)
     assert {seed_of(trace.id) for trace in read_traces(work.run.imported)} == {
-        seed.id for seed in seeds_of(work)
+        seed.id for seed in kept(work)
     }
 
 

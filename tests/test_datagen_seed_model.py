@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from datagen.records import Dropped, Seed
-from datagen.run.folder import RunFolder
+from datagen.records import Dropped
 from datagen.run.record_files import read_records
 from datagen.run.work import Work
 from datagen.seeds.stage import make_seeds
-from datagen.settings import DatagenSettings
+from tests import seeding
+from tests.datagen_work import said
 from tests.openai_server import Fault, Message, OpenAIServer
+from tests.seeding import kept
 
 GIVEN = ["How do the Moon and the Sun cause tides?", "How do central banks fight inflation?"]
 WRITTEN = [
@@ -45,17 +43,7 @@ def work_in(folder: Path, base_url: str, *questions: str, **seeds: Any) -> Work:
     file = folder / "a.jsonl"
     file.write_text("".join(json.dumps({"question": q}) + "\n" for q in questions or GIVEN))
     told = {"files": [str(file)], "model": "fake", "base_url": base_url, **seeds}
-    settings = DatagenSettings.model_validate({"seeds": told})
-    return Work(RunFolder(folder / "run"), settings, Console(file=io.StringIO(), width=300))
-
-
-def said(work: Work) -> str:
-    assert isinstance(work.console.file, io.StringIO)
-    return work.console.file.getvalue()
-
-
-def kept(work: Work) -> list[Seed]:
-    return list(read_records(work.run.seeds, Seed))
+    return seeding.work_in(folder, **told)
 
 
 def test_domains_are_labelled_in_batches_and_once(tmp_path: Path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,19 +9,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from datagen.questions.open_ended import not_open_ended
 from datagen.records import Dropped, Seed, seed_id
-from datagen.run.folder import RunFolder
 from datagen.run.record_files import read_records, write_records
 from datagen.run.stamps import inputs_of
 from datagen.run.work import Work
 from datagen.seeds.balance import balanced, quotas
 from datagen.seeds.stage import make_seeds
-from datagen.settings import DatagenSettings
 from datagen.stages import BY_NAME, run_stage, states
 from oresearch_graph.errors import ConfigurationError
+from tests.datagen_work import said
+from tests.seeding import kept, work_in
 
 BENCH = Path(__file__).parents[2] / "shared" / "data" / "deep_research_bench" / "query.jsonl"
 TIDES = "How do the Moon and the Sun together cause the tides of the oceans?"
@@ -32,20 +30,6 @@ def file_of(path: Path, *rows: dict[str, Any] | str) -> str:
     lines = (row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows)
     path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
     return str(path)
-
-
-def work_in(folder: Path, **seeds: Any) -> Work:
-    settings = DatagenSettings.model_validate({"seeds": seeds})
-    return Work(RunFolder(folder / "run"), settings, Console(file=io.StringIO(), width=300))
-
-
-def said(work: Work) -> str:
-    assert isinstance(work.console.file, io.StringIO)
-    return work.console.file.getvalue()
-
-
-def kept(work: Work) -> list[Seed]:
-    return list(read_records(work.run.seeds, Seed))
 
 
 def left_out(work: Work) -> list[Dropped]:
