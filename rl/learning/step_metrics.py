@@ -57,8 +57,8 @@ METRICS: Final[dict[str, str]] = {
     "oresearch/groups/left_out/too_few": "Prompts with fewer than two rollouts to compare.",
     "oresearch/groups/left_out/no_signal": "Prompts whose rollouts do not differ in quality.",
     "oresearch/groups/refilled": "Prompts rolled out in place of those left out.",
-    "oresearch/groups/without_signal": "Prompts trained on without a difference in quality, "
-    "because no other was left.",
+    "oresearch/groups/without_signal": "Prompts taken without a difference in quality, because "
+    "no other was left; their advantage is 0.",
     "oresearch/mismatch/kl": "KL divergence of the actor from the engine per sampled token (the k3 "
     "estimate, http://joschu.net/blog/kl-approx.html); grows when the two compute differently.",
     "oresearch/mismatch/max_log_prob_difference": "Largest |Δ log-probability| of a sampled token "

@@ -3,8 +3,8 @@
     python -m rl.tiny.demonstrate RUN_DIR
 
 makes the tiny world and a warmed-up model, fine-tunes it on the teacher's traces, trains it by
-GRPO in the research graph, and compares held-out questions before and after — with their own
-observations, and with observations shuffled between questions. What was learned from the tools
+GRPO in the research graph, and compares held-out questions before, halfway and after — with their
+own observations, and with observations shuffled between questions. What was learned from the tools
 is lost in the second. Every stage is a command of its own; a stage whose result is there is kept.
 """
 

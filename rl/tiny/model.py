@@ -2,8 +2,8 @@
 
 Lines of the system prompt are single tokens, so is each protocol tag, and digits stand alone:
 threads become a few hundred tokens. `warm_up` teaches copying before anything else; without it a
-model of this size never learns to use what an observation says (FACTS: 0.00 against 0.61 of the
-figures after the same fine-tuning).
+model of this size never learns to use what an observation says (0.00 against 0.61 of the
+figures right after the same fine-tuning).
 """
 
 from __future__ import annotations
