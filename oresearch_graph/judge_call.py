@@ -41,20 +41,20 @@ class Spent:
     @property
     def tokens(self) -> int | None:
         """All of them."""
-        return _sum(self.prompt_tokens, self.completion_tokens)
+        return known_sum((self.prompt_tokens, self.completion_tokens))
 
     def charge(self, reply: Reply, price: Price | None) -> None:
         """One answer's tokens and their price."""
         tokens = reply.prompt_tokens, reply.cached_tokens, reply.completion_tokens
-        self.prompt_tokens = _sum(self.prompt_tokens, reply.prompt_tokens)
-        self.completion_tokens = _sum(self.completion_tokens, reply.completion_tokens)
+        self.prompt_tokens = known_sum((self.prompt_tokens, reply.prompt_tokens))
+        self.completion_tokens = known_sum((self.completion_tokens, reply.completion_tokens))
         self.cost = known_sum((self.cost, cost(price, *tokens)))
 
     def add(self, other: Spent) -> None:
         """What was spent elsewhere."""
         self.calls += other.calls
-        self.prompt_tokens = _sum(self.prompt_tokens, other.prompt_tokens)
-        self.completion_tokens = _sum(self.completion_tokens, other.completion_tokens)
+        self.prompt_tokens = known_sum((self.prompt_tokens, other.prompt_tokens))
+        self.completion_tokens = known_sum((self.completion_tokens, other.completion_tokens))
         self.cost = known_sum((self.cost, other.cost))
 
     def told(self) -> list[str]:
@@ -180,8 +180,3 @@ class OneJudge:
 def _held_to(schema: dict[str, Any]) -> dict[str, Any]:
     named = {"name": "verdict", "strict": True, "schema": schema}
     return {"response_format": {"type": "json_schema", "json_schema": named}}
-
-
-def _sum(*counts: int | None) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None

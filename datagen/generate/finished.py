@@ -25,16 +25,16 @@ class Spent(NamedTuple):
 
     @classmethod
     def of(cls, usages: Iterable[Usage]) -> Self:
-        tokens: float | None = None
+        tokens: int | None = None
         cost: float | None = None
         for usage in usages:
             tokens = known_sum((tokens, usage.prompt_tokens, usage.completion_tokens))
             cost = known_sum((cost, usage.cost))
-        return cls(None if tokens is None else int(tokens), cost)
+        return cls(tokens, cost)
 
     def plus(self, other: Spent) -> Spent:
         tokens = known_sum((self.tokens, other.tokens))
-        return Spent(None if tokens is None else int(tokens), known_sum((self.cost, other.cost)))
+        return Spent(tokens, known_sum((self.cost, other.cost)))
 
 
 class Finished(NamedTuple):

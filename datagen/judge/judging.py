@@ -132,11 +132,9 @@ class Judging:
     def _with_costs(self, judgement: Judgement, spent: Spent) -> Judgement:
         """With what earlier vain runs spent on the same verdict."""
         before = self.kept.get(judgement.key)
-        tokens = [spent.tokens, before.tokens if before else None]
-        known = [count for count in tokens if count is not None]
+        tokens = known_sum((spent.tokens, before.tokens if before else None))
         cost = known_sum((spent.cost, before.cost if before else None))
-        update = {"tokens": sum(known) if known else None, "cost": cost}
-        return judgement.model_copy(update=update)
+        return judgement.model_copy(update={"tokens": tokens, "cost": cost})
 
     def _line(self) -> str:
         parts = [f"{self._stood + self.asked:,} of {len(self.candidates.passed):,} judged"]

@@ -241,9 +241,9 @@ class ChatPolicy:
             branch=thread.branch,
             model=self.name,
             calls=len(replies),
-            prompt_tokens=_count(r.prompt_tokens for r in replies),
-            cached_tokens=_count(r.cached_tokens for r in replies),
-            completion_tokens=_count(r.completion_tokens for r in replies),
+            prompt_tokens=known_sum(r.prompt_tokens for r in replies),
+            cached_tokens=known_sum(r.cached_tokens for r in replies),
+            completion_tokens=known_sum(r.completion_tokens for r in replies),
             cost=known_sum(
                 cost(self.price, r.prompt_tokens, r.cached_tokens, r.completion_tokens)
                 for r in replies
@@ -275,7 +275,3 @@ def _config(thread: Thread) -> RunnableConfig:
         "run_name": f"{thread.role}{place}",
     }
     return merge_configs(ensure_config(), own)
-
-
-def _count(values: Any) -> int | None:  # noqa: ANN401
-    return cast("int | None", known_sum(values))

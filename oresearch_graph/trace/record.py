@@ -10,13 +10,15 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from oresearch_graph.trace.step import Execution, Step
 
 SCHEMA_VERSION: Final = 1
+
+Number = TypeVar("Number", int, float)
 
 Role = Literal["planner", "researcher", "summarizer"]
 Outcome = Literal["complete", "partial", "failed"]
@@ -269,7 +271,7 @@ def _same_level(mark: re.Match[str], first: re.Match[str]) -> bool:
     return same_kind and len(mark["indent"]) <= len(first["indent"])
 
 
-def known_sum(values: Iterable[float | None]) -> float | None:
+def known_sum(values: Iterable[Number | None]) -> Number | None:
     """The sum of the known values, or None when none is known."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None
