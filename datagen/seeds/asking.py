@@ -13,7 +13,7 @@ from langchain_core.messages import HumanMessage
 from langchain_core.runnables import ensure_config
 
 from datagen.records import Record
-from datagen.run.record_files import RecordWriter, read_records
+from datagen.run.kept_records import KeptRecords
 from datagen.settings.seeds import SeedSettings
 from oresearch_graph.errors import PolicyError
 from oresearch_graph.policies.chat import model_name
@@ -47,8 +47,7 @@ class Asking:
             Patience(timeout=settings.timeout, tries=_TRIES),
             says_finish=speaks_openai(self._model),
         )
-        self._writer = RecordWriter(file, Answer)
-        self._kept = {answer.key: answer.text for answer in read_records(file, Answer)}
+        self._answers = KeptRecords(file, Answer, lambda answer: answer.key)
 
     def key(self, *told: object) -> str:
         """The hash of a question to this model."""
@@ -57,11 +56,11 @@ class Asking:
 
     def kept(self, key: str) -> str | None:
         """The answer that stands under a key."""
-        return self._kept.get(key)
+        answer = self._answers.get(key)
+        return None if answer is None else answer.text
 
     async def keep(self, key: str, text: str) -> None:
-        self._kept[key] = text
-        await asyncio.to_thread(self._writer.write, Answer(key=key, text=text))
+        await asyncio.to_thread(self._answers.keep, Answer(key=key, text=text))
 
     async def ask(self, prompt: str) -> str:
         """The model's text. Raises PolicyError; an answer cut by the token limit is one."""
@@ -77,7 +76,7 @@ class Asking:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._writer.close()
+        self._answers.close()
         client = getattr(self._model, "root_async_client", None)
         if client is not None:
             await client.close()
