@@ -1,6 +1,6 @@
 """The training row: one sequence of text with its authors, made from a Trace by threads.
 
-Data pipelines write rows, training reads them (`rl.rows.sft_rows` has the files' columns).
+Data pipelines write rows, training reads them.
 """
 
 from __future__ import annotations
@@ -43,20 +43,32 @@ def _author(segment: Segment) -> Author:
 
 
 class SFTRow(BaseModel):
-    """One training sequence as text; the columns are the module's."""
+    """One training sequence as text; its fields are the columns of files of rows."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str = Field(min_length=1)
+    """Unique in the file: `<trace_id>-<thread>`."""
     trace_id: str
+    """The Trace that the row comes from."""
     thread: str
+    """`plan`, the branch's number, `report`; `run` for a whole trajectory."""
     role: Role | None = None
+    """None: `run` plays every role."""
     branch: int | None = None
+    """The subtask of a researcher's row, counted from 1."""
     question: str
+    """The user's message."""
     system: str
+    """The system prompt of the training protocol."""
     fingerprint: str
+    """`Protocol.fingerprint` of the Trace."""
     execution: Execution
+    """`Protocol.execution` of the Trace."""
     segments: tuple[Segment, ...]
+    """The assistant's message in order, as protocol text, world text escaped (`step_segments`).
+    `policy` is what the policy wrote in this very thread: it is trained. `world` is all else that
+    the thread was shown, another thread's text among it."""
 
     @property
     def pieces(self) -> list[Segment]:

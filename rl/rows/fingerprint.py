@@ -96,6 +96,6 @@ def _columns(path: Path) -> Iterator[tuple[Execution, str]]:
     except (OSError, pa.ArrowInvalid) as error:
         why = str(error).splitlines()[0]
         raise ConfigurationError(
-            f"{path}: no SFT rows (columns: rl/rows/sft_rows.py): {why}"
+            f"{path}: no SFT rows (columns: oresearch_graph/training_rows.py): {why}"
         ) from error
     yield from {(row["execution"], row["fingerprint"]): None for row in table.to_pylist()}

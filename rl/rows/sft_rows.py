@@ -1,21 +1,8 @@
-"""Files of SFT rows: one training sequence as text each (`oresearch_graph.training_rows`).
+"""Files of SFT rows: one training sequence as text each.
 
-Row files are Parquet, or JSON Lines with the same names, one row a line. Columns (more are
-allowed and not read):
-
-    id           text          unique in the file, `<trace_id>-<thread>`
-    trace_id     text          the Trace the row comes from
-    thread       text          `plan`, the branch number, `report`; `run` for a whole trajectory
-    role         text or null  planner, researcher, summarizer; null: `run` plays every role
-    branch       int or null   the subtask of a researcher's row, counted from 1
-    question     text          the user's message
-    system       text          the system prompt of the training protocol
-    fingerprint  text          `Protocol.fingerprint` of the Trace
-    execution    text          `Protocol.execution` of the Trace: parallel or sequential
-    segments     list of {author, text}, in order: the assistant's message as protocol text, world
-                 text escaped (`step_segments`). `policy` is what the policy wrote in this very
-                 thread: it is trained. `world` is all else that the thread was shown, another
-                 thread's text among it.
+Row files are Parquet, or JSON Lines with the same names, one row a line. Columns are the fields of
+`oresearch_graph.training_rows.SFTRow`, segments a list of {author, text}; more are allowed and not
+read.
 """
 
 from __future__ import annotations
@@ -43,7 +30,7 @@ def read_rows(path: Path | str) -> Iterator[SFTRow]:
             column = ".".join(map(str, first["loc"]))
             raise ConfigurationError(
                 f"{path}: row {number}: column {column}: {first['msg']}; the columns are those of "
-                "rl/rows/sft_rows.py"
+                "oresearch_graph/training_rows.py"
             ) from error
 
 
