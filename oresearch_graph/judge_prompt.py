@@ -48,10 +48,12 @@ report and earns nothing.
 {answer_format("report")}"""
 _UNSUPPORTED_SHOWN: Final = 20
 _TAG: Final = re.compile(
-    r"<(?=\s*/?\s*(?:question|reference|citations|report|system|plan|answer|evidence|claims))",
+    r"<(?=\s*+/?\s*+(?:question|reference|citations|report|system|plan|answer|evidence|claims))",
     re.IGNORECASE,
 )
 _OPENING: Final = re.compile(r"\{|\[(?=\s*\{)")
+_VAIN: Final = 20
+"""Times the text's length that may be read in vain: each of many openings may fail at the end."""
 _DECODER: Final = json.JSONDecoder(strict=False)
 
 VERDICT_SCHEMA: Final[dict[str, Any]] = {
@@ -181,14 +183,19 @@ def _entries(text: str) -> list[dict[str, Any]]:
 
 def json_values(text: str) -> Iterator[Any]:
     """Every outermost JSON object, or array of objects, in a text."""
-    at = 0
+    at, vain = 0, 0
     while opening := _OPENING.search(text, at):
         try:
             value, at = _DECODER.raw_decode(text, opening.start())
         except RecursionError:
             return  # no judge writes such a thing on purpose, and going on takes quadratic time
-        except ValueError:
+        except ValueError as error:
             at = opening.start() + 1
+            whole = error if isinstance(error, json.JSONDecodeError) else None
+            unended = whole is None or whole.msg.startswith("Unterminated")
+            vain += (len(text) if unended or whole is None else whole.pos) - opening.start()
+            if vain > _VAIN * len(text):
+                return
         else:
             yield value
 

@@ -71,17 +71,18 @@ def messages(trace: Trace, system: str) -> list[Row]:
 
 def sharegpt(trace: Trace) -> list[dict[str, str]]:
     """The trace as ShareGPT turns, the question first; the system prompt has its own column."""
-    turns = [{"from": "human", "value": trace.question}]
+    turns = [("human", [trace.question])]
     for side, steps in groupby(trace.steps, key=_side):
         text = "".join(_written(trace, step) for step in steps).strip()
         if not text:
             continue
-        other = side if side == "gpt" or turns[-1]["from"] == "gpt" else turns[-1]["from"]
-        if turns[-1]["from"] == other:
-            turns[-1]["value"] += f"\n\n{text}"
+        last = turns[-1][0]
+        other = side if side == "gpt" or last == "gpt" else last
+        if last == other:
+            turns[-1][1].append(text)
         else:
-            turns.append({"from": other, "value": text})
-    return turns
+            turns.append((other, [text]))
+    return [{"from": side, "value": "\n\n".join(texts)} for side, texts in turns]
 
 
 def _side(step: Step) -> _Side:

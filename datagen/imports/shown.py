@@ -24,7 +24,7 @@ _TEXT_KEYS: Final = (
     "raw_content", "content", "text", "snippet", "description", "summary", "body", "markdown",
 )  # fmt: skip
 _ISO_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
-_RESULT: Final = re.compile(r"\s*(?:\d{1,3}[.)、]|[-*+•]|[\[【]\d{1,4}[\]】]|#{1,4}\s)")
+_RESULT: Final = re.compile(r"(?<!\s)\s*+(?:\d{1,3}[.)、]|[-*+•]|[\[【]\d{1,4}[\]】]|#{1,4}\s)")
 _LABELLED: Final = re.compile(
     r"\W*(?:url|link|source|address|链接|来源|网址)\W*[:：]", re.IGNORECASE
 )

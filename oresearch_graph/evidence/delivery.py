@@ -7,6 +7,7 @@ policy's own step is left as it is.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -117,17 +118,16 @@ class _Numbering:
     def rewrite(self, text: str, flagged: Sequence[Claim], flag: str) -> str:
         """The text with its marks renumbered, the last one of each flagged claim flagged."""
         clusters = _clusters(text, citation_marks(text))
-        last = {
-            claim.start: max((c[0].start for c in clusters if _within(c[0], claim)), default=-1)
-            for claim in flagged
-        }
+        starts = [cluster[0].start for cluster in clusters]
+        places = [(claim, bisect_left(starts, claim.end) - 1) for claim in flagged]
+        last = {starts[at] for claim, at in places if at >= 0 and starts[at] >= claim.start}
         pieces: list[str] = []
         end = 0
         for cluster in clusters:
             before = text[end : cluster[0].start]
             numbers = dict.fromkeys(n for mark in cluster if (n := self._number(mark)))
             shown = "".join(f"[{number}]" for number in numbers)
-            if cluster[0].start in last.values():
+            if cluster[0].start in last:
                 shown += flag if flag.startswith("（") else f" {flag}"
             pieces += [before if numbers else before.rstrip(" \t"), shown]
             end = cluster[-1].end
@@ -166,6 +166,7 @@ def citation_annotations(report: str, references: Sequence[Source]) -> list[Cita
     """LangChain's standard citation annotations of a delivered report, one per mark; indexes are
     characters of `report`, `cited_text` is what of the source the sentence rests on."""
     claims = verify_report(report, references).claims
+    starts = [claim.start for claim in claims]
     found = []
     for i, mark in enumerate(citation_marks(report)):
         if not 1 <= mark.number <= len(references):
@@ -178,16 +179,17 @@ def citation_annotations(report: str, references: Sequence[Source]) -> list[Cita
                 title=source.title or None,
                 start_index=mark.start,
                 end_index=mark.end,
-                cited_text=_cited_text(claims, mark, source),
+                cited_text=_cited_text(claims, bisect_right(starts, mark.start), mark, source),
             )
         )
     return found
 
 
-def _cited_text(claims: Sequence[Claim], mark: Mark, source: Source) -> str | None:
+def _cited_text(claims: Sequence[Claim], after: int, mark: Mark, source: Source) -> str | None:
+    """What the mark's claim, the last that begins before `after` claims, rests on."""
     quotes = (
         evidence.quote
-        for claim in claims
+        for claim in claims[max(after - 1, 0) : after]
         if _within(mark, claim)
         for evidence in claim.evidence
         if evidence.source == source.id

@@ -40,6 +40,10 @@ class _Text:
         self.words = [frozenset(terms(passage.text)) for passage in self.passages]
         self.figures = [stated(passage.text) for passage in self.passages]
         self.flat = _SPACE.sub(" ", folded(f"{title}\n{text}"))
+        self.stating: dict[str, list[int]] = {}
+        for i, keys in enumerate(self.figures):
+            for key in {key for key, _ in keys}:
+                self.stating.setdefault(key, []).append(i)
         self.postings: dict[str, list[int]] = {}
         for i, words in enumerate(self.words):
             for word in words:
@@ -58,6 +62,7 @@ class SourceIndex:
         text = _indexed(source.title, source.text)
         self.passages, self.title_terms, self.words = text.passages, text.title_terms, text.words
         self.figures, self.flat, self.postings = text.figures, text.flat, text.postings
+        self.stating = text.stating
 
     def ranked(self, wanted: Sequence[str]) -> list[int]:
         """Passages that hold any wanted term, most first."""
@@ -76,9 +81,9 @@ class SourceIndex:
         `nearby` of the wanted terms: the same number about something else does not count."""
         others = wanted - {figure.key}
         return any(
-            agrees(figure, keys)
+            agrees(figure, self.figures[i])
             and (len(others) < 3 or len(others & self._near_terms(i)) >= nearby * len(others))
-            for i, keys in enumerate(self.figures)
+            for i in self.stating.get(figure.key, ())
         )
 
     def quotes(self, quote: str) -> bool:

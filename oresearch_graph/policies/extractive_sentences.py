@@ -18,10 +18,10 @@ from oresearch_graph.trace.tags import PROTOCOL_TAGS
 
 _TAG: Final = re.compile(f"</?\\s*(?:{'|'.join(PROTOCOL_TAGS)}|[a-zA-Z][\\w-]*)\\s*/?>")
 _MARKS: Final = re.compile(
-    rf"(?:\s+|(?<=[.,;:!?。，；！？\"”])|(?<=[a-z]{{4}})|(?<=[{CJK}]))"
-    r"(?:\[[1-9]\d*(?:[,，\s]+\d+)*\]|【\d+】)(?=[\s.,;:!?。，；！？\[]|$)"
+    rf"(?:(?<!\s)\s++|(?<=[.,;:!?。，；！？\"”])|(?<=[a-z]{{4}})|(?<=[{CJK}]))"
+    r"(?:\[[1-9]\d*+(?:[,，\s]++\d++)*+\]|【\d++】)(?=[\s.,;:!?。，；！？\[]|$)"
 )
-_NUMBERED: Final = re.compile(r"\[\d+(?:[,，\s]+\d+)*\]|【\d+】")
+_NUMBERED: Final = re.compile(r"\[\d++(?:[,，\s]++\d++)*+\]|【\d++】")
 _LIST_MARK: Final = re.compile(r"^(?:[-*+•]|\d{1,3}[.)、])\s+")
 _CODE: Final = re.compile(
     r">>>|::|\$ |\+=|&&|\|\||\w = \S|^\s*(?:def|class|import|from \w+ import|return"
