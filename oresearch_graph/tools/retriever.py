@@ -92,22 +92,25 @@ def _failed(kind: str, name: str, error: Exception) -> ToolError:
     return ToolError(f"the {kind} {name} failed ({cause[:200]}): check its service and settings")
 
 
-def results_in(answer: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Text and facts of every result in a search tool's answer, whatever its shape."""
+def results_in(answer: object, left: int = 20) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Text and facts of every result in a search tool's answer, whatever its shape; what lies
+    more than `left` lists or objects deep is no result."""
+    if not left:
+        return
     match answer:
         case str():
-            yield from _in_text(answer)
+            yield from _in_text(answer, left - 1)
         case Mapping() if answer.get("type") == "text" and "text" in answer:
-            yield from _in_text(str(answer["text"]))
+            yield from _in_text(str(answer["text"]), left - 1)
         case Mapping():
             inner = next((answer[key] for key in _LISTS if isinstance(answer.get(key), list)), None)
             if inner is not None:
-                yield from results_in(inner)
+                yield from results_in(inner, left - 1)
             else:
                 yield _text_of(answer), answer
         case list() | tuple():
             for part in answer:
-                yield from results_in(part)
+                yield from results_in(part, left - 1)
         case _ if hasattr(answer, "page_content"):
             yield str(answer.page_content), getattr(answer, "metadata", {})
 
@@ -116,13 +119,13 @@ def _text_of(result: Mapping[str, Any]) -> str:
     return next((str(result[key]) for key in _TEXTS if result.get(key)), "")
 
 
-def _in_text(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _in_text(text: str, left: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
         parsed = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = None
     if isinstance(parsed, (dict, list)):
-        yield from results_in(parsed)
+        yield from results_in(parsed, left)
         return
     blocks = [block for block in re.split(r"\n\s*\n", text) if _URL.search(block)]
     for block in blocks:

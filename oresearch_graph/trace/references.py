@@ -267,6 +267,12 @@ def resolve(number: int, answer: str, sources: Sequence[Source]) -> Source | Non
     return Ledger(sources).resolve(number, reference_list(answer))
 
 
+def addresses(text: str) -> Iterator[tuple[int, str]]:
+    """Where each web address of the text begins, and the address without what surrounds it."""
+    for match in _WEB.finditer(text):
+        yield match.start(), _trimmed(match[0])
+
+
 def seen_sources(steps: Iterable[Step]) -> list[Source]:
     """A ledger for a trace that came from bare text: every address that its observations show,
     and those it asked to read and got an answer for."""
@@ -274,7 +280,7 @@ def seen_sources(steps: Iterable[Step]) -> list[Source]:
     for before, step in pairwise([None, *steps]):
         if step is None or step.kind != "observation":
             continue
-        shown = [_trimmed(match[0]) for match in _WEB.finditer(step.text)]
+        shown = [address for _, address in addresses(step.text)]
         asked = read_call(before).items if before and before.kind == "crawl_page" else ()
         for url in [*asked, *shown]:
             if same_address(url) not in found:
