@@ -18,7 +18,7 @@ demo: $(VENV)/installed
 		--out out/demo/report.md --trace out/demo/trace.jsonl
 
 test: $(VENV)/installed
-	$(BIN)/pytest -m "not server and not browser" -n 2
+	$(BIN)/pytest -m "not server and not browser and not hostile" -n 2
 
 test-server: $(VENV)/installed
 	$(BIN)/pytest -m server
@@ -31,7 +31,7 @@ check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not server and not browser" -n 2
+	$(BIN)/pytest -m "not server and not browser and not hostile" -n 2
 
 format: $(VENV)/installed
 	$(BIN)/ruff format .

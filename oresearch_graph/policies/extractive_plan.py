@@ -68,7 +68,7 @@ _KEYWORD: Final = re.compile(rf"[{CJK}]+|[^\W\d_{CJK}](?:[\w.+#'-]*\w)?|_\w+|\d[
 _LIMIT: Final = re.compile(r"at most (\d+) orthogonal subtasks")
 _FACETS: Final[tuple[Facet, ...]] = ("definition", "mechanism", "usage", "limits")
 _MOST: Final = 5
-_LONGEST: Final = 500
+_LONGEST: Final = 200
 """Characters: a longer text is no plain comparison of two things."""
 
 
