@@ -50,7 +50,7 @@ IN_WORKERS: Final = {
 }  # fmt: skip
 """Modules that read pages in worker processes, which have limits on time and memory."""
 BOUNDED: Final = {
-    "oresearch_graph.policies.extractive_plan:_COMPARISONS": 200,
+    "oresearch_graph.policies.extractive_plan:_COMPARISONS": 500,
     "oresearch_graph.policies.extractive_sentences:_CODE": 420,
     "oresearch_graph.policies.extractive_sentences:_COLON": 420,
     "oresearch_graph.policies.extractive_sentences:_ENDS": 420,

@@ -31,7 +31,7 @@ _COMPARISONS: Final = tuple(
         r"(?:should i|when (?:to|should (?:i|one|you|we))) (?:use |choose |prefer )?(?P<a>.+?)"
         r" (?:or|over|instead of|rather than) (?P<b>.+)",
         r"^(?:what about |how about )?(?P<a>.+?) (?:vs\.?|versus) (?P<b>.+)",
-        r"(?P<a>[^，。？]+?)\s*(?:和|与|跟|同|及)\s*(?P<b>[^，。？]+?)\s*(?:之间)?的?(?:有什么|有何|有哪些)?"
+        r"(?<![^，。？])(?P<a>[^，。？]+?)(?:和|与|跟|同|及)(?P<b>[^，。？]+?)(?:之间)?的?(?:有什么|有何|有哪些)?"
         r"(?:主要)?(?:区别|不同|差异|差别|比较|对比|异同)",
     )
 )
@@ -68,7 +68,7 @@ _KEYWORD: Final = re.compile(rf"[{CJK}]+|[^\W\d_{CJK}](?:[\w.+#'-]*\w)?|_\w+|\d[
 _LIMIT: Final = re.compile(r"at most (\d+) orthogonal subtasks")
 _FACETS: Final[tuple[Facet, ...]] = ("definition", "mechanism", "usage", "limits")
 _MOST: Final = 5
-_LONGEST: Final = 200
+_LONGEST: Final = 500
 """Characters: a longer text is no plain comparison of two things."""
 
 

@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.tools.backend import Hit, Hits, Page, PageReader, SearchBackend
 
-
 _LONGEST_HOST: Final = 253
 """Characters of a name that DNS takes; a longer one is not worth spelling in ASCII."""
 
