@@ -146,9 +146,15 @@ def test_every_pattern_is_in_one_of_the_nets():
     assert {module.name for module in modules()} >= {*OWN_TEXT, *IN_WORKERS}
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.text("a A1\n\t.!?`[]【】,-)'。）中\x00", max_size=40), st.sampled_from(list(MENDED)))
-def test_a_mended_pattern_finds_what_it_found(text, before):
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from([*"a A1\n\t.!?`[]【】,-)'。）中\x00", "[1]", " [1, 2]", "1.", " works"])
+    ),
+    st.sampled_from(list(MENDED)),
+)
+def test_a_mended_pattern_finds_what_it_found(pieces, before):
+    text = "".join(pieces)
     old = [match.span() for match in re.finditer(before, text)]
     assert [match.span() for match in MENDED[before].finditer(text)] == old
 

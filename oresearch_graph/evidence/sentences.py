@@ -17,7 +17,7 @@ _RULE = re.compile(r"[\W_]*$")
 _ENDS_CJK = re.compile(rf"[{CJK}。！？；：，、）」』]\s*$")
 _NUMBER = re.compile(r"\d{1,3}")
 _WORD = re.compile(r"\S")
-_MARKS = r"(?:[ \t]*+(?:\[\d++(?:[ \t]*+[,，;-][ \t]*+\d++)*+\]|【\d++】))*+"
+_MARKS = r"(?:[ \t]*+(?:\[\d++(?:[ \t]*+[,，;-][ \t]*+\d++)*+\]|【\d++】))*"
 # A run of stops is tried from its beginning alone: a thousand dots are one try, not a thousand.
 _END = re.compile(
     rf"(?P<wide>[。！？]++[”’」』）】]*+{_MARKS})"

@@ -47,8 +47,9 @@ class TextGate:
             self._skips_think, self._thinks, self._held, self._blanks = False, True, "", []
             self(text[len(_OPEN) :])
         elif self._repeat and text.startswith(self._repeat):
-            self._started = True
-            self._pass(text[len(self._repeat) :])
+            rest = text[len(self._repeat) :]
+            self._repeat, self._held, self._blanks, self._started = None, "", [], bool(rest)
+            self._pass(rest)
         else:
             possible = [_OPEN] if self._skips_think else []
             possible += [self._repeat] if self._repeat else []
