@@ -90,8 +90,8 @@ def patterns(module: Module) -> Iterator[Used]:
                 yield Used(f"{module.name}:{name}", pattern, use)
     for function, call in module.calls():
         use = called(call)
-        if use in _USES and (pattern := written(call, module)) is not None:
-            yield Used(f"{module.name}:{function}", pattern, use)
+        if use in _USES and (made := written(call, module)) is not None:
+            yield Used(f"{module.name}:{function}", made, use)
 
 
 def _patterns_in(value: object) -> Iterator[re.Pattern[Any]]:

