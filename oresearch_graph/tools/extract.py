@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import codecs
 import re
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from oresearch_graph.tools.charset import decode
 from oresearch_graph.tools.html_text import Readable, article, main_text
 from oresearch_graph.tools.pdf_text import UnreadablePdf, pdf_text
 
-_META = re.compile(
-    rb"<(?:meta|\?xml)[^>]{0,200}?(?:charset|encoding)\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE
-)
-_WHATWG: Final = {"gb2312": "gb18030", "gbk": "gb18030", "iso-8859-1": "cp1252", "ascii": "cp1252"}
-"""What pages that state the left really use (https://encoding.spec.whatwg.org/#names-and-labels)."""
-_BOMS: Final = ((codecs.BOM_UTF8, "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 _TEXTUAL = re.compile(r"text/|.*[/+](json|xml|yaml|javascript|x-tex|markdown)$")
 _RULE = re.compile(r"([=*#~^-])\1{2,}$")
 _ROLE = re.compile(r":[\w:]+:`!?([^`]*)`")
@@ -31,6 +25,8 @@ class Extracted(NamedTuple):
     title: str = ""
     published: str | None = None
     fault: str | None = None
+    guessed: str | None = None
+    """The text's encoding, where it is no more than a guess."""
 
 
 async def extract_in_thread(
@@ -50,14 +46,17 @@ def extract(
 ) -> Extracted:
     """The text of a page by its kind. `fast` reads HTML without looking for its article."""
     kind = _kind(body, media_type)
+    guessed = None
     try:
-        if kind == "html":
-            html = decode(body, charset)
-            found = main_text(html) if fast else article(html, url)
-        elif kind == "pdf":
+        if kind == "pdf":
             found = pdf_text(body)
-        elif kind == "text":
-            found = plain_text(decode(body, charset))
+        elif kind:
+            decoded = decode(body, charset, markup=kind == "html" or "xml" in media_type)
+            guessed = None if decoded.certain else decoded.encoding
+            if kind == "text":
+                found = plain_text(decoded.text)
+            else:
+                found = main_text(decoded.text) if fast else article(decoded.text, url)
         else:
             return Extracted(fault=f"is {media_type or 'of an unknown kind'}: no text to read")
     except UnreadablePdf as error:
@@ -65,7 +64,7 @@ def extract(
     text = clean(found.text)
     if not text:
         return Extracted(title=clean(found.title), fault="holds no text")
-    return Extracted(text, clean(found.title), found.published)
+    return Extracted(text, clean(found.title), found.published, guessed=guessed)
 
 
 def plain_text(text: str) -> Readable:
@@ -83,29 +82,6 @@ def clean(text: str) -> str:
     """Line ends as \\n, no control characters, no trailing spaces, at most one blank line."""
     text = _DROPPED.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t\f\v]+\n", "\n", text)).strip()
-
-
-def decode(body: bytes, stated: str | None = None) -> str:
-    """The text of `body`: byte-order mark, then what the server or the page states, then UTF-8,
-    then a guess. A wrong statement is noticed when the bytes do not fit."""
-    for mark, name in _BOMS:
-        if body.startswith(mark):
-            return body[len(mark) :].decode(name, "replace")
-    in_page = _META.search(body, 0, 4096)
-    names = [stated, in_page[1].decode() if in_page else None, "utf-8"]
-    for name in filter(None, names):
-        try:
-            return body.decode(_WHATWG.get(name.lower(), name))
-        except (UnicodeDecodeError, LookupError):
-            continue
-    return _guessed(body)
-
-
-def _guessed(body: bytes) -> str:
-    from charset_normalizer import from_bytes
-
-    best = from_bytes(body[:65_536]).best()
-    return body.decode(best.encoding if best else "utf-8", "replace")
 
 
 def _kind(body: bytes, media_type: str) -> str | None:
