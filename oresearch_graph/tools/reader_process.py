@@ -30,7 +30,7 @@ _GRACE_SECONDS: Final = 0.25
 _WALL_SHARE: Final = 4.0
 """Seconds on the wall for one of CPU: a worker is niced, and the machine may be busy."""
 _WORN_SHARE: Final = 0.5
-"""Of the memory limit: a worker that has ever used as much makes room for a fresh one."""
+"""Of the memory limit: a worker that still holds so much after a page makes room for another."""
 _INHERITED: Final = frozenset(
     ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONHOME", "LD_LIBRARY_PATH")
 )
@@ -112,7 +112,7 @@ class ReaderProcess:
             raise
         if "given_up" in answer:
             raise GivenUp
-        self._worn = answer.pop("peak_bytes") > _WORN_SHARE * request.limits.memory_bytes
+        self._worn = answer.pop("held_bytes") > _WORN_SHARE * request.limits.memory_bytes
         return Extracted(**answer)
 
     def _send(self, header: bytes, body: bytes) -> None:
