@@ -33,7 +33,7 @@ from oresearch_graph.tools.reader_process import (
 from oresearch_graph.tools.reader_worker import PageLimits, PageRequest
 
 _log = logging.getLogger("oresearch_graph")
-_TURN: Final = 0.2
+_TURN: Final = 0.1
 """Seconds that a page may go on while another's client waits; doubled each time it was stopped."""
 _RETRY_SECONDS: Final = 60.0
 """Between two tries to start a worker where none can be started."""

@@ -1,9 +1,10 @@
 """The processes in which strangers' pages are read.
 
-What is started (`python -m oresearch_graph.tools.reader_worker`) is the host. It has everything imported and reads nothing: it forks a
-worker for whoever asks, so that a page which freezes, fills or crashes its worker costs the next
-one no more than a fork. A worker reads pages from its own socket, one at a time, under limits that
-the kernel holds. Neither is given a key: their environment is what Python needs.
+What is started (`python -m oresearch_graph.tools.reader_worker`) is the host. It has everything
+imported and reads nothing: it forks a worker for whoever asks, so that a page which freezes, fills
+or crashes its worker costs the next one no more than a fork. A worker reads pages from its own
+socket, one at a time, under limits that the kernel holds. Neither is given a key: their environment
+is what Python needs.
 """
 
 from __future__ import annotations
