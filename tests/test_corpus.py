@@ -93,8 +93,9 @@ def test_files_that_cannot_be_read_are_named_and_skipped(corpus: LocalCorpus, fo
     (folder / ".hidden.md").write_text("secret")
     report = corpus.update()
     assert report.documents == 3
-    assert [Path(path).name for path, _ in report.faults] == ["broken.pdf", "empty.md"]
-    assert "cannot be read" in report.faults[0][1]
+    causes = dict(report.faults)
+    assert sorted(causes) == ["broken.pdf", "dangling.md", "empty.md"]
+    assert "cannot be read" in causes["broken.pdf"]
 
 
 async def test_a_chinese_folder(tmp_path: Path) -> None:
@@ -191,7 +192,7 @@ def test_the_cache_folder_is_settable(monkeypatch: pytest.MonkeyPatch, tmp_path:
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> CorpusIndex:
     index = CorpusIndex(tmp_path_factory.mktemp("index") / "index.sqlite")
-    index.change(put=[Document("a", "a:a", "Title", 'Words "quoted" AND more: 潮汐.', "1")])
+    index.change(put=[Document("a:a", "Title", 'Words "quoted" AND more: 潮汐.', "1")])
     return index
 
 
