@@ -30,6 +30,8 @@ _BATCH: Final = 64
 """Files of one transaction: what a crash can cost."""
 _BATCH_CHARACTERS: Final = 20_000_000
 """Of one transaction: what is held in memory."""
+_TITLE: Final = 300
+"""Characters: it is indexed with each passage of its document."""
 _log: Final = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
@@ -225,7 +227,7 @@ class LocalCorpus(IndexedCorpus):
             return None
         readable = _readable(body, READABLE[path.suffix.lower()])
         return document._replace(
-            title=readable.title or document.title,
+            title=readable.title[:_TITLE] or document.title,
             text=readable.text,
             digest=digest,
             published=readable.published,
