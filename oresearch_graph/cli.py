@@ -33,7 +33,7 @@ def run(
         str | None, typer.Option(help="auto, tavily, corpus, python or searxng:URL.")
     ] = None,
     corpus: Annotated[
-        Path | None, typer.Option(help="A folder of md, html, txt, rst and pdf files.")
+        Path | None, typer.Option(help="A folder of md, html, txt, rst and pdf files, or one file.")
     ] = None,
     include: Annotated[
         list[str] | None, typer.Option(help="Only this domain; may be repeated.")
@@ -83,7 +83,7 @@ def run(
 
 @app.command()
 def index(
-    folder: Annotated[Path, typer.Argument(help="A folder of documents.")],
+    folder: Annotated[Path, typer.Argument(help="A folder of documents, or one file.")],
 ) -> None:
     """Index a folder, or bring its index up to date."""
     from oresearch_graph.command.indexing import index_folder

@@ -89,7 +89,7 @@ class ResearchSettings(BaseModel):
         "auto",
     )
     corpus: str | None = _essential(
-        "Corpus", "A folder of md, html, txt, rst and pdf files to search.", None
+        "Corpus", "A folder of md, html, txt, rst and pdf files to search, or one file.", None
     )
     effort: Effort = _essential(
         "Effort", "Sets subtasks, steps, tool calls and budgets together.", "standard"

@@ -17,6 +17,7 @@ from oresearch_graph.settings import ResearchSettings, setting_fault
 from oresearch_graph.tools.address_guard import AddressGuard
 from oresearch_graph.tools.backend import PageReader, SearchBackend
 from oresearch_graph.tools.corpus import IndexedCorpus, IndexReport, LocalCorpus
+from oresearch_graph.tools.corpus_folder import shown
 from oresearch_graph.tools.corpus_index import cache_folder
 from oresearch_graph.tools.page_cache import CachedReader, cache_for
 from oresearch_graph.tools.python_corpus import PythonCorpus
@@ -95,7 +96,7 @@ def describe_search(settings: ResearchSettings) -> str:
     name = search_name(settings)
     match name:
         case "corpus":
-            return f"the folder {settings.corpus}"
+            return f"the documents in {shown(settings.corpus or '')}"
         case "python":
             return "Python's own documentation (the embedded corpus)"
         case "tavily":
@@ -122,7 +123,7 @@ def _tavily_key() -> str:
 
 def _folder(settings: ResearchSettings) -> LocalCorpus:
     if not settings.corpus:
-        raise ConfigurationError("search=corpus needs a folder: set corpus (--corpus DIR)")
+        raise ConfigurationError("search=corpus needs a folder or file: set corpus (--corpus DIR)")
     corpus = _local(settings.corpus, str(cache_folder()))
     corpus.check()
     return corpus
