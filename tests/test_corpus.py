@@ -17,7 +17,8 @@ from oresearch_graph.tools.corpus import LocalCorpus
 from oresearch_graph.tools.corpus_folder import CorpusFolder, Entry
 from oresearch_graph.tools.corpus_index import CorpusIndex, Document, cache_folder
 from oresearch_graph.tools.corpus_words import match_expression
-from oresearch_graph.tools.extract import Extracted, extract
+from oresearch_graph.tools.reader_pool import ReaderPool
+from oresearch_graph.tools.reader_worker import PageLimits
 
 TIDES = "# Tides\n\nThe moon pulls the oceans. A spring tide comes at new moon.\n"
 WINDS = "# Winds\n\nTrade winds blow steadily from the east towards the equator.\n"
@@ -122,20 +123,15 @@ def test_what_is_not_read_is_named_and_counted(corpus: LocalCorpus, folder: Path
     assert said[22].endswith("and 14 more kinds")
 
 
-@pytest.mark.parametrize(
-    "error", [RecursionError("deep"), MemoryError(), ValueError(), KeyError(1)]
-)
-async def test_whatever_a_parser_raises_is_one_files_fault(
-    corpus: LocalCorpus, folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+async def test_a_file_that_costs_its_reader_costs_no_other(
+    corpus: LocalCorpus, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def raising(body: bytes, media_type: str, *, fast: bool) -> Extracted:
-        if b"moon" in body:
-            raise error
-        return extract(body, media_type, fast=fast)
-
-    monkeypatch.setattr("oresearch_graph.tools.corpus.extract", raising)
+    readers = ReaderPool(1, PageLimits(cpu_seconds=0.3))
+    monkeypatch.setattr("oresearch_graph.tools.corpus.READERS", readers)
+    (folder / "forms.pdf").write_bytes(nested_forms(30))
     report = corpus.update()
-    assert report.faults == (("tides.md", f"cannot be read: {type(error).__name__}"),)
+    readers.close()
+    assert report.faults == (("forms.pdf", "takes more than 0.3 s to read"),)
     assert await first(corpus, "gulf") == "Currents"
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import math
 import os
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
@@ -23,7 +22,7 @@ from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.tools.backend import Hits, Page
 from oresearch_graph.tools.corpus_folder import READABLE, CorpusFolder, Entry, shown
 from oresearch_graph.tools.corpus_index import CorpusIndex, Document, Stamp, cache_folder
-from oresearch_graph.tools.extract import Extracted, extract
+from oresearch_graph.tools.reader_pool import READERS
 
 MAX_BYTES: Final = 50_000_000
 _BATCH: Final = 64
@@ -32,7 +31,6 @@ _BATCH_CHARACTERS: Final = 20_000_000
 """Of one transaction: what is held in memory."""
 _TITLE: Final = 300
 """Characters: it is indexed with each passage of its document."""
-_log: Final = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Told the files done and the files to do."""
@@ -53,6 +51,16 @@ class IndexReport(NamedTuple):
     """Path and encoding of every document whose encoding is a guess."""
     unread: tuple[tuple[str, int], ...] = ()
     """Suffixes of the kinds that are not read, with the files of each, most frequent first."""
+
+
+class _Opened(NamedTuple):
+    """A file on its way into the index."""
+
+    address: str
+    document: Document | None
+    """None: its content has not changed."""
+    body: bytes | None = None
+    """None: nothing is to be read."""
 
 
 class IndexedCorpus:
@@ -192,11 +200,10 @@ class LocalCorpus(IndexedCorpus):
         put: list[Document] = []
         touch: list[tuple[str, Stamp]] = []
         changed = 0
-        for done, (address, entry) in enumerate(due.items(), 1):
+        for done, (address, document) in enumerate(self._documents(due, known), 1):
             before = known.get(address)
-            document = self._document(address, entry, before.digest if before else None)
             if document is None:
-                touch.append((address, Stamp(*entry.stamp, "")))
+                touch.append((address, Stamp(*due[address].stamp, "")))
             else:
                 put.append(document)
                 changed += before is not None and before.digest != document.digest
@@ -209,37 +216,56 @@ class LocalCorpus(IndexedCorpus):
                     progress(done, len(due))
         return changed
 
-    def _document(self, address: str, entry: Entry, known_digest: str | None) -> Document | None:
-        """The file as a document, with a fault when it cannot be read; None: content unchanged."""
-        path = PurePosixPath(entry.path)
-        document = Document(address, shown(path.stem), mtime_ns=entry.stamp[0], size=entry.stamp[1])
+    def _documents(
+        self, due: Mapping[str, Entry], known: Mapping[str, Stamp]
+    ) -> Iterator[tuple[str, Document | None]]:
+        """The files as documents, in order, with a fault where one cannot be read; None for one
+        whose content has not changed."""
+        opened: deque[_Opened] = deque()
+
+        def bodies() -> Iterator[tuple[bytes, str]]:
+            for address, entry in due.items():
+                before = known.get(address)
+                opened.append(self._opened(address, entry, before.digest if before else None))
+                if (body := opened[-1].body) is not None:
+                    yield body, READABLE[PurePosixPath(entry.path).suffix.lower()]
+                    opened[-1] = opened[-1]._replace(body=b"")
+
+        def settled() -> Iterator[tuple[str, Document | None]]:
+            while opened and opened[0].body is None:
+                yield opened[0].address, opened.popleft().document
+
+        for content in READERS.read_each(bodies(), client=self):
+            yield from settled()
+            address, document, _ = opened.popleft()
+            yield (
+                address,
+                document
+                and document._replace(
+                    title=content.title[:_TITLE] or document.title,
+                    text=content.text,
+                    published=content.published,
+                    fault=content.fault,
+                    guessed=content.guessed,
+                ),
+            )
+        yield from settled()
+
+    def _opened(self, address: str, entry: Entry, known_digest: str | None) -> _Opened:
+        """The file with its bytes, where they must be read to know what it says."""
+        title = shown(PurePosixPath(entry.path).stem)
+        document = Document(address, title, mtime_ns=entry.stamp[0], size=entry.stamp[1])
         too_large = document._replace(fault=f"is larger than {MAX_BYTES // 1_000_000} MB")
         if entry.stamp[1] > MAX_BYTES:
-            return too_large
+            return _Opened(address, too_large)
         try:
             body = self._files.read(entry.path, MAX_BYTES + 1)
         except OSError as error:  # without a time of change: it is tried again
-            return document._replace(fault=f"cannot be read: {error.strerror}", mtime_ns=None)
+            fault = f"cannot be read: {error.strerror}"
+            return _Opened(address, document._replace(fault=fault, mtime_ns=None))
         if len(body) > MAX_BYTES:
-            return too_large
+            return _Opened(address, too_large)
         digest = hashlib.sha256(body).hexdigest()
         if digest == known_digest:
-            return None
-        readable = _readable(body, READABLE[path.suffix.lower()])
-        return document._replace(
-            title=readable.title[:_TITLE] or document.title,
-            text=readable.text,
-            digest=digest,
-            published=readable.published,
-            fault=readable.fault,
-            guessed=readable.guessed,
-        )
-
-
-def _readable(body: bytes, media_type: str) -> Extracted:
-    """What a file says; whatever a parser raises is this file's fault."""
-    try:
-        return extract(body, media_type, fast=True)
-    except Exception as error:  # noqa: BLE001 - the boundary of one file: it is named
-        _log.debug("a file of the corpus cannot be read", exc_info=True)
-        return Extracted(fault=f"cannot be read: {type(error).__name__}")
+            return _Opened(address, None)
+        return _Opened(address, document._replace(digest=digest), body)
