@@ -230,6 +230,7 @@ def _without_beginning(text: str, secret: str, mark: str) -> str:
     rest = secret[half:]
     pieces = [first]
     for part in others:
-        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(part, rest)))
+        pairs = zip(part, rest, strict=False)
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         pieces += (mark, part[shared:])
     return "".join(pieces)

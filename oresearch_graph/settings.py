@@ -288,9 +288,12 @@ def setting_fault(error: ValidationError) -> str:
     place = first["loc"]
     name = ".".join(brief(part, 60) for part in place) or "settings"
     fault = brief(first["msg"])
-    scalar = first["input"] is None or isinstance(first["input"], str | int | float)
-    hidden = first["type"] == "extra_forbidden" or "parameters" in place
-    if hidden or not scalar or any(is_secret_name(str(part)) for part in place):
+    hidden = first["type"] == "extra_forbidden" or not {"parameters", "prompts"}.isdisjoint(place)
+    if (
+        hidden
+        or isinstance(first["input"], Mapping)
+        or any(is_secret_name(str(part)) for part in place)
+    ):
         return f"the setting {name}: {fault}"
     return f"the setting {name} cannot be {brief(repr(first['input']), 80)}: {fault}"
 
