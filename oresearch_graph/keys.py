@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.known_secrets import is_secret_name, remember, remember_within
+from oresearch_graph.redaction import brief
 
 NO_KEY: Final = "none-needed"
 """Sent where a client insists on a key and the server wants none."""
@@ -84,6 +85,13 @@ class Address(NamedTuple):
     @property
     def gives_key(self) -> bool:
         return bool(self.user or self.password)
+
+
+def shown_address(text: str) -> str:
+    """What was given as an address and may be none, in quotes: whatever stands before its last @
+    may be a password."""
+    before, at, host = text.rpartition("@")
+    return brief(repr(f"…@{host}" if at and before else text), 100)
 
 
 def require_privacy(url: str, what: str, *, allowed: bool | None = None) -> None:

@@ -82,7 +82,8 @@ def _by_effort(title: str, description: str, **bounds: Any) -> Any:  # noqa: ANN
 class ResearchSettings(BaseModel):
     """Settings of one research run."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # LangGraph shows a ValidationError of a run's context as it is.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     model: Annotated[str | None, {"__template_metadata__": {"kind": "llm"}}] = _essential(
         "Model",
@@ -258,7 +259,11 @@ class _Environment(ResearchSettings, BaseSettings):
     """The settings that `ORESEARCH_*` variables hold; lists and dicts are written as JSON."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ORESEARCH_", extra="forbid", frozen=True, env_ignore_empty=True
+        env_prefix="ORESEARCH_",
+        extra="forbid",
+        frozen=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
     )
 
 

@@ -19,6 +19,7 @@ FLOORS = [
     ["redaction"],
     ["errors"],
     ["keys"],
+    ["proxies"],
     ["trace"],
     ["settings"],
     ["prompts", "threads"],

@@ -415,7 +415,7 @@ async def mcp_in_clear(world: World) -> Places:
 
 def settings_refused(**given: Any) -> Run:
     async def run(world: World) -> Places:
-        graph = create_research_graph(search=Documents())
+        graph = create_research_graph()
         try:
             await graph.ainvoke(QUESTION, context=given)  # type: ignore[arg-type]
         except Exception as error:  # noqa: BLE001 - what an embedder would print
@@ -485,8 +485,9 @@ def command(*arguments: str, fails: bool = True, **env: str) -> Run:
         (docs / "flume.md").write_text(FLUME)
         if fails:
             world.fails(401, {"error": {"message": f"Incorrect API key provided: {KEY}"}})
-        places = {"server": world.server.base_url, "userinfo": with_userinfo(world.server.base_url)}
-        told = [each.format_map(places) for each in arguments]
+        address = world.server.base_url
+        places = {"{server}": address, "fake@{userinfo}": f"fake@{with_userinfo(address)}"}
+        told = [places.get(each, each) for each in arguments]
         return commanded(world, "run", "What is a flume?", "--corpus", "docs", "--trace",
                          "t.jsonl", "--out", "r.md", *told, **env)  # fmt: skip
 
@@ -495,7 +496,7 @@ def command(*arguments: str, fails: bool = True, **env: str) -> Run:
 
 BASIC = base64.b64encode(f"anna:{KEY}".encode()).decode()
 CASES = [
-    Case("a 401 repeats the key", echo(401, {"error": {"message": f"Wrong key {KEY}"}}), told="401"),
+    Case("a 401 repeats the key", echo(401, {"error": {"message": f"Wrong {KEY}"}}), told="401"),
     Case("so does a 500, tried again", echo(500, {"error": {"message": f"Wrong key {KEY}"}})),
     Case("so does a 429", echo(429, {"error": f"{KEY} is over its quota"})),
     Case("so does a 400 with a list", echo(400, {"errors": [{"seen": KEY}]})),
@@ -544,7 +545,7 @@ CASES = [
     Case("a page repeats it encoded",
          echoed_by_documents(text=f"{FLUME} {quote(KEY, safe='')} {json.dumps(KEY)} {BASIC}")),
     Case("a title and an address repeat it",
-         echoed_by_documents(title=f"Hello {KEY}", url=f"https://e.org/?you={quote(KEY, safe='')}")),
+         echoed_by_documents(title=f"Hello {KEY}", url=f"https://e.org/?k={quote(KEY, safe='')}")),
     Case("a page's fault repeats it", echoed_by_documents(fault=f"refused: {KEY}")),
     Case("a record of the tools", recorder),
     Case("an MCP server dies", mcp_server_dies),
@@ -556,8 +557,8 @@ CASES = [
     Case("a SearXNG of no scheme", settings_refused(search=f"searxng:a:{IN_URL}@h/x"),
          (PASSWORD, IN_URL)),
     Case("broken JSON in a variable", environment_refused("ORESEARCH_PARAMETERS", f'{{"a": {KEY}')),
-    Case("a key of two lines", environment_refused("OPENAI_API_KEY", f"{KEY}\n{KEY}"), told="OPENAI"),
-    Case("a key with an odd letter", environment_refused("OPENAI_API_KEY", f"{KEY}é"), told="OPENAI"),
+    Case("a two-line key", environment_refused("OPENAI_API_KEY", f"{KEY}\n{KEY}"), told="_API_"),
+    Case("a key of odd letters", environment_refused("OPENAI_API_KEY", f"{KEY}é"), told="_API_"),
     Case("a key that ends in a line end", key_with_line_end),
     Case("plain http: base_url", in_clear(model="fake", base_url="http://models.example/v1")),
     Case("plain http: a model's name", in_clear(researcher_models=("f@http://models.example/v1",),
@@ -577,10 +578,11 @@ CASES = [
                                        OPENAI_API_KEY=KEY), (KEY, PASSWORD, IN_URL)),
     Case("the command and a SearXNG", command("--search", f"searxng:http://a:{IN_URL}@127.0.0.1:9"),
          (PASSWORD, IN_URL), told="127.0.0.1:9"),
-    Case("the command and parameters", command("--set", f'parameters={{"x": {{"api_key": "{KEY}"}}}}')),
+    Case("the command and parameters",
+         command("--set", f'parameters={{"x": {{"api_key": "{KEY}"}}}}')),
     Case("the command and a wrong pair", command("--set", f"api_key={SHAPED}"), (SHAPED,)),
     Case("the command and a wrong key", command("--model", "openai:gpt-5-mini",
-                                                OPENAI_API_KEY=f"{KEY} {KEY}"), told="OPENAI_API_KEY"),
+                                                OPENAI_API_KEY=f"{KEY} {KEY}"), told="OPENAI_API"),
 ]  # fmt: skip
 
 

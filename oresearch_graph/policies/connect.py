@@ -22,9 +22,11 @@ from oresearch_graph.keys import (
     is_real,
     require_privacy,
     revealed,
+    shown_address,
     usable_key,
 )
 from oresearch_graph.known_secrets import is_secret_name, remember_within
+from oresearch_graph.proxies import proxy_error, uses_environment
 from oresearch_graph.redaction import brief
 
 _PROVIDERS: Final = frozenset(
@@ -86,8 +88,7 @@ def _address(base_url: str) -> Address:
     address = Address.of(base_url)
     if address is None:
         raise ConfigurationError(
-            f"{brief(repr(base_url), 100)} is no base URL; write one such as "
-            "http://127.0.0.1:8000/v1"
+            f"{shown_address(base_url)} is no base URL; write one such as http://127.0.0.1:8000/v1"
         )
     return address
 
@@ -128,15 +129,25 @@ def _openai(
 
     from oresearch_graph.policies.openai_compatible import CompatibleChatOpenAI
 
+    url = address.url if address else None
+    clients: dict[str, Any] = {}
+    try:
+        # Not langchain-openai's client, which all models of the process share: its open
+        # connections belong to the event loop that used it first.
+        if uses_environment(url):
+            clients["http_async_client"] = openai.DefaultAsyncHttpxClient()
+        else:
+            clients["http_async_client"] = openai.DefaultAsyncHttpxClient(trust_env=False)
+            clients["http_client"] = openai.DefaultHttpxClient(trust_env=False)
+    except (ImportError, ValueError) as error:
+        raise proxy_error(error) from None
     try:
         return CompatibleChatOpenAI(
             model=model,
-            base_url=address.url if address else None,
+            base_url=url,
             api_key=key,
             stream_usage=True,
-            # Not langchain-openai's client, which all models of the process share: its open
-            # connections belong to the event loop that used it first.
-            http_async_client=openai.DefaultAsyncHttpxClient(),
+            **clients,
             **options,
         )
     except (ValueError, TypeError, openai.OpenAIError) as error:

@@ -13,9 +13,9 @@ from langchain_core.tools import BaseTool
 from pydantic import ValidationError
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.keys import environment_key
+from oresearch_graph.keys import environment_key, shown_address
 from oresearch_graph.known_secrets import remember_within
-from oresearch_graph.redaction import brief, redacted
+from oresearch_graph.redaction import redacted
 from oresearch_graph.settings import ResearchSettings, setting_fault
 from oresearch_graph.tools.address_guard import AddressGuard
 from oresearch_graph.tools.backend import PageReader, SearchBackend
@@ -95,7 +95,7 @@ def search_name(settings: ResearchSettings) -> str:
     if search in ("tavily", "corpus", "python") or search.startswith(_SEARXNG):
         return search
     raise ConfigurationError(
-        f"search={brief(repr(search), 80)} is unknown: use auto, tavily, corpus, python or "
+        f"search={shown_address(search)} is unknown: use auto, tavily, corpus, python or "
         "searxng:URL"
     )
 

@@ -9,12 +9,18 @@ from typing import Any
 import httpx
 
 from oresearch_graph.errors import ConfigurationError, ToolError
-from oresearch_graph.keys import Address, require_privacy
+from oresearch_graph.keys import Address, require_privacy, shown_address
 from oresearch_graph.redaction import brief, quieted
 from oresearch_graph.tools.address_guard import tls_context
 from oresearch_graph.tools.backend import Hit, Hits
 from oresearch_graph.tools.html_text import iso_date
-from oresearch_graph.tools.service_calls import Busy, each_query, retry_after, with_retries
+from oresearch_graph.tools.service_calls import (
+    Busy,
+    each_query,
+    retry_after,
+    service_client,
+    with_retries,
+)
 
 
 class SearxngSearch:
@@ -28,7 +34,7 @@ class SearxngSearch:
         address = Address.of(base_url)
         if address is None:
             raise ConfigurationError(
-                f"{brief(repr(base_url), 100)} is no SearXNG address: write "
+                f"{shown_address(base_url)} is no SearXNG address: write "
                 "searxng:https://your.instance"
             )
         if address.gives_key:
@@ -54,7 +60,9 @@ class SearxngSearch:
 
     async def _ask(self, query: str) -> list[Any]:
         tls = await asyncio.to_thread(tls_context)
-        async with httpx.AsyncClient(timeout=self._seconds, verify=tls, auth=self._auth) as client:
+        async with service_client(
+            self._address, timeout=self._seconds, verify=tls, auth=self._auth
+        ) as client:
             response = await client.get(self._address, params={"q": query, "format": "json"})
         if response.status_code == 429 or response.status_code >= 500:
             raise Busy(f"HTTP status {response.status_code}", retry_after(response))

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import httpx
 
 from oresearch_graph.errors import ConfigurationError, ToolError
-from oresearch_graph.keys import Address, require_privacy, usable_key
+from oresearch_graph.keys import Address, require_privacy, shown_address, usable_key
 from oresearch_graph.redaction import brief, quieted
 from oresearch_graph.tools.address_guard import tls_context
 from oresearch_graph.tools.backend import Hit, Hits, Page
 from oresearch_graph.tools.extract import clean
 from oresearch_graph.tools.html_text import iso_date
-from oresearch_graph.tools.service_calls import Busy, each_query, with_retries
+from oresearch_graph.tools.service_calls import Busy, each_query, service_client, with_retries
 from oresearch_graph.tools.source_rules import SourceRules
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class _Account(NamedTuple):
         address = Address.of(base_url)
         if address is None:
             raise ConfigurationError(
-                f"{brief(repr(base_url), 100)} is no address of Tavily: correct TAVILY_BASE_URL"
+                f"{shown_address(base_url)} is no address of Tavily: correct TAVILY_BASE_URL"
             )
         require_privacy(address.url, "Tavily's key", allowed=allow_plain_http)
         return cls(key, base_url.strip().rstrip("/"))
@@ -54,7 +54,7 @@ class _Account(NamedTuple):
         from tavily import AsyncTavilyClient
 
         tls = await asyncio.to_thread(tls_context)
-        async with httpx.AsyncClient(verify=tls) as http:
+        async with service_client(self.base_url, verify=tls) as http:
             yield AsyncTavilyClient(self.key, api_base_url=self.base_url, client=http)
 
 
