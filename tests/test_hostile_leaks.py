@@ -415,9 +415,9 @@ async def mcp_in_clear(world: World) -> Places:
 
 def settings_refused(**given: Any) -> Run:
     async def run(world: World) -> Places:
-        graph = create_research_graph()
+        graph: Any = create_research_graph()
         try:
-            await graph.ainvoke(QUESTION, context=given)  # type: ignore[arg-type]
+            await graph.ainvoke(QUESTION, context=given)
         except Exception as error:  # noqa: BLE001 - what an embedder would print
             return {"traceback": "".join(traceback.format_exception(error))}
         raise AssertionError("such settings cannot be")
