@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from oresearch_graph.errors import ConfigurationError, OresearchError
-from oresearch_graph.keys import environment_key
+from oresearch_graph.keys import Address, environment_key, is_real, require_privacy
 from oresearch_graph.redaction import public_name
 from rl.launch.problem import Launch, Problem
 from rl.settings import JudgeSettings
@@ -42,6 +42,19 @@ def judge_is_there(launch: Launch) -> Iterator[Problem]:
             "oresearch.judge.base_url=http://host:port/v1, or set OPENAI_API_KEY",
         )
     yield from _servers(judge, launch.dry_run)
+    if is_real(key):
+        yield from _in_clear(judge)
+
+
+def _in_clear(judge: JudgeSettings) -> Iterator[Problem]:
+    """The key goes to other machines by https only."""
+    for name in ("base_url", "second_base_url"):
+        if address := Address.of(getattr(judge, name) or ""):
+            try:
+                require_privacy(address.url, "OPENAI_API_KEY")
+            except ConfigurationError as error:
+                fix = "https, ORESEARCH_ALLOW_PLAIN_HTTP=1, or OPENAI_API_KEY set to EMPTY"
+                yield Problem(f"oresearch.judge.{name}", str(error), fix)
 
 
 def _servers(judge: JudgeSettings, dry_run: bool) -> Iterator[Problem]:
