@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from oresearch_graph.boundary import boundary
 from oresearch_graph.events import Called, Observed, emit
 from oresearch_graph.evidence.sources import SourceLedger, cut_to, query_heading, source_block
+from oresearch_graph.known_secrets import without_known
 from oresearch_graph.resources import Resources
 from oresearch_graph.tools.backend import Hits, Page, PageReader, SearchBackend
 from oresearch_graph.tools.crawl_page import CrawlPage
@@ -74,6 +75,7 @@ class Caller:
         # Ids are given after all calls have come back, in the order in which they were written.
         for step, (answer, span) in zip(calls, await asyncio.gather(*work), strict=True):
             text, shown = (answer, []) if isinstance(answer, str) else self._shown(answer)
+            text = without_known(text)
             observations.append(Observation(text=text, shown=tuple(shown), span=span))
             emit(
                 Observed(

@@ -6,12 +6,14 @@ from __future__ import annotations
 import io
 import json
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from oresearch_graph.errors import ConfigurationError, OresearchError, TraceFileError
+from oresearch_graph.redaction import redacted
 
 app = typer.Typer(
     name="oresearch",
@@ -145,10 +147,8 @@ def main() -> None:
         app()
     except OresearchError as error:
         asked_wrongly = isinstance(error, ConfigurationError | TraceFileError)
-        sys.stderr.write(f"oresearch: {_one_line(str(error))}\n")
+        sys.stderr.write(f"oresearch: {error}\n")
         sys.exit(2 if asked_wrongly else 1)
-
-
-def _one_line(text: str) -> str:
-    """A server's words may be in it: no line breaks, nothing that commands a terminal."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
+    except Exception:  # noqa: BLE001 - a defect: Python's own traceback would show what it holds
+        sys.stderr.write(redacted(traceback.format_exc()))
+        sys.exit(1)

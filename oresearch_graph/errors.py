@@ -18,9 +18,22 @@ person who runs oresearch can act on, so every message names the cause and the f
 
 from __future__ import annotations
 
+from typing import Final
+
+from oresearch_graph.redaction import brief
+
+LONGEST: Final = 2_000
+"""Characters of a message."""
+
 
 class OresearchError(Exception):
-    """Base of all errors below. `str(error)` is one line: the cause, then the fix."""
+    """Base of all errors below. `str(error)` is one line without secrets: the cause, then the
+    fix."""
+
+    def __init__(self, *told: object) -> None:
+        super().__init__(
+            *(brief(part, LONGEST) if isinstance(part, str) else part for part in told)
+        )
 
 
 class ConfigurationError(OresearchError):

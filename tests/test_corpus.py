@@ -19,6 +19,7 @@ from oresearch_graph.tools.corpus_index import CorpusIndex, Document, cache_fold
 from oresearch_graph.tools.corpus_words import match_expression
 from oresearch_graph.tools.reader_pool import ReaderPool
 from oresearch_graph.tools.reader_worker import PageLimits
+from tests.hostile_pages import nested_forms
 
 TIDES = "# Tides\n\nThe moon pulls the oceans. A spring tide comes at new moon.\n"
 WINDS = "# Winds\n\nTrade winds blow steadily from the east towards the equator.\n"

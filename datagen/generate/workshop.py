@@ -24,6 +24,7 @@ from datagen.generate.teachers import writing_settings
 from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph import ResearchGraph, Search, create_research_graph
+from oresearch_graph.redaction import brief
 from oresearch_graph.trace import Trace
 
 _STEPS: Final = 10_000
@@ -53,7 +54,7 @@ class Workshop:
         except (ConfigurationError, sqlite3.Error):
             raise
         except Exception as error:  # noqa: BLE001 - a candidate's boundary: lost, with its reason
-            return f"{type(error).__name__}: {error}"
+            return f"{type(error).__name__}: {brief(error)}"
 
     async def make(self, job: Job, charge: Charge) -> Trace:
         """The candidate's trace, from where an earlier process left it.

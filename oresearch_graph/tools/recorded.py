@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from oresearch_graph.errors import ConfigurationError, ToolError
+from oresearch_graph.known_secrets import without_known
 from oresearch_graph.tools.backend import Hits, Page, PageReader, SearchBackend
 
 _VERSION: Final = 1
@@ -163,4 +164,4 @@ class Replay:
 
 def _line(entry: BaseModel) -> str:
     facts: dict[str, Any] = entry.model_dump(mode="json", exclude_none=True)
-    return json.dumps(facts, ensure_ascii=True) + "\n"
+    return without_known(json.dumps(facts, ensure_ascii=True)) + "\n"
