@@ -32,7 +32,7 @@ FLOORS = [
     ["boundary", "events", "checkpoints"],
     ["writing", "follow_up"],
     ["resources"],
-    ["calling"],
+    ["calling", "approval"],
     ["planner", "researcher", "summarizer", "closing", "structure"],
     ["graph"],
     ["embedding", "studio", "evaluate", "view"],
