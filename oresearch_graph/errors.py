@@ -19,7 +19,8 @@ person who runs oresearch can act on, so every message names the cause and the f
 from __future__ import annotations
 
 
-class OresearchError(Exception):
+# LangGraph's server shows clients what a RuntimeError says, and of other classes nothing.
+class OresearchError(RuntimeError):
     """Base of all errors below. `str(error)` is one line: the cause, then the fix."""
 
 

@@ -35,7 +35,8 @@ FLOORS = [
     ["calling", "approval"],
     ["planner", "researcher", "summarizer", "closing", "structure"],
     ["graph"],
-    ["embedding", "studio", "evaluate", "view"],
+    ["embedding", "served", "evaluate", "view"],
+    ["studio"],
     ["command"],
     ["cli"],
 ]
