@@ -37,7 +37,8 @@ class Budget:
 
     def restore(self, role: Role, branch: int | None, usage: Iterable[Usage]) -> None:
         """Take over what the state says was spent, unless this process counted it itself."""
-        self._spent.setdefault((role, branch), list(usage))
+        known = [each for each in usage if _spends(each)]
+        self._spent.setdefault((role, branch), known)
 
     def charge(self, usage: Usage) -> None:
         self._spent.setdefault((usage.role, usage.branch), []).append(usage)
@@ -71,3 +72,9 @@ class Budget:
             kept = 0 if role == "summarizer" or limit.name != "model call" else _SUMMARIZER_CALLS
             if limit.used >= max(1, limit.allowed - kept):
                 raise BudgetExhausted(limit.name, limit.used, limit.allowed)
+
+
+def _spends(usage: Usage) -> bool:
+    """False for what nobody can spend: an edited state must not pay a run back."""
+    figures = (usage.calls, usage.prompt_tokens, usage.completion_tokens, usage.cost)
+    return all(figure is None or figure >= 0 for figure in figures)

@@ -7,6 +7,7 @@ another process gets new ones, with the budget taken over from its state.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -89,7 +90,9 @@ class ResourcePool:
         settings = self.settings(context)
         kept = self._kept.get(run.id)
         if kept is None or kept.settings != settings:
-            kept = await asyncio.to_thread(self._build, settings, run.started)
+            # A state may be edited: a run that begins later would have time without end.
+            began = min(run.started, time.time())
+            kept = await asyncio.to_thread(self._build, settings, began)
             if run.id in self._kept and self._kept[run.id].settings == settings:
                 kept = self._kept[run.id]
             self._kept[run.id] = kept

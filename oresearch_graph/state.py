@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 from langchain_core.messages import AnyMessage
 from langgraph.channels import LastValue
 from langgraph.graph.message import add_messages
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 # pydantic makes schemas of typing's own TypedDict from Python 3.12 on only.
 from typing_extensions import TypedDict
@@ -42,7 +42,7 @@ class Run(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
-    started: float
+    started: float = Field(ge=0, le=1e11)
     """Wall clock, seconds since the epoch."""
     question: str
     """The question as threads see it: a follow-up carries what it refers to."""
