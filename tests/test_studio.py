@@ -192,7 +192,7 @@ async def test_a_threads_own_state_sets_nothing(client: Any, model: OpenAIServer
     smuggled = QUESTION | ATTACK | {"run": run, "context": ATTACK, "settings": ATTACK}
     state = await client.runs.wait(None, "research", input=smuggled, context={"max_subtasks": 1})
     assert state["trace"]["outcome"] == "complete"
-    assert {s["url"].split("/")[0] for s in state["trace"]["sources"]} == {"python:"}
+    assert all(source["url"].startswith("python:") for source in state["trace"]["sources"])
     thread = (await client.threads.create())["thread_id"]
     await client.runs.wait(thread, "research", input=QUESTION, context={"max_subtasks": 1})
     task = {"run": run, "branch": 1, "subtask": "passwd", "before": [], "known": [
