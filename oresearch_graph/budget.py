@@ -32,7 +32,7 @@ class Budget:
 
     def __init__(self, settings: ResearchSettings, started: float) -> None:
         """`started` is the run's beginning on the wall clock (`time.time()`)."""
-        self._settings, self._started = settings, started
+        self._settings, self.started = settings, started
         self._spent: dict[tuple[Role, int | None], list[Usage]] = {}
 
     def restore(self, role: Role, branch: int | None, usage: Iterable[Usage]) -> None:
@@ -51,7 +51,7 @@ class Budget:
         found = [
             Limit("model call", sum(u.calls for u in usages), allowed.model_calls),
             Limit("token", tokens or 0, allowed.tokens),
-            Limit("time", time.time() - self._started, allowed.seconds),
+            Limit("time", time.time() - self.started, allowed.seconds),
         ]
         if figures.max_cost is not None:
             money = known_sum(usage.cost for usage in usages) or 0.0
@@ -59,7 +59,7 @@ class Budget:
         return found
 
     def remaining_seconds(self) -> float:
-        return max(0.0, self._settings.limits.seconds - (time.time() - self._started))
+        return max(0.0, self._settings.limits.seconds - (time.time() - self.started))
 
     def tight(self) -> Limit | None:
         """The first limit that is past its soft mark: answer from what there is."""

@@ -124,10 +124,14 @@ class Planner:
             failure = Failure(name="plan_rejected", fault="person", message=why, role="planner")
             listed = [failure.model_copy(update={"branch": i + 1}) for i in range(len(subtasks))]
             return {"subtasks": [], "failures": [failure, *listed]}
+        worked = max((span.start + span.seconds for span in state.get("spans", [])), default=0.0)
+        waited = max(0.0, time.time() - state["run"].started - worked)
+        run = state["run"].model_copy(update={"waited": waited})
         if decision.action == "approve":
-            return {}
+            return {"run": run}
         emit(Planned(subtasks=tuple(decision.subtasks)))
-        return {"plan": [subtask_list(decision.subtasks)], "subtasks": decision.subtasks}
+        chosen = decision.subtasks
+        return {"run": run, "plan": [subtask_list(chosen)], "subtasks": chosen}
 
 
 def _question(state: ResearchState) -> tuple[str, list[HumanMessage]]:

@@ -44,6 +44,8 @@ class Run(BaseModel):
     id: str
     started: float = Field(ge=0, le=1e11)
     """Wall clock, seconds since the epoch."""
+    waited: float = Field(0.0, ge=0, le=1e11)
+    """Seconds in which it waited for a person: they count against no limit."""
     question: str
     """The question as threads see it: a follow-up carries what it refers to."""
     asked: str = ""

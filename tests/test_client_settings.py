@@ -18,6 +18,7 @@ from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.resources import ResourcePool
 from oresearch_graph.served.client_settings import CLIENTS, client_settings
 from oresearch_graph.state import Run
+from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Protocol, Usage
 from tests.scripted import PAGES, Documents, ScriptedPolicy, research_script
 
@@ -114,9 +115,13 @@ def test_the_servers_filter_drops_no_name_before_it_is_refused():
 
 
 async def test_a_refused_context_reaches_no_node():
-    calls = []
-    policy = ScriptedPolicy(lambda thread: calls.append(thread) or research_script()(thread))
-    graph = create_research_graph(policy, search=Documents(PAGES))
+    calls: list[Thread] = []
+
+    def script(thread: Thread) -> str:
+        calls.append(thread)
+        return research_script()(thread)
+
+    graph = create_research_graph(ScriptedPolicy(script), search=Documents(PAGES))
     graph.context_schema = client_settings(ResearchSettings(), [])
     context: Any = {"corpus": "/etc"}
     with pytest.raises(RuntimeError, match="corpus is the server's to set"):
@@ -164,7 +169,7 @@ async def test_a_run_that_begins_later_has_begun_now():
 
     def build(settings: ResearchSettings, start: float) -> Any:
         began.append(start)
-        return SimpleNamespace(settings=settings)
+        return SimpleNamespace(settings=settings, budget=SimpleNamespace())
 
     run = Run(id="x", started=9e10, question="q", language="en", protocol=Protocol())
     await ResourcePool(ResearchSettings(), build).of(run, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -224,3 +225,13 @@ async def test_another_process_takes_the_decision(tmp_path: Path):
         assert stop.value["question"] == "q"
         result = await built.ainvoke(Command(resume={"action": "approve"}), THREAD)
     assert result["trace"].outcome == "complete"
+
+
+async def test_the_time_a_person_takes_counts_against_no_limit(monkeypatch: pytest.MonkeyPatch):
+    built = graph(max_seconds=60)
+    await built.ainvoke(QUESTION, THREAD)
+    later = time.time() + 3_600
+    monkeypatch.setattr(time, "time", lambda: later)
+    trace = (await built.ainvoke(Command(resume={"action": "approve"}), THREAD))["trace"]
+    assert (trace.outcome, len(trace.branches)) == ("complete", 2)
+    assert max(span.start + span.seconds for span in trace.spans) < 60

@@ -141,8 +141,8 @@ async def test_an_answer_that_is_none_is_asked_for_again(client: Any):
         state = await ended(client, thread, run)
         (stop,) = [i for task in state["tasks"] for i in task["interrupts"]]
         assert stop["value"]["fault"]
-    command = {"resume": {"decisions": [{"type": "reject", "message": "too broad"}]}}
-    run = await client.runs.create(thread, "research", command=command, context=context)
+    rejected = {"resume": {"decisions": [{"type": "reject", "message": "too broad"}]}}
+    run = await client.runs.create(thread, "research", command=rejected, context=context)
     trace = (await ended(client, thread, run))["values"]["trace"]
     assert "too broad" in trace["failures"][0]["message"]
     assert trace["usage"][0]["role"] == "planner"
