@@ -36,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, model: OpenAIServer) -> Ite
         tmp_path_factory.mktemp("studio"),
         ORESEARCH_SEARCH="python", ORESEARCH_EFFORT="quick", ORESEARCH_RENDERING="turns",
         ORESEARCH_BASE_URL=model.base_url, ORESEARCH_ALLOWED_MODELS="other, fake",
-        OPENAI_API_KEY="sk-nobodys",
+        OPENAI_API_KEY="sk-nobodys", ORESEARCH_ALLOWED_ORIGINS="https://my.example/, ",
     )  # fmt: skip
     yield running
     running.stop()
@@ -281,11 +281,12 @@ async def test_studio_and_the_servers_own_pages_may_ask(server: StudioServer):
         assert before.status_code == 200
         assert before.headers["access-control-allow-origin"] == STUDIO
         assert before.headers["access-control-allow-private-network"] == "true"
-        for origin in (STUDIO, server.address, f"http://localhost:{server.port}"):
+        named = (STUDIO, "https://my.example")
+        for origin in (*named, server.address, f"http://localhost:{server.port}"):
             answer = await http.post("/threads/search", json={}, headers={"origin": origin})
             assert answer.status_code == 200
             allowed = answer.headers.get("access-control-allow-origin")
-            assert allowed == (STUDIO if origin == STUDIO else None)
+            assert allowed == (origin if origin in named else None)
 
 
 def wait_for_requests(model: OpenAIServer, count: int) -> None:

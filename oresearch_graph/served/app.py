@@ -23,14 +23,15 @@ os.umask(0o077)
 if _STORE.is_dir():
     _STORE.chmod(0o700)
 
-origins = [STUDIO, *filter(None, os.environ.get("ORESEARCH_ALLOWED_ORIGINS", "").split(","))]
+_named = os.environ.get("ORESEARCH_ALLOWED_ORIGINS", "").split(",")
+origins = [STUDIO, *(origin for each in _named if (origin := each.strip(" /")))]
 
 app = Starlette(
     middleware=[
-        Middleware(cast("Any", Gate), origins=[origin.strip(" /") for origin in origins]),
+        Middleware(cast("Any", Gate), origins=origins),
         Middleware(
             CORSMiddleware,
-            allow_origins=[origin.strip(" /") for origin in origins],
+            allow_origins=origins,
             allow_methods=["*"],
             allow_headers=["*"],
             allow_private_network=True,
