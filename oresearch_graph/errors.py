@@ -26,13 +26,14 @@ LONGEST: Final = 2_000
 """Characters of a message."""
 
 
-class OresearchError(Exception):
+# LangGraph's server shows clients what a RuntimeError says, and of other classes nothing.
+class OresearchError(RuntimeError):
     """Base of all errors below. `str(error)` is one line without secrets: the cause, then the
     fix."""
 
-    def __init__(self, *told: object) -> None:
+    def __init__(self, *parts: object) -> None:
         super().__init__(
-            *(brief(part, LONGEST) if isinstance(part, str) else part for part in told)
+            *(brief(part, LONGEST) if isinstance(part, str) else part for part in parts)
         )
 
 

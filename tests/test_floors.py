@@ -36,10 +36,11 @@ FLOORS = [
     ["boundary", "events", "checkpoints"],
     ["writing", "follow_up"],
     ["resources"],
-    ["calling"],
+    ["calling", "approval"],
     ["planner", "researcher", "summarizer", "closing", "structure"],
     ["graph"],
-    ["embedding", "studio", "evaluate", "view"],
+    ["embedding", "served", "evaluate", "view"],
+    ["studio"],
     ["command"],
     ["cli"],
 ]

@@ -48,7 +48,8 @@ def started(site: Site, folder: Path, *more: str) -> subprocess.Popen[str]:
     """`oresearch run` over what the site finds, without a model."""
     command = [
         sys.executable, "-c", "from oresearch_graph.cli import main; main()",
-        "run", QUESTION, "--effort", "quick", "--search", f"searxng:{site.url}", "--set", "allow_private_addresses=true", *more,
+        "run", QUESTION, "--effort", "quick", "--search", f"searxng:{site.url}",
+        "--set", "allow_private_addresses=true", *more,
     ]  # fmt: skip
     kept = {k: v for k, v in os.environ.items() if not k.endswith("_API_KEY")}
     env = {**kept, "PYTHONPATH": str(Path(__file__).parent.parent), "ORESEARCH_HOME": str(folder)}
