@@ -48,6 +48,10 @@ bench: $(VENV)/installed $(RL_VENV)/installed
 evaluate: $(VENV)/installed
 	$(BIN)/oresearch evaluate
 
+# Nothing is sent away: no traces, no analytics, no look for newer versions. Set them to have it.
+studio: export LANGSMITH_TRACING ?= false
+studio: export LANGGRAPH_CLI_NO_ANALYTICS ?= 1
+studio: export LANGGRAPH_NO_VERSION_CHECK ?= true
 studio: $(VENV)/installed
 	$(BIN)/langgraph dev --host 127.0.0.1 --no-browser
 

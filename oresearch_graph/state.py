@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 from langchain_core.messages import AnyMessage
 from langgraph.channels import LastValue
 from langgraph.graph.message import add_messages
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 # pydantic makes schemas of typing's own TypedDict from Python 3.12 on only.
 from typing_extensions import TypedDict
@@ -42,8 +42,10 @@ class Run(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
-    started: float
+    started: float = Field(ge=0, le=1e11)
     """Wall clock, seconds since the epoch."""
+    waited: float = Field(0.0, ge=0, le=1e11)
+    """Seconds in which it waited for a person: they count against no limit."""
     question: str
     """The question as threads see it: a follow-up carries what it refers to."""
     asked: str = ""

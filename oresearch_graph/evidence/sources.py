@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from oresearch_graph.evidence.passages import best_passages
+from oresearch_graph.known_secrets import without_known
 from oresearch_graph.trace import Source
 from oresearch_graph.trace.references import same_address
 
@@ -39,6 +40,7 @@ class SourceLedger:
         published: str | None = None,
     ) -> Source:  # fmt: skip
         """Record that `text` of this address is being shown, and return its record."""
+        url, text, title = without_known(url), without_known(text), without_known(title)
         known = self.get(url)
         if known is None:
             source = Source.of(id=self._next, url=url, text=text, title=_line(title), read=read,

@@ -12,6 +12,8 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import BaseTool, ToolException
 
 from oresearch_graph.errors import ConfigurationError, ToolError
+from oresearch_graph.known_secrets import remember_within
+from oresearch_graph.redaction import brief, quieted
 from oresearch_graph.tools.backend import Hits, Page, PageReader
 from oresearch_graph.tools.document_shelf import DocumentShelf
 from oresearch_graph.tools.service_calls import each_query
@@ -30,6 +32,7 @@ class RetrieverSearch:
     get one made of their content (`document:…`). Addresses it did not give go `beyond`."""
 
     def __init__(self, retriever: BaseRetriever, beyond: PageReader | None = None) -> None:
+        remember_within(retriever)
         self.name = retriever.get_name()
         self._retriever = retriever
         self._shelf = DocumentShelf("document", beyond)
@@ -41,7 +44,7 @@ class RetrieverSearch:
         try:
             documents = await self._retriever.ainvoke(query)
         except _SERVICE_FAULTS as error:
-            raise _failed("retriever", self.name, error) from error
+            raise _failed("retriever", self.name, error) from quieted(error)
         found = [self._shelf.put(each.page_content, each.metadata) for each in documents]
         return Hits(query=query, hits=tuple(found[:k]))
 
@@ -55,6 +58,7 @@ class ToolSearch:
     document (`NAME:…`)."""
 
     def __init__(self, tool: BaseTool, beyond: PageReader | None = None) -> None:
+        remember_within(tool)
         self.name = tool.name
         self._tool = tool
         self._argument = query_argument(tool)
@@ -67,7 +71,7 @@ class ToolSearch:
         try:
             answer = await self._tool.ainvoke({self._argument: query})
         except _SERVICE_FAULTS as error:
-            raise _failed("search tool", self.name, error) from error
+            raise _failed("search tool", self.name, error) from quieted(error)
         found = [self._shelf.put(text, facts) for text, facts in results_in(answer)]
         return Hits(query=query, hits=tuple(found[:k]))
 
@@ -88,8 +92,8 @@ def query_argument(tool: BaseTool) -> str:
 
 
 def _failed(kind: str, name: str, error: Exception) -> ToolError:
-    cause = " ".join(str(error).split()) or type(error).__name__
-    return ToolError(f"the {kind} {name} failed ({cause[:200]}): check its service and settings")
+    cause = brief(error) or type(error).__name__
+    return ToolError(f"the {kind} {name} failed ({cause}): check its service and settings")
 
 
 def results_in(answer: object, left: int = 20) -> Iterator[tuple[str, Mapping[str, Any]]]:

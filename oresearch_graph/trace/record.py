@@ -10,10 +10,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
-from typing import Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from oresearch_graph.redaction import public_name, redacted
 from oresearch_graph.trace.step import Execution, Step
 
 SCHEMA_VERSION: Final = 1
@@ -96,7 +97,7 @@ class Failure(_Record):
 
     name: FailureName
     fault: Fault
-    message: str
+    message: Annotated[str, AfterValidator(redacted)]
     role: Role | None = None
     branch: int | None = None
     rejected: str | None = None
@@ -108,7 +109,7 @@ class Usage(_Record):
 
     role: Role
     branch: int | None = None
-    model: str = ""
+    model: Annotated[str, AfterValidator(public_name)] = ""
     calls: int = 0
     tool_calls: int = 0
     prompt_tokens: int | None = None
