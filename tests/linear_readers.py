@@ -28,6 +28,7 @@ from datagen.rubrics.claims import grouped, verified_claims
 from datagen.rubrics.needs import needs_of
 from datagen.seeds.labels import _read as read_labels
 from datagen.settings.filter import FilterSettings
+from oresearch_graph.approval import overlaps, read_decision
 from oresearch_graph.command.places import places_for
 from oresearch_graph.command.terminal import harmless, line
 from oresearch_graph.errors import AddressRefused
@@ -39,7 +40,6 @@ from oresearch_graph.evidence.source_index import SourceIndex
 from oresearch_graph.evidence.trace_report import delivered_answer
 from oresearch_graph.judge import KeyPoint, judge_report
 from oresearch_graph.judge_prompt import VerdictFault, fenced, json_values, read_verdict
-from oresearch_graph.planner import overlaps
 from oresearch_graph.policies import extractive_plan, extractive_sentences, model_faults
 from oresearch_graph.policies.endings import end_of, unclosed_element
 from oresearch_graph.policies.extractive_phrases import facet_of
@@ -53,9 +53,11 @@ from oresearch_graph.policies.rendering_tools import Tools
 from oresearch_graph.policies.reply import Reply, read_message
 from oresearch_graph.policies.text_gate import TextGate
 from oresearch_graph.policies.thinking import place_thinking
+from oresearch_graph.redaction import brief, redacted
 from oresearch_graph.rubric import Criterion
+from oresearch_graph.served.gate import refusal
 from oresearch_graph.threads import Thread
-from oresearch_graph.tools import corpus_words, source_rules
+from oresearch_graph.tools import charset, corpus_words, extract, source_rules
 from oresearch_graph.tools.address_guard import AddressGuard
 from oresearch_graph.tools.document_shelf import DocumentShelf
 from oresearch_graph.tools.retriever import results_in
@@ -213,6 +215,22 @@ def _domains(text: str) -> None:
             AddressGuard().check_url(domain)
 
 
+def _decided(text: str) -> None:
+    for answer in (text, {text: text}, {"action": "edit", "subtasks": [text]}):
+        with suppress(ValueError):
+            read_decision(answer)
+
+
+def _gated(text: str) -> None:
+    value = text.encode()
+    names = (b"host", b"origin", b"content-type", b"referer")
+    for name in names:
+        headers = [(b"host", b"127.0.0.1:2024"), (name, value)]
+        scope = {"type": "http", "method": "POST", "path": "/runs", "headers": headers,
+                 "server": ("127.0.0.1", 2024)}  # fmt: skip
+        refusal(scope, ())
+
+
 READERS: Final[dict[str, Reader]] = {
     "trace.list_items": list_items,
     "trace.parse": parse_trace,
@@ -289,7 +307,10 @@ READERS: Final[dict[str, Reader]] = {
     "extractive.report": lambda text: extractive_report(
         thread(text, "summarizer", steps=whole_trace(text).steps), "en"
     ),
-    "planner.overlaps": lambda text: overlaps([text, text[::-1]]),
+    "approval.overlaps": lambda text: overlaps([text, text[::-1]]),
+    "approval.decision": _decided,
+    "redaction": lambda text: (redacted(text), brief(text)),
+    "served.gate": _gated,
     "judge.report": lambda text: judge_report(
         text, [KeyPoint(text="The Moon causes tides."), KeyPoint(text="x", needs=(("16",),))],
         CitationReport(),
@@ -297,6 +318,12 @@ READERS: Final[dict[str, Reader]] = {
     "judge.fenced": lambda text: fenced("report", text),
     "judge.json": lambda text: list(json_values(text)),
     "judge.verdict": _verdict,
+    "tools.charset": lambda text: (
+        charset.decode(text.encode(), text), charset.prescan(text.encode()),
+    ),
+    "tools.text": lambda text: (
+        extract.clean(text), extract.plain_text(text), extract.page_kind(text.encode(), text),
+    ),
     "tools.results": lambda text: list(results_in(text)),
     "tools.shelf": _shelved,
     "tools.corpus_words": lambda text: (

@@ -44,11 +44,6 @@ OWN_TEXT: Final = {
     "rl.learning.step_metrics": "names of metrics, from our source",
 }
 """Modules whose patterns see no stranger's text, and what they see."""
-IN_WORKERS: Final = {
-    "oresearch_graph.tools.extract", "oresearch_graph.tools.html_text",
-    "oresearch_graph.tools.pdf_text",
-}  # fmt: skip
-"""Modules that read pages in worker processes, which have limits on time and memory."""
 BOUNDED: Final = {
     "oresearch_graph.policies.extractive_plan:_COMPARISONS": 500,
     "oresearch_graph.policies.extractive_sentences:_CODE": 420,
@@ -76,7 +71,7 @@ _STOPS: Final = (
     rf"|(?P<stop>[.!?…]+[\"'”’)\]*_]*)(?P<marks>{_MARKS}\.?)(?P<gap>[ \t\n]+|$)"
 )
 
-SEEN: Final = [m for m in modules() if m.name not in OWN_TEXT and m.name not in IN_WORKERS]
+SEEN: Final = [m for m in modules() if m.name not in OWN_TEXT]
 
 
 MENDED: Final = {
@@ -144,7 +139,7 @@ def test_every_pattern_is_in_one_of_the_nets():
     }
     assert loose == set(MADE_FROM_NAMES)
     assert set(MADE_FROM_NAMES.values()) <= set(READERS)
-    assert {module.name for module in modules()} >= {*OWN_TEXT, *IN_WORKERS}
+    assert {module.name for module in modules()} >= set(OWN_TEXT)
 
 
 @settings(max_examples=300, deadline=None)
