@@ -64,7 +64,7 @@ class Budget:
     def seconds_for_tools(self) -> float:
         """What a tool call may take: until the soft mark, so that there is time to answer. Never
         less than a second: a call that is allowed at all may try."""
-        spent = time.time() - self._started
+        spent = time.time() - self.started
         return max(1.0, self._settings.soft_limit * self._settings.limits.seconds - spent)
 
     def tight(self) -> Limit | None:
