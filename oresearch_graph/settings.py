@@ -10,14 +10,25 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace import Dialect, Execution, Role
+from oresearch_graph.trace.plain_text import body_text, title_line
 
 Effort = Literal["quick", "standard", "deep"]
 Rendering = Literal["auto", "prefill", "turns", "tools"]
+
+_LONGEST: Final = 4_000
+"""Characters of a setting on one line."""
 
 
 class Limits(NamedTuple):
@@ -202,6 +213,22 @@ class ResearchSettings(BaseModel):
         if not isinstance(values, dict):
             return values
         return {name: value for name, value in values.items() if value != ""}
+
+    @field_validator("length", "tone", "tenant")
+    @classmethod
+    def _line(cls, text: str | None) -> str | None:
+        """What a form or a client sends for these has neither line ends nor control characters."""
+        return None if text is None else title_line(text, _LONGEST)
+
+    @field_validator("outline", "include_domains", "exclude_domains")
+    @classmethod
+    def _lines(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(title_line(text, _LONGEST) for text in texts)
+
+    @field_validator("prompts")
+    @classmethod
+    def _prompts(cls, texts: dict[Role, str]) -> dict[Role, str]:
+        return {role: body_text(text) for role, text in texts.items()}
 
     @property
     def limits(self) -> Limits:

@@ -32,7 +32,7 @@ class RetrieverSearch:
     def __init__(self, retriever: BaseRetriever, beyond: PageReader | None = None) -> None:
         self.name = retriever.get_name()
         self._retriever = retriever
-        self._shelf = DocumentShelf("document", beyond)
+        self._shelf = DocumentShelf(beyond)
 
     async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
         return await each_query(queries, lambda query: self._one(query, k))
@@ -52,13 +52,13 @@ class RetrieverSearch:
 class ToolSearch:
     """A LangChain tool that takes a query, as backend. Its answer may be a list of results, JSON,
     MCP content blocks, or text: text is cut at its addresses, and text without any is one
-    document (`NAME:…`)."""
+    document (`document:NAME/…`)."""
 
     def __init__(self, tool: BaseTool, beyond: PageReader | None = None) -> None:
         self.name = tool.name
         self._tool = tool
         self._argument = query_argument(tool)
-        self._shelf = DocumentShelf(re.sub(r"[^a-z0-9]+", "-", tool.name.lower()), beyond)
+        self._shelf = DocumentShelf(beyond, re.sub(r"[^a-z0-9]+", "-", tool.name.lower()))
 
     async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
         return await each_query(queries, lambda query: self._one(query, k))
@@ -119,7 +119,7 @@ def _text_of(result: Mapping[str, Any]) -> str:
 def _in_text(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
         parsed = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = None
     if isinstance(parsed, (dict, list)):
         yield from results_in(parsed)
