@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from oresearch_graph.errors import ConfigurationError, OresearchError, TraceFileError
+from oresearch_graph.trace.plain_text import title_line
 
 app = typer.Typer(
     name="oresearch",
@@ -145,10 +146,5 @@ def main() -> None:
         app()
     except OresearchError as error:
         asked_wrongly = isinstance(error, ConfigurationError | TraceFileError)
-        sys.stderr.write(f"oresearch: {_one_line(str(error))}\n")
+        sys.stderr.write(f"oresearch: {title_line(str(error), 4_000)}\n")
         sys.exit(2 if asked_wrongly else 1)
-
-
-def _one_line(text: str) -> str:
-    """A server's words may be in it: no line breaks, nothing that commands a terminal."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))

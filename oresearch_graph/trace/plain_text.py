@@ -35,6 +35,7 @@ _UNSEEN: Final = (
 _CONTROL: Final = re.compile(f"[{_CONTROLS}]")
 _LINE_END: Final = re.compile(f"\r\n|[\r{_LINE_ENDS}]")
 _HIDDEN: Final = re.compile(f"[{_CONTROLS}{_FORCING}{_UNSEEN}]")
+_OVERRIDE: Final = re.compile(f"[{_FORCING}]")
 _COMMANDING: Final = re.compile(f"[{_CONTROLS}{_LINE_ENDS}{_FORCING}\ud800-\udfff]")
 _REFUSED: Final = re.compile(rf"[{_CONTROLS}{_FORCING}{_UNSEEN}\ud800-\udfff]|(?! )\s")
 _AUTHORITY: Final = re.compile(
@@ -79,6 +80,11 @@ def visible(text: str) -> str:
     """The text with each character that commands a terminal, or forces a reading order, as
     U+FFFD; as long as before."""
     return _COMMANDING.sub("\ufffd", text)
+
+
+def without_overrides(text: str) -> str:
+    """The text without marks that force a reading order; what scripts are written with stays."""
+    return _OVERRIDE.sub("", text)
 
 
 def spelled_address(url: str) -> str:
