@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import typer
 
 from oresearch_graph.errors import ConfigurationError, OresearchError, TraceFileError
-from oresearch_graph.trace.plain_text import title_line
 
 app = typer.Typer(
     name="oresearch",
@@ -145,6 +144,8 @@ def main() -> None:
     try:
         app()
     except OresearchError as error:
+        from oresearch_graph.trace.plain_text import title_line
+
         asked_wrongly = isinstance(error, ConfigurationError | TraceFileError)
         sys.stderr.write(f"oresearch: {title_line(str(error), 4_000)}\n")
         sys.exit(2 if asked_wrongly else 1)
