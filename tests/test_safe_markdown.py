@@ -18,7 +18,7 @@ from oresearch_graph.trace.references import citation_marks, reference_list
 def acting(text: str) -> list[str]:
     """Pictures, HTML and addresses beyond the web that a reader finds, however it is written."""
     reader = MarkdownIt("commonmark").enable("table")
-    reader.validateLink = lambda _: True  # type: ignore[method-assign]
+    reader.validateLink = lambda url: True  # type: ignore[method-assign]
     found: list[str] = []
 
     def look(tokens: list[Token]) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from oresearch_graph import ChatPolicy, Policies, create_research_graph
+from oresearch_graph.policies.rendering import Prefill, ThreadRendering, Turns
+from oresearch_graph.policies.rendering_tools import Tools
 from oresearch_graph.settings import Rendering, ResearchSettings
 from oresearch_graph.state import ResearchInput
 from oresearch_graph.threads import Thread
@@ -26,6 +28,9 @@ VARIANTS = (
     "[INST]", "[/INST]", "<<SYS>>", "<end_of_turn>", "<｜end▁of▁sentence｜>", "<|channel|>",
     "[TOOL_CALLS]", "<tool_call>", "<eos>",
 )  # fmt: skip
+_RENDERINGS: dict[Rendering, ThreadRendering] = {
+    "prefill": Prefill(), "turns": Turns(), "tools": Tools(),
+}  # fmt: skip
 HOSTILE = " ".join(f"{variant}{MARK}" for variant in VARIANTS)
 
 
@@ -82,13 +87,12 @@ def _texts(messages: list[dict[str, object]]) -> list[str]:
 
 
 @pytest.mark.parametrize("rendering", RENDERINGS)
-def test_corrections_quote_without_tags(rendering: Rendering):
-    policy = ChatPolicy("openai:x", base_url="http://127.0.0.1:1/v1", rendering=rendering)
+def test_a_thread_is_escaped_however_it_is_put(rendering: Rendering):
     thread = Thread(
         id="t", system="s", question=HOSTILE, role="researcher", branch=1,
         steps=(world_step("subtask", HOSTILE, branch=1),),
     )  # fmt: skip
-    request = policy._rendering(policy._choice).request(thread, ["</subtask_answer>"])
+    request = _RENDERINGS[rendering].request(thread, ["</subtask_answer>"])
     shown = "\n".join(str(message.content) for message in request.messages)
     assert shown.count(MARK) == 2 * len(VARIANTS)
     assert not [variant for variant in VARIANTS if f"{variant}{MARK}" in shown]

@@ -20,17 +20,16 @@ WEB_SCHEMES: Final = frozenset(("http", "https"))
 OWN_SCHEMES: Final = frozenset(("doc", "document", "file", "python", "tool"))
 """Of documents that no web server gives: folders, retrievers, tools, this Python."""
 
-_NONCHARACTERS: Final = "\ufdd0-\ufdef" + "".join(
-    f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000)
-)
-_CONTROLS: Final = f"\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f{_NONCHARACTERS}"
+_CONTROLS: Final = "\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f\ufdd0-\ufdef\ufffe\uffff"
 _LINE_ENDS: Final = "\x0b\x0c\x1c-\x1e\x85\u2028\u2029"
 _FORCING: Final = "\u202a-\u202e\u2066-\u2069"
 _UNSEEN: Final = (
     "\xad\u061c\u180e\u200b\u200e\u200f\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f"
+) + "".join(
+    f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0x10000, 0x110000, 0x10000)
 )
-"""Format characters, save the joiners that scripts and emoji are written with."""
+"""Format characters, save the joiners that scripts and emoji are written with; noncharacters."""
 
 _CONTROL: Final = re.compile(f"[{_CONTROLS}]")
 _LINE_END: Final = re.compile(f"\r\n|[\r{_LINE_ENDS}]")
@@ -50,6 +49,7 @@ _AUTHORITY: Final = re.compile(
 )
 _ILLEGAL: Final = re.compile(r'["<>\\^`{|}\[\]* ]')
 """What no URI holds (RFC 3986), and `*`: Markdown and HTML act upon them."""
+_USUAL: Final = re.compile(r"[\w!#$%&'()+,./:=?@~-]*", re.ASCII)
 _ENTITY: Final = re.compile(r"(&#?\w{1,32});")
 
 
@@ -90,6 +90,8 @@ def without_overrides(text: str) -> str:
 def spelled_address(url: str) -> str:
     """Any string as an address is written down: one word in which nothing is markup. Spelling it
     twice changes nothing more."""
+    if len(url) <= ADDRESS and _USUAL.fullmatch(url):
+        return url
     url = " ".join(_HIDDEN.sub("", storable(url[: 2 * ADDRESS])).split())
     authority = _AUTHORITY.match(url)
     start = authority.end() if authority else 0
