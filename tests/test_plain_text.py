@@ -8,11 +8,15 @@ import unicodedata
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import BaseModel
 
+from oresearch_graph import create_research_graph
 from oresearch_graph.evidence.sources import SourceLedger, read_observation, source_block
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.state import LastText
+from oresearch_graph.state import LastText, ResearchInput
+from oresearch_graph.threads import Thread
 from oresearch_graph.tools.backend import Hit, Hits, Page
 from oresearch_graph.tools.document_shelf import DocumentShelf
 from oresearch_graph.trace import Claim, Evidence, Failure, Source, Span, Step, Trace, Usage
@@ -28,6 +32,7 @@ from oresearch_graph.trace.plain_text import (
 )
 from oresearch_graph.trace.references import same_address
 from oresearch_graph.view.markup import web_address
+from tests.scripted import PAGES, Documents, ScriptedPolicy, research_script
 
 ODD = (
     "\0", "\x1b[31m", "\x9b", "\r", "\n", "\t", "\x0b", "\x1c", "\x85", "\u2028", "\u2029",
@@ -221,3 +226,28 @@ def test_settings_are_plain_text():
     assert (settings.tone, settings.outline, settings.length) == ("dry and short", ("A B",), "800")
     assert settings.include_domains == ("x.org",)
     assert settings.prompts == {"planner": "one\ntwo\ufffd"}
+
+
+async def test_no_checkpoint_holds_a_text_that_postgres_refuses():
+    """PostgreSQL's saver puts texts of the state into jsonb, which knows no NUL."""
+
+    def script(thread: Thread) -> str:
+        return research_script()(thread).replace("tides", "ti\0des\ud800")
+
+    saver = InMemorySaver()
+    graph = create_research_graph(
+        ScriptedPolicy(script), search=Documents(PAGES), checkpointer=saver
+    )
+    config: RunnableConfig = {"configurable": {"thread_id": "1"}}
+    asked: ResearchInput = {"question": "What causes ti\0des\ud800?"}
+    done = await graph.ainvoke(asked, config)
+    texts = [
+        value
+        for each in saver.list(config)
+        for name, value in each.checkpoint["channel_values"].items()
+        if isinstance(value, str) and not name.startswith("__")
+    ]
+    assert any("causes ti\ufffddes" in text for text in texts)
+    assert not any("\0" in text or "\ud800" in text for text in texts)
+    assert "\ufffd" in done["report"]
+    assert "\\u0000" not in done["trace"].model_dump_json()
