@@ -150,5 +150,7 @@ def main() -> None:
         sys.stderr.write(f"oresearch: {error}\n")
         sys.exit(2 if asked_wrongly else 1)
     except Exception:  # noqa: BLE001 - a defect: Python's own traceback would show what it holds
-        sys.stderr.write(redacted(traceback.format_exc()))
+        from oresearch_graph.trace.plain_text import visible
+
+        sys.stderr.write(visible(redacted(traceback.format_exc())))
         sys.exit(1)

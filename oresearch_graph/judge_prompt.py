@@ -19,8 +19,8 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from oresearch_graph.judge import KeyPoint
 from oresearch_graph.rubric import Criterion, GroundTruth, Scored
+from oresearch_graph.trace.plain_text import storable
 from oresearch_graph.trace.record import CitationReport, text_hash
-from oresearch_graph.trace.step import without_surrogates
 
 MOST: Final = 10
 """The highest score that a judge writes; scores are read as shares of it."""
@@ -160,7 +160,7 @@ def checked_citations(citations: CitationReport) -> str:
 
 def fenced(name: str, text: str) -> str:
     """The text between tags that it cannot contain: their number is a hash of the text."""
-    safe = _TAG.sub("&lt;", without_surrogates(text))
+    safe = _TAG.sub("&lt;", storable(text))
     tag = f"{name}-{text_hash(safe)[:16]}"
     return f"<{tag}>\n{safe}\n</{tag}>"
 

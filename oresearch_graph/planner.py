@@ -30,6 +30,7 @@ from oresearch_graph.trace import (
     list_items,
     violations,
 )
+from oresearch_graph.trace.plain_text import body_text
 from oresearch_graph.trace.record import Trace
 
 
@@ -136,10 +137,10 @@ class Planner:
 
 def _question(state: ResearchState) -> tuple[str, list[HumanMessage]]:
     """The question, and the message to add when it did not come as one."""
-    messages, asked = state.get("messages") or [], (state.get("question") or "").strip()
+    messages, asked = state.get("messages") or [], body_text(state.get("question") or "").strip()
     said = [HumanMessage(asked)]
     if messages and messages[-1].type == "human":
-        text = messages[-1].text.strip()
+        text = body_text(messages[-1].text).strip()
         # A run that died left its message unanswered; a question given since then is another one.
         unanswered = "run" in state and text == state["run"].asked and asked not in ("", text)
         if not unanswered:

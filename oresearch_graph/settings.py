@@ -26,9 +26,13 @@ from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.known_secrets import is_secret_name
 from oresearch_graph.redaction import brief, redacted
 from oresearch_graph.trace import Dialect, Execution, Role
+from oresearch_graph.trace.plain_text import body_text, title_line
 
 Effort = Literal["quick", "standard", "deep"]
 Rendering = Literal["auto", "prefill", "turns", "tools"]
+
+_LONGEST: Final = 4_000
+"""Characters of a setting on one line."""
 
 
 class Limits(NamedTuple):
@@ -232,6 +236,22 @@ class ResearchSettings(BaseModel):
                 yield name, tuple(redacted(v) if isinstance(v, str) else v for v in value)
             else:
                 yield name, value
+
+    @field_validator("length", "tone", "tenant")
+    @classmethod
+    def _line(cls, text: str | None) -> str | None:
+        """What a form or a client sends for these has neither line ends nor control characters."""
+        return None if text is None else title_line(text, _LONGEST)
+
+    @field_validator("outline", "include_domains", "exclude_domains")
+    @classmethod
+    def _lines(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(title_line(text, _LONGEST) for text in texts)
+
+    @field_validator("prompts")
+    @classmethod
+    def _prompts(cls, texts: dict[Role, str]) -> dict[Role, str]:
+        return {role: body_text(text) for role, text in texts.items()}
 
     @property
     def limits(self) -> Limits:

@@ -1,8 +1,8 @@
 """The report that people read, made from the answer as the policy wrote it.
 
 Citations are renumbered by first appearance, those that lead nowhere are removed and named, claims
-that their sources do not bear out are marked, and the references are rendered from the ledger. The
-policy's own step is left as it is.
+that their sources do not bear out are marked, what a reader of Markdown would act upon is disarmed,
+and the references are rendered from the ledger. The policy's own step is left as it is.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from langchain_core.messages.content import Citation, create_citation
 
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.evidence.notices import Notices, notices
+from oresearch_graph.evidence.safe_markdown import markdown_text, safe_markdown
+from oresearch_graph.trace.plain_text import admissible_address, body_text, without_overrides
 from oresearch_graph.trace.record import CitationReport, Claim, Source
 from oresearch_graph.trace.references import (
     Ledger,
@@ -58,8 +60,10 @@ def deliver(
     if rest:
         text = f"{text.rstrip()}\n\n{numbering.rewrite(rest, (), '')}"
     notes = _notes(text, words, numbering.dangling, not_covered, extractive=extractive)
+    told = "\n\n".join(part for part in (text.strip(), notes) if part)
+    told = safe_markdown(without_overrides(body_text(told)))
     listed = _references(numbering.sources, language)
-    report = "\n\n".join(part for part in (text.strip(), notes, listed) if part) + "\n"
+    report = "\n\n".join(part for part in (told, listed) if part) + "\n"
     return Delivered(
         report,
         tuple(numbering.sources),
@@ -80,7 +84,7 @@ def _references(sources: Sequence[Source], language: str | None) -> str:
     if not sources:
         return ""
     lines = [
-        f"[{number}]. {source.url} - {source.title or source.url}"
+        f"[{number}]. {source.url} - {markdown_text(source.title) or source.url}"
         for number, source in enumerate(sources, 1)
     ]
     return "\n".join([f"## {heading_for('references', language)}", "", *lines])
@@ -175,7 +179,7 @@ def citation_annotations(report: str, references: Sequence[Source]) -> list[Cita
         found.append(
             create_citation(
                 id=f"citation-{i + 1}",
-                url=source.url,
+                url=admissible_address(source.url),
                 title=source.title or None,
                 start_index=mark.start,
                 end_index=mark.end,

@@ -158,7 +158,7 @@ class ChatPolicy:
             return cast("AIMessage", answer["raw"])
 
         model = self.model.with_structured_output(schema, include_raw=True) | RunnableLambda(raw)
-        messages = [SystemMessage(thread.system), HumanMessage(thread.question)]
+        messages = [SystemMessage(thread.system), HumanMessage(thread.user_message())]
         message = await self._call(model, messages, config=_config(thread), arguments={})
         if answers[-1]["parsed"] is None:
             why = answers[-1]["parsing_error"] or "it called no tool"

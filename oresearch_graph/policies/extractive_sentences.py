@@ -14,7 +14,7 @@ from oresearch_graph.evidence.sentences import sentence_spans
 from oresearch_graph.evidence.sources import ShownSource
 from oresearch_graph.evidence.words import terms
 from oresearch_graph.policies.extractive_phrases import CUES, Facet
-from oresearch_graph.trace.tags import PROTOCOL_TAGS
+from oresearch_graph.trace.escaping import PROTOCOL_TAGS
 
 _TAG: Final = re.compile(f"</?\\s*(?:{'|'.join(PROTOCOL_TAGS)}|[a-zA-Z][\\w-]*)\\s*/?>")
 _MARKS: Final = re.compile(

@@ -65,7 +65,7 @@ class Prefill:
         self.tools = tuple(tools)
 
     def request(self, thread: Thread, stop: Sequence[str]) -> Request:  # noqa: ARG002  # protocol
-        question = thread.question + "".join(
+        question = thread.user_message(self.tools) + "".join(
             f"\n\n(An earlier attempt was refused: {reason} Mind this, without mentioning it.)"
             for _, reason in thread.corrections
         )
@@ -86,7 +86,7 @@ class Turns:
         self.tools = tuple(tools)
 
     def request(self, thread: Thread, stop: Sequence[str]) -> Request:  # noqa: ARG002  # protocol
-        spoken: list[tuple[Author, str]] = [("world", thread.question)]
+        spoken: list[tuple[Author, str]] = [("world", thread.user_message(self.tools))]
         spoken += [
             (step.author, render_step(step, self.tools))
             for step in thread.steps

@@ -35,7 +35,7 @@ class RetrieverSearch:
         remember_within(retriever)
         self.name = retriever.get_name()
         self._retriever = retriever
-        self._shelf = DocumentShelf("document", beyond)
+        self._shelf = DocumentShelf(beyond)
 
     async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
         return await each_query(queries, lambda query: self._one(query, k))
@@ -55,14 +55,14 @@ class RetrieverSearch:
 class ToolSearch:
     """A LangChain tool that takes a query, as backend. Its answer may be a list of results, JSON,
     MCP content blocks, or text: text is cut at its addresses, and text without any is one
-    document (`NAME:…`)."""
+    document (`document:NAME/…`)."""
 
     def __init__(self, tool: BaseTool, beyond: PageReader | None = None) -> None:
         remember_within(tool)
         self.name = tool.name
         self._tool = tool
         self._argument = query_argument(tool)
-        self._shelf = DocumentShelf(re.sub(r"[^a-z0-9]+", "-", tool.name.lower()), beyond)
+        self._shelf = DocumentShelf(beyond, re.sub(r"[^a-z0-9]+", "-", tool.name.lower()))
 
     async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
         return await each_query(queries, lambda query: self._one(query, k))

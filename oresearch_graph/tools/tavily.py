@@ -93,7 +93,8 @@ class TavilySearch:
                 timeout=self._seconds,
             ),
         )
-        found = [_hit(entry) for entry in answer.get("results", []) if entry.get("url")]
+        entries = answer.get("results") or []
+        found = [_hit(entry) for entry in entries if isinstance(entry, dict) and entry.get("url")]
         return Hits(query=query, hits=tuple(found[:k]))
 
 
