@@ -29,10 +29,10 @@ class Case:
     """An environment: what stands in it beside the wheel, and who chose the versions."""
 
     name: str
-    extras: str = ""
     neighbours: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
     oldest: bool = False
-    """The lowest versions that the ranges of the wheel allow."""
+    """The lowest versions that the ranges of pyproject.toml allow."""
     pip: str | None = None
     """Installed by this pip, in place of uv."""
 
@@ -44,12 +44,10 @@ class Case:
 CASES = (
     Case("oldest", oldest=True),
     Case("newest"),
-    Case("oldest-extras", extras="[datagen,mcp,studio]", oldest=True),
-    Case("newest-extras", extras="[datagen,mcp,studio]"),
-    Case(
-        "neighbours",
-        neighbours=("deepagents", "langchain-google-genai", "langchain-anthropic"),
-    ),
+    Case("oldest-extras", extras=("datagen", "mcp", "studio"), oldest=True),
+    Case("newest-extras", extras=("datagen", "mcp", "studio")),
+    # Without a floor uv goes back to a deepagents of long ago rather than to an older tenacity.
+    Case("neighbours", ("deepagents>=0.7", "langchain-google-genai>=4.4", "langchain-anthropic")),
     Case("bundled-pip", pip=BUNDLED_PIP),
 )
 
@@ -91,15 +89,28 @@ def versions_of(case: Case, wheel: Path, folder: Path) -> str:
         (folder / beside).symlink_to(CHECKOUT / beside)
     uv("venv", "--quiet", "--python", sys.executable, "venv", cwd=folder)
     python = folder / "venv" / "bin" / "python"
-    into = ("pip", "install", "--quiet", "--python", python)
-    wanted = (f"{wheel}{case.extras}", *case.neighbours)
+    install: tuple[str | Path, ...] = ("pip", "install", "--quiet", "--python", python)
+    wanted = (f"{wheel}[{','.join(case.extras)}]", *case.neighbours)
     if case.pip:
-        uv(*into, f"pip=={case.pip}", cwd=folder)
+        uv(*install, f"pip=={case.pip}", cwd=folder)
         run(python, "-m", "pip", "install", "--quiet", *wanted, cwd=folder)
+    elif case.oldest:
+        uv(*install, *wanted, "--constraint", lowest(case, python, folder), cwd=folder)
     else:
-        order = "lowest-direct" if case.oldest else "highest"
-        uv(*into, "--resolution", order, *wanted, cwd=folder)
+        uv(*install, *wanted, cwd=folder)
     return ", ".join(run(python, "-m", program, cwd=folder) for program in case.programs)
+
+
+def lowest(case: Case, python: Path, folder: Path) -> Path:
+    """The floors of what pyproject.toml names, as pins. To uv, a wheel's own needs are not
+    direct ones."""
+    pins = folder / "lowest.txt"
+    extras = [part for extra in case.extras for part in ("--extra", extra)]
+    uv(
+        "pip", "compile", "--quiet", "--python", python, "--resolution", "lowest-direct",
+        *extras, CHECKOUT / "pyproject.toml", "--output-file", pins, cwd=folder,
+    )  # fmt: skip
+    return pins
 
 
 def tried(case: Case, wheel: Path, folder: Path) -> bool:

@@ -25,11 +25,12 @@ from typing import Any
 
 import oresearch_graph
 from tests.loopback_site import running_site
-from tests.openai_server import OpenAIServer, too_many
+from tests.openai_server import Habits, OpenAIServer, too_many
 from tests.research_brain import ResearchBrain
 from tests.small_pdf import pdf
 
 QUESTION = "How does asyncio cancel tasks?"
+SUBTASKS = ("What a flume is", "What a flume is good for")
 PAGES = {
     "https://example.org/flume": "A flume is a channel. What a flume is: this is what sources say. "
     "What a flume is good for: this is what sources say.",
@@ -74,7 +75,8 @@ async def _researches(*renderings: Any) -> None:
     from tests.scripted import Documents
 
     for rendering in renderings:
-        with OpenAIServer(ResearchBrain()) as server:
+        habits = Habits(on_final_assistant="continue" if rendering == "prefill" else "restart")
+        with OpenAIServer(ResearchBrain(SUBTASKS), habits) as server:
             server.faults.append(too_many())
             policy = oresearch_graph.ChatPolicy(
                 "fake", base_url=server.base_url, rendering=rendering
@@ -178,8 +180,9 @@ def holds(checks: Iterable[Callable[[], None]], telling: Iterable[str]) -> None:
                 error.add_note(f"surface: {check.__name__}")
                 raise
 
-    sys.stdout.write(", ".join(f"{name} {version(name)}" for name in telling))
+    there = {name: version(name) for name in telling if find_spec(name.replace("-", "_"))}
+    sys.stdout.write(", ".join(f"{name} {number}" for name, number in there.items()))
 
 
 if __name__ == "__main__":
-    holds(CHECKS, ("langchain", "langchain-core", "langgraph", "tenacity", "pydantic"))
+    holds(CHECKS, ("langchain", "langchain-core", "langgraph", "tenacity", "deepagents"))
