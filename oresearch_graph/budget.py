@@ -60,6 +60,12 @@ class Budget:
     def remaining_seconds(self) -> float:
         return max(0.0, self._settings.limits.seconds - (time.time() - self._started))
 
+    def seconds_for_tools(self) -> float:
+        """What a tool call may take: until the soft mark, so that there is time to answer. Never
+        less than a second: a call that is allowed at all may try."""
+        spent = time.time() - self._started
+        return max(1.0, self._settings.soft_limit * self._settings.limits.seconds - spent)
+
     def tight(self) -> Limit | None:
         """The first limit that is past its soft mark: answer from what there is."""
         share = self._settings.soft_limit

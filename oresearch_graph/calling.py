@@ -46,9 +46,10 @@ class Caller:
         self.ledger = SourceLedger(branch, known)
         self.failures: list[Failure] = []
         settings = resources.settings
-        self._search = WebSearch(search, k=settings.limits.results, seconds=settings.tool_timeout)
+        self._seconds = min(settings.tool_timeout, resources.budget.seconds_for_tools())
+        self._search = WebSearch(search, k=settings.limits.results, seconds=self._seconds)
         self._crawl = CrawlPage(
-            reader, tokens=settings.limits.observation_tokens, seconds=settings.tool_timeout
+            reader, tokens=settings.limits.observation_tokens, seconds=self._seconds
         )
 
     async def carry_out(
@@ -71,8 +72,8 @@ class Caller:
                 work.append(_said(refusal))
         observations = []
         # Ids are given after all calls have come back, in the order in which they were written.
-        for step, (found, span) in zip(calls, await asyncio.gather(*work), strict=True):
-            text, shown = (found, []) if isinstance(found, str) else found()
+        for step, (answer, span) in zip(calls, await asyncio.gather(*work), strict=True):
+            text, shown = (answer, []) if isinstance(answer, str) else self._shown(answer)
             observations.append(Observation(text=text, shown=tuple(shown), span=span))
             emit(
                 Observed(
@@ -108,6 +109,16 @@ class Caller:
         began = round(start - self.resources.began, 3)
         return found, Span(name=call.tool, branch=self.branch, start=began, seconds=seconds)
 
+    def _shown(self, show: Callable[[], Shown]) -> Shown:
+        failures: list[Failure] = []
+        text, ids = "", list[int]()
+        with boundary(failures, "researcher", self.branch):
+            text, ids = show()
+        if failures:
+            self.failures += failures
+            text = f"This call failed: {failures[0].message}"
+        return text, ids
+
     async def _ask(self, call: Call) -> Callable[[], Shown]:
         if call.tool == "web_search":
             most = self.resources.settings.limits.results
@@ -118,7 +129,7 @@ class Caller:
             result = await self._crawl.call(call.items, focus=self.focus)
             return lambda: self._show_pages(result.pages)
         tool = self.resources.tools[call.tool]
-        async with asyncio.timeout(self.resources.settings.tool_timeout):
+        async with asyncio.timeout(self._seconds):
             answer = await tool.ainvoke(call.arguments or {})
         return lambda: self._show_answer(call, answer)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oresearch_graph.tools.address_guard import AddressGuard
-from oresearch_graph.tools.extract import clean, decode, extract
+from oresearch_graph.tools.extract import clean, extract
 from oresearch_graph.tools.html_text import HUGE
 from oresearch_graph.tools.web_reader import WebReader
 from tests.loopback_site import running_site
@@ -48,7 +48,7 @@ def test_a_page_without_an_article_falls_back_to_all_its_text() -> None:
 
 def test_pdf_with_its_metadata() -> None:
     found = extract(pdf("Spring tides are higher."), "application/pdf")
-    assert found == ("Spring tides are higher.", "On tides", "2023-04-07", None)
+    assert found == ("Spring tides are higher.", "On tides", "2023-04-07", None, None)
 
 
 def test_a_damaged_pdf_and_other_kinds_are_faults() -> None:
@@ -64,23 +64,6 @@ def test_plain_text_and_markdown_stay_as_they_are() -> None:
 
 
 CHINESE = "潮汐是海水的周期性涨落现象，由月球引起。"
-
-
-@pytest.mark.parametrize(
-    ("body", "stated"),
-    [
-        (CHINESE.encode("utf-8"), None),
-        (CHINESE.encode("gb18030"), "gb2312"),
-        (b"<meta charset=gbk>" + CHINESE.encode("gbk"), None),
-        (CHINESE.encode("utf-8"), "ascii"),
-        (CHINESE.encode("utf-8"), "no-such-charset"),
-        ("\ufeff".encode("utf-8") + CHINESE.encode("utf-8"), "latin-1"),
-        ("\ufeff".encode("utf-16-le") + CHINESE.encode("utf-16-le"), None),
-        ((CHINESE * 20).encode("big5", "ignore"), "big5"),
-    ],
-)
-def test_charsets(body: bytes, stated: str | None) -> None:
-    assert "潮汐是海水的周期性" in decode(body, stated)
 
 
 @given(st.binary(max_size=300), st.sampled_from(["text/html", "text/plain", "application/pdf", ""]))

@@ -81,11 +81,38 @@ async def test_nothing_asked_is_nothing_found() -> None:
     assert library.queries == [("the subtask", 6)]
 
 
-async def test_a_call_that_takes_too_long_is_a_tool_error() -> None:
+async def test_a_search_that_takes_too_long_is_a_tool_error() -> None:
     with pytest.raises(ToolError, match=r"search \(library\) gave no answer within 0\.01 s"):
         await WebSearch(Library(1.0), seconds=0.01).call(["q"])
-    with pytest.raises(ToolError, match=r"page reader \(library\) gave no answer"):
-        await CrawlPage(Library(1.0), seconds=0.01).call(["https://a.org/"])
+
+
+class OddReader:
+    """Each page goes wrong in its own way; the last one does not."""
+
+    name = "odd"
+
+    async def read(self, urls: Sequence[str], focus: str) -> list[Page]:
+        (url,) = urls
+        if "slow" in url:
+            await asyncio.sleep(5)
+        if "defect" in url:
+            raise KeyError("charset")
+        if "service" in url:
+            raise ToolError("the service said no: try later")
+        return [Page(url=url, text="well")]
+
+
+async def test_what_goes_wrong_with_one_page_costs_no_other() -> None:
+    urls = [f"https://a.org/{name}" for name in ("slow", "defect", "service", "good")]
+    pages = (await CrawlPage(OddReader(), seconds=0.05).call(urls)).pages
+    assert [page.fault for page in pages] == [
+        "gave no answer within 0.05 s",
+        "cannot be read (KeyError)",
+        "the service said no: try later",
+        None,
+    ]
+    with pytest.raises(ToolError, match="the service said no"):
+        await CrawlPage(OddReader()).call(["https://a.org/service"])
 
 
 async def test_crawl_page_reads_each_address_once_and_keeps_faults() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,6 +14,8 @@ from oresearch_graph.errors import ToolError
 from oresearch_graph.evidence.sources import cut_to
 from oresearch_graph.evidence.words import token_count
 from oresearch_graph.tools.backend import Page, PageReader, ToolResult
+
+_log = logging.getLogger("oresearch_graph")
 
 MAX_URLS: Final = 10
 """Of one call: what comes after is answered with a fault."""
@@ -26,7 +29,7 @@ class CrawlInput(BaseModel):
 
 
 class CrawlPage:
-    """Opens pages: `tokens` for the pages of one call together, `seconds` for the call."""
+    """Opens pages: `tokens` for the pages of one call together, `seconds` for each page."""
 
     name: Final = "crawl_page"
 
@@ -37,9 +40,9 @@ class CrawlPage:
 
     async def call(self, urls: Sequence[str], *, focus: str = "") -> ToolResult:
         """The page of each distinct address, in order, cut to the passages about `focus`. A page
-        that cannot be had has its `fault`.
+        that cannot be had, or not in time, has its `fault`.
 
-        Raises ToolError when the reader is out of order or silent for too long.
+        Raises ToolError when the reader is out of order for all of them.
         """
         distinct = list(dict.fromkeys(filter(None, (url.strip() for url in urls))))
         asked = distinct[:MAX_URLS]
@@ -50,14 +53,28 @@ class CrawlPage:
         return ToolResult(tool="crawl_page", pages=(*cut, *late))
 
     async def _read(self, urls: Sequence[str], focus: str) -> list[Page]:
+        """Each page on its own: what one of them does costs none of the others."""
+        answers = await asyncio.gather(*(self._one(url, focus) for url in urls))
+        errors = [answer for answer in answers if isinstance(answer, ToolError)]
+        if errors and len(errors) == len(answers):
+            raise errors[0]
+        return [
+            Page(url=url, fault=str(answer)) if isinstance(answer, ToolError) else answer
+            for url, answer in zip(urls, answers, strict=True)
+        ]
+
+    async def _one(self, url: str, focus: str) -> Page | ToolError:
         try:
             async with asyncio.timeout(self._seconds):
-                return await self._reader.read(urls, focus)
-        except TimeoutError as error:
-            raise ToolError(
-                f"the page reader ({self._reader.name}) gave no answer within {self._seconds:g} "
-                "s: open fewer pages at once, or raise tool_timeout"
-            ) from error
+                (page,) = await self._reader.read([url], focus)
+                return page
+        except TimeoutError:
+            return Page(url=url, fault=f"gave no answer within {self._seconds:g} s")
+        except ToolError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - the boundary to any reader, an embedder's too
+            _log.exception("the page reader %s failed", self._reader.name)
+            return Page(url=url, fault=f"cannot be read ({type(error).__name__})")
 
     def as_langchain_tool(self) -> BaseTool:
         """The tool for any LangChain agent; its artifact is the ToolResult."""

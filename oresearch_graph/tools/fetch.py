@@ -11,7 +11,6 @@ import asyncio
 import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from email.message import Message
 from typing import Final
 from urllib.parse import urljoin
 
@@ -28,6 +27,7 @@ _HEADERS: Final = {
 }
 _REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
 _STEP: Final = 1 << 20
+_LONGEST_HEADER: Final = 500
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ class Fetcher:
             return Fetched(url, fault=f"no complete answer within {self._limits.seconds:g} s")
         except httpx.TimeoutException:
             return Fetched(url, fault="the server did not answer in time")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return Fetched(url, fault=f"cannot be fetched: {str(error) or type(error).__name__}")
         except AddressRefused as error:
             return Fetched(url, fault=str(error))
+        except Exception as error:  # noqa: BLE001 - one address must not cost those beside it
+            return Fetched(url, fault=f"cannot be fetched: {str(error) or type(error).__name__}")
 
     async def _follow(self, url: str) -> Fetched:
         for _ in range(self._limits.redirects + 1):
@@ -130,10 +130,11 @@ class Fetcher:
 
 
 def _content_type(header: str) -> tuple[str, str | None]:
-    message = Message()
-    message["content-type"] = header
-    charset = message.get_content_charset()
-    return (message.get_content_type() if header else "", charset)
+    """Media type and charset as stated. Of a longer header the rest is nobody's honest answer."""
+    media_type, *parameters = header[:_LONGEST_HEADER].split(";")
+    stated = (parameter.partition("=") for parameter in parameters)
+    charset = next((value for name, _, value in stated if name.strip().lower() == "charset"), "")
+    return media_type.strip().lower(), charset.strip(" \t'\"") or None
 
 
 def _unpacked(response: httpx.Response) -> AsyncIterator[bytes] | None:

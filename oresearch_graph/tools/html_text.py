@@ -35,7 +35,9 @@ _DATES: Final = (
     ("time[itemprop=datePublished]", "datetime"),
     ("time[pubdate]", "datetime"),
 )
-_PRE = re.compile(r"(<pre\b.*?</pre\s*>)", re.IGNORECASE | re.DOTALL)
+_PRE = re.compile(r"<pre\b", re.IGNORECASE)
+_PRE_END = re.compile(r"</pre\b", re.IGNORECASE)
+_SPACES = re.compile(r"\s+")
 _JSON_DATE = re.compile(r'"datePublished"\s*:\s*"([^"]{8,40})"')
 _ISO = re.compile(r"(\d{4})[-/](\d{2})[-/](\d{2})")
 
@@ -47,6 +49,11 @@ class Readable(NamedTuple):
     title: str = ""
     published: str | None = None
     """ISO date."""
+
+
+def load_article_reader() -> None:
+    """Import trafilatura, which takes half a second the first time."""
+    import trafilatura  # noqa: F401
 
 
 def article(html: str, url: str | None = None) -> Readable:
@@ -127,7 +134,7 @@ def _rendered(root: LexborNode) -> str:
         inside_row = node.parent is not None and node.parent.tag in ("td", "th", "li")
         node.insert_before("" if inside_row else _BLOCK)
         node.insert_after(_LINE if inside_row else _BLOCK)
-    text = re.sub(r"\s+", " ", root.text().replace("¶", ""))
+    text = _SPACES.sub(" ", root.text().replace("¶", ""))
     text = re.sub(rf" ?{_BLOCK}[ {_BLOCK}{_LINE}]*", "\n\n", text)
     text = re.sub(rf" ?{_LINE} ?", "\n", text).replace(_SPACE, " ")
     return re.sub(r"\n{3,}", "\n\n", text).strip()
@@ -135,9 +142,14 @@ def _rendered(root: LexborNode) -> str:
 
 def _unwrapped(html: str) -> str:
     """Source line breaks outside `pre` as spaces: trafilatura would keep them."""
-    parts = _PRE.split(html)
-    parts[::2] = [re.sub(r"\s+", " ", part) for part in parts[::2]]
-    return "".join(parts)
+    parts, at = list[str](), 0
+    while start := _PRE.search(html, at):
+        end = _PRE_END.search(html, start.end())
+        if end is None:
+            break
+        parts += [_SPACES.sub(" ", html[at : start.start()]), html[start.start() : end.start()]]
+        at = end.start()
+    return "".join([*parts, _SPACES.sub(" ", html[at:])])
 
 
 def _spaced(text: str) -> str:

@@ -1,9 +1,10 @@
-"""PDF to text by pdfium. Not covered: scanned pages (no text in them), tables' columns."""
+"""PDF to text by pdfium, which is not thread-safe: one document at a time in a process, and only in
+a reader worker, since a small document can take any time and memory. Not covered: scanned pages
+(no text in them), tables' columns."""
 
 from __future__ import annotations
 
 import re
-import threading
 from typing import Final
 
 import pypdfium2  # type: ignore[import-untyped]  # it ships no types
@@ -12,9 +13,6 @@ from oresearch_graph.tools.html_text import Readable
 
 MAX_PAGES: Final = 2_000
 
-_PDFIUM = threading.Lock()
-"""pdfium is not thread-safe: one document at a time in a process."""
-
 _WRAPPED = re.compile(r"(?<=[^\n]{45}[^.!?:;。！？\n])\n(?=\S)")
 
 
@@ -22,17 +20,23 @@ class UnreadablePdf(Exception):
     """A PDF that is damaged or locked by a password."""
 
 
-def pdf_text(body: bytes) -> Readable:
-    """The text of every page, a blank line between pages, with title and date of its metadata."""
-    with _PDFIUM:
-        try:
-            with pypdfium2.PdfDocument(body) as document:
-                pages = [_page(document, i) for i in range(min(len(document), MAX_PAGES))]
-                stated = document.get_metadata_dict()
-        except pypdfium2.PdfiumError as error:
-            raise UnreadablePdf(str(error)) from error
+def pdf_text(body: bytes, characters: int) -> Readable:
+    """The text of its pages, a blank line between them, until there are so many characters; with
+    title and date of its metadata."""
+    pages: list[str] = []
+    room = characters
+    try:
+        with pypdfium2.PdfDocument(body) as document:
+            for index in range(min(len(document), MAX_PAGES)):
+                pages.append(_page(document, index))
+                room -= len(pages[-1])
+                if room < 0:
+                    break
+            stated = document.get_metadata_dict()
+    except pypdfium2.PdfiumError as error:
+        raise UnreadablePdf(str(error)) from error
     title = " ".join(str(stated.get("Title") or "").split())
-    text = "\n\n".join(page for page in pages if page)
+    text = "\n\n".join(filter(None, pages))
     return Readable(text, title, _date(str(stated.get("CreationDate") or "")))
 
 

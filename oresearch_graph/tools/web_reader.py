@@ -1,4 +1,4 @@
-"""The page reader of the live web: guarded fetch, then extraction in a worker thread."""
+"""The page reader of the live web: guarded fetch, then reading in a worker process."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from oresearch_graph.tools.address_guard import AddressGuard
 from oresearch_graph.tools.backend import Page
-from oresearch_graph.tools.extract import extract_in_thread
 from oresearch_graph.tools.fetch import Fetched, Fetcher, FetchLimits
+from oresearch_graph.tools.reader_pool import READERS, ReaderPool
 
 
 class WebReader:
@@ -19,10 +19,13 @@ class WebReader:
         guard: AddressGuard | None = None,
         limits: FetchLimits | None = None,
         concurrency: int = 8,
+        *,
+        readers: ReaderPool = READERS,
     ) -> None:
         self._guard = guard or AddressGuard()
         self._limits = limits or FetchLimits()
         self._concurrency = concurrency
+        self._readers = readers
         # The name is a part of the cache's key: a page read from a private address must not
         # answer a reader that may not go there.
         self.name = "web+private" if self._guard.allow_private else "web"
@@ -33,21 +36,22 @@ class WebReader:
 
             async def one(url: str) -> Page:
                 async with slots:
-                    return await _page(url, await fetcher.fetch(url))
+                    return await self._page(url, await fetcher.fetch(url))
 
             return list(await asyncio.gather(*(one(url) for url in urls)))
 
-
-async def _page(url: str, fetched: Fetched) -> Page:
-    final = fetched.url if fetched.url != url else None
-    if fetched.fault is not None:
-        return Page(url=url, final_url=final, fault=fetched.fault)
-    found = await extract_in_thread(fetched.body, fetched.media_type, fetched.charset, fetched.url)
-    return Page(
-        url=url,
-        final_url=final,
-        title=found.title,
-        text=found.text,
-        published=found.published,
-        fault=found.fault,
-    )
+    async def _page(self, url: str, fetched: Fetched) -> Page:
+        final = fetched.url if fetched.url != url else None
+        if fetched.fault is not None:
+            return Page(url=url, final_url=final, fault=fetched.fault)
+        content = await self._readers.read(
+            fetched.body, fetched.media_type, fetched.charset, fetched.url, client=self
+        )
+        return Page(
+            url=url,
+            final_url=final,
+            title=content.title,
+            text=content.text,
+            published=content.published,
+            fault=content.fault,
+        )
