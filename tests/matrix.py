@@ -47,7 +47,10 @@ CASES = (
     Case("oldest-extras", extras=("datagen", "mcp", "studio"), oldest=True),
     Case("newest-extras", extras=("datagen", "mcp", "studio")),
     # Without a floor uv goes back to a deepagents of long ago rather than to an older tenacity.
-    Case("neighbours", ("deepagents>=0.7", "langchain-google-genai>=4.4", "langchain-anthropic")),
+    Case(
+        "neighbours",
+        neighbours=("deepagents>=0.7", "langchain-google-genai>=4.4", "langchain-anthropic>=1.7"),
+    ),
     Case("bundled-pip", pip=BUNDLED_PIP),
 )
 
@@ -90,7 +93,8 @@ def versions_of(case: Case, wheel: Path, folder: Path) -> str:
     uv("venv", "--quiet", "--python", sys.executable, "venv", cwd=folder)
     python = folder / "venv" / "bin" / "python"
     install: tuple[str | Path, ...] = ("pip", "install", "--quiet", "--python", python)
-    wanted = (f"{wheel}[{','.join(case.extras)}]", *case.neighbours)
+    extras = f"[{','.join(case.extras)}]" if case.extras else ""
+    wanted = (f"{wheel}{extras}", *case.neighbours)
     if case.pip:
         uv(*install, f"pip=={case.pip}", cwd=folder)
         run(python, "-m", "pip", "install", "--quiet", *wanted, cwd=folder)
@@ -105,7 +109,7 @@ def lowest(case: Case, python: Path, folder: Path) -> Path:
     """The floors of what pyproject.toml names, as pins. To uv, a wheel's own needs are not
     direct ones."""
     pins = folder / "lowest.txt"
-    extras = [part for extra in case.extras for part in ("--extra", extra)]
+    extras = [f"--extra={extra}" for extra in case.extras]
     uv(
         "pip", "compile", "--quiet", "--python", python, "--resolution", "lowest-direct",
         *extras, CHECKOUT / "pyproject.toml", "--output-file", pins, cwd=folder,
