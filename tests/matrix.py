@@ -118,12 +118,14 @@ def lowest(case: Case, python: Path, folder: Path) -> Path:
 
 
 def tried(case: Case, wheel: Path, folder: Path) -> bool:
-    """Prints the case's line."""
+    """Prints the case's line: what it was tried with, or the last line of what failed; the lines
+    before that go to stderr."""
     began = time.monotonic()
     try:
         word, said = "ok  ", versions_of(case, wheel, folder / case.name)
     except (Fault, subprocess.TimeoutExpired) as fault:
-        word, said = "FAIL", str(fault)[-3000:]
+        word, (*before, said) = "FAIL", str(fault).splitlines()[-20:]
+        sys.stderr.write("\n".join([f"-- {case.name}", *before, ""]))
     sys.stdout.write(f"{word} {case.name:14} {time.monotonic() - began:4.0f} s  {said}\n")
     sys.stdout.flush()
     return word == "ok  "

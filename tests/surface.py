@@ -175,12 +175,7 @@ def holds(checks: Iterable[Callable[[], None]], telling: Iterable[str]) -> None:
     with tempfile.TemporaryDirectory() as home:
         os.environ["ORESEARCH_HOME"] = home
         for check in checks:
-            try:
-                check()
-            except Exception as error:
-                error.add_note(f"surface: {check.__name__}")
-                raise
-
+            check()
     there = {name: version(name) for name in telling if find_spec(name.replace("-", "_"))}
     sys.stdout.write(", ".join(f"{name} {number}" for name, number in there.items()))
 
