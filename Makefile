@@ -1,6 +1,7 @@
 # Two commands need nothing but Python 3.11: `make demo` and `make test`.
 # The virtual environments are made once and anew when what they are made of changes: .venv from
-# pyproject.toml, and .venv-rl, which trains (verl, ray, vllm, torch on CPU), from rl/cpu.lock.
+# dev.lock, and .venv-rl, which trains (verl, ray, vllm, torch on CPU), from rl/cpu.lock. The ranges
+# of pyproject.toml, which users get, are tried by `make matrix`.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,9 +10,12 @@ QUESTION ?= How does asyncio cancel tasks?
 RL_VENV := .venv-rl
 RL_BIN := $(RL_VENV)/bin
 RUN ?= out/learn
+# torch is in no lock: its CPU build and the registry's file of the same version differ, so no hash
+# fits both. It is installed first, by version, and verified by import.
+TORCH := 2.13.0
 
-.PHONY: demo test test-server test-browser test-train check format bench evaluate studio rl-cpu \
-	learn data data-loopback clean
+.PHONY: demo test test-server test-browser test-train check matrix format bench evaluate studio \
+	rl-cpu learn data data-loopback lock clean
 
 demo: $(VENV)/installed
 	@$(BIN)/oresearch run "$(QUESTION)" --search python \
@@ -32,6 +36,10 @@ check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest -m "not server and not browser and not hostile" -n 2
+
+# Seven minutes on two cores, of which most is downloading the first time.
+matrix: $(VENV)/installed
+	$(BIN)/python -m tests.matrix
 
 format: $(VENV)/installed
 	$(BIN)/ruff format .
@@ -71,20 +79,30 @@ data: $(VENV)/installed $(RL_VENV)/installed
 data-loopback: $(VENV)/installed $(RL_VENV)/installed
 	$(BIN)/python -m tests.loopback_data out/data-loopback
 
-$(VENV)/installed: pyproject.toml
+# Both locks are complete, so pip resolves nothing; a file whose hash is not listed is refused.
+$(VENV)/installed: dev.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("oresearch needs Python 3.11 or newer; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -e ".[dev]"
+	$(BIN)/pip install --quiet --no-deps --require-hashes -r dev.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-# Without dependencies: the lock is complete, and leaves out what only GPUs want.
 $(RL_VENV)/installed: rl/cpu.lock pyproject.toml
 	$(PYTHON) -m venv $(RL_VENV)
-	$(RL_BIN)/pip install --quiet --upgrade pip
-	$(RL_BIN)/pip install --quiet --no-deps -r rl/cpu.lock
+	$(RL_BIN)/pip install --quiet --no-deps torch==$(TORCH)
+	$(RL_BIN)/pip install --quiet --no-deps --require-hashes -r rl/cpu.lock
 	$(RL_BIN)/pip install --quiet --no-deps -e .
+	$(RL_BIN)/python -c 'import torch as t; t.__version__.split("+")[0] == "$(TORCH)" or exit(f"torch is {t}")'
 	@touch $@
+
+# Today's versions within the ranges of pyproject.toml. The pins of rl/cpu.lock are verl's and are
+# changed by hand: it gets their hashes, and keeps its comments.
+LOCK = $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate \
+	--no-header --no-emit-index-url
+lock: $(VENV)/installed
+	$(LOCK) --universal --upgrade --extra dev pyproject.toml >dev.lock.new && mv dev.lock.new dev.lock
+	{ grep '^#' rl/cpu.lock; $(LOCK) --no-deps rl/cpu.lock; } >rl/cpu.lock.new
+	mv rl/cpu.lock.new rl/cpu.lock
 
 clean:
 	rm -rf $(VENV) $(RL_VENV) out .mypy_cache .ruff_cache .pytest_cache

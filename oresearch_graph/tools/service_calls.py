@@ -12,7 +12,8 @@ from tenacity import (
     RetryCallState,
     retry_if_exception,
     stop_after_attempt,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 
 from oresearch_graph.errors import ToolError
@@ -24,7 +25,7 @@ TRIES: Final = 3
 LONGEST_WAIT: Final = 10.0
 """Seconds between two tries, whatever Retry-After says: the call's time-out is near."""
 
-_waits = wait_exponential_jitter(multiplier=0.5, max=4.0, jitter=0.5)
+_waits = wait_exponential(0.5, max=4.0) + wait_random(0, 0.5)
 
 
 class Busy(Exception):

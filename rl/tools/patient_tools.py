@@ -19,7 +19,8 @@ from tenacity import (
     RetryCallState,
     retry_if_exception,
     stop_after_attempt,
-    wait_exponential_jitter,
+    wait_exponential,
+    wait_random,
 )
 
 from oresearch_graph.errors import AddressRefused, ToolError
@@ -28,7 +29,7 @@ from rl.settings import ToolSettings
 from rl.tools.tool_limiter import NoTurn, ToolLimiter
 
 T = TypeVar("T")
-_WAITS: Final = wait_exponential_jitter(multiplier=0.2, max=3.0, jitter=0.3)
+_WAITS: Final = wait_exponential(0.2, max=3.0) + wait_random(0, 0.3)
 """Seconds between tries; `ToolSettings.longest_call` allows five."""
 
 
