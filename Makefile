@@ -14,7 +14,7 @@ RUN ?= out/learn
 # fits both. It is installed first, by version, and verified by import.
 TORCH := 2.13.0
 
-.PHONY: demo test test-server test-browser test-train check matrix format bench evaluate studio \
+.PHONY: demo test test-server test-browser test-train check hostile matrix format bench evaluate studio \
 	rl-cpu learn data data-loopback lock clean
 
 demo: $(VENV)/installed
@@ -37,6 +37,10 @@ check: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/pytest -m "not server and not browser and not hostile" -n 2
 
+# Strangers' bodies, folders, servers and leaks, under short limits: up to six minutes.
+hostile: $(VENV)/installed
+	$(BIN)/pytest -m hostile
+
 # Seven minutes on two cores, of which most is downloading the first time.
 matrix: $(VENV)/installed
 	$(BIN)/python -m tests.matrix
@@ -48,6 +52,7 @@ format: $(VENV)/installed
 bench: $(VENV)/installed $(RL_VENV)/installed
 	$(BIN)/python -m tests.bench_trace_speed
 	$(BIN)/python -m tests.bench_graph
+	$(BIN)/python -m tests.bench_hostile
 	$(BIN)/python -m tests.bench_datagen_filter
 	$(BIN)/python -m tests.bench_datagen_export 5000
 	$(RL_BIN)/python -m tests.bench_agent_loop
