@@ -77,8 +77,8 @@ from oresearch_graph.trace import (
     write_call,
 )
 from oresearch_graph.trace import references as refs
+from oresearch_graph.trace.escaping import escape_world, unescape_world
 from oresearch_graph.trace.report_form import fence_spans, find_sections
-from oresearch_graph.trace.tags import escape_world, unescape_world
 from oresearch_graph.training_rows import trace_rows
 from oresearch_graph.view.alignment import Alignment
 from oresearch_graph.view.markup import escaped, outside_link
@@ -143,7 +143,7 @@ def _streamed(text: str) -> None:
 
 
 def _shelved(text: str) -> None:
-    shelf = DocumentShelf("document")
+    shelf = DocumentShelf()
     shelf.put(text, {"url": text, "title": text, "date": text})
     for at in range(0, len(text), 400):
         shelf.put(text[at : at + 400], {"url": "https://example.org/one"})
