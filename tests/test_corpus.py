@@ -19,6 +19,7 @@ from oresearch_graph.tools.corpus_index import CorpusIndex, Document, cache_fold
 from oresearch_graph.tools.corpus_words import match_expression
 from oresearch_graph.tools.reader_pool import ReaderPool
 from oresearch_graph.tools.reader_worker import PageLimits
+from oresearch_graph.trace.plain_text import spelled_address
 from tests.hostile_pages import nested_forms
 
 TIDES = "# Tides\n\nThe moon pulls the oceans. A spring tide comes at new moon.\n"
@@ -239,10 +240,11 @@ async def test_a_single_file_is_a_corpus(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "address",
     ["file:tides.md", "http://[x", "//]", "file://[", "file:", "", "\ud800", "file:%ff\0"],
+    ids=ascii,
 )
 async def test_any_address_gives_a_page(corpus: LocalCorpus, address: str) -> None:
     (page,) = await corpus.read([address], "")
-    assert page.url == address
+    assert page.url == spelled_address(address)
     assert bool(page.text) == (address == "file:tides.md")
     assert bool(page.fault) == (not page.text)
 

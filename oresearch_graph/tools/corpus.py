@@ -23,6 +23,7 @@ from oresearch_graph.tools.backend import Hits, Page
 from oresearch_graph.tools.corpus_folder import READABLE, CorpusFolder, Entry, shown
 from oresearch_graph.tools.corpus_index import CorpusIndex, Document, Stamp, cache_folder
 from oresearch_graph.tools.reader_pool import READERS
+from oresearch_graph.trace.plain_text import spelled_address
 
 MAX_BYTES: Final = 50_000_000
 _BATCH: Final = 64
@@ -102,7 +103,7 @@ class IndexedCorpus:
         page = self.index.page(self.normal(url))
         if page is None:
             return Page(url=url, fault="is not in the corpus: open addresses that a search gave")
-        return page.model_copy(update={"url": url})
+        return page.model_copy(update={"url": spelled_address(url)})
 
 
 class LocalCorpus(IndexedCorpus):
