@@ -14,7 +14,8 @@ import pytest
 from oresearch_graph.tools.reader_pool import ReaderPool
 from oresearch_graph.tools.reader_worker import PageLimits
 from tests.hostile_pages import nested_forms
-from tests.test_extract import ARTICLE, pdf
+from tests.small_pdf import pdf
+from tests.test_extract import ARTICLE
 
 SHORT = PageLimits(article_seconds=0.3, cpu_seconds=1.0, memory_bytes=500_000_000, characters=2_000)
 
