@@ -51,7 +51,7 @@ _TAG: Final = re.compile(
     r"<(?=\s*+/?\s*+(?:question|reference|citations|report|system|plan|answer|evidence|claims))",
     re.IGNORECASE,
 )
-_OPENING: Final = re.compile(r"\{|\[(?=\s*\{)")
+_OPENING: Final = re.compile(r"\{(?=\s*+[\"}])|\[(?=\s*+\{)")
 _VAIN: Final = 20
 """Times the text's length that may be read in vain: each of many openings may fail at the end."""
 _DECODER: Final = json.JSONDecoder(strict=False)
@@ -193,7 +193,9 @@ def json_values(text: str) -> Iterator[Any]:
             at = opening.start() + 1
             whole = error if isinstance(error, json.JSONDecodeError) else None
             unended = whole is None or whole.msg.startswith("Unterminated")
+            # To tell its place an error counts all lines before: a fiftieth of the text at least.
             vain += (len(text) if unended or whole is None else whole.pos) - opening.start()
+            vain += len(text) // 50
             if vain > _VAIN * len(text):
                 return
         else:

@@ -93,8 +93,11 @@ _REPLY: Final = Reply("", finish="stop")
 
 
 def whole_trace(text: str) -> Trace:
-    """A trace with the text in every place where a stranger's may stand."""
-    source = Source.of(id=1001, url="https://example.org/tides", text=text, title=text[:2_000])
+    """A trace with the text in every place where a stranger's may stand. Of one page no more is
+    shown than an observation holds; each claim is looked up in all of that."""
+    source = Source.of(
+        id=1001, url="https://example.org/tides", text=text[:4_000], title=text[:2_000]
+    )
     steps = (
         Step(kind="subtask_list", text=f"1. Tides\n2. {text}"),
         world_step("subtask", text, branch=1),

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import chain
 from typing import Final
 
 from rapidfuzz import fuzz
@@ -66,7 +65,10 @@ class SourceIndex:
 
     def ranked(self, wanted: Sequence[str]) -> list[int]:
         """Passages that hold any wanted term, most first."""
-        hits = Counter(chain.from_iterable(self.postings.get(term, ()) for term in wanted))
+        hits: Counter[int] = Counter()
+        for term, often in Counter(wanted).items():
+            for i in self.postings.get(term, ()):
+                hits[i] += often
         return sorted(hits, key=lambda i: (-hits[i], i))
 
     def around(self, i: int) -> frozenset[str]:
