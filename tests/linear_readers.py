@@ -36,6 +36,7 @@ from oresearch_graph.evidence import claim_parts, delivery, figures, passages, s
 from oresearch_graph.evidence import sources as observed
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.evidence.language import detect_language
+from oresearch_graph.evidence.safe_markdown import markdown_text, safe_markdown
 from oresearch_graph.evidence.source_index import SourceIndex
 from oresearch_graph.evidence.trace_report import delivered_answer
 from oresearch_graph.judge import KeyPoint, judge_report
@@ -70,6 +71,7 @@ from oresearch_graph.trace import (
     list_items,
     parse_policy_text,
     parse_trace,
+    plain_text,
     read_call,
     render_trace,
     violations,
@@ -77,7 +79,12 @@ from oresearch_graph.trace import (
     write_call,
 )
 from oresearch_graph.trace import references as refs
-from oresearch_graph.trace.escaping import escape_world, unescape_world
+from oresearch_graph.trace.escaping import (
+    escape_tokens,
+    escape_world,
+    unescape_tokens,
+    unescape_world,
+)
 from oresearch_graph.trace.report_form import fence_spans, find_sections
 from oresearch_graph.training_rows import trace_rows
 from oresearch_graph.view.alignment import Alignment
@@ -252,6 +259,14 @@ READERS: Final[dict[str, Reader]] = {
     ],
     "trace.write_call": lambda text: write_call("crawl_page", [text]),
     "trace.escape": lambda text: unescape_world(escape_world(text)),
+    "trace.escape_tokens": lambda text: unescape_tokens(
+        escape_tokens(text, ("<eos>", "[INST]", "&&")), ("<eos>", "[INST]", "&&")
+    ),
+    "trace.plain_text": lambda text: (
+        plain_text.body_text(text), plain_text.title_line(text), plain_text.visible(text),
+        plain_text.without_overrides(text), plain_text.admissible_address(text),
+        plain_text.admissible_address(f"https://{text}"), plain_text.iso_day(text),
+    ),
     "trace.rows": lambda text: trace_rows(whole_trace(text), "s", "threads"),
     "evidence.terms": words.terms,
     "evidence.token_count": words.token_count,
@@ -270,6 +285,7 @@ READERS: Final[dict[str, Reader]] = {
         f"{text} [1001].", whole_trace(text).sources or ()
     ),
     "evidence.deliver": lambda text: delivered_answer(f"{text} [1001].", whole_trace(text)),
+    "evidence.safe_markdown": lambda text: (safe_markdown(text), markdown_text(text)),
     "evidence.annotations": lambda text: delivery.citation_annotations(
         f"{text} [1].", whole_trace(text).sources or ()
     ),

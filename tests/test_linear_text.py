@@ -53,7 +53,8 @@ BOUNDED: Final = {
 """Patterns that see so many characters at most, by a check before them."""
 MADE_FROM_NAMES: Final = {
     "oresearch_graph.trace.tags:tag_pattern": "trace.parse",
-    "oresearch_graph.trace.tags:_dangerous": "trace.escape",
+    "oresearch_graph.trace.escaping:_markup": "trace.escape",
+    "oresearch_graph.trace.escaping:_tokens": "trace.escape_tokens",
     "oresearch_graph.policies.endings:unclosed_element": "policies.endings",
     "oresearch_graph.policies.rendering_tools:__init__": "policies.tools",
     "oresearch_graph.view.report:__init__": "view.trace",

@@ -15,15 +15,10 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from oresearch_graph.trace.plain_text import WEB_SCHEMES
+from oresearch_graph.trace.report_form import fence_spans
 
 _ACTIVE: Final = re.compile(r"[*_`\[\]<\\~]|&(?=#?\w{1,32};)")
-_CODE: Final = re.compile(
-    r"""
-      ^(?P<fence>`{3,}|~{3,})[^`\n]*\n (?:.*\n)*? (?P=fence)[ \t]*$
-    | (?<!`)(?P<ticks>`{1,3})(?!`) [^`\n]+ (?<!`)(?P=ticks)(?!`)
-    """,
-    re.MULTILINE | re.VERBOSE,
-)
+_CODE: Final = re.compile(r"(?<!`)(?P<ticks>`{1,3})(?!`)[^`\n]++(?P=ticks)(?!`)")
 _PICTURE: Final = re.compile(r"!(?=\[)")
 _HTML: Final = re.compile(r"<(?!https?://[^\s<>`]*>)(?=[A-Za-z/!?])", re.IGNORECASE)
 _BEYOND: Final = r"[\s<>]*+ (?!https?://) (?=[A-Za-z0-9+.-]{0,40} [:&\\])"
@@ -60,10 +55,18 @@ def _disarmed(text: str, *, prose: bool = False) -> str:
 
 def _outside_code(text: str, *, prose: bool = False) -> str:
     pieces, at = [], 0
-    for code in _CODE.finditer(text):
-        pieces += [_disarmed(text[at : code.start()], prose=prose), code[0]]
-        at = code.end()
+    for start, end in _code_spans(text):
+        pieces += [_disarmed(text[at:start], prose=prose), text[start:end]]
+        at = end
     return "".join([*pieces, _disarmed(text[at:], prose=prose)])
+
+
+def _code_spans(text: str) -> Iterator[tuple[int, int]]:
+    at = 0
+    for start, end in [*fence_spans(text), (len(text), len(text))]:
+        yield from (code.span() for code in _CODE.finditer(text, at, start))
+        yield start, end
+        at = end
 
 
 _READER: Final = MarkdownIt("commonmark").enable("table")
