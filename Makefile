@@ -14,7 +14,7 @@ RUN ?= out/learn
 # fits both. It is installed first, by version, and verified by import.
 TORCH := 2.13.0
 
-.PHONY: demo test test-server test-browser test-train check matrix format bench evaluate studio \
+.PHONY: demo test test-server test-browser test-train check hostile matrix format bench evaluate studio \
 	rl-cpu learn data data-loopback lock clean
 
 demo: $(VENV)/installed
@@ -22,7 +22,7 @@ demo: $(VENV)/installed
 		--out out/demo/report.md --trace out/demo/trace.jsonl
 
 test: $(VENV)/installed
-	$(BIN)/pytest -m "not server and not browser" -n 2
+	$(BIN)/pytest -m "not server and not browser and not hostile" -n 2
 
 test-server: $(VENV)/installed
 	$(BIN)/pytest -m server
@@ -35,7 +35,11 @@ check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not server and not browser" -n 2
+	$(BIN)/pytest -m "not server and not browser and not hostile" -n 2
+
+# Strangers' bodies, folders, servers and leaks, under short limits: up to six minutes.
+hostile: $(VENV)/installed
+	$(BIN)/pytest -m hostile
 
 # The wheel in six environments, two at a time: six minutes of one core, and the downloads.
 matrix: $(VENV)/installed
@@ -48,6 +52,7 @@ format: $(VENV)/installed
 bench: $(VENV)/installed $(RL_VENV)/installed
 	$(BIN)/python -m tests.bench_trace_speed
 	$(BIN)/python -m tests.bench_graph
+	$(BIN)/python -m tests.bench_hostile
 	$(BIN)/python -m tests.bench_datagen_filter
 	$(BIN)/python -m tests.bench_datagen_export 5000
 	$(RL_BIN)/python -m tests.bench_agent_loop
@@ -56,6 +61,10 @@ bench: $(VENV)/installed $(RL_VENV)/installed
 evaluate: $(VENV)/installed
 	$(BIN)/oresearch evaluate
 
+# Nothing is sent away: no traces, no analytics, no look for newer versions. Set them to have it.
+studio: export LANGSMITH_TRACING ?= false
+studio: export LANGGRAPH_CLI_NO_ANALYTICS ?= 1
+studio: export LANGGRAPH_NO_VERSION_CHECK ?= true
 studio: $(VENV)/installed
 	$(BIN)/langgraph dev --host 127.0.0.1 --no-browser
 

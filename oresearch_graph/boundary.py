@@ -20,6 +20,7 @@ from oresearch_graph.errors import (
     PolicyTimeout,
     ToolError,
 )
+from oresearch_graph.redaction import brief
 from oresearch_graph.trace import Failure, FailureName, Fault, Role
 
 _log = logging.getLogger("oresearch_graph")
@@ -45,7 +46,8 @@ def boundary(failures: list[Failure], role: Role, branch: int | None = None) -> 
 def failure_of(error: Exception, role: Role, branch: int | None) -> Failure:
     """The Failure that an exception stands for."""
     name, fault = _class_of(error)
-    message = str(error) or type(error).__name__
+    told = str(error) if isinstance(error, OresearchError) else brief(error)
+    message = told or type(error).__name__
     return Failure(name=name, fault=fault, message=message, role=role, branch=branch)
 
 

@@ -32,12 +32,13 @@ class Budget:
 
     def __init__(self, settings: ResearchSettings, started: float) -> None:
         """`started` is the run's beginning on the wall clock (`time.time()`)."""
-        self._settings, self._started = settings, started
+        self._settings, self.started = settings, started
         self._spent: dict[tuple[Role, int | None], list[Usage]] = {}
 
     def restore(self, role: Role, branch: int | None, usage: Iterable[Usage]) -> None:
         """Take over what the state says was spent, unless this process counted it itself."""
-        self._spent.setdefault((role, branch), list(usage))
+        known = [each for each in usage if _spends(each)]
+        self._spent.setdefault((role, branch), known)
 
     def charge(self, usage: Usage) -> None:
         self._spent.setdefault((usage.role, usage.branch), []).append(usage)
@@ -50,7 +51,7 @@ class Budget:
         found = [
             Limit("model call", sum(u.calls for u in usages), allowed.model_calls),
             Limit("token", tokens or 0, allowed.tokens),
-            Limit("time", time.time() - self._started, allowed.seconds),
+            Limit("time", time.time() - self.started, allowed.seconds),
         ]
         if figures.max_cost is not None:
             money = known_sum(usage.cost for usage in usages) or 0.0
@@ -58,12 +59,12 @@ class Budget:
         return found
 
     def remaining_seconds(self) -> float:
-        return max(0.0, self._settings.limits.seconds - (time.time() - self._started))
+        return max(0.0, self._settings.limits.seconds - (time.time() - self.started))
 
     def seconds_for_tools(self) -> float:
         """What a tool call may take: until the soft mark, so that there is time to answer. Never
         less than a second: a call that is allowed at all may try."""
-        spent = time.time() - self._started
+        spent = time.time() - self.started
         return max(1.0, self._settings.soft_limit * self._settings.limits.seconds - spent)
 
     def tight(self) -> Limit | None:
@@ -77,3 +78,9 @@ class Budget:
             kept = 0 if role == "summarizer" or limit.name != "model call" else _SUMMARIZER_CALLS
             if limit.used >= max(1, limit.allowed - kept):
                 raise BudgetExhausted(limit.name, limit.used, limit.allowed)
+
+
+def _spends(usage: Usage) -> bool:
+    """False for what nobody can spend: an edited state must not pay a run back."""
+    figures = (usage.calls, usage.prompt_tokens, usage.completion_tokens, usage.cost)
+    return all(figure is None or figure >= 0 for figure in figures)

@@ -14,11 +14,16 @@ from pydantic import BaseModel, ConfigDict
 from oresearch_graph.boundary import boundary
 from oresearch_graph.events import Called, Observed, emit
 from oresearch_graph.evidence.sources import SourceLedger, cut_to, query_heading, source_block
+from oresearch_graph.known_secrets import without_known
 from oresearch_graph.resources import Resources
-from oresearch_graph.tools.backend import Hits, Page, PageReader, SearchBackend
+from oresearch_graph.tools.backend import PAGE, Hits, Page, PageReader, SearchBackend
 from oresearch_graph.tools.crawl_page import CrawlPage
 from oresearch_graph.tools.web_search import WebSearch
 from oresearch_graph.trace import Call, Failure, Source, Span, Step, read_call
+from oresearch_graph.trace.plain_text import body_text, title_line
+
+_FAULT = 1_000
+"""Characters of a failure that the policy is told."""
 
 Shown = tuple[str, list[int]]
 """An observation's text and the ledger ids it shows."""
@@ -74,6 +79,7 @@ class Caller:
         # Ids are given after all calls have come back, in the order in which they were written.
         for step, (answer, span) in zip(calls, await asyncio.gather(*work), strict=True):
             text, shown = (answer, []) if isinstance(answer, str) else self._shown(answer)
+            text = without_known(text)
             observations.append(Observation(text=text, shown=tuple(shown), span=span))
             emit(
                 Observed(
@@ -104,7 +110,7 @@ class Caller:
             found = await self._ask(call)
         if failures:
             self.failures += failures
-            found = f"This call failed: {failures[0].message}"
+            found = f"This call failed: {title_line(failures[0].message, _FAULT)}"
         seconds = round(time.time() - start, 3)
         began = round(start - self.resources.began, 3)
         return found, Span(name=call.tool, branch=self.branch, start=began, seconds=seconds)
@@ -168,7 +174,9 @@ class Caller:
     def _show_answer(self, call: Call, answer: Any) -> Shown:  # noqa: ANN401 - whatever a tool gives
         """An extra tool's answer becomes a source of its own, so that it can be cited."""
         text = answer if isinstance(answer, str) else json.dumps(answer, default=str)
-        text = cut_to(text, self.focus, self.resources.settings.limits.observation_tokens)
+        text = cut_to(
+            body_text(text, PAGE), self.focus, self.resources.settings.limits.observation_tokens
+        )
         arguments = call.arguments or {}
         url = f"tool:{call.tool}?{urlencode(sorted(arguments.items()))}"
         title = f"{call.tool} {json.dumps(arguments, ensure_ascii=False)}"

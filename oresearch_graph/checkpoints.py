@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
+from oresearch_graph.redaction import redacted
 from oresearch_graph.state import BranchTask, Findings, Run
 from oresearch_graph.trace import (
     CitationReport,
@@ -28,12 +29,19 @@ RECORDS: Final[tuple[type, ...]] = (
 """The types that checkpoints of this graph hold, beside LangChain's messages."""
 
 
+class RecordSerializer(JsonPlusSerializer):
+    """LangGraph's serializer, which keeps an exception as its text; here without secrets."""
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:  # noqa: ANN401 - LangGraph's signature
+        return super().dumps_typed(redacted(repr(obj)) if isinstance(obj, BaseException) else obj)
+
+
 def record_serializer(
     more: Sequence[type] = (), *, pickle_fallback: bool = False
 ) -> JsonPlusSerializer:
-    """LangGraph's serializer, with our records (and `more` types) allowed by name."""
+    """That serializer, with our records (and `more` types) allowed by name."""
     names = [(kind.__module__, kind.__name__) for kind in (*RECORDS, *more)]
-    return JsonPlusSerializer(pickle_fallback=pickle_fallback, allowed_msgpack_modules=names)
+    return RecordSerializer(pickle_fallback=pickle_fallback, allowed_msgpack_modules=names)
 
 
 def knowing_records(

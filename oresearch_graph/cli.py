@@ -6,12 +6,14 @@ from __future__ import annotations
 import io
 import json
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from oresearch_graph.errors import ConfigurationError, OresearchError, TraceFileError
+from oresearch_graph.redaction import redacted
 
 app = typer.Typer(
     name="oresearch",
@@ -33,7 +35,7 @@ def run(
         str | None, typer.Option(help="auto, tavily, corpus, python or searxng:URL.")
     ] = None,
     corpus: Annotated[
-        Path | None, typer.Option(help="A folder of md, html, txt, rst and pdf files.")
+        Path | None, typer.Option(help="A folder of md, html, txt, rst and pdf files, or one file.")
     ] = None,
     include: Annotated[
         list[str] | None, typer.Option(help="Only this domain; may be repeated.")
@@ -83,7 +85,7 @@ def run(
 
 @app.command()
 def index(
-    folder: Annotated[Path, typer.Argument(help="A folder of documents.")],
+    folder: Annotated[Path, typer.Argument(help="A folder of documents, or one file.")],
 ) -> None:
     """Index a folder, or bring its index up to date."""
     from oresearch_graph.command.indexing import index_folder
@@ -145,10 +147,10 @@ def main() -> None:
         app()
     except OresearchError as error:
         asked_wrongly = isinstance(error, ConfigurationError | TraceFileError)
-        sys.stderr.write(f"oresearch: {_one_line(str(error))}\n")
+        sys.stderr.write(f"oresearch: {error}\n")
         sys.exit(2 if asked_wrongly else 1)
+    except Exception:  # noqa: BLE001 - a defect: Python's own traceback would show what it holds
+        from oresearch_graph.trace.plain_text import visible
 
-
-def _one_line(text: str) -> str:
-    """A server's words may be in it: no line breaks, nothing that commands a terminal."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
+        sys.stderr.write(visible(redacted(traceback.format_exc())))
+        sys.exit(1)

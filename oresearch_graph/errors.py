@@ -18,9 +18,23 @@ person who runs oresearch can act on, so every message names the cause and the f
 
 from __future__ import annotations
 
+from typing import Final
 
-class OresearchError(Exception):
-    """Base of all errors below. `str(error)` is one line: the cause, then the fix."""
+from oresearch_graph.redaction import brief
+
+LONGEST: Final = 2_000
+"""Characters of a message."""
+
+
+# LangGraph's server shows clients what a RuntimeError says, and of other classes nothing.
+class OresearchError(RuntimeError):
+    """Base of all errors below. `str(error)` is one line without secrets: the cause, then the
+    fix."""
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__(
+            *(brief(part, LONGEST) if isinstance(part, str) else part for part in parts)
+        )
 
 
 class ConfigurationError(OresearchError):

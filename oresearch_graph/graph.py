@@ -24,6 +24,7 @@ from oresearch_graph.budget import Budget
 from oresearch_graph.checkpoints import knowing_records
 from oresearch_graph.closing import Closer
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.known_secrets import remember_within
 from oresearch_graph.planner import Planner
 from oresearch_graph.policies.chat import ChatPolicy
 from oresearch_graph.policies.extractive import ExtractivePolicy
@@ -87,6 +88,7 @@ def create_research_graph(
     """
     base = resolve_settings(settings, _as_settings(model, search))
     extra = _extra_tools(tools)
+    remember_within(model, extra, search, reader)
     about = described(list(extra.values()))
 
     def build(wanted: ResearchSettings, began: float) -> Resources:

@@ -7,8 +7,10 @@ the key points' own, and contradictions that keep all the words.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -100,18 +102,25 @@ class _Window(NamedTuple):
     supported: bool | None
 
 
+class _Borne:
+    """Where the supported claims stand."""
+
+    def __init__(self, citations: CitationReport) -> None:
+        claims = sorted((c.start, c.end) for c in citations.claims if c.status == "supported")
+        self._starts = [start for start, _ in claims]
+        self._ends = list(accumulate((end for _, end in claims), max))
+
+    def touches(self, start: int, end: int) -> bool:
+        """True when one of them shares a character with the span."""
+        before = bisect_left(self._starts, end)
+        return before > 0 and self._ends[before - 1] > start
+
+
 def _windows(report: str, citations: CitationReport | None) -> list[_Window]:
     body = report[: body_span(report)[1]]
     spans = sentence_spans(body)
-    borne = (
-        None
-        if citations is None
-        else [claim for claim in citations.claims if claim.status == "supported"]
-    )
-    supported = [
-        None if borne is None else any(c.start < end and c.end > start for c in borne)
-        for start, end in spans
-    ]
+    borne = None if citations is None else _Borne(citations)
+    supported = [None if borne is None else borne.touches(*span) for span in spans]
     windows = []
     for size in (1, 2):
         for i in range(len(spans) - size + 1):

@@ -12,6 +12,7 @@ from langchain_core.runnables import RunnableConfig, RunnableLambda, ensure_conf
 
 from oresearch_graph.errors import PolicyRefused
 from oresearch_graph.judge_prompt import VERDICT_SCHEMA, VerdictFault, correction
+from oresearch_graph.known_secrets import remember_within
 from oresearch_graph.policies.chat import model_name
 from oresearch_graph.policies.connect import connect
 from oresearch_graph.policies.limiter import AdaptiveLimiter
@@ -108,6 +109,7 @@ class OneJudge:
             if isinstance(model, str)
             else model
         )
+        remember_within(self._model)
         self.name = model_name(self._model)
         self._stats = stats
         priced = is_official(getattr(self._model, "openai_api_base", None))

@@ -19,8 +19,8 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from oresearch_graph.judge import KeyPoint
 from oresearch_graph.rubric import Criterion, GroundTruth, Scored
+from oresearch_graph.trace.plain_text import storable
 from oresearch_graph.trace.record import CitationReport, text_hash
-from oresearch_graph.trace.step import without_surrogates
 
 MOST: Final = 10
 """The highest score that a judge writes; scores are read as shares of it."""
@@ -48,10 +48,12 @@ report and earns nothing.
 {answer_format("report")}"""
 _UNSUPPORTED_SHOWN: Final = 20
 _TAG: Final = re.compile(
-    r"<(?=\s*/?\s*(?:question|reference|citations|report|system|plan|answer|evidence|claims))",
+    r"<(?=\s*+/?\s*+(?:question|reference|citations|report|system|plan|answer|evidence|claims))",
     re.IGNORECASE,
 )
-_OPENING: Final = re.compile(r"\{|\[(?=\s*\{)")
+_OPENING: Final = re.compile(r"\{(?=\s*+[\"}])|\[(?=\s*+\{)")
+_VAIN: Final = 20
+"""Times the text's length that may be read in vain: each of many openings may fail at the end."""
 _DECODER: Final = json.JSONDecoder(strict=False)
 
 VERDICT_SCHEMA: Final[dict[str, Any]] = {
@@ -158,7 +160,7 @@ def checked_citations(citations: CitationReport) -> str:
 
 def fenced(name: str, text: str) -> str:
     """The text between tags that it cannot contain: their number is a hash of the text."""
-    safe = _TAG.sub("&lt;", without_surrogates(text))
+    safe = _TAG.sub("&lt;", storable(text))
     tag = f"{name}-{text_hash(safe)[:16]}"
     return f"<{tag}>\n{safe}\n</{tag}>"
 
@@ -181,14 +183,21 @@ def _entries(text: str) -> list[dict[str, Any]]:
 
 def json_values(text: str) -> Iterator[Any]:
     """Every outermost JSON object, or array of objects, in a text."""
-    at = 0
+    at, vain = 0, 0
     while opening := _OPENING.search(text, at):
         try:
             value, at = _DECODER.raw_decode(text, opening.start())
         except RecursionError:
             return  # no judge writes such a thing on purpose, and going on takes quadratic time
-        except ValueError:
+        except ValueError as error:
             at = opening.start() + 1
+            whole = error if isinstance(error, json.JSONDecodeError) else None
+            unended = whole is None or whole.msg.startswith("Unterminated")
+            # To tell its place an error counts all lines before: a fiftieth of the text at least.
+            vain += (len(text) if unended or whole is None else whole.pos) - opening.start()
+            vain += len(text) // 50
+            if vain > _VAIN * len(text):
+                return
         else:
             yield value
 

@@ -6,19 +6,17 @@ import asyncio
 import time
 import uuid
 from collections.abc import Sequence
-from itertools import combinations
-from typing import Any, Literal
+from typing import Any
 
 from langchain_core.messages import HumanMessage
 from langgraph.runtime import Runtime
-from langgraph.types import Overwrite, interrupt
-from pydantic import BaseModel, Field, ValidationError
+from langgraph.types import Overwrite
 
+from oresearch_graph.approval import decide
 from oresearch_graph.boundary import boundary
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.events import Planned, emit
 from oresearch_graph.evidence.language import detect_language
-from oresearch_graph.evidence.words import terms
 from oresearch_graph.prompts import follow_up, protocol
 from oresearch_graph.resources import ResourcePool, Resources
 from oresearch_graph.settings import ResearchSettings
@@ -32,17 +30,8 @@ from oresearch_graph.trace import (
     list_items,
     violations,
 )
+from oresearch_graph.trace.plain_text import body_text
 from oresearch_graph.trace.record import Trace
-
-
-class PlanDecision(BaseModel):
-    """A person's answer to a proposed plan."""
-
-    action: Literal["approve", "edit", "reject"] = Field(
-        "approve", description="edit: research `subtasks` instead; reject: stop here"
-    )
-    subtasks: list[str] = Field(default_factory=list, description="The plan to follow, for edit.")
-    reason: str = Field("", description="Why it was rejected; kept in the trace.")
 
 
 class Planner:
@@ -130,40 +119,28 @@ class Planner:
         """Wait until a person approves, edits or rejects the plan."""
         resources = await self.pool.of(state["run"], runtime.context)
         subtasks = state["subtasks"]
-        decision = _decided(_proposal(state["question"], subtasks, resources))
+        decision = decide(state["question"], subtasks, resources)
         if decision.action == "reject":
             why = f"the plan was rejected{': ' if decision.reason else ''}{decision.reason}"
             failure = Failure(name="plan_rejected", fault="person", message=why, role="planner")
             listed = [failure.model_copy(update={"branch": i + 1}) for i in range(len(subtasks))]
             return {"subtasks": [], "failures": [failure, *listed]}
-        chosen = [s.strip() for s in decision.subtasks if s.strip()]
-        if decision.action == "approve" or not chosen:
-            return {}
-        emit(Planned(subtasks=tuple(chosen)))
-        return {"plan": [subtask_list(chosen)], "subtasks": chosen}
-
-
-def _decided(proposal: dict[str, Any]) -> PlanDecision:
-    """A person's decision; an answer that is none is asked for again, with its `fault`.
-
-    LangGraph keeps every answer it was given: one that raised would raise on each resume.
-    """
-    while True:
-        answer = interrupt(proposal)
-        try:
-            return PlanDecision.model_validate(answer)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            name = ".".join(map(str, first["loc"])) or "answer"
-            proposal = proposal | {"fault": f"{name} cannot be {first['input']!r}: {first['msg']}"}
+        worked = max((span.start + span.seconds for span in state.get("spans", [])), default=0.0)
+        waited = max(0.0, time.time() - state["run"].started - worked)
+        run = state["run"].model_copy(update={"waited": waited})
+        if decision.action == "approve":
+            return {"run": run}
+        emit(Planned(subtasks=tuple(decision.subtasks)))
+        chosen = decision.subtasks
+        return {"run": run, "plan": [subtask_list(chosen)], "subtasks": chosen}
 
 
 def _question(state: ResearchState) -> tuple[str, list[HumanMessage]]:
     """The question, and the message to add when it did not come as one."""
-    messages, asked = state.get("messages") or [], (state.get("question") or "").strip()
+    messages, asked = state.get("messages") or [], body_text(state.get("question") or "").strip()
     said = [HumanMessage(asked)]
     if messages and messages[-1].type == "human":
-        text = messages[-1].text.strip()
+        text = body_text(messages[-1].text).strip()
         # A run that died left its message unanswered; a question given since then is another one.
         unanswered = "run" in state and text == state["run"].asked and asked not in ("", text)
         if not unanswered:
@@ -211,41 +188,3 @@ def _within(subtasks: list[str], resources: Resources) -> tuple[list[str], list[
         for number in range(limit + 1, len(subtasks) + 1)
     ]
     return subtasks[:limit], dropped
-
-
-def overlaps(subtasks: Sequence[str]) -> list[dict[str, Any]]:
-    """Pairs of subtasks by the share of terms they have in common, most alike first."""
-    words = [set(terms(subtask)) for subtask in subtasks]
-    pairs = [
-        {
-            "subtasks": [one + 1, two + 1],
-            "overlap": round(
-                len(words[one] & words[two]) / max(1, len(words[one] | words[two])), 2
-            ),
-        }
-        for one, two in combinations(range(len(subtasks)), 2)
-    ]
-    return sorted(pairs, key=lambda pair: -pair["overlap"])
-
-
-def _likeness(one: set[str], two: set[str]) -> float:
-    return len(one & two) / max(1, len(one | two))
-
-
-def _proposal(question: str, subtasks: Sequence[str], resources: Resources) -> dict[str, Any]:
-    """What a person decides on: the plan, how much its parts overlap, what it may cost at most."""
-    limits = resources.settings.limits
-    return {
-        "type": "oresearch.plan_approval",
-        "question": question,
-        "subtasks": list(subtasks),
-        "overlaps": overlaps(subtasks),
-        "at_most": {
-            "model_calls": min(limits.model_calls, limits.steps * len(subtasks) + 1),
-            "tool_calls": limits.tool_calls * len(subtasks),
-            "tokens": limits.tokens,
-            "seconds": limits.seconds,
-            "cost": resources.settings.max_cost,
-        },
-        "answer_with": PlanDecision.model_json_schema(),
-    }

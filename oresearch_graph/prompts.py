@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.trace import Dialect, Protocol, Role, text_hash
+from oresearch_graph.trace import Dialect, Protocol, Role, escape_world, text_hash
 
 _CALLS: Final[dict[Dialect, str]] = {
     "paper": """\
@@ -61,7 +61,9 @@ def system_prompt(
 
     `tools` are the extra tools as (name, description with its arguments).
     """
-    extra = [f"- <{name}>{{JSON arguments}}</{name}> {about}" for name, about in tools]
+    extra = [
+        f"- <{name}>{{JSON arguments}}</{name}> {escape_world(about)}" for name, about in tools
+    ]
     limits = settings.limits
     base = _SYSTEM.format(
         calls="\n".join([_CALLS[settings.dialect], *extra]),

@@ -63,6 +63,9 @@ class Researcher:
         resources.budget.restore("researcher", branch, state.get("spent", []))
         new, failures = self._opening(state, resources), list[Failure]()
         writer = resources.writer("researcher", branch)
+        if not own and branch > (most := resources.settings.limits.subtasks):
+            failures.append(_beyond(branch, most))
+            return {"started": started, "steps": new, "faults": failures, "ended": True}
         if not own and (tight := resources.budget.tight()):
             failures.append(_not_covered(branch, tight.name))
             return {"started": started, "steps": new, "faults": failures, "ended": True}
@@ -219,6 +222,17 @@ def _not_covered(branch: int, limit: str) -> Failure:
         name="not_covered",
         fault="infrastructure" if limit == "time" else "policy",
         message=f"subtask {branch} was not begun: the {limit} budget was nearly spent",
+        role="researcher",
+        branch=branch,
+    )
+
+
+def _beyond(branch: int, most: int) -> Failure:
+    """A subtask that an edited state has beyond the limit, which binds whoever may edit it."""
+    return Failure(
+        name="not_covered",
+        fault="person",
+        message=f"subtask {branch} was not begun: the limit is {most} subtasks",
         role="researcher",
         branch=branch,
     )

@@ -7,6 +7,7 @@ another process gets new ones, with the budget taken over from its state.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -87,12 +88,15 @@ class ResourcePool:
     async def of(self, run: Run, context: object) -> Resources:
         """The resources of a run; made anew when its settings were changed on the way."""
         settings = self.settings(context)
+        # A state may be edited: a run that begins later would have time without end.
+        began = min(run.started + run.waited, time.time())
         kept = self._kept.get(run.id)
         if kept is None or kept.settings != settings:
-            kept = await asyncio.to_thread(self._build, settings, run.started)
+            kept = await asyncio.to_thread(self._build, settings, began)
             if run.id in self._kept and self._kept[run.id].settings == settings:
                 kept = self._kept[run.id]
             self._kept[run.id] = kept
+        kept.began = kept.budget.started = began
         self._kept.move_to_end(run.id)
         while len(self._kept) > _RUNS:
             self._kept.popitem(last=False)

@@ -7,17 +7,32 @@ form from it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.known_secrets import is_secret_name
+from oresearch_graph.redaction import brief, redacted
 from oresearch_graph.trace import Dialect, Execution, Role
+from oresearch_graph.trace.plain_text import body_text, title_line
 
 Effort = Literal["quick", "standard", "deep"]
 Rendering = Literal["auto", "prefill", "turns", "tools"]
+
+_LONGEST: Final = 4_000
+"""Characters of a setting on one line."""
 
 
 class Limits(NamedTuple):
@@ -71,7 +86,8 @@ def _by_effort(title: str, description: str, **bounds: Any) -> Any:  # noqa: ANN
 class ResearchSettings(BaseModel):
     """Settings of one research run."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # LangGraph shows a ValidationError of a run's context as it is.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     model: Annotated[str | None, {"__template_metadata__": {"kind": "llm"}}] = _essential(
         "Model",
@@ -89,7 +105,7 @@ class ResearchSettings(BaseModel):
         "auto",
     )
     corpus: str | None = _essential(
-        "Corpus", "A folder of md, html, txt, rst and pdf files to search.", None
+        "Corpus", "A folder of md, html, txt, rst and pdf files to search, or one file.", None
     )
     effort: Effort = _essential(
         "Effort", "Sets subtasks, steps, tool calls and budgets together.", "standard"
@@ -149,6 +165,9 @@ class ResearchSettings(BaseModel):
     parameters: dict[Role, dict[str, Any]] = _advanced(
         "Parameters", "More parameters of the model call, per role, such as top_p.", {}
     )
+    allow_plain_http: bool = _advanced(
+        "Plain http", "Let keys go over http to other machines, in a network that you trust.", False
+    )
     seed: int = _advanced("Seed", "Draws researchers from the pool.", 0, ge=0)
     temperature: float | None = _advanced("Temperature", "Empty: the provider's.", None, ge=0, le=2)
     max_output_tokens: int | None = _advanced("Output", "Tokens of one model call.", None, ge=64)
@@ -203,6 +222,37 @@ class ResearchSettings(BaseModel):
             return values
         return {name: value for name, value in values.items() if value != ""}
 
+    @field_validator("parameters", mode="after")
+    @classmethod
+    def _keys_are_secrets(cls, values: dict[Role, dict[str, Any]]) -> dict[Role, dict[str, Any]]:
+        return {role: _hidden(given) for role, given in values.items()}
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Addresses without what they give away: a representation goes to logs and tracers."""
+        for name, value in super().__repr_args__():
+            if isinstance(value, str):
+                yield name, redacted(value)
+            elif isinstance(value, tuple):
+                yield name, tuple(redacted(v) if isinstance(v, str) else v for v in value)
+            else:
+                yield name, value
+
+    @field_validator("length", "tone", "tenant")
+    @classmethod
+    def _line(cls, text: str | None) -> str | None:
+        """What a form or a client sends for these has neither line ends nor control characters."""
+        return None if text is None else title_line(text, _LONGEST)
+
+    @field_validator("outline", "include_domains", "exclude_domains")
+    @classmethod
+    def _lines(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(title_line(text, _LONGEST) for text in texts)
+
+    @field_validator("prompts")
+    @classmethod
+    def _prompts(cls, texts: dict[Role, str]) -> dict[Role, str]:
+        return {role: body_text(text) for role, text in texts.items()}
+
     @property
     def limits(self) -> Limits:
         """Effort's figures with every explicitly set one in its place."""
@@ -229,7 +279,11 @@ class _Environment(ResearchSettings, BaseSettings):
     """The settings that `ORESEARCH_*` variables hold; lists and dicts are written as JSON."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ORESEARCH_", extra="forbid", frozen=True, env_ignore_empty=True
+        env_prefix="ORESEARCH_",
+        extra="forbid",
+        frozen=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
     )
 
 
@@ -245,14 +299,40 @@ def resolve_settings(*layers: ResearchSettings | None) -> ResearchSettings:
                 values |= {name: getattr(layer, name) for name in layer.model_fields_set}
         return ResearchSettings.model_validate(values)
     except ValidationError as error:
-        raise ConfigurationError(setting_fault(error)) from error
+        raise ConfigurationError(setting_fault(error)) from None
+    except SettingsError as error:
+        raise ConfigurationError(f"{brief(error)}: write it as JSON") from None
 
 
 def setting_fault(error: ValidationError) -> str:
-    """The first fault of invalid settings in one line."""
+    """The first fault of invalid settings in one line; a value that may be a key is not told.
+
+    Raise what it is told by `from None`: a ValidationError repeats what was given.
+    """
     first = error.errors(include_url=False)[0]
-    name = ".".join(map(str, first["loc"])) or "settings"
-    return f"the setting {name} cannot be {first['input']!r}: {first['msg']}"
+    place = first["loc"]
+    name = ".".join(brief(part, 60) for part in place) or "settings"
+    fault = brief(first["msg"])
+    hidden = first["type"] == "extra_forbidden" or not {"parameters", "prompts"}.isdisjoint(place)
+    if (
+        hidden
+        or isinstance(first["input"], Mapping)
+        or any(is_secret_name(str(part)) for part in place)
+    ):
+        return f"the setting {name}: {fault}"
+    return f"the setting {name} cannot be {brief(repr(first['input']), 80)}: {fault}"
+
+
+def _hidden(value: Any) -> Any:  # noqa: ANN401 - parameters of a model call, whatever they hold
+    """The parameters with each text under a secret's name as `SecretStr`."""
+    if isinstance(value, Mapping):
+        return {
+            name: SecretStr(each)
+            if isinstance(each, str) and is_secret_name(str(name))
+            else _hidden(each)
+            for name, each in value.items()
+        }
+    return [_hidden(each) for each in value] if isinstance(value, list) else value
 
 
 def settings_from(context: object) -> ResearchSettings | None:
@@ -267,5 +347,5 @@ def settings_from(context: object) -> ResearchSettings | None:
         try:
             return ResearchSettings.model_validate(context)
         except ValidationError as error:
-            raise ConfigurationError(setting_fault(error)) from error
+            raise ConfigurationError(setting_fault(error)) from None
     return None

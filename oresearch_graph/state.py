@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from langchain_core.messages import AnyMessage
 from langgraph.channels import LastValue
 from langgraph.graph.message import add_messages
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 # pydantic makes schemas of typing's own TypedDict from Python 3.12 on only.
 from typing_extensions import TypedDict
@@ -32,8 +32,12 @@ from oresearch_graph.trace import (
     list_items,
     world_step,
 )
+from oresearch_graph.trace.plain_text import body_text, title_line
 
 Record = TypeVar("Record", bound=BaseModel)
+
+_SUBTASK: Final = 4_000
+"""Characters of a subtask."""
 
 
 class Run(BaseModel):
@@ -42,8 +46,10 @@ class Run(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
-    started: float
+    started: float = Field(ge=0, le=1e11)
     """Wall clock, seconds since the epoch."""
+    waited: float = Field(0.0, ge=0, le=1e11)
+    """Seconds in which it waited for a person: they count against no limit."""
     question: str
     """The question as threads see it: a follow-up carries what it refers to."""
     asked: str = ""
@@ -85,6 +91,28 @@ class LastRecord(LastValue[Any]):
 
     def update(self, values: Sequence[Any]) -> bool:
         return super().update([_adapter(self.typ).validate_python(value) for value in values])
+
+
+class LastText(LastValue[Any]):
+    """The last text of a key, or list of lines, through the gate of `trace.plain_text`: whoever
+    sets it, a caller, a person in Studio or a node."""
+
+    __slots__ = ()
+
+    def update(self, values: Sequence[Any]) -> bool:
+        return super().update([_gated(value) for value in values])
+
+
+def _gated(value: object) -> object:
+    if isinstance(value, str):
+        return body_text(value)
+    if isinstance(value, (list, tuple)):
+        return [_line(each) if isinstance(each, str) else each for each in value]
+    return value
+
+
+def _line(text: str) -> str:
+    return title_line(text, _SUBTASK)
 
 
 @lru_cache(maxsize=32)
@@ -151,18 +179,18 @@ class ResearchInput(TypedDict, total=False):
     """What a run starts from: a question, or chat messages whose last one asks it."""
 
     messages: Annotated[list[AnyMessage], add_messages]
-    question: str
+    question: Annotated[str, LastText]
 
 
 class ResearchState(TypedDict, total=False):
     """The state of the research graph."""
 
     messages: Annotated[list[AnyMessage], add_messages]
-    question: str
+    question: Annotated[str, LastText]
     run: Annotated[Run, LastRecord]
     plan: Annotated[list[Step], LastRecord]
     """What the planner wrote, the subtask list among it."""
-    subtasks: list[str]
+    subtasks: Annotated[list[str], LastText]
     findings: Annotated[list[Findings], join_findings]
     sources: Annotated[list[Source], join_sources]
     summary: Annotated[list[Step], LastRecord]
@@ -170,7 +198,7 @@ class ResearchState(TypedDict, total=False):
     failures: Annotated[list[Failure], append_failures]
     usage: Annotated[list[Usage], add_usage]
     spans: Annotated[list[Span], append_spans]
-    report: str | None
+    report: Annotated[str | None, LastText]
     """The report as delivered; None when there is none, and `failures` say why."""
     citations: Annotated[CitationReport | None, LastRecord]
     trace: Annotated[Trace, LastRecord]
@@ -181,8 +209,8 @@ class ResearchOutput(TypedDict, total=False):
     """What a run gives back."""
 
     messages: Annotated[list[AnyMessage], add_messages]
-    question: str
-    report: str | None
+    question: Annotated[str, LastText]
+    report: Annotated[str | None, LastText]
     citations: Annotated[CitationReport | None, LastRecord]
     trace: Annotated[Trace, LastRecord]
     usage: Annotated[list[Usage], add_usage]
@@ -201,7 +229,7 @@ def _plan(state: ResearchState) -> list[Step]:
     failures = [f for f in state.get("failures", []) if f.role == "planner"]
     left_out = {failure.branch for failure in failures}
     listed = next((list_items(s.text) for s in state["plan"] if s.kind == "subtask_list"), ())
-    kept = [text for number, text in enumerate(listed, start=1) if number not in left_out]
+    kept = [_line(text) for number, text in enumerate(listed, start=1) if number not in left_out]
     if kept == state["subtasks"] or any(f.name == "plan_fallback" for f in failures):
         return state["plan"]
     return [subtask_list(state["subtasks"])]
@@ -209,7 +237,7 @@ def _plan(state: ResearchState) -> list[Step]:
 
 def subtask_list(subtasks: Sequence[str]) -> Step:
     """A plan that no policy wrote."""
-    lines = "\n".join(f"{i}. {' '.join(text.split())}" for i, text in enumerate(subtasks, start=1))
+    lines = "\n".join(f"{i}. {_line(text)}" for i, text in enumerate(subtasks, start=1))
     return world_step("subtask_list", f"\n{lines}\n", lead="")
 
 

@@ -8,7 +8,7 @@ from typing import assert_never
 
 from pydantic import BaseModel, ConfigDict
 
-from oresearch_graph.trace import Execution, Role, Step
+from oresearch_graph.trace import Execution, Role, Step, escape_world
 
 
 class Thread(BaseModel):
@@ -30,6 +30,11 @@ class Thread(BaseModel):
     the policy continues inside it."""
     corrections: tuple[tuple[str, str], ...] = ()
     """Rejected attempts of this very continuation, each with what was wrong with it."""
+
+    def user_message(self, tools: Sequence[str] = ()) -> str:
+        """The question as a model reads it. The world wrote it: a person, with whatever was pasted
+        into it, and for a follow-up an earlier report."""
+        return escape_world(self.question, tools)
 
 
 def visible(

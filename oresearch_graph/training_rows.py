@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from oresearch_graph.threads import visible
-from oresearch_graph.trace import Author, Execution, Role, Step, Trace, step_segments
+from oresearch_graph.trace import Author, Execution, Role, Step, Trace, escape_world, step_segments
 
 RowsMode = Literal["threads", "linear"]
 """threads: one row per thread, as the rollout has them. linear: the whole trace is one row."""
@@ -58,7 +58,7 @@ class SFTRow(BaseModel):
     branch: int | None = None
     """The subtask of a researcher's row, counted from 1."""
     question: str
-    """The user's message."""
+    """The user's message, escaped as `Thread.user_message` has it."""
     system: str
     """The system prompt of the training protocol."""
     fingerprint: str
@@ -141,7 +141,7 @@ def trace_rows(trace: Trace, system: str, rows: RowsMode) -> list[SFTRow]:
             thread=part.thread,
             role=part.role,
             branch=part.branch,
-            question=trace.question,
+            question=escape_world(trace.question, trace.protocol.tools),
             system=system,
             fingerprint=trace.protocol.fingerprint,
             execution=trace.execution,

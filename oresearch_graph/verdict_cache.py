@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.rubric import Judged
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("oresearch_graph")
 
 _WAIT: Final = 30.0
 """Seconds to wait for another process that writes."""

@@ -23,6 +23,10 @@ from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.trace import Trace, write_traces
 from oresearch_graph.view.page import traces_page
 from tests.hostile import hostile_trace
+from tests.openai_server import OpenAIServer
+from tests.research_brain import ResearchBrain
+from tests.strangers_page import ASKS, StrangersSite
+from tests.studio_server import QUESTION, StudioServer
 from tests.test_datagen_review import filled
 from tests.traces import GOOD, SOURCES, trace_of
 
@@ -31,6 +35,7 @@ pytestmark = pytest.mark.browser
 OPTIONS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--no-first-run",
+    "--host-resolver-rules=MAP rebound.example 127.0.0.1",
 ]  # fmt: skip
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
@@ -290,3 +295,45 @@ async def test_a_wrong_token_is_refused(browser: Browser, work: Work, servers: l
     assert answer
     assert answer.status == 403
     assert "lacks the token" in await page.locator("body").inner_text()
+
+
+async def test_a_strangers_page_gets_nothing_from_the_served_graph(
+    browser: Browser, tmp_path: Path
+):
+    with OpenAIServer(ResearchBrain()) as model, StrangersSite() as site:
+        studio = StudioServer(
+            tmp_path, OPENAI_API_KEY="sk-developers-own", ORESEARCH_MODEL="fake",
+            ORESEARCH_BASE_URL=model.base_url, ORESEARCH_SEARCH="python",
+        )  # fmt: skip
+        try:
+            async with studio.client() as client:
+                thread = (await client.threads.create())["thread_id"]
+                context = {
+                    "corpus": "/etc", "search": f"searxng:http://127.0.0.1:{site.port}",
+                    "base_url": f"http://127.0.0.1:{site.port}/v1", "allow_private_addresses": True,
+                }  # fmt: skip
+                for given in (context, {}):  # refused by the graph itself, and welcome to it
+                    run = {"assistant_id": "research", "input": QUESTION, "context": given}
+                    for page_of in ("127.0.0.1", "rebound.example"):
+                        seen = await opened(browser, f"http://{page_of}:{site.port}/")
+                        for name in ("127.0.0.1", "localhost"):
+                            server = f"http://{name}:{studio.port}"
+                            asks = {"server": server, "thread": thread, "run": run}
+                            assert await seen.page.evaluate(ASKS, asks) == []
+                    # After a rebinding the page and the server are of one origin.
+                    server = f"http://rebound.example:{studio.port}"
+                    seen = await opened(browser, f"{server}/ok")
+                    asks = {"server": server, "thread": thread, "run": run}
+                    read = await seen.page.evaluate(ASKS, asks)
+                    assert read
+                    assert all("refused: " in text for _, text in read), read
+                assert model.requests == []
+                assert (site.asked, site.keys) == ([], [])
+                (only,) = await client.threads.search()
+                assert (only["thread_id"], only["status"]) == (thread, "idle")
+                assert await client.runs.list(thread) == []
+                # The developer's own client is served.
+                await client.runs.wait(thread, "research", input=QUESTION)
+                assert model.requests
+        finally:
+            studio.stop()

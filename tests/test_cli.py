@@ -183,11 +183,12 @@ def test_a_folder_is_indexed_and_searched(tmp_path):
     indexed = oresearch("index", "docs", cwd=tmp_path, ORESEARCH_HOME=home)
     assert indexed.returncode == 0, indexed.stderr
     assert "1 documents" in indexed.stderr
-    done = oresearch(
-        "run", "What causes tides?", "--corpus", "docs", cwd=tmp_path, ORESEARCH_HOME=home
-    )
-    assert done.returncode == 0, done.stderr
-    assert "gravity of the Moon [1]" in done.stdout
+    for corpus in ("docs", "docs/tides.md"):
+        done = oresearch(
+            "run", "What causes tides?", "--corpus", corpus, cwd=tmp_path, ORESEARCH_HOME=home
+        )
+        assert done.returncode == 0, done.stderr
+        assert "gravity of the Moon [1]" in done.stdout
 
 
 def test_a_question_without_evidence_fails_and_says_so(tmp_path):

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oresearch_graph.command.indexing import losses
 from oresearch_graph.errors import ConfigurationError, ToolError
 from oresearch_graph.tools.corpus import LocalCorpus
+from oresearch_graph.tools.corpus_folder import CorpusFolder, Entry
 from oresearch_graph.tools.corpus_index import CorpusIndex, Document, cache_folder
 from oresearch_graph.tools.corpus_words import match_expression
+from oresearch_graph.tools.reader_pool import ReaderPool
+from oresearch_graph.tools.reader_worker import PageLimits
+from oresearch_graph.trace.plain_text import spelled_address
+from tests.hostile_pages import nested_forms
 
 TIDES = "# Tides\n\nThe moon pulls the oceans. A spring tide comes at new moon.\n"
 WINDS = "# Winds\n\nTrade winds blow steadily from the east towards the equator.\n"
@@ -93,8 +100,153 @@ def test_files_that_cannot_be_read_are_named_and_skipped(corpus: LocalCorpus, fo
     (folder / ".hidden.md").write_text("secret")
     report = corpus.update()
     assert report.documents == 3
-    assert [Path(path).name for path, _ in report.faults] == ["broken.pdf", "empty.md"]
-    assert "cannot be read" in report.faults[0][1]
+    causes = dict(report.faults)
+    assert sorted(causes) == ["broken.pdf", "dangling.md", "empty.md"]
+    assert "cannot be read" in causes["broken.pdf"]
+
+
+def test_what_is_not_read_is_named_and_counted(corpus: LocalCorpus, folder: Path) -> None:
+    for name in ("a.docx", "b.docx", "c.json", "deep/d.epub", "LICENSE"):
+        (folder / name).write_text("x")
+    (folder / "old.txt").write_bytes("fermé".encode("cp1252"))
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.4 nothing")
+    said = list(losses(corpus.update()))
+    assert said[0].startswith("skipped broken.pdf: is a PDF that cannot be read")
+    assert said[1:] == [
+        "uncertain encoding of old.txt: read as windows-1252; save it as UTF-8",
+        "5 files of kinds that are not read: .docx 2, no suffix 1, .json 1, .epub 1",
+    ]
+    for number in range(30):
+        (folder / f"empty {number}.md").touch()
+        (folder / f"x.k{number}").touch()
+    said = list(losses(corpus.update()))
+    assert len(said) == 23
+    assert said[20] == "and 11 more files skipped"
+    assert said[22].endswith("and 14 more kinds")
+
+
+async def test_a_file_that_costs_its_reader_costs_no_other(
+    corpus: LocalCorpus, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers = ReaderPool(1, PageLimits(cpu_seconds=0.3))
+    monkeypatch.setattr("oresearch_graph.tools.corpus.READERS", readers)
+    (folder / "forms.pdf").write_bytes(nested_forms(30))
+    report = corpus.update()
+    readers.close()
+    assert report.faults == (("forms.pdf", "takes more than 0.3 s to read"),)
+    assert await first(corpus, "gulf") == "Currents"
+
+
+def test_a_file_that_could_not_be_opened_is_tried_again(
+    corpus: LocalCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: CorpusFolder, path: str, most: int) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CorpusFolder, "read", refused)
+        report = corpus.update()
+        assert report.documents == 0
+        assert ("tides.md", "cannot be read: Permission denied") in report.faults
+        assert corpus.update().changed == 0
+    assert corpus.update().documents == 3
+
+
+def test_links_and_what_is_no_regular_file_are_not_opened(
+    corpus: LocalCorpus, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "secret.md").write_text("The password is swordfish.")
+    (folder / "secret.md").symlink_to(tmp_path / "secret.md")
+    (folder / "all").symlink_to(tmp_path)
+    (folder / "zero.txt").symlink_to("/dev/zero")
+    (folder / "tides again.md").symlink_to(folder / "tides.md")
+    os.mkfifo(folder / "pipe.md")
+    report = corpus.update()
+    assert report.documents == 3
+    assert dict(report.faults) == {
+        "all": "is a link that leads outside the folder",
+        "pipe.md": "is no regular file",
+        "secret.md": "is a link that leads outside the folder",
+        "zero.txt": "is a link that leads outside the folder",
+    }
+    assert not corpus.index.search("password swordfish", 5)
+
+
+def test_what_is_swapped_after_it_was_listed_is_not_opened(folder: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "winds.txt").write_text("secret")
+    files = CorpusFolder(folder, without=tmp_path / "cache")
+    assert files.read("deep/winds.txt", 6) == b"# Wind"
+    (folder / "deep").rename(folder / "was")
+    (folder / "deep").symlink_to(outside)
+    with pytest.raises(OSError, match=r"Not a directory|symbolic links"):
+        files.read("deep/winds.txt", 6)
+    (folder / "tides.md").unlink()
+    (folder / "tides.md").symlink_to(outside / "winds.txt")
+    with pytest.raises(OSError, match="symbolic links"):
+        files.read("tides.md", 6)
+    (folder / "page.html").unlink()
+    os.mkfifo(folder / "page.html")
+    with pytest.raises(OSError, match="no regular file"):
+        files.read("page.html", 6)
+
+
+def test_a_file_is_bounded_whatever_it_says_of_its_size(
+    corpus: LocalCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oresearch_graph.tools.corpus.MAX_BYTES", 60)
+    listed = CorpusFolder.entries
+
+    def lying(self: CorpusFolder) -> Iterator[Entry]:
+        return (entry._replace(stamp=(1, 0)) for entry in listed(self))
+
+    monkeypatch.setattr(CorpusFolder, "entries", lying)
+    assert [path for path, cause in corpus.update().faults if "larger" in cause] == [
+        "deep/winds.txt", "tides.md"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [b"caf\xe9.md", b"\xff/\xfe.md", b"a?b#c%20d.md", b"two\nlines.md"]
+)
+async def test_any_name_is_indexed_and_opened(
+    corpus: LocalCorpus, folder: Path, name: bytes
+) -> None:
+    file = folder / os.fsdecode(name)
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("Basalt columns.")
+    (hit,) = (await corpus.search(["basalt"], 5))[0].hits
+    assert (hit.url, hit.title) == (file.as_uri(), "Basalt columns.")
+    (page,) = await corpus.read([hit.url], "")
+    assert page.text == "Basalt columns."
+    file.write_text("")
+    ((path, cause),) = corpus.update().faults
+    assert (path.isprintable(), cause) == (True, "holds no text")
+
+
+async def test_a_single_file_is_a_corpus(folder: Path, tmp_path: Path) -> None:
+    corpus = LocalCorpus(folder / "tides.md", cache=tmp_path / "cache")
+    assert corpus.update().documents == 1
+    assert await first(corpus, "moon") == "Tides"
+    assert await first(corpus, "trade winds") is None
+    pages = await corpus.read(["tides.md", (folder / "page.html").as_uri()], "")
+    assert [bool(page.text) for page in pages] == [True, False]
+    (folder / "notes.docx").touch()
+    with pytest.raises(ConfigurationError, match=r"no readable document \(.docx 1\)"):
+        LocalCorpus(folder / "notes.docx", cache=tmp_path / "cache").check()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["file:tides.md", "http://[x", "//]", "file://[", "file:", "", "\ud800", "file:%ff\0"],
+    ids=ascii,
+)
+async def test_any_address_gives_a_page(corpus: LocalCorpus, address: str) -> None:
+    (page,) = await corpus.read([address], "")
+    assert page.url == spelled_address(address)
+    assert bool(page.text) == (address == "file:tides.md")
+    assert bool(page.fault) == (not page.text)
 
 
 async def test_a_chinese_folder(tmp_path: Path) -> None:
@@ -146,6 +298,7 @@ def test_two_corpora_and_nothing_in_the_persons_folder(folder: Path, tmp_path: P
     assert not two.index.search("moon", 1)
     assert sorted(folder.rglob("*")) == before
     assert one.index.file.stat().st_mode & 0o077 == 0
+    assert one.index.file.parent.stat().st_mode & 0o077 == 0
 
 
 async def test_an_index_inside_the_folder_is_not_indexed(folder: Path) -> None:
@@ -177,8 +330,13 @@ def test_a_missing_and_an_empty_folder(tmp_path: Path) -> None:
         LocalCorpus(tmp_path / "none", cache=tmp_path).update()
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "photo.png").write_bytes(b"x")
-    with pytest.raises(ConfigurationError, match="no readable document"):
+    (tmp_path / "empty" / "out.md").symlink_to(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"no readable document \(.*\.png 1") as raised:
         LocalCorpus(tmp_path / "empty", cache=tmp_path).update()
+    assert "leads outside the folder: 1" in str(raised.value)
+    for impossible in ("~nobody-of-this-name/x", "a\0b"):
+        with pytest.raises(ConfigurationError, match="correct it"):
+            LocalCorpus(impossible, cache=tmp_path).update()
 
 
 def test_the_cache_folder_is_settable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -191,7 +349,7 @@ def test_the_cache_folder_is_settable(monkeypatch: pytest.MonkeyPatch, tmp_path:
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> CorpusIndex:
     index = CorpusIndex(tmp_path_factory.mktemp("index") / "index.sqlite")
-    index.change(put=[Document("a", "a:a", "Title", 'Words "quoted" AND more: 潮汐.', "1")])
+    index.change(put=[Document("a:a", "Title", 'Words "quoted" AND more: 潮汐.', "1")])
     return index
 
 

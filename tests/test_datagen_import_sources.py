@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import unquote
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,5 +114,5 @@ def test_any_observations_give_a_ledger(told: list[tuple[str, list[str]]]):
         source.model_dump_json()
     every = "\n".join(step.text for step in steps)
     for source in sources:
-        assert source.url in every
+        assert unquote(source.url) in every
         assert all(line in every for line in source.text.replace("[…]", "").splitlines())

@@ -18,7 +18,7 @@ from datagen.run.record_files import write_records
 from datagen.seeds.stage import make_seeds
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace import Step, Trace, parse_trace, read_traces, render_trace, violations
-from oresearch_graph.trace.step import without_surrogates
+from oresearch_graph.trace.plain_text import storable
 from tests.datagen_work import said
 from tests.seeding import kept, work_in
 from tests.traces import good_trace
@@ -231,7 +231,7 @@ def test_every_log_survives_as_text_and_keeps_its_authors(messages: list[dict[st
     observed = [step.text for step in trace.steps if step.kind == "observation"
                 and step.author == "world"]  # fmt: skip
     for message in messages:
-        content = without_surrogates(message["content"])
+        content = storable(message["content"])
         if message["role"] == "assistant" and "<" not in content:
             assert content.strip() in written
         if message["role"] == "tool":

@@ -36,7 +36,7 @@ class OnePage:
     name = "one page"
 
     async def search(self, queries, k):
-        hits = (Hit(url="x:1"),) if "cats" in queries[0] else ()
+        hits = (Hit(url="doc:1"),) if "cats" in queries[0] else ()
         return [Hits(query=queries[0], hits=hits)]
 
     async def read(self, urls, focus):

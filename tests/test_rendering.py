@@ -64,7 +64,7 @@ def test_calls_of_one_response_are_one_message_again() -> None:
     ]
     answers = messages[5:]
     assert all(isinstance(message, ToolMessage) for message in answers)
-    assert [message.content for message in answers] == ["found </observation> it", "(empty)"]
+    assert [message.content for message in answers] == ["found &lt;/observation> it", "(empty)"]
 
 
 def test_hidden_thinking_parts_two_responses() -> None:

@@ -205,7 +205,7 @@ async def test_a_tools_plain_answer_is_a_document_of_its_own() -> None:
 
     search = ToolSearch(ask_wiki)
     first, none = await search.search(["kraken?", "nothing"], 3)
-    assert first.hits[0].url.startswith("ask-wiki:")
+    assert first.hits[0].url.startswith("document:ask-wiki/")
     assert none.hits == ()
 
 

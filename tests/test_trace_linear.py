@@ -43,6 +43,9 @@ HOSTILE = {
     "unclosed turns": "<think><web_search>q</web_search><observation>" * (SIZE // 47),
     "orphans": "x</think>" * (SIZE // 9),
     "json": "[" * SIZE,
+    "bars": "<|" * (SIZE // 2),
+    "a long token": "<|" + "a" * SIZE,
+    "escaped brackets": "&amp;#91;INST" * (SIZE // 13),
 }
 READERS: dict[str, Callable[[str], object]] = {
     "parse": parse_trace,

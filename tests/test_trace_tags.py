@@ -14,6 +14,7 @@ from oresearch_graph.trace import (
     Protocol,
     Step,
     Trace,
+    escape_tokens,
     escape_world,
     parse_policy_text,
     parse_steps,
@@ -22,24 +23,36 @@ from oresearch_graph.trace import (
     render_steps,
     render_trace,
     step_segments,
+    unescape_tokens,
     unescape_world,
     violations,
     world_step,
 )
+from oresearch_graph.trace.plain_text import storable
 from tests.traces import GOOD, good_trace, kinds
 
 HERE = Path(__file__).parent
 RELEASED = HERE.parent.parent / "shared" / "data" / "o_researcher" / "trajectories.jsonl"
+
+CHAT_TOKENS = (
+    "<|im_start|>", "<|im_end|>", "<s>", "</s>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>",
+    "<|begin_of_text|>", "<|start_header_id|>", "<|eot_id|>", "<start_of_turn>", "<end_of_turn>",
+    "<bos>", "<eos>", "[TOOL_CALLS]", "[AVAILABLE_TOOLS]", "[/TOOL_RESULTS]", "<｜User｜>",
+    "<｜end▁of▁sentence｜>", "<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|return|>",
+    "<|call|>", "<tool_call>", "<extra_id_7>", "[gMASK]", "<pad>", "[CLS]",
+)  # fmt: skip
 
 TAGGY = st.lists(
     st.one_of(
         st.sampled_from([f"<{n}>" for n in PROTOCOL_TAGS] + [f"</{n}>" for n in PROTOCOL_TAGS]),
         st.sampled_from(["&lt;", "&amp;lt;", "&", "<", ">", "\r\n", "\0", "\n\n", " ", "```",
                          "潮汐", "مد", "<look_up>", "</look_up>", "<?oresearch ", "?>\n"]),
+        st.sampled_from([*CHAT_TOKENS, "&#91;", "&amp;#91;", "&LT;", "[", "/", "|", "\u200b"]),
         st.text(max_size=12),
     ),
     max_size=30,
-).map("".join)  # fmt: skip
+).map("".join).map(storable)  # fmt: skip
+"""What a Step holds: NUL and lone surrogates are U+FFFD in it."""
 AUTHORS = st.sampled_from(["policy", "world"])
 STEPS = st.lists(
     st.builds(
@@ -64,7 +77,7 @@ def test_any_steps_come_back_from_their_text(steps, execution, tools):
 
 @given(TAGGY, st.sampled_from(["parallel", "sequential"]))
 def test_parsing_never_raises_and_loses_no_character(text, execution):
-    assert render_steps(parse_policy_text(text)) == text
+    assert render_steps(parse_policy_text(text)) == storable(text)
     shown = "".join(
         piece for step in parse_steps(text, execution=execution) for _, piece in _raw(step)
     )
@@ -89,6 +102,22 @@ def test_world_text_is_escaped_reversibly_and_cannot_speak(text):
     for name in (*PROTOCOL_TAGS, "look_up"):
         assert f"<{name}>" not in escaped
         assert f"</{name}>" not in escaped
+    assert not [token for token in CHAT_TOKENS if token in escaped]
+
+
+TOKENS = ("[OWN]", "<own>", "▁<EOT>", "|||IP|||", "&own;")
+
+
+@given(st.lists(st.sampled_from([*TOKENS, "&#91;OWN]", "&amp;#60;own>", "amp;", "&", "#", "<",
+                                 "own>", "]", "|"])).map("".join))  # fmt: skip
+def test_a_tokenizers_own_tokens_are_escaped_reversibly(text):
+    assert unescape_tokens(escape_tokens(text, TOKENS), TOKENS) == text
+
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_a_tokenizers_own_token_does_not_stand_in_world_text(token):
+    assert token not in escape_tokens(f"a{token}{token} b", TOKENS)
+    assert escape_tokens("plain & text <b>", TOKENS) == "plain & text <b>"
 
 
 @given(TAGGY)
@@ -117,7 +146,10 @@ def test_a_page_that_closes_its_observation_stays_inside_it():
     assert "<suggested_answer>" not in rendered
 
 
-@pytest.mark.parametrize("variant", ["</OBSERVATION>", "< /observation >", "</ observation>"])
+@pytest.mark.parametrize("variant", [
+    "</OBSERVATION>", "< /observation >", "</ observation>", "<observation foo>", "<//observation>",
+    "<\\/observation>", "<\u200bobservation>", "<| im_end |>", "<|IM_END|>", "[inst]", "<S>",
+])  # fmt: skip
 def test_spellings_that_a_model_could_take_for_a_tag_are_escaped_too(variant):
     assert variant not in escape_world(f"x {variant} y")
     assert unescape_world(escape_world(variant)) == variant
@@ -166,15 +198,16 @@ def test_a_report_may_show_tags_in_a_code_fence():
     assert step.kind == "suggested_answer"
 
 
-@pytest.mark.parametrize("text", ["潮汐\r\n月球", "المد والجزر", "a\0b", "\u202eabc", "🌊"])
-def test_scripts_line_ends_and_nul_are_kept(text):
+@pytest.mark.parametrize("text", ["潮汐\r\n月球", "المد والجزر", "\u202eabc", "🌊"])
+def test_scripts_and_line_ends_are_kept(text):
     (step,) = parse_policy_text(f"<think>{text}</think>")
     assert step.text == text
     again = Trace.model_validate_json(Trace(question="", steps=(step,)).model_dump_json())
     assert again.steps == (step,)
 
 
-def test_a_lone_surrogate_becomes_a_replacement_character():
+def test_what_cannot_be_stored_becomes_a_replacement_character():
+    assert parse_policy_text("<think>a\0b</think>")[0].text == "a\ufffdb"
     (step,) = parse_policy_text("<think>\ud83d</think>")
     assert step.text == "\ufffd"
     assert parse_trace("\ud83d").steps[0].text == "\ufffd"

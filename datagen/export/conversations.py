@@ -15,7 +15,7 @@ from itertools import groupby
 from typing import Any, Final, Literal
 
 from datagen.export.columns import Row
-from oresearch_graph.trace import Step, Trace, read_call, render_step
+from oresearch_graph.trace import Step, Trace, escape_world, read_call, render_step, shown_text
 
 _NAMED: Final[dict[str, tuple[str, str]]] = {
     "web_search": ("Search the web; each query has its own results.", "queries"),
@@ -48,7 +48,7 @@ _Side = Literal["gpt", "observation", "human"]
 
 def messages(trace: Trace, system: str) -> list[Row]:
     """The trace as OpenAI messages."""
-    found = [_message("system", system), _message("user", trace.question)]
+    found = [_message("system", system), _message("user", _question(trace))]
     held: list[str] = []
     calls = 0
     for step in trace.steps:
@@ -57,7 +57,9 @@ def messages(trace: Trace, system: str) -> list[Row]:
             found.append(_message("assistant", _joined(held), tool_calls=[_call(step, calls)]))
         elif step.kind == "observation" and found[-1]["tool_calls"] and not _joined(held):
             call = found[-1]["tool_calls"][0]["id"]
-            found.append(_message("tool", step.text, tool_call_id=call))
+            found.append(
+                _message("tool", shown_text(step, trace.protocol.tools), tool_call_id=call)
+            )
         elif _side(step) != "gpt":
             if said := _joined(held):
                 found.append(_message("assistant", said))
@@ -71,23 +73,28 @@ def messages(trace: Trace, system: str) -> list[Row]:
 
 def sharegpt(trace: Trace) -> list[dict[str, str]]:
     """The trace as ShareGPT turns, the question first; the system prompt has its own column."""
-    turns = [{"from": "human", "value": trace.question}]
+    turns = [("human", [_question(trace)])]
     for side, steps in groupby(trace.steps, key=_side):
         text = "".join(_written(trace, step) for step in steps).strip()
         if not text:
             continue
-        other = side if side == "gpt" or turns[-1]["from"] == "gpt" else turns[-1]["from"]
-        if turns[-1]["from"] == other:
-            turns[-1]["value"] += f"\n\n{text}"
+        last = turns[-1][0]
+        other = side if side == "gpt" or last == "gpt" else last
+        if last == other:
+            turns[-1][1].append(text)
         else:
-            turns.append({"from": other, "value": text})
-    return turns
+            turns.append((other, [text]))
+    return [{"from": side, "value": "\n\n".join(texts)} for side, texts in turns]
 
 
 def _side(step: Step) -> _Side:
     if step.kind == "observation":
         return "observation"
     return "human" if step.author == "world" and step.text.strip() else "gpt"
+
+
+def _question(trace: Trace) -> str:
+    return escape_world(trace.question, trace.protocol.tools)
 
 
 def _written(trace: Trace, step: Step) -> str:

@@ -7,7 +7,8 @@ words and its notices. Evidence keeps its place and loses its quote.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from datagen.export.edits import Edit
@@ -16,6 +17,7 @@ from datagen.export.rewriting import rewritten
 from oresearch_graph.evidence.sources import NOTICE, query_heading, source_heads
 from oresearch_graph.trace import Claim, Trace, read_call, text_hash
 from oresearch_graph.trace.references import Ledger
+from oresearch_graph.trace.report_form import lines_of
 
 _OWN_WORDS: Final = 300
 """Characters of the longest observation without any source that is taken for a tool's message."""
@@ -50,12 +52,20 @@ def _edits(trace: Trace, index: int, ledger: Ledger) -> Iterator[Edit]:
         yield _hashed(text, 0, length)
     before = trace.steps[index - 1] if index else None
     asked = read_call(before).items if before is not None and before.is_call else ()
+    headings = list(_headings(text, {query_heading(query) for query in asked}))
     for head, after in zip(heads, [*heads[1:], None][: len(heads)], strict=True):
         end = min(length, after.start if after else length)
-        own = [text.find(f"\n{query_heading(query)}\n", head.end, end) for query in asked]
-        end = min([at for at in own if at >= 0], default=end)
+        at = bisect_left(headings, head.end)
+        end = min([*headings[at : at + 1], end])
         if text[head.end : end].strip():
             yield _hashed(text, head.end + 1, head.end + len(text[head.end : end].rstrip()))
+
+
+def _headings(text: str, known: Collection[str]) -> Iterator[int]:
+    """Where a line that is one of the known ones begins, at the line break before it."""
+    for at, line in lines_of(text):
+        if at and line in known and at + len(line) < len(text):
+            yield at - 1
 
 
 def _hashed(text: str, start: int, end: int) -> Edit:

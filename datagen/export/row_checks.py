@@ -18,7 +18,14 @@ from datagen.export.rl_questions import question_truth, rl_row
 from datagen.export.sft_rows import assistant_text
 from datagen.export.tables import canonical, row_hash
 from datagen.records import seed_of
-from oresearch_graph.trace import Protocol, Trace, parse_steps, render_steps, text_hash
+from oresearch_graph.trace import (
+    Protocol,
+    Trace,
+    parse_steps,
+    render_steps,
+    text_hash,
+    unescape_world,
+)
 
 
 class RowChecks:
@@ -73,7 +80,8 @@ class RowChecks:
     def _expect_conversations(self, row: Row, protocol: Protocol) -> None:
         text = assistant_text(row)
         steps = parse_steps(text, execution=row["execution"], tools=protocol.tools)
-        trace = Trace(question=row["question"], steps=steps, protocol=protocol)
+        question = unescape_world(row["question"], protocol.tools)
+        trace = Trace(question=question, steps=steps, protocol=protocol)
         told = row["trace_id"]
         self._told["messages", told] = text_hash(canonical(messages(trace, row["system"])))
         self._told["sharegpt", told] = text_hash(canonical(sharegpt(trace)))

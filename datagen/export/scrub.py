@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -53,8 +54,11 @@ class Scrubber:
         """What is to be replaced in a text, in order."""
         free_from = 0
         left_out = [match.span() for match in _URL.finditer(text)]
+        ends = [end for _, end in left_out]
         for start, end, kind in sorted(_found(text)):
-            if start < free_from or any(a < end and start < b for a, b in left_out):
+            after = bisect_right(ends, start)
+            within = after < len(left_out) and left_out[after][0] < end
+            if start < free_from or within:
                 continue
             free_from = end
             self.counts[kind] += 1

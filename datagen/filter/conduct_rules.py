@@ -13,7 +13,7 @@ from oresearch_graph.trace import Step
 from oresearch_graph.trace.calls import calls_per_subtask, distinct_calls
 from oresearch_graph.trace.references import body_span
 
-_MARK = re.compile(r"[\[【]\d{1,6}(?:\s*[,，、;–-]\s*\d{1,6})*[\]】]")
+_MARK = re.compile(r"[\[【]\d{1,7}(?:\s*[,，、;–-]\s*\d{1,7})*[\]】]")
 
 
 def few_subtasks(case: Case) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ and was not written is taken from its state.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator
@@ -24,7 +25,9 @@ from datagen.generate.teachers import writing_settings
 from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph import ResearchGraph, Search, create_research_graph
+from oresearch_graph.redaction import brief
 from oresearch_graph.trace import Trace
+from oresearch_graph.trace.private_files import private_file
 
 _STEPS: Final = 10_000
 """LangGraph's own bound on super-steps; ours are the settings' limits."""
@@ -53,7 +56,7 @@ class Workshop:
         except (ConfigurationError, sqlite3.Error):
             raise
         except Exception as error:  # noqa: BLE001 - a candidate's boundary: lost, with its reason
-            return f"{type(error).__name__}: {error}"
+            return f"{type(error).__name__}: {brief(error)}"
 
     async def make(self, job: Job, charge: Charge) -> Trace:
         """The candidate's trace, from where an earlier process left it.
@@ -110,7 +113,7 @@ async def open_workshop(
     faculty = Faculty(settings, policies)
     faculty.assemble()
     try:
-        checkpoints.parent.mkdir(parents=True, exist_ok=True)
+        os.close(private_file(checkpoints))
         async with AsyncSqliteSaver.from_conn_string(str(checkpoints)) as saver:
             # A killed process loses nothing by it, a machine without power its last steps; each
             # step waits for no disk (13 ms a commit were measured, three commits a step).

@@ -8,7 +8,7 @@ from datagen.imports.shown import shown_sources
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.evidence.language import detect_language
 from oresearch_graph.trace import Dialect, Outcome, Protocol, Role, Step, Trace
-from oresearch_graph.trace.step import without_surrogates
+from oresearch_graph.trace.plain_text import storable
 
 
 class ImportFault(Exception):
@@ -26,7 +26,7 @@ def trace_of(
     """A Trace of steps that one growing context held: sequential. Sources are what observations
     show; citations are checked against that; an unnamed model stays unnamed."""
     steps = with_branches(steps)
-    question = without_surrogates(question)
+    question = storable(question)
     sources = shown_sources(steps)
     protocol = Protocol(
         dialect=_dialect(steps), execution="sequential", prompt=prompt, tools=tuple(tools)
@@ -37,7 +37,7 @@ def trace_of(
         protocol=protocol,
         steps=tuple(steps),
         sources=sources,
-        models=dict.fromkeys(_roles(steps), without_surrogates(model)) if model else {},
+        models=dict.fromkeys(_roles(steps), storable(model)) if model else {},
     )
     report = trace.answer
     citations = None if report is None else verify_report(report.text, sources)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from oresearch_graph.evidence.sources import SourceLedger, read_observation
 from oresearch_graph.trace import Source, Step, read_call
-from oresearch_graph.trace.references import same_address, seen_sources
+from oresearch_graph.trace.references import addresses, same_address, seen_sources
 
 _ADDRESS_KEYS: Final = ("url", "link", "href", "source_url")
 _TITLE_KEYS: Final = ("title", "name")
@@ -24,7 +25,7 @@ _TEXT_KEYS: Final = (
     "raw_content", "content", "text", "snippet", "description", "summary", "body", "markdown",
 )  # fmt: skip
 _ISO_DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
-_RESULT: Final = re.compile(r"\s*(?:\d{1,3}[.)、]|[-*+•]|[\[【]\d{1,4}[\]】]|#{1,4}\s)")
+_RESULT: Final = re.compile(r"(?<!\s)\s*+(?:\d{1,3}[.)、]|[-*+•]|[\[【]\d{1,4}[\]】]|#{1,4}\s)")
 _LABELLED: Final = re.compile(
     r"\W*(?:url|link|source|address|链接|来源|网址)\W*[:：]", re.IGNORECASE
 )
@@ -34,6 +35,9 @@ _FAULT: Final = re.compile(
     r"\b(?:error|failed|failure|timed out|timeout|40[0-9]|50[0-9]|forbidden|not found)\b",
     re.IGNORECASE,
 )
+_BARE: Final = re.compile(r"[^\s<>()\[\]\"']++")
+_LONG: Final = 2_000
+"""Characters on each side that are shown of a line: every address of one endless line has it."""
 _SHORT: Final = 400
 """Characters: a page that is shorter and speaks of an error was not read."""
 
@@ -52,7 +56,12 @@ def shown_sources(steps: Sequence[Step]) -> tuple[Source, ...]:
     """The ledger that the observations tell, by id. A link inside a page is a source when the
     policy speaks of it."""
     known = {same_address(source.url): source for source in _own(steps)}
-    spoken = "\n".join(step.text for step in steps if step.author == "policy")
+    spoken = {
+        same_address(address)
+        for step in steps
+        if step.author == "policy"
+        for _, address in addresses(step.text)
+    }
     branch, ledger = 0, SourceLedger(1)
     for before, step in pairwise([None, *steps]):
         if step is None or step.kind != "observation" or read_observation(step.text):
@@ -86,7 +95,7 @@ def _own(steps: Iterable[Step]) -> list[Source]:
     return list(found.values())
 
 
-def _shown(call: Step | None, observation: Step, spoken: str) -> Iterator[Shown]:
+def _shown(call: Step | None, observation: Step, spoken: Collection[str]) -> Iterator[Shown]:
     """The addresses of an observation, those that it is about first."""
     text = observation.text
     asked = read_call(call).items if call is not None and call.kind == "crawl_page" else ()
@@ -96,7 +105,7 @@ def _shown(call: Step | None, observation: Step, spoken: str) -> Iterator[Shown]
     seen = (source.url for source in seen_sources(_pair(call, observation)))
     rest = [url for url in seen if same_address(url) not in have]
     if asked or told:
-        yield from (Shown(url) for url in rest if url in spoken)
+        yield from (Shown(url) for url in rest if same_address(url) in spoken)
     else:
         yield from _listed(text, rest)
 
@@ -110,20 +119,26 @@ def _pages(text: str, asked: Sequence[str]) -> Iterator[Shown]:
     if len(asked) == 1:
         yield Shown(asked[0], text.strip(), read=_was_read(text))
         return
-    places = {url: at for url in asked if (at := _place(text, url)) >= 0}
+    known = _places(text)
+    places = {url: known[url] for url in asked if url in known}
     ends = [*sorted(places.values()), len(text)]
     for url in asked:
         if url not in places:
             yield Shown(url)
             continue
-        page = text[places[url] : ends[ends.index(places[url]) + 1]].removeprefix(url).strip()
+        end = ends[bisect_right(ends, places[url], hi=len(ends) - 1)]
+        page = text[places[url] : end].removeprefix(url).strip()
         yield Shown(url, page, read=_was_read(page))
 
 
-def _place(text: str, url: str) -> int:
-    """Where the address stands, and not a longer one that begins with it; -1: nowhere."""
-    found = re.search(re.escape(url) + r"(?![\w/%?=&#])", text)
-    return text.find(url) if found is None else found.start()
+def _places(text: str) -> dict[str, int]:
+    """Where each address stands first, of the web or of another kind."""
+    found: dict[str, int] = {}
+    for word in _BARE.finditer(text):
+        found.setdefault(word[0].rstrip(".,;:!?"), word.start())
+    for at, address in addresses(text):
+        found[address] = min(at, found.get(address, at))
+    return found
 
 
 def _was_read(page: str) -> bool:
@@ -141,11 +156,12 @@ def _json_results(text: str) -> Iterator[Shown]:
     yield from _results_in(whole)
 
 
-def _results_in(value: Any) -> Iterator[Shown]:  # noqa: ANN401
-    if isinstance(value, list):
+def _results_in(value: Any, left: int = 20) -> Iterator[Shown]:  # noqa: ANN401
+    """What lies more than `left` lists or objects deep is no result."""
+    if isinstance(value, list) and left:
         for each in value:
-            yield from _results_in(each)
-    if not isinstance(value, dict):
+            yield from _results_in(each, left - 1)
+    if not isinstance(value, dict) or not left:
         return
     url = _first(value, _ADDRESS_KEYS)
     if re.match(r"[A-Za-z][\w+.-]*:\S+$", url):
@@ -155,7 +171,7 @@ def _results_in(value: Any) -> Iterator[Shown]:  # noqa: ANN401
                     published=dated[0] if dated else None)  # fmt: skip
         return
     for each in value.values():
-        yield from _results_in(each)
+        yield from _results_in(each, left - 1)
 
 
 def _first(value: dict[str, Any], names: Sequence[str]) -> str:
@@ -173,9 +189,9 @@ def _listed(text: str, urls: Sequence[str]) -> Iterator[Shown]:
     """Results in a list of text: a result's head is a marked line with its address, an address
     that is labelled, or one that stands alone; what follows is said of it. Of an address inside
     other text only its line is."""
-    heads, loose = [], []
+    heads, loose, places = [], [], _places(text)
     for url in urls:
-        start, end = _line_around(text, _place(text, url))
+        start, end = _line_around(text, places.get(url, 0))
         head = _head(text, start, end, url)
         if head is None:
             loose.append(Shown(url, text[start:end].strip()))
@@ -190,9 +206,10 @@ def _listed(text: str, urls: Sequence[str]) -> Iterator[Shown]:
 
 
 def _line_around(text: str, at: int) -> tuple[int, int]:
-    start = text.rfind("\n", 0, at) + 1
-    end = text.find("\n", at)
-    return start, len(text) if end < 0 else end
+    """The line, or of a very long one what stands around the place."""
+    low, high = max(0, at - _LONG), min(len(text), at + _LONG)
+    start, end = text.rfind("\n", low, at), text.find("\n", at, high)
+    return low if start < 0 else start + 1, high if end < 0 else end
 
 
 def _head(text: str, start: int, end: int, url: str) -> _Head | None:

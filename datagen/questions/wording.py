@@ -7,7 +7,7 @@ import unicodedata
 from typing import Final
 
 from oresearch_graph.evidence.scripts import CJK, has_cjk
-from oresearch_graph.trace.step import without_surrogates
+from oresearch_graph.trace.plain_text import storable
 
 _INVISIBLE: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2060-\u2064\ufeff]"
@@ -25,7 +25,7 @@ _WIDE_SHINGLE: Final = 2
 def tidy(question: str) -> str:
     """The question composed (NFC), without invisible characters and needless white space. Lines
     stay lines: a long task is laid out in them."""
-    text = without_surrogates(question).replace("\r\n", "\n")
+    text = storable(question).replace("\r\n", "\n")
     text = _INVISIBLE.sub("", text.replace("\r", "\n").replace("\u2028", "\n"))
     lines = (_BLANKS.sub(" ", line).strip() for line in text.split("\n"))
     whole = _EMPTY_LINES.sub("\n\n", "\n".join(lines)).strip()

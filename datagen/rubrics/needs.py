@@ -56,7 +56,7 @@ def _plain_figures(prose: str) -> list[Figure]:
 def _figure_options(figure: Figure) -> tuple[str, ...]:
     """A figure as written, and as others write it."""
     options = [figure.text, figure.key]
-    if figure.key.isdecimal() and len(figure.key) > 4:
+    if figure.key.isdecimal() and 4 < len(figure.key) <= 40:
         options.append(f"{int(figure.key):,}")
     return tuple(dict.fromkeys(options))
 

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.trace.private_files import private_file
 
 
 class RunFolder:
@@ -53,8 +54,7 @@ class RunFolder:
         The system frees the lock of a process that is killed.
         """
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+            lock = private_file(self.root / ".lock", os.O_RDWR)
         except OSError as error:
             raise ConfigurationError(f"{self.root}: cannot be written: {error.strerror}") from error
         try:

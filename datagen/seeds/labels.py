@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _BATCH: Final = 20
 _SHOWN: Final = 600
 """Characters of a question: enough to tell its domain."""
-_LINE: Final = re.compile(r"^\W*(\d{1,3})\W+(.*?)\W*$", re.MULTILINE)
-_EDGES: Final = re.compile(r"^\W+|\W+$")
+_LINE: Final = re.compile(r"^[^\w\n]*+(\d{1,3})(?!\w)(.*)$", re.MULTILINE)
+_EDGES: Final = re.compile(r"^\W++|(?<!\W)\W++$")
 _PROMPT: Final = """\
 Each numbered question below belongs to one of these domains:
 {domains}
@@ -67,5 +67,7 @@ def _prompt(batch: Sequence[Seed], domains: Sequence[str]) -> str:
 def _read(answer: str, domains: Sequence[str]) -> dict[int, str]:
     """Labels by the question's number; what is no domain of the list is left out."""
     known = {_EDGES.sub("", domain).casefold(): domain for domain in domains}
-    told = ((int(match[1]), match[2].casefold()) for match in _LINE.finditer(answer))
+    told = (
+        (int(match[1]), _EDGES.sub("", match[2]).casefold()) for match in _LINE.finditer(answer)
+    )
     return {number: known[label] for number, label in told if label in known}

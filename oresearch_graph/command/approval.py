@@ -9,9 +9,9 @@ from typing import Any, Final
 from rich.console import Console
 from rich.prompt import Prompt
 
+from oresearch_graph.approval import PlanDecision
 from oresearch_graph.command.terminal import lines
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.planner import PlanDecision
 
 _ALIKE: Final = 0.5
 """Overlap from which two subtasks are pointed out."""
@@ -61,7 +61,8 @@ def _plan(proposal: dict[str, Any]) -> list[str]:
         f"{most['seconds']:.0f} s",
     ]
     limits += [] if most["cost"] is None else [f"${most['cost']:.2f}"]
-    return [*told, f"at most {', '.join(limits)}"]
+    fault = [f"not taken: {proposal['fault']}"] if "fault" in proposal else []
+    return [*told, f"at most {', '.join(limits)}", *fault]
 
 
 def _edited(console: Console, subtasks: Sequence[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,7 @@ from typing import Final
 
 import typer
 
-from oresearch_graph.command.terminal import harmless
+from oresearch_graph.command.terminal import harmless, json_line
 from oresearch_graph.errors import TraceFileError
 from oresearch_graph.trace import Trace, Violation, read_traces, violations
 
@@ -80,4 +79,4 @@ def _as_json(trace: Trace, found: Sequence[Violation]) -> str:
         "violations": [violation.model_dump() for violation in found],
         "failures": [failure.model_dump() for failure in trace.failures],
     }
-    return json.dumps(told, ensure_ascii=False)
+    return json_line(told)

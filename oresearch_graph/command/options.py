@@ -10,6 +10,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.redaction import brief
 from oresearch_graph.settings import ResearchSettings, resolve_settings, setting_fault
 
 
@@ -22,7 +23,7 @@ def settings_of(named: dict[str, Any], assignments: Sequence[str]) -> ResearchSe
     try:
         explicit = ResearchSettings.model_validate(given | _assigned(assignments))
     except ValidationError as error:
-        raise ConfigurationError(f"{setting_fault(error)}; see oresearch run --help") from error
+        raise ConfigurationError(f"{setting_fault(error)}; see oresearch run --help") from None
     return resolve_settings(explicit)
 
 
@@ -31,7 +32,8 @@ def _assigned(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         name, equals, value = (part.strip() for part in pair.partition("="))
         if not equals:
-            raise ConfigurationError(f"--set {pair!r} is no setting: write --set name=value")
+            shown = brief(repr(pair), 60)
+            raise ConfigurationError(f"--set {shown} is no setting: write --set name=value")
         if name not in ResearchSettings.model_fields:
             near = get_close_matches(name, ResearchSettings.model_fields, n=1, cutoff=0.7)
             fix = f"did you mean {near[0]}?" if near else "one of " + ", ".join(_names())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from typing import Any
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from oresearch_graph.command.places import Places
-from oresearch_graph.command.terminal import harmless, lines
+from oresearch_graph.command.terminal import harmless, json_line, lines
 from oresearch_graph.trace import Failure, Trace, Usage, known_sum
 
 STATUS = {"complete": 0, "partial": 3, "failed": 1}
@@ -19,13 +18,13 @@ STATUS = {"complete": 0, "partial": 3, "failed": 1}
 
 
 def print_report(report: str) -> None:
-    """The report on standard output: rendered on a terminal, else as it is."""
+    """The report on standard output: rendered on a terminal, else as Markdown."""
     console = Console()
     if console.is_terminal:
         # Markdown would run the lines of the reference list together.
         console.print(Markdown(re.sub(r"\n(?=\[\d+\]\. )", "  \n", harmless(report))))
     else:
-        print(report)  # noqa: T201 - the report is this command's output
+        print(harmless(report))  # noqa: T201 - the report is this command's output
 
 
 def print_summary(console: Console, trace: Trace, report: str | None, places: Places) -> None:
@@ -93,7 +92,7 @@ def as_json(trace: Trace, report: str | None, places: Places) -> str:
             "precision": trace.citations.precision,
             "coverage": trace.citations.coverage,
         }
-    return json.dumps(told, ensure_ascii=False)
+    return json_line(told)
 
 
 def _supported(trace: Trace) -> int:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from oresearch_graph.errors import ConfigurationError, OresearchError
 from oresearch_graph.trace import Trace, TraceWriter, read_traces
+from oresearch_graph.trace.private_files import write_private
 
 
 class Places(NamedTuple):
@@ -56,8 +57,7 @@ def save(places: Places, trace: Trace, report: str | None) -> list[str]:
         faults.append(str(error))
     if report is not None:
         try:
-            places.report.parent.mkdir(parents=True, exist_ok=True)
-            places.report.write_text(report, encoding="utf-8", errors="replace")
+            write_private(places.report, report)
         except OSError as error:
             faults.append(f"{places.report}: cannot be written: {error.strerror}")
     return faults

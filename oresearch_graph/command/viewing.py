@@ -10,6 +10,7 @@ import typer
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace import Trace, read_traces
+from oresearch_graph.trace.private_files import write_private
 from oresearch_graph.view.page import traces_page
 
 MOST: Final = 100
@@ -31,8 +32,7 @@ def view_files(paths: Sequence[Path], out: Path | None, ids: Sequence[str]) -> i
     if any(place.resolve() == path.resolve() for path in paths):
         raise ConfigurationError(f"{place} is the trace file itself: name another with --out")
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(traces_page(traces), encoding="utf-8", errors="replace")
+        write_private(place, traces_page(traces))
     except OSError as error:
         raise ConfigurationError(f"{place}: cannot be written: {error.strerror}") from error
     typer.echo(str(place))

@@ -9,14 +9,15 @@ from oresearch_graph.evidence.figures import Figure, figures
 from oresearch_graph.evidence.scripts import has_cjk
 from oresearch_graph.evidence.stop_words import STOP_WORDS
 
-_MARK: Final = re.compile(r"\s*(?:\[\d+(?:\s*[,，、]\s*\d+)*\]|【\d+】)")
-_LINK: Final = re.compile(r"\[([^\]]*)\]\([^)]*\)|https?://\S+")
+# Each begins where its run of blanks or backticks does, and takes it whole: linear on any text.
+_MARK: Final = re.compile(r"(?<!\s)\s*+(?:\[\d++(?:\s*+[,，、]\s*+\d++)*+\]|【\d++】)")
+_LINK: Final = re.compile(r"\[([^\[\]]*+)\]\((?:[^()]++|\([^()]*+\))*+\)|https?://\S+")
 _LIST_MARK: Final = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)、])\s+|^\s*[#>|]+\s*")
 _QUOTED: Final = re.compile(
-    r"“([^”]{2,400})”|「([^」]{2,400})」|『([^』]{2,400})』|《([^》]{2,200})》|«([^»]{2,400})»"
+    r"“([^“”]{2,400})”|「([^「」]{2,400})」|『([^『』]{2,400})』|《([^《》]{2,200})》|«([^«»]{2,400})»"
     r"|(?<![\w\"])\"([^\"\n]{2,400})\"(?!\w)"
 )
-_CODE: Final = re.compile(r"`+([^`\n]+)`+")
+_CODE: Final = re.compile(r"(?<!`)`++([^`\n]++)`++")
 _NAME: Final = re.compile(
     r"(?P<identifier>\b[A-Za-z_]\w*(?:(?:\.|::)[A-Za-z_]\w*)+|\b_*[A-Za-z]+_\w+)"
     r"|(?P<capital>\b[A-ZÀ-ÞА-Я][\w'’&-]*(?:[ \t](?:(?:of|van|von|de|der|di|da|the|for|and)[ \t])?"
@@ -53,7 +54,7 @@ def checkable_parts(sentence: str, language: str = "en") -> Parts:
         prose,
         tuple(piece.strip(" ,.;。，") for piece in pieces if piece),
         tuple(dict.fromkeys([*code, *_names(plain, language)])),
-        tuple(figures(plain)),
+        tuple(dict.fromkeys(figures(plain))),
     )
 
 

@@ -1,12 +1,13 @@
 """The report that people read, made from the answer as the policy wrote it.
 
 Citations are renumbered by first appearance, those that lead nowhere are removed and named, claims
-that their sources do not bear out are marked, and the references are rendered from the ledger. The
-policy's own step is left as it is.
+that their sources do not bear out are marked, what a reader of Markdown would act upon is disarmed,
+and the references are rendered from the ledger. The policy's own step is left as it is.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -15,6 +16,8 @@ from langchain_core.messages.content import Citation, create_citation
 
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.evidence.notices import Notices, notices
+from oresearch_graph.evidence.safe_markdown import markdown_text, safe_markdown
+from oresearch_graph.trace.plain_text import admissible_address, body_text, without_overrides
 from oresearch_graph.trace.record import CitationReport, Claim, Source
 from oresearch_graph.trace.references import (
     Ledger,
@@ -57,8 +60,10 @@ def deliver(
     if rest:
         text = f"{text.rstrip()}\n\n{numbering.rewrite(rest, (), '')}"
     notes = _notes(text, words, numbering.dangling, not_covered, extractive=extractive)
+    told = "\n\n".join(part for part in (text.strip(), notes) if part)
+    told = safe_markdown(without_overrides(body_text(told)))
     listed = _references(numbering.sources, language)
-    report = "\n\n".join(part for part in (text.strip(), notes, listed) if part) + "\n"
+    report = "\n\n".join(part for part in (told, listed) if part) + "\n"
     return Delivered(
         report,
         tuple(numbering.sources),
@@ -79,7 +84,7 @@ def _references(sources: Sequence[Source], language: str | None) -> str:
     if not sources:
         return ""
     lines = [
-        f"[{number}]. {source.url} - {source.title or source.url}"
+        f"[{number}]. {source.url} - {markdown_text(source.title) or source.url}"
         for number, source in enumerate(sources, 1)
     ]
     return "\n".join([f"## {heading_for('references', language)}", "", *lines])
@@ -117,17 +122,16 @@ class _Numbering:
     def rewrite(self, text: str, flagged: Sequence[Claim], flag: str) -> str:
         """The text with its marks renumbered, the last one of each flagged claim flagged."""
         clusters = _clusters(text, citation_marks(text))
-        last = {
-            claim.start: max((c[0].start for c in clusters if _within(c[0], claim)), default=-1)
-            for claim in flagged
-        }
+        starts = [cluster[0].start for cluster in clusters]
+        places = [(claim, bisect_left(starts, claim.end) - 1) for claim in flagged]
+        last = {starts[at] for claim, at in places if at >= 0 and starts[at] >= claim.start}
         pieces: list[str] = []
         end = 0
         for cluster in clusters:
             before = text[end : cluster[0].start]
             numbers = dict.fromkeys(n for mark in cluster if (n := self._number(mark)))
             shown = "".join(f"[{number}]" for number in numbers)
-            if cluster[0].start in last.values():
+            if cluster[0].start in last:
                 shown += flag if flag.startswith("（") else f" {flag}"
             pieces += [before if numbers else before.rstrip(" \t"), shown]
             end = cluster[-1].end
@@ -166,6 +170,7 @@ def citation_annotations(report: str, references: Sequence[Source]) -> list[Cita
     """LangChain's standard citation annotations of a delivered report, one per mark; indexes are
     characters of `report`, `cited_text` is what of the source the sentence rests on."""
     claims = verify_report(report, references).claims
+    starts = [claim.start for claim in claims]
     found = []
     for i, mark in enumerate(citation_marks(report)):
         if not 1 <= mark.number <= len(references):
@@ -174,20 +179,21 @@ def citation_annotations(report: str, references: Sequence[Source]) -> list[Cita
         found.append(
             create_citation(
                 id=f"citation-{i + 1}",
-                url=source.url,
+                url=admissible_address(source.url),
                 title=source.title or None,
                 start_index=mark.start,
                 end_index=mark.end,
-                cited_text=_cited_text(claims, mark, source),
+                cited_text=_cited_text(claims, bisect_right(starts, mark.start), mark, source),
             )
         )
     return found
 
 
-def _cited_text(claims: Sequence[Claim], mark: Mark, source: Source) -> str | None:
+def _cited_text(claims: Sequence[Claim], after: int, mark: Mark, source: Source) -> str | None:
+    """What the mark's claim, the last that begins before `after` claims, rests on."""
     quotes = (
         evidence.quote
-        for claim in claims
+        for claim in claims[max(after - 1, 0) : after]
         if _within(mark, claim)
         for evidence in claim.evidence
         if evidence.source == source.id

@@ -94,6 +94,8 @@ _WORDS: Final[dict[str, int]] = {
 _WORD: Final = re.compile(
     r"\b(?:" + "|".join(_WORDS) + r")\b|[一二两三四五六七八九十]", re.IGNORECASE
 )
+_LONGEST: Final = 40
+"""Digits of a number that is worth multiplying: with a million, Decimal overflows."""
 _HAN: Final = {"两": 2} | {digit: value for value, digit in enumerate("一二三四五六七八九十", 1)}
 
 
@@ -109,11 +111,16 @@ def figures(text: str) -> list[Figure]:
     """Every date, then every other number of the text."""
     rest = unicodedata.normalize("NFKC", text)
     found: list[Figure] = []
+
+    def taken_out(match: re.Match[str]) -> str:
+        figure = _date(match)
+        if figure is None:
+            return match[0]
+        found.append(figure)
+        return " " * len(match[0])
+
     for pattern in _DATES:
-        dates = [(m, figure) for m in pattern.finditer(rest) if (figure := _date(m)) is not None]
-        for match, figure in dates:
-            found.append(figure)
-            rest = rest[: match.start()] + " " * len(match[0]) + rest[match.end() :]
+        rest = pattern.sub(taken_out, rest)
     return found + [_number(match) for match in _NUMBER.finditer(rest)]
 
 
@@ -140,7 +147,7 @@ def _number(match: re.Match[str]) -> Figure:
     value = _plain(match["number"])
     scale = _scale(match)
     unit = _SIGNS.get((match["before"] or "").strip(), "") or _unit(match)
-    if scale is not None or (unit == "%" and value.count(".") <= 1):
+    if len(value) <= _LONGEST and (scale is not None or (unit == "%" and value.count(".") <= 1)):
         value = format((Decimal(value) * (scale or 1)).normalize(), "f")
     return Figure(match[0].strip(), value, unit)
 

@@ -15,10 +15,13 @@ _OPENS = re.compile(
 _HEADING = re.compile(rf"[ \t]*(?:#{{1,6}}[ \t]|\||{_SIGNATURE})", re.MULTILINE)
 _RULE = re.compile(r"[\W_]*$")
 _ENDS_CJK = re.compile(rf"[{CJK}。！？；：，、）」』]\s*$")
-_MARKS = r"(?:[ \t]*(?:\[\d+(?:[ \t]*[,，;-][ \t]*\d+)*\]|【\d+】))*"
+_NUMBER = re.compile(r"\d{1,3}")
+_WORD = re.compile(r"\S")
+_MARKS = r"(?:[ \t]*+(?:\[\d++(?:[ \t]*+[,，;-][ \t]*+\d++)*+\]|【\d++】))*"
+# A run of stops is tried from its beginning alone: a thousand dots are one try, not a thousand.
 _END = re.compile(
-    rf"(?P<wide>[。！？]+[”’」』）】]*{_MARKS})"
-    rf"|(?P<stop>[.!?…]+[\"'”’)\]*_]*)(?P<marks>{_MARKS}\.?)(?P<gap>[ \t\n]+|$)"
+    rf"(?P<wide>[。！？]++[”’」』）】]*+{_MARKS})"
+    rf"|(?<![.!?…])(?P<stop>[.!?…]++[\"'”’)\]*_]*+)(?P<marks>{_MARKS}\.?)(?P<gap>[ \t\n]++|$)"
 )
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:e\.g|i\.e|etc|vs|cf|al|approx|dr|mr|mrs|ms|prof|fig|no|vol|pp?|st|[A-Za-z]"
@@ -59,7 +62,8 @@ def _lines(text: str) -> Iterator[tuple[int, int]]:
 def _blocks(text: str) -> Iterator[tuple[int, int]]:
     """Runs of lines that no sentence crosses."""
     begin: int | None = None
-    last = 0
+    last = shown = 0
+    heading = False
     fence = ""
     for start, end in _lines(text):
         line = text[start:end].rstrip()
@@ -72,43 +76,52 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
             if begin is not None:
                 yield begin, last
             begin, fence = start, mark[1]
-        elif begin is not None and _is_border(text[begin:last], text, last, line):
-            yield begin, last
+        elif begin is None or heading or _is_border(text, begin, shown, last, line):
+            if begin is not None:
+                yield begin, last
             begin = start if line else None
-        elif line and begin is None:
-            begin = start
-        last = end
+            heading = line != "" and _HEADING.match(text, start, end) is not None
+        last, shown = end, start + len(line)
     if begin is not None:
         yield begin, len(text)
 
 
-def _is_border(block: str, text: str, at: int, line: str) -> bool:
-    """True when a sentence cannot go on from `block` into the next `line`."""
-    if not line or _OPENS.match(line) or _RULE.match(line) or _HEADING.match(block):
+def _is_border(text: str, begin: int, shown: int, at: int, line: str) -> bool:
+    """True when a sentence cannot go on from the block before, whose last line ends at `shown`
+    and whose line break at `at`, into the next `line`."""
+    if not line or _OPENS.match(line) or _RULE.match(line):
         return True
-    previous = block.rstrip()
-    previous = previous[previous.rfind("\n") + 1 :]
-    if len(previous) > _WRAPPED_AT_MOST or _ENDS_CJK.search(previous) or _RULE.match(previous):
+    start = max(begin, text.rfind("\n", begin, shown) + 1)
+    if shown - start > _WRAPPED_AT_MOST:
+        return True
+    previous = text[start:shown]
+    if _ENDS_CJK.search(previous) or _RULE.match(previous):
         return True
     first = line.lstrip()[:1]
     return len(previous) < _WRAPPED_AT_LEAST and not first.islower() and text[at - 1] == "\n"
 
 
 def _in_block(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    begin = start
+    begin, first = start, _first(text, start, end)
     for found in _END.finditer(text, start, end):
-        if found["wide"] is None and not _ends_sentence(text, begin, found, end):
+        if found["wide"] is None and not _ends_sentence(text, begin, first, found, end):
             continue
         border = found.end() if found["wide"] else found.start("gap")
         yield begin, border
         begin = found.end()
+        first = _first(text, begin, end)
     yield begin, end
 
 
-def _ends_sentence(text: str, begin: int, found: re.Match[str], end: int) -> bool:
+def _first(text: str, start: int, end: int) -> int:
+    word = _WORD.search(text, start, end)
+    return end if word is None else word.start()
+
+
+def _ends_sentence(text: str, begin: int, first: int, found: re.Match[str], end: int) -> bool:
     after = text[found.end() : min(found.end() + 1, end)]
     if found["stop"] == "." and not found["marks"]:
-        if re.fullmatch(r"\s*\d{1,3}", text[begin : found.start()]):
+        if _NUMBER.fullmatch(text, first, found.start()):
             return False
         if _ABBREVIATION.search(text[max(begin, found.start() - 12) : found.start() + 1]):
             return False

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import chain
 from typing import Final
 
 from rapidfuzz import fuzz
@@ -40,6 +39,10 @@ class _Text:
         self.words = [frozenset(terms(passage.text)) for passage in self.passages]
         self.figures = [stated(passage.text) for passage in self.passages]
         self.flat = _SPACE.sub(" ", folded(f"{title}\n{text}"))
+        self.stating: dict[str, list[int]] = {}
+        for i, keys in enumerate(self.figures):
+            for key in {key for key, _ in keys}:
+                self.stating.setdefault(key, []).append(i)
         self.postings: dict[str, list[int]] = {}
         for i, words in enumerate(self.words):
             for word in words:
@@ -58,10 +61,14 @@ class SourceIndex:
         text = _indexed(source.title, source.text)
         self.passages, self.title_terms, self.words = text.passages, text.title_terms, text.words
         self.figures, self.flat, self.postings = text.figures, text.flat, text.postings
+        self.stating = text.stating
 
     def ranked(self, wanted: Sequence[str]) -> list[int]:
         """Passages that hold any wanted term, most first."""
-        hits = Counter(chain.from_iterable(self.postings.get(term, ()) for term in wanted))
+        hits: Counter[int] = Counter()
+        for term, often in Counter(wanted).items():
+            for i in self.postings.get(term, ()):
+                hits[i] += often
         return sorted(hits, key=lambda i: (-hits[i], i))
 
     def around(self, i: int) -> frozenset[str]:
@@ -76,9 +83,9 @@ class SourceIndex:
         `nearby` of the wanted terms: the same number about something else does not count."""
         others = wanted - {figure.key}
         return any(
-            agrees(figure, keys)
+            agrees(figure, self.figures[i])
             and (len(others) < 3 or len(others & self._near_terms(i)) >= nearby * len(others))
-            for i, keys in enumerate(self.figures)
+            for i in self.stating.get(figure.key, ())
         )
 
     def quotes(self, quote: str) -> bool:

@@ -14,6 +14,8 @@ from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 
 from oresearch_graph.errors import ConfigurationError, PolicyError, PolicyRefused
+from oresearch_graph.keys import revealed
+from oresearch_graph.known_secrets import remember_within
 from oresearch_graph.policies.connect import connect
 from oresearch_graph.policies.limiter import AdaptiveLimiter
 from oresearch_graph.policies.model_call import ChatRunnable, ModelCall, Patience
@@ -39,6 +41,7 @@ from oresearch_graph.policies.rendering import (
 from oresearch_graph.policies.rendering_tools import CRAWL_PAGE, WEB_SEARCH, Tools
 from oresearch_graph.policies.reply import Reply, read_message
 from oresearch_graph.policies.text_gate import TextGate
+from oresearch_graph.redaction import redacted
 from oresearch_graph.settings import Rendering
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Dialect, Usage, known_sum
@@ -70,6 +73,7 @@ class ChatPolicy:
         temperature: float | None = None,
         max_output_tokens: int | None = None,
         price: Price | None = None,
+        allow_plain_http: bool | None = None,
     ) -> None:
         sampling = {"temperature": temperature, "max_tokens": max_output_tokens}
         self._arguments: dict[str, Any] = {}
@@ -77,14 +81,15 @@ class ChatPolicy:
         if isinstance(model, str):
             self.model = connect(
                 model, base_url=base_url, timeout=timeout, extra=extra, temperature=temperature,
-                max_output_tokens=max_output_tokens,
+                max_output_tokens=max_output_tokens, allow_plain_http=allow_plain_http,
             )  # fmt: skip
         else:
+            remember_within(model, extra)
             if base_url is not None:
                 raise ConfigurationError("base_url goes with a model's name, not with a model")
             self.model = _with_usage(model)
             given = {key: value for key, value in sampling.items() if value is not None}
-            self._arguments = {**given, **(extra or {})}
+            self._arguments = {**given, **revealed(extra or {})}
         self.name = model_name(self.model)
         self._server = getattr(self.model, "openai_api_base", None)
         priced = is_official(self._server)
@@ -153,7 +158,7 @@ class ChatPolicy:
             return cast("AIMessage", answer["raw"])
 
         model = self.model.with_structured_output(schema, include_raw=True) | RunnableLambda(raw)
-        messages = [SystemMessage(thread.system), HumanMessage(thread.question)]
+        messages = [SystemMessage(thread.system), HumanMessage(thread.user_message())]
         message = await self._call(model, messages, config=_config(thread), arguments={})
         if answers[-1]["parsed"] is None:
             why = answers[-1]["parsing_error"] or "it called no tool"
@@ -255,7 +260,7 @@ def model_name(model: BaseChatModel) -> str:
     """The name by which the provider knows the model, else the class's."""
     for field in ("model_name", "model", "model_id", "deployment_name"):
         if isinstance(name := getattr(model, field, None), str) and name:
-            return name.removeprefix("models/")
+            return redacted(name.removeprefix("models/"))
     return type(model).__name__
 
 

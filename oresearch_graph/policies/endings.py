@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from oresearch_graph.policies.policy import StopCause
 from oresearch_graph.policies.reply import Reply
-from oresearch_graph.trace.tags import PROTOCOL_TAGS, close_tag
+from oresearch_graph.trace.escaping import PROTOCOL_TAGS
+from oresearch_graph.trace.tags import close_tag
 
 
 class Ending(NamedTuple):

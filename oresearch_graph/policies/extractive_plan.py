@@ -31,13 +31,13 @@ _COMPARISONS: Final = tuple(
         r"(?:should i|when (?:to|should (?:i|one|you|we))) (?:use |choose |prefer )?(?P<a>.+?)"
         r" (?:or|over|instead of|rather than) (?P<b>.+)",
         r"^(?:what about |how about )?(?P<a>.+?) (?:vs\.?|versus) (?P<b>.+)",
-        r"(?P<a>[^，。？]+?)\s*(?:和|与|跟|同|及)\s*(?P<b>[^，。？]+?)\s*(?:之间)?的?(?:有什么|有何|有哪些)?"
+        r"(?<![^，。？])(?P<a>[^，。？]+?)(?:和|与|跟|同|及)(?P<b>[^，。？]+?)(?:之间)?的?(?:有什么|有何|有哪些)?"
         r"(?:主要)?(?:区别|不同|差异|差别|比较|对比|异同)",
     )
 )
 _CLAUSES: Final = re.compile(
-    r"[?？;；]\s*|,?\s+and\s+(?=(?:how|what|why|when|where|who|which|is|are|does|do|can)\b)"
-    r"|[，,]\s*(?=(?:如何|怎么|怎样|为什么|什么|哪些|以及|并且|有什么|有哪些))|以及|并且",
+    r"[?？;；]\s*|(?:,|(?<![\s,]))\s++and\s++(?=(?:how|what|why|when|where|who|which|is|are|does|do"
+    r"|can)\b)|[，,]\s*+(?=(?:如何|怎么|怎样|为什么|什么|哪些|以及|并且|有什么|有哪些))|以及|并且",
     re.IGNORECASE,
 )
 _ASKING: Final = re.compile(
@@ -59,7 +59,7 @@ _ASKING_EUROPEAN: Final = re.compile(
 _FACT: Final = re.compile(
     r"^(?:who|when|where|wer|wann|wo|qui|quand|où|quién|cuándo|谁|何时)\b", re.IGNORECASE
 )
-_LAST_VERB: Final = re.compile(r"\s+(?:works?|happens?|mean|means|used)$", re.IGNORECASE)
+_LAST_VERB: Final = re.compile(r"(?<!\s)\s++(?:works?|happens?|mean|means|used)$", re.IGNORECASE)
 _ASKING_CJK: Final = re.compile(
     r"请问|什么是|是什么|为什么|为何|如何|怎么样|怎么|怎样|哪些|哪个|什么|是否|有没有|吗|呢|请|解释一下|解释|介绍一下|介绍"
     r"|とは何ですか|とは|何ですか|どのように|なぜ|ですか|ますか|무엇입니까|무엇인가요|어떻게|왜"
@@ -68,6 +68,8 @@ _KEYWORD: Final = re.compile(rf"[{CJK}]+|[^\W\d_{CJK}](?:[\w.+#'-]*\w)?|_\w+|\d[
 _LIMIT: Final = re.compile(r"at most (\d+) orthogonal subtasks")
 _FACETS: Final[tuple[Facet, ...]] = ("definition", "mechanism", "usage", "limits")
 _MOST: Final = 5
+_LONGEST: Final = 500
+"""Characters: a longer text is no plain comparison of two things."""
 
 
 def plan(question: str, language: str, at_most: int = 4) -> list[str]:
@@ -92,7 +94,7 @@ def plan(question: str, language: str, at_most: int = 4) -> list[str]:
 
 
 def _compared(question: str) -> tuple[str, str] | None:
-    for pattern in _COMPARISONS:
+    for pattern in _COMPARISONS if len(question) <= _LONGEST else ():
         if found := pattern.search(question):
             first, second = topic_of(found["a"]), topic_of(_CLAUSES.split(found["b"])[0])
             if first and second:

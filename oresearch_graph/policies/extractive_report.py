@@ -24,7 +24,7 @@ from oresearch_graph.trace.references import (
 )
 from oresearch_graph.trace.report_form import heading_for
 
-_MARK: Final = re.compile(r"\s*\[\d+\]")
+_MARK: Final = re.compile(r"(?<!\s)\s*+\[\d++\]")
 _SECTION: Final = 7
 
 

@@ -14,14 +14,14 @@ from oresearch_graph.evidence.sentences import sentence_spans
 from oresearch_graph.evidence.sources import ShownSource
 from oresearch_graph.evidence.words import terms
 from oresearch_graph.policies.extractive_phrases import CUES, Facet
-from oresearch_graph.trace.tags import PROTOCOL_TAGS
+from oresearch_graph.trace.escaping import PROTOCOL_TAGS
 
 _TAG: Final = re.compile(f"</?\\s*(?:{'|'.join(PROTOCOL_TAGS)}|[a-zA-Z][\\w-]*)\\s*/?>")
 _MARKS: Final = re.compile(
-    rf"(?:\s+|(?<=[.,;:!?。，；！？\"”])|(?<=[a-z]{{4}})|(?<=[{CJK}]))"
-    r"(?:\[[1-9]\d*(?:[,，\s]+\d+)*\]|【\d+】)(?=[\s.,;:!?。，；！？\[]|$)"
+    rf"(?:(?<!\s)\s++|(?<=[.,;:!?。，；！？\"”])|(?<=[a-z]{{4}})|(?<=[{CJK}]))"
+    r"(?:\[[1-9]\d*+(?:[,，\s]++\d++)*+\]|【\d++】)(?=[\s.,;:!?。，；！？\[]|$)"
 )
-_NUMBERED: Final = re.compile(r"\[\d+(?:[,，\s]+\d+)*\]|【\d+】")
+_NUMBERED: Final = re.compile(r"\[\d++(?:[,，\s]++\d++)*+\]|【\d++】")
 _LIST_MARK: Final = re.compile(r"^(?:[-*+•]|\d{1,3}[.)、])\s+")
 _CODE: Final = re.compile(
     r">>>|::|\$ |\+=|&&|\|\||\w = \S|^\s*(?:def|class|import|from \w+ import|return"

@@ -21,6 +21,7 @@ from oresearch_graph.errors import OresearchError, PolicyError
 from oresearch_graph.policies.limiter import AdaptiveLimiter
 from oresearch_graph.policies.model_faults import CallFault, fault_of
 from oresearch_graph.policies.reply import read_message
+from oresearch_graph.redaction import quieted
 
 MOST_TIMEOUTS: Final = 2
 """A call that timed out is tried once more, not as often as a cheap refusal."""
@@ -118,11 +119,11 @@ class ModelCall:
                 self._check(message)
             except (OresearchError, CallFault):
                 raise
-            except Exception as error:  # the boundary to every provider's client
+            except Exception as error:  # noqa: BLE001 - the boundary to every provider's client
                 fault = fault_of(error, self.name)
                 if isinstance(fault, CallFault) and fault.congested:
                     slot.congested(fault.retry_after)
-                raise fault from error
+                raise fault from quieted(error)
             slot.succeeded()
             return message
 

@@ -15,6 +15,7 @@ import httpx
 from langchain_core.exceptions import ContextOverflowError, ModelError
 
 from oresearch_graph.errors import PolicyError, PolicyRefused, PolicyTimeout
+from oresearch_graph.redaction import brief
 
 _AGAIN: Final = frozenset((408, 409, 425, 429))
 _FIXES: Final = {
@@ -51,28 +52,28 @@ def fault_of(error: Exception, model: str) -> CallFault | PolicyError:
     """The fault in an exception that a model call raised."""
     if isinstance(error, ContextOverflowError):
         fix = "lower observation_tokens or max_steps, or take a model with a longer context"
-        return PolicyRefused(f"{model}: the thread is too long for it: {_short(error)}; {fix}")
+        return PolicyRefused(f"{model}: the thread is too long for it: {brief(error)}; {fix}")
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         return _by_status(error, status, model)
     if isinstance(error, TimeoutError | httpx.TimeoutException) or _named(error, "Timeout"):
-        return CallFault(_short(error) or "no answer in time", timed_out=True)
+        return CallFault(brief(error) or "no answer in time", timed_out=True)
     if isinstance(error, httpx.TransportError | ConnectionError) or _named(error, "Connection"):
-        cause = error.__cause__ or error
-        return CallFault(f"no connection: {_short(cause) or type(cause).__name__}")
+        cause = _innermost(error)
+        return CallFault(f"no connection: {brief(cause) or type(cause).__name__}")
     if isinstance(error, RuntimeError) and "Event loop is closed" in str(error):
         # A pooled connection of an earlier asyncio.run; the pool drops it and opens another.
         return CallFault("the connection belonged to an event loop that is gone")
     if isinstance(error, ModelError):
         known = CallFault if error.is_retryable else PolicyRefused
-        return known(f"{model}: {_short(error)}")
+        return known(f"{model}: {brief(error)}")
     if isinstance(error, _MALFORMED) or _named(error, "APIError"):
-        return CallFault(f"the answer makes no sense ({type(error).__name__}: {_short(error)})")
-    return PolicyError(f"{model}: {type(error).__name__}: {_short(error)}")
+        return CallFault(f"the answer makes no sense ({type(error).__name__}: {brief(error)})")
+    return PolicyError(f"{model}: {type(error).__name__}: {brief(error)}")
 
 
 def _by_status(error: Exception, status: int, model: str) -> CallFault | PolicyError:
-    text = f"HTTP {status}: {_short(error)}"
+    text = f"HTTP {status}: {brief(error)}"
     quota = status == 429 and getattr(error, "code", None) == "insufficient_quota"
     if (status in _AGAIN or status >= 500) and not quota:
         return CallFault(
@@ -116,6 +117,11 @@ def _named(error: Exception, part: str) -> bool:
     return any(part in kind.__name__ for kind in type(error).__mro__)
 
 
-def _short(error: BaseException) -> str:
-    flat = " ".join(str(error).split())
-    return flat if len(flat) <= 300 else flat[:299] + "…"
+def _innermost(error: BaseException) -> BaseException:
+    """What it came from: clients wrap the reason two or three times."""
+    for _ in range(10):
+        under = error.__cause__ or error.__context__
+        if under is None or not str(under):
+            break
+        error = under
+    return error

@@ -10,9 +10,11 @@ from typing import Any, assert_never
 from langchain_core.tools import BaseTool
 
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.keys import revealed
 from oresearch_graph.policies.chat import ChatPolicy
 from oresearch_graph.policies.limiter import AdaptiveLimiter
 from oresearch_graph.policies.policy import Policy
+from oresearch_graph.redaction import redacted
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import Role
 
@@ -61,11 +63,12 @@ class Policies:
     def names(self) -> dict[str, str]:
         """Model names by role, as `Trace.models` has them."""
         pool = ", ".join(dict.fromkeys(policy.name for policy in self.researchers))
-        return {
+        names = {
             "planner": self.planner.name,
             "researcher": pool,
             "summarizer": self.summarizer.name,
         }
+        return {role: redacted(name) for role, name in names.items()}
 
 
 def chat_policies(
@@ -89,7 +92,7 @@ def chat_policies(
                 f"no model for the {role}: set model, such as openai:gpt-5-mini"
             )
         extra = dict((parameters or {}).get(role, {}))
-        key = (name, repr(sorted(extra.items())))
+        key = (name, repr(sorted(revealed(extra).items())))
         if key not in made:
             made[key] = _chat_policy(name, settings, tools, limiter, extra)
         return made[key]
@@ -122,4 +125,5 @@ def _chat_policy(
         limiter=limiter,
         temperature=settings.temperature,
         max_output_tokens=settings.max_output_tokens,
+        allow_plain_http=settings.allow_plain_http,
     )

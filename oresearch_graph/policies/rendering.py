@@ -65,7 +65,7 @@ class Prefill:
         self.tools = tuple(tools)
 
     def request(self, thread: Thread, stop: Sequence[str]) -> Request:  # noqa: ARG002  # protocol
-        question = thread.question + "".join(
+        question = thread.user_message(self.tools) + "".join(
             f"\n\n(An earlier attempt was refused: {reason} Mind this, without mentioning it.)"
             for _, reason in thread.corrections
         )
@@ -86,7 +86,7 @@ class Turns:
         self.tools = tuple(tools)
 
     def request(self, thread: Thread, stop: Sequence[str]) -> Request:  # noqa: ARG002  # protocol
-        spoken: list[tuple[Author, str]] = [("world", thread.question)]
+        spoken: list[tuple[Author, str]] = [("world", thread.user_message(self.tools))]
         spoken += [
             (step.author, render_step(step, self.tools))
             for step in thread.steps
@@ -135,18 +135,18 @@ def what_to_write(thread: Thread, last: Author) -> str:
 
 def as_messages(spoken: Iterable[tuple[Author, str]]) -> list[BaseMessage]:
     """Who said what, in order: consecutive text of one author is one message."""
-    merged: list[tuple[Author, str]] = []
+    merged: list[tuple[Author, list[str]]] = []
     for author, text in spoken:
         if not text.strip():
             continue
         if merged and merged[-1][0] == author:
             joint = "" if author == "policy" or text[:1].isspace() else "\n\n"
-            merged[-1] = (author, merged[-1][1] + joint + text)
+            merged[-1][1].extend((joint, text))
         else:
-            merged.append((author, text))
+            merged.append((author, [text]))
     return [
-        AIMessage(text.strip()) if author == "policy" else HumanMessage(text.strip())
-        for author, text in merged
+        (AIMessage if author == "policy" else HumanMessage)("".join(parts).strip())
+        for author, parts in merged
     ]
 
 

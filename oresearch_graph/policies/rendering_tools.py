@@ -26,7 +26,8 @@ from oresearch_graph.policies.thinking import place_thinking
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Author, Dialect, Step
 from oresearch_graph.trace.calls import read_call, write_call
-from oresearch_graph.trace.tags import PROTOCOL_TAGS, close_tag, open_tag, render_step
+from oresearch_graph.trace.escaping import PROTOCOL_TAGS
+from oresearch_graph.trace.tags import close_tag, open_tag, render_step, shown_text
 
 WEB_SEARCH: Final[dict[str, Any]] = {
     "type": "function",
@@ -67,7 +68,7 @@ class Tools:
         self._tags = re.compile(f"</?(?:{names})>")
 
     def request(self, thread: Thread, stop: Sequence[str]) -> Request:
-        talk = _Conversation(thread)
+        talk = _Conversation(thread, self.extra)
         steps = [*thread.steps]
         while steps:
             step = steps.pop(0)
@@ -75,9 +76,9 @@ class Tools:
             if is_hidden_think(step):
                 talk.new_turn()
             elif arguments is not None and steps and steps[0].kind == "observation":
-                talk.call(str(step.tag), arguments, steps.pop(0).text)
+                talk.call(str(step.tag), arguments, steps.pop(0))
             else:
-                talk.say(step.author, render_step(step, self.extra))
+                talk.step(step)
         if thread.pending:
             talk.say("policy", before_continuation(thread))
         talk.say("world", what_to_write(thread, talk.last))
@@ -121,17 +122,21 @@ class Tools:
 class _Conversation:
     """Messages under construction. Calls that no text parts belong to one assistant message."""
 
-    def __init__(self, thread: Thread) -> None:
+    def __init__(self, thread: Thread, tools: Sequence[str]) -> None:
         self.calls = 0
         self.last: Author = "world"
         self._done: list[BaseMessage] = [
             SystemMessage(thread.system),
-            HumanMessage(thread.question),
+            HumanMessage(thread.user_message(tools)),
         ]
+        self._tools = tools
         self._turn: AIMessage | None = None
 
     def new_turn(self) -> None:
         self._turn = None
+
+    def step(self, step: Step) -> None:
+        self.say(step.author, render_step(step, self._tools))
 
     def say(self, author: Author, text: str) -> None:
         if not text.strip():
@@ -146,14 +151,15 @@ class _Conversation:
         self._turn = latest if isinstance(latest, AIMessage) else None
         self.last = author
 
-    def call(self, name: str, arguments: dict[str, Any], observation: str) -> None:
+    def call(self, name: str, arguments: dict[str, Any], observation: Step) -> None:
         if self._turn is None:
             self._turn = AIMessage("")
             self._done.append(self._turn)
         self.calls += 1
         key = f"call{self.calls:05d}"  # nine letters and digits: the only form Mistral takes
         self._turn.tool_calls.append(tool_call(name=name, args=arguments, id=key))
-        self._done.append(ToolMessage(observation.strip() or "(empty)", tool_call_id=key))
+        shown = shown_text(observation, self._tools).strip()
+        self._done.append(ToolMessage(shown or "(empty)", tool_call_id=key))
         self.last = "world"
 
     def messages(self) -> list[BaseMessage]:

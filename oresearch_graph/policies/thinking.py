@@ -7,7 +7,7 @@ import re
 from typing import Final, NamedTuple
 
 from oresearch_graph.threads import Thread
-from oresearch_graph.trace.tags import PROTOCOL_TAGS
+from oresearch_graph.trace.escaping import PROTOCOL_TAGS
 
 _OPEN: Final = "<think>"
 _CLOSE: Final = "</think>"

@@ -1,33 +1,102 @@
-"""The tools seam: a search backend and a page reader. Every source of documents is one of these."""
+"""The tools seam: a search backend and a page reader. Every source of documents is one of these.
+
+What strangers wrote passes `trace.plain_text` here, whoever makes the models: titles and addresses
+are one line, texts have no control characters, lengths are bounded. A result whose address cannot
+be one is left out of its `Hits`; its siblings stay.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Final, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    model_validator,
+)
+
+from oresearch_graph.trace.plain_text import (
+    OWN_SCHEMES,
+    WEB_SCHEMES,
+    admissible_address,
+    body_text,
+    iso_day,
+    spelled_address,
+    title_line,
+)
+
+SNIPPET: Final = 20_000
+"""Characters of a result's text: an observation cuts it to what matters."""
+PAGE: Final = 5_000_000
+"""Characters of a page's text."""
+_FAULT: Final = 500
+_KINDS: Final = f"it begins with {', '.join(sorted(WEB_SCHEMES | OWN_SCHEMES))}"
+
+
+def _said(value: object) -> str:
+    """What a service sent where a text should be."""
+    return "" if value is None else str(value)
+
+
+def _day(value: object) -> str | None:
+    return iso_day(_said(value))
+
+
+def _fault(value: object) -> str | None:
+    return None if value is None else title_line(_said(value), _FAULT)
+
+
+Title = Annotated[str, BeforeValidator(lambda value: title_line(_said(value)))]
+Day = Annotated[str | None, BeforeValidator(_day)]
+"""ISO date, when the service or the page states one."""
+Fault = Annotated[str | None, BeforeValidator(_fault)]
 
 
 class Hit(BaseModel):
-    """One search result."""
+    """One search result. `url` is empty where what was given is no address: no Hits holds it."""
 
     model_config = ConfigDict(frozen=True)
 
-    url: str
-    title: str = ""
-    snippet: str = ""
-    published: str | None = None
-    """ISO date, when the backend states one."""
+    url: Annotated[str, BeforeValidator(lambda value: admissible_address(_said(value)) or "")]
+    title: Title = ""
+    snippet: Annotated[str, BeforeValidator(lambda value: body_text(_said(value), SNIPPET))] = ""
+    published: Day = None
 
 
 class Hits(BaseModel):
-    """The results of one query, best first; `fault` when this query alone found no service."""
+    """The results of one query, best first; `fault` when this query alone found no service, or
+    nothing but results without an address."""
 
     model_config = ConfigDict(frozen=True)
 
     query: str
     hits: tuple[Hit, ...] = ()
-    fault: str | None = None
+    fault: Fault = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_with_address(cls, values: Any) -> Any:  # noqa: ANN401 - before validation, anything
+        given = list(values.get("hits") or ()) if isinstance(values, dict) else []
+        if not given:
+            return values
+        hits = tuple(_addressed(given))
+        fault = values.get("fault")
+        if not hits and fault is None:
+            fault = f"no result has an address: {_KINDS}"
+        return {**values, "hits": hits, "fault": fault}
+
+
+def _addressed(entries: Iterable[object]) -> Iterable[Hit]:
+    for entry in entries:
+        try:
+            hit = entry if isinstance(entry, Hit) else Hit.model_validate(entry)
+        except ValidationError:
+            continue
+        if hit.url:
+            yield hit
 
 
 class Page(BaseModel):
@@ -35,14 +104,25 @@ class Page(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    url: str
+    url: Annotated[str, BeforeValidator(lambda value: spelled_address(_said(value)))]
     """The address asked for."""
     final_url: str | None = None
     """Where redirects led, when that is another address."""
-    title: str = ""
-    text: str = ""
-    published: str | None = None
-    fault: str | None = None
+    title: Title = ""
+    text: Annotated[str, BeforeValidator(lambda value: body_text(_said(value), PAGE))] = ""
+    published: Day = None
+    fault: Fault = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _led_to_an_address(cls, values: Any) -> Any:  # noqa: ANN401 - before validation, anything
+        """Where redirects led to no address, source rules could not be held: there is no text."""
+        if not isinstance(values, dict) or (led := values.get("final_url")) is None:
+            return values
+        if (final := admissible_address(_said(led))) is not None:
+            return {**values, "final_url": final}
+        fault = values.get("fault") or f"leads to what is no address: {_KINDS}"
+        return {**values, "final_url": None, "fault": fault, "text": ""}
 
 
 class ToolResult(BaseModel):

@@ -13,10 +13,14 @@ from langchain_core.tools import BaseTool
 from pydantic import ValidationError
 
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.keys import environment_key, shown_address
+from oresearch_graph.known_secrets import remember_within
+from oresearch_graph.redaction import redacted
 from oresearch_graph.settings import ResearchSettings, setting_fault
 from oresearch_graph.tools.address_guard import AddressGuard
 from oresearch_graph.tools.backend import PageReader, SearchBackend
 from oresearch_graph.tools.corpus import IndexedCorpus, IndexReport, LocalCorpus
+from oresearch_graph.tools.corpus_folder import shown
 from oresearch_graph.tools.corpus_index import cache_folder
 from oresearch_graph.tools.page_cache import CachedReader, cache_for
 from oresearch_graph.tools.python_corpus import PythonCorpus
@@ -39,11 +43,16 @@ def choose_backend(settings: ResearchSettings) -> Documents:
     rules = _rules(settings)
     if chosen == "tavily":
         search = TavilySearch(
-            _tavily_key(), base_url=os.environ.get("TAVILY_BASE_URL"), rules=rules
+            _tavily_key(),
+            base_url=os.environ.get("TAVILY_BASE_URL"),
+            rules=rules,
+            allow_plain_http=settings.allow_plain_http,
         )
         return _ruled(search, _web(settings), rules)
     if chosen.startswith(_SEARXNG):
-        searxng = SearxngSearch(chosen.removeprefix(_SEARXNG))
+        searxng = SearxngSearch(
+            chosen.removeprefix(_SEARXNG), allow_plain_http=settings.allow_plain_http
+        )
         return _ruled(searxng, _web(settings), rules)
     corpus = _python() if chosen == "python" else _folder(settings)
     return _ruled(corpus, corpus, rules)
@@ -55,6 +64,7 @@ def search_backend(
     """An embedder's own backend, retriever or search tool, with the reader that goes with it: its
     own where it has one, else the web's."""
     rules = _rules(settings)
+    remember_within(given)
     if isinstance(given, BaseRetriever):
         retriever = RetrieverSearch(given, _web(settings))
         return _ruled(retriever, retriever, rules)
@@ -86,7 +96,8 @@ def search_name(settings: ResearchSettings) -> str:
     if search in ("tavily", "corpus", "python") or search.startswith(_SEARXNG):
         return search
     raise ConfigurationError(
-        f"search={search!r} is unknown: use auto, tavily, corpus, python or searxng:URL"
+        f"search={shown_address(search)} is unknown: use auto, tavily, corpus, python or "
+        "searxng:URL"
     )
 
 
@@ -95,13 +106,13 @@ def describe_search(settings: ResearchSettings) -> str:
     name = search_name(settings)
     match name:
         case "corpus":
-            return f"the folder {settings.corpus}"
+            return f"the documents in {shown(settings.corpus or '')}"
         case "python":
             return "Python's own documentation (the embedded corpus)"
         case "tavily":
             return "the web, by Tavily"
         case _:
-            return f"the web, by SearXNG at {name.removeprefix(_SEARXNG)}"
+            return f"the web, by SearXNG at {redacted(name.removeprefix(_SEARXNG))}"
 
 
 async def prepare(search: SearchBackend) -> IndexReport | None:
@@ -112,7 +123,7 @@ async def prepare(search: SearchBackend) -> IndexReport | None:
 
 
 def _tavily_key() -> str:
-    key = os.environ.get("TAVILY_API_KEY", "").strip()
+    key = environment_key("TAVILY_API_KEY")
     if not key:
         raise ConfigurationError(
             "search=tavily needs a key: set TAVILY_API_KEY, or search another way (--search python)"
@@ -122,7 +133,7 @@ def _tavily_key() -> str:
 
 def _folder(settings: ResearchSettings) -> LocalCorpus:
     if not settings.corpus:
-        raise ConfigurationError("search=corpus needs a folder: set corpus (--corpus DIR)")
+        raise ConfigurationError("search=corpus needs a folder or file: set corpus (--corpus DIR)")
     corpus = _local(settings.corpus, str(cache_folder()))
     corpus.check()
     return corpus
@@ -155,7 +166,7 @@ def _rules(settings: ResearchSettings) -> SourceRules:
     try:
         return SourceRules.of(settings)
     except ValidationError as error:
-        raise ConfigurationError(setting_fault(error)) from error
+        raise ConfigurationError(setting_fault(error)) from None
 
 
 def _ruled(search: SearchBackend, reader: PageReader, rules: SourceRules) -> Documents:

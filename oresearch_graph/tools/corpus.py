@@ -1,44 +1,37 @@
 """A folder of documents as search backend and page reader in one.
 
 Addresses are `file:///…`. The index lies in the cache folder, never in the person's own, and
-follows the files: what is new, changed or gone is noticed at the next search.
-Not covered: hidden files and folders, folders behind symbolic links, files over 50 MB, Sphinx's
-`_sources` beside its HTML.
+follows the files: what is new, changed or gone is noticed at the next search. A file that cannot
+be read costs nothing but itself, and is named. Not covered: files over 50 MB.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
-from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.tools.backend import Hits, Page
+from oresearch_graph.tools.corpus_folder import READABLE, CorpusFolder, Entry, shown
 from oresearch_graph.tools.corpus_index import CorpusIndex, Document, Stamp, cache_folder
-from oresearch_graph.tools.extract import extract
+from oresearch_graph.tools.reader_pool import READERS
+from oresearch_graph.trace.plain_text import spelled_address
 
-READABLE: Final = {
-    ".md": "text/markdown",
-    ".markdown": "text/markdown",
-    ".txt": "text/plain",
-    ".rst": "text/x-rst",
-    ".html": "text/html",
-    ".htm": "text/html",
-    ".xhtml": "text/html",
-    ".pdf": "application/pdf",
-}
 MAX_BYTES: Final = 50_000_000
-_SKIPPED: Final = frozenset(("node_modules", "__pycache__", "_sources", "_static"))
-"""The last two: Sphinx's copies of what its HTML pages say."""
 _BATCH: Final = 64
 """Files of one transaction: what a crash can cost."""
+_BATCH_CHARACTERS: Final = 20_000_000
+"""Of one transaction: what is held in memory."""
+_TITLE: Final = 300
+"""Characters: it is indexed with each passage of its document."""
 
 Progress = Callable[[int, int], None]
 """Told the files done and the files to do."""
@@ -52,9 +45,23 @@ class IndexReport(NamedTuple):
     added: int
     changed: int
     removed: int
-    faults: tuple[tuple[str, str], ...]
-    """Path and cause of every file that gave no text."""
     seconds: float
+    faults: tuple[tuple[str, str], ...] = ()
+    """Path and cause of every file that gave no text or was not opened, fit to be shown."""
+    guessed: tuple[tuple[str, str], ...] = ()
+    """Path and encoding of every document whose encoding is a guess."""
+    unread: tuple[tuple[str, int], ...] = ()
+    """Suffixes of the kinds that are not read, with the files of each, most frequent first."""
+
+
+class _Opened(NamedTuple):
+    """A file on its way into the index."""
+
+    address: str
+    document: Document | None
+    """None: its content has not changed."""
+    body: bytes | None = None
+    """None: nothing is to be read."""
 
 
 class IndexedCorpus:
@@ -72,7 +79,7 @@ class IndexedCorpus:
         began = time.monotonic()
         self.refresh()
         documents, passages = self.index.counts()
-        return IndexReport(documents, passages, 0, 0, 0, (), time.monotonic() - began)
+        return IndexReport(documents, passages, 0, 0, 0, time.monotonic() - began)
 
     def normal(self, address: str) -> str:
         """The address as the index spells it."""
@@ -96,27 +103,34 @@ class IndexedCorpus:
         page = self.index.page(self.normal(url))
         if page is None:
             return Page(url=url, fault="is not in the corpus: open addresses that a search gave")
-        return page.model_copy(update={"url": url})
+        return page.model_copy(update={"url": spelled_address(url)})
 
 
 class LocalCorpus(IndexedCorpus):
-    """The readable files under `folder`, at any depth."""
+    """The readable files under `folder`, at any depth, or the one file that it names.
+
+    Raises ConfigurationError for what is no path.
+    """
 
     def __init__(
         self, folder: str | Path, *, cache: Path | None = None, refresh_seconds: float = 10.0
     ) -> None:
-        self.folder = Path(folder).expanduser().resolve()
-        name = hashlib.sha256(str(self.folder).encode()).hexdigest()[:16]
-        self._cache = (cache or cache_folder()).resolve()
-        super().__init__("corpus", CorpusIndex(self._cache / "corpora" / f"{name}.sqlite"))
+        try:
+            self.folder = Path(folder).expanduser().resolve()
+        except (OSError, RuntimeError, ValueError) as error:
+            what = f"corpus folder {shown(folder)} cannot be looked up"
+            raise ConfigurationError(f"{what} ({error}): correct it") from error
+        name = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
+        cache = (cache or cache_folder()).resolve()
+        super().__init__("corpus", CorpusIndex(cache / "corpora" / f"{name}.sqlite"))
+        self._files = CorpusFolder(self.folder, without=cache)
         self._refresh_seconds = refresh_seconds
-        self._updated: float | None = None
+        self._updated = -math.inf
         self._lock = threading.Lock()
 
     def refresh(self) -> None:
         with self._lock:
-            now = time.monotonic()
-            if self._updated is None or now - self._updated >= self._refresh_seconds:
+            if time.monotonic() - self._updated >= self._refresh_seconds:
                 self._bring_up_to_date(None)
 
     def update(self, progress: Progress | None = None) -> IndexReport:
@@ -131,104 +145,128 @@ class LocalCorpus(IndexedCorpus):
 
     def check(self) -> None:
         """Raise ConfigurationError unless the folder is there with a readable document in it."""
-        if not self.folder.is_dir():
-            raise ConfigurationError(f"corpus folder {self.folder} does not exist: correct it")
-        if next(self._files(), None) is None:
-            kinds = " ".join(READABLE)
-            raise ConfigurationError(
-                f"corpus folder {self.folder} holds no readable document: add some ({kinds})"
-            )
+        what = f"corpus folder {shown(self.folder)}"
+        if not os.path.exists(self.folder):  # noqa: PTH110 (never raises)
+            raise ConfigurationError(f"{what} does not exist: correct it")
+        others: Counter[str] = Counter()
+        for entry in self._files.entries():
+            if entry.is_document:
+                return
+            others[entry.kind or f"{entry.cause}:"] += 1
+        seen = ", ".join(f"{shown(name)} {count}" for name, count in others.most_common(8))
+        raise ConfigurationError(
+            f"{what} holds no readable document{f' ({seen})' if seen else ''}: "
+            f"add some ({' '.join(READABLE)})"
+        )
 
     def normal(self, address: str) -> str:
-        parts = urlsplit(address)
-        if parts.scheme == "file":
-            return Path(url2pathname(parts.path)).as_uri() if parts.path else address
-        inside = self.folder / unquote(address)
-        return inside.as_uri() if not parts.scheme else address
+        return self._files.normal(address)
 
     def _bring_up_to_date(self, progress: Progress | None) -> IndexReport:
         began = time.monotonic()
-        found = dict(self._files())
+        entries = list(self._files.entries())
+        files = {self._files.address(entry.path): entry for entry in entries if entry.is_document}
         known = self.index.stamps()
-        gone = [path for path in known if path not in found]
+        gone = [address for address in known if address not in files]
         if gone:
             self.index.change(remove=gone)
-        due = [path for path, stat in found.items() if _stat_of(known.get(path)) != stat]
-        changed = 0
-        for low in range(0, len(due), _BATCH):
-            batch = due[low : low + _BATCH]
-            changed += self._index_batch(batch, found, known)
-            if progress:
-                progress(low + len(batch), len(due))
+        due = [
+            address for address, entry in files.items()
+            if address not in known or known[address][:2] != entry.stamp
+        ]  # fmt: skip
+        changed = self._index_files({address: files[address] for address in due}, known, progress)
         self._updated = time.monotonic()
-        added = sum(path not in known for path in due)
+
+        def named(noted: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+            return [(shown(files[name].path), what) for name, what in noted if name in files]
+
+        passed = [(shown(entry.path), entry.cause) for entry in entries if entry.cause]
         return IndexReport(
             *self.index.counts(),
-            added=added,
+            added=sum(address not in known for address in due),
             changed=changed,
             removed=len(gone),
-            faults=tuple(self.index.faults()),
             seconds=self._updated - began,
+            faults=tuple(sorted(passed + named(self.index.faults()))),
+            guessed=tuple(named(self.index.guesses())),
+            unread=tuple(
+                Counter(shown(entry.kind) for entry in entries if entry.kind).most_common()
+            ),
         )
 
-    def _index_batch(
-        self, paths: Sequence[str], found: dict[str, tuple[int, int]], known: dict[str, Stamp]
+    def _index_files(
+        self, due: dict[str, Entry], known: dict[str, Stamp], progress: Progress | None
     ) -> int:
         """Put files in the index; how many of them were there with other content."""
         put: list[Document] = []
         touch: list[tuple[str, Stamp]] = []
-        for path in paths:
-            before = known.get(path)
-            document = _document(path, *found[path], before.digest if before else None)
+        changed = 0
+        for done, (address, document) in enumerate(self._documents(due, known), 1):
+            before = known.get(address)
             if document is None:
-                touch.append((path, Stamp(*found[path], "")))
+                touch.append((address, Stamp(*due[address].stamp, "")))
             else:
                 put.append(document)
-        self.index.change(put=put, touch=touch)
-        return sum(document.path in known for document in put)
+                changed += before is not None and before.digest != document.digest
+            characters = sum(len(document.text) for document in put)
+            full = len(put) + len(touch) >= _BATCH or characters >= _BATCH_CHARACTERS
+            if full or done == len(due):
+                self.index.change(put=put, touch=touch)
+                put, touch = [], []
+                if progress:
+                    progress(done, len(due))
+        return changed
 
-    def _files(self) -> Iterator[tuple[str, tuple[int, int]]]:
-        """Path, and (mtime in ns, size), of every readable file."""
-        for folder, below, names in os.walk(self.folder):
-            here = Path(folder)
-            below[:] = sorted(
-                name
-                for name in below
-                if not name.startswith(".") and name not in _SKIPPED and here / name != self._cache
+    def _documents(
+        self, due: Mapping[str, Entry], known: Mapping[str, Stamp]
+    ) -> Iterator[tuple[str, Document | None]]:
+        """The files as documents, in order, with a fault where one cannot be read; None for one
+        whose content has not changed."""
+        opened: deque[_Opened] = deque()
+
+        def bodies() -> Iterator[tuple[bytes, str]]:
+            for address, entry in due.items():
+                before = known.get(address)
+                opened.append(self._opened(address, entry, before.digest if before else None))
+                if (body := opened[-1].body) is not None:
+                    yield body, READABLE[PurePosixPath(entry.path).suffix.lower()]
+                    opened[-1] = opened[-1]._replace(body=b"")
+
+        def settled() -> Iterator[tuple[str, Document | None]]:
+            while opened and opened[0].body is None:
+                yield opened[0].address, opened.popleft().document
+
+        for content in READERS.read_each(bodies(), client=self):
+            yield from settled()
+            address, document, _ = opened.popleft()
+            yield (
+                address,
+                document
+                and document._replace(
+                    title=content.title[:_TITLE] or document.title,
+                    text=content.text,
+                    published=content.published,
+                    fault=content.fault,
+                    guessed=content.guessed,
+                ),
             )
-            for name in sorted(names):
-                path = here / name
-                if name.startswith(".") or path.suffix.lower() not in READABLE:
-                    continue
-                try:
-                    stat = path.stat()
-                except OSError:
-                    continue  # a link to nowhere, or gone since it was listed
-                yield str(path), (stat.st_mtime_ns, stat.st_size)
+        yield from settled()
 
-
-def _stat_of(stamp: Stamp | None) -> tuple[int | None, int | None] | None:
-    return None if stamp is None else (stamp.mtime_ns, stamp.size)
-
-
-def _document(path: str, mtime_ns: int, size: int, known_digest: str | None) -> Document | None:
-    """The file as a document, with a fault when it cannot be read; None: content unchanged."""
-    file = Path(path)
-    empty = Document(path, file.as_uri(), file.stem, "", "", None, mtime_ns, size)
-    if size > MAX_BYTES:
-        return empty._replace(fault=f"is larger than {MAX_BYTES // 1_000_000} MB")
-    try:
-        body = file.read_bytes()
-    except OSError as error:
-        return empty._replace(fault=f"cannot be read: {error.strerror}")
-    digest = hashlib.sha256(body).hexdigest()
-    if digest == known_digest:
-        return None
-    found = extract(body, READABLE[file.suffix.lower()], fast=True)
-    return empty._replace(
-        title=found.title or file.stem,
-        text=found.text,
-        digest=digest,
-        published=found.published,
-        fault=found.fault,
-    )
+    def _opened(self, address: str, entry: Entry, known_digest: str | None) -> _Opened:
+        """The file with its bytes, where they must be read to know what it says."""
+        title = shown(PurePosixPath(entry.path).stem)
+        document = Document(address, title, mtime_ns=entry.stamp[0], size=entry.stamp[1])
+        too_large = document._replace(fault=f"is larger than {MAX_BYTES // 1_000_000} MB")
+        if entry.stamp[1] > MAX_BYTES:
+            return _Opened(address, too_large)
+        try:
+            body = self._files.read(entry.path, MAX_BYTES + 1)
+        except OSError as error:  # without a time of change: it is tried again
+            fault = f"cannot be read: {error.strerror}"
+            return _Opened(address, document._replace(fault=fault, mtime_ns=None))
+        if len(body) > MAX_BYTES:
+            return _Opened(address, too_large)
+        digest = hashlib.sha256(body).hexdigest()
+        if digest == known_digest:
+            return _Opened(address, None)
+        return _Opened(address, document._replace(digest=digest), body)

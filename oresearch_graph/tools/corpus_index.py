@@ -12,22 +12,21 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from oresearch_graph.errors import ToolError
 from oresearch_graph.evidence.passages import split_passages
 from oresearch_graph.tools.backend import Hit, Page
 from oresearch_graph.tools.corpus_words import match_expression, spaced
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of schema and segmentation: an index of another version is built anew."""
 
 _SCHEMA: Final = """
 CREATE TABLE documents (
-    id INTEGER PRIMARY KEY, path TEXT UNIQUE NOT NULL, address TEXT NOT NULL, title TEXT NOT NULL,
-    published TEXT, mtime_ns INTEGER, size INTEGER, digest TEXT NOT NULL, fault TEXT,
+    id INTEGER PRIMARY KEY, address TEXT UNIQUE NOT NULL, title TEXT NOT NULL, published TEXT,
+    mtime_ns INTEGER, size INTEGER, digest TEXT NOT NULL, fault TEXT, guessed TEXT,
     text TEXT NOT NULL);
-CREATE INDEX by_address ON documents (address);
 CREATE TABLE passages (
     id INTEGER PRIMARY KEY, document INTEGER NOT NULL, start INTEGER NOT NULL,
     stop INTEGER NOT NULL);
@@ -50,16 +49,16 @@ _PASSAGE_TOKENS: Final = 180
 class Document(NamedTuple):
     """One document as indexed, or in `fault` why it has no text."""
 
-    path: str
-    """Unique in the index: the file's path, or the address itself."""
     address: str
     title: str
-    text: str
-    digest: str
+    text: str = ""
+    digest: str = ""
     published: str | None = None
     mtime_ns: int | None = None
     size: int | None = None
     fault: str | None = None
+    guessed: str | None = None
+    """Its encoding, where that is no more than a guess."""
 
 
 class Stamp(NamedTuple):
@@ -108,23 +107,27 @@ class CorpusIndex:
 
     def _opened(self) -> sqlite3.Connection:
         self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        connection = sqlite3.connect(self.file, timeout=60.0)
+        connection = self._private()
         try:
             if self._version(connection) not in (0, VERSION):
                 connection.close()
                 self.delete()
-                connection = sqlite3.connect(self.file, timeout=60.0)
+                connection = self._private()
             self._prepare(connection)
         except sqlite3.Error:
             connection.close()
             raise
         return connection
 
+    def _private(self) -> sqlite3.Connection:
+        # SQLite would make it for everyone to read.
+        os.close(os.open(self.file, os.O_CREAT | os.O_RDWR, 0o600))
+        return sqlite3.connect(self.file, timeout=60.0)
+
     def _prepare(self, connection: sqlite3.Connection) -> None:
         if self._version(connection) == VERSION:
             connection.execute("PRAGMA synchronous = NORMAL")
             return
-        self.file.chmod(0o600)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
         if self._version(connection) == 0:
@@ -143,15 +146,23 @@ class CorpusIndex:
 
     def stamps(self) -> dict[str, Stamp]:
         with self._connected() as connection:
-            rows = connection.execute("SELECT path, mtime_ns, size, digest FROM documents")
-            return {path: Stamp(*rest) for path, *rest in rows}
+            rows = connection.execute("SELECT address, mtime_ns, size, digest FROM documents")
+            return {address: Stamp(*rest) for address, *rest in rows}
 
     def faults(self) -> list[tuple[str, str]]:
-        """Path and cause of every document that has no text."""
+        """Address and cause of every document that has no text."""
+        return self._noted("fault")
+
+    def guesses(self) -> list[tuple[str, str]]:
+        """Address and encoding of every document whose encoding is a guess."""
+        return self._noted("guessed")
+
+    def _noted(self, column: Literal["fault", "guessed"]) -> list[tuple[str, str]]:
+        query = (
+            f"SELECT address, {column} FROM documents WHERE {column} IS NOT NULL ORDER BY address"  # noqa: S608 (a literal)
+        )
         with self._connected() as connection:
-            return connection.execute(
-                "SELECT path, fault FROM documents WHERE fault IS NOT NULL ORDER BY path"
-            ).fetchall()
+            return connection.execute(query).fetchall()
 
     def counts(self) -> tuple[int, int]:
         """Documents with text, and passages."""
@@ -167,17 +178,17 @@ class CorpusIndex:
         remove: Iterable[str] = (),
         touch: Iterable[tuple[str, Stamp]] = (),
     ) -> None:
-        """Put documents in the place of those with their paths, take others out, and note new
+        """Put documents in the place of those with their addresses, take others out, note new
         stamps of unchanged ones: all of it or nothing."""
         cut = [(document, split_passages(document.text, _PASSAGE_TOKENS)) for document in put]
         with self._connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
-            for path in (*remove, *(document.path for document in put)):
-                _take_out(connection, path)
-            for path, stamp in touch:
+            for address in (*remove, *(document.address for document in put)):
+                _take_out(connection, address)
+            for address, stamp in touch:
                 connection.execute(
-                    "UPDATE documents SET mtime_ns = ?, size = ? WHERE path = ?",
-                    (stamp.mtime_ns, stamp.size, path),
+                    "UPDATE documents SET mtime_ns = ?, size = ? WHERE address = ?",
+                    (stamp.mtime_ns, stamp.size, address),
                 )
             for document, passages in cut:
                 _put_in(connection, document, [(start, end) for start, end, _, _ in passages])
@@ -210,6 +221,8 @@ class CorpusIndex:
         return list(hits.values())
 
     def page(self, address: str) -> Page | None:
+        """The document at this address, whoever wrote the address."""
+        address = address.encode("utf-8", "replace").decode()
         with self._connected() as connection:
             row = connection.execute(
                 "SELECT title, text, published, fault FROM documents WHERE address = ?", (address,)
@@ -239,8 +252,8 @@ def _put_in(
     connection: sqlite3.Connection, document: Document, spans: Sequence[tuple[int, int]]
 ) -> None:
     identity = connection.execute(
-        "INSERT INTO documents (path, address, title, text, digest, published, mtime_ns, size, "
-        "fault) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO documents (address, title, text, digest, published, mtime_ns, size, fault, "
+        "guessed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         document,
     ).lastrowid
     title = spaced(document.title)
@@ -255,9 +268,9 @@ def _put_in(
         )
 
 
-def _take_out(connection: sqlite3.Connection, path: str) -> None:
+def _take_out(connection: sqlite3.Connection, address: str) -> None:
     row = connection.execute(
-        "SELECT id, title, text FROM documents WHERE path = ?", (path,)
+        "SELECT id, title, text FROM documents WHERE address = ?", (address,)
     ).fetchone()
     if row is None:
         return

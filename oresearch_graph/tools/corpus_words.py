@@ -39,8 +39,9 @@ def _phrases(query: str) -> Iterator[str]:
     yield from content or ([] if cjk else words)
     for run in cjk:
         yield from (spaced(bigram) for bigram in terms(run))
+    known = set(content)
     for first, second in pairwise(_without_joints(runs)):
-        if first in content and second in content:
+        if first in known and second in known:
             yield f"{first} {second}"
 
 

@@ -4,7 +4,6 @@ retrievers and tools have no other way to read a document."""
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -12,20 +11,23 @@ from typing import Any, Final
 
 from oresearch_graph.tools.backend import Hit, Page, PageReader
 from oresearch_graph.tools.html_text import iso_date
+from oresearch_graph.trace.plain_text import admissible_address
 
 _ADDRESSES: Final = ("url", "link", "href", "source", "file_path", "path")
 _TITLES: Final = ("title", "name", "heading")
 _DATES: Final = ("published", "published_date", "publishedDate", "date", "page_age")
-_SNIPPET: Final = 20_000
-"""Characters: an observation cuts it to what matters."""
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S")
 
 
 class DocumentShelf:
-    """Texts by address, the most recent `size` addresses; parts of one document are joined."""
+    """Texts by address, the most recent `size` addresses; parts of one document are joined.
 
-    def __init__(self, scheme: str, fallback: PageReader | None = None, size: int = 5_000) -> None:
-        self._scheme = scheme
+    What its source calls it is a document's address where it can be one, else what follows
+    `document:` and the `shelf`'s name."""
+
+    def __init__(
+        self, fallback: PageReader | None = None, shelf: str = "", size: int = 5_000
+    ) -> None:
+        self._prefix = f"document:{shelf}/" if shelf else "document:"
         self._fallback = fallback
         self._size = size
         self._pages: OrderedDict[str, Page] = OrderedDict()
@@ -36,19 +38,19 @@ class DocumentShelf:
         stated = next((str(facts[name]) for name in _ADDRESSES if facts.get(name)), "")
         digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
         hit = Hit(
-            url=self._address(stated or digest),
+            url=self._address(stated, digest),
             title=next((str(facts[name]) for name in _TITLES if facts.get(name)), ""),
-            snippet=text[:_SNIPPET],
+            snippet=text,
             published=next(filter(None, (iso_date(str(facts.get(n) or "")) for n in _DATES)), None),
         )
         with self._lock:
             self._keep(hit, text)
         return hit
 
-    def _address(self, stated: str) -> str:
-        """With a scheme and without white space, which would break citations."""
-        joined = "%20".join(stated.split())
-        return joined if _SCHEME.match(joined) else f"{self._scheme}:{joined}"
+    def _address(self, stated: str, digest: str) -> str:
+        own = f"{self._prefix}{stated}" if stated else ""
+        addresses = (admissible_address(" ".join(each.split())) for each in (stated, own))
+        return next(filter(None, addresses), f"{self._prefix}{digest}")
 
     def _keep(self, hit: Hit, text: str) -> None:
         before = self._pages.pop(hit.url, None)

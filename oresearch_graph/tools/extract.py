@@ -20,7 +20,7 @@ _UNKNOWN: Final = frozenset(("", "application/octet-stream", "binary/octet-strea
 _FIRST_LINES: Final = 30
 _LONGEST_LINE: Final = 500
 _RULE = re.compile(r"([=*#~^-])\1{2,}+$")
-_ROLE = re.compile(r":[\w:]++`!?([^`]*+)`")
+_ROLE = re.compile(r":[\w:]{1,80}+`!?([^`]*+)`")
 _DROPPED = re.compile("[\x00-\x08\x0b\x0e-\x1f\u200b\ufeff\ud800-\udfff]")
 """Control characters, zero-width spaces (the corpus index's own mark) and lone surrogates."""
 

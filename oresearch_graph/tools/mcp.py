@@ -10,6 +10,8 @@ from typing import Any, cast
 from langchain_core.tools import BaseTool
 
 from oresearch_graph.errors import ConfigurationError, ToolError
+from oresearch_graph.keys import require_private_connections
+from oresearch_graph.redaction import brief, quieted
 
 
 async def mcp_tools(
@@ -18,8 +20,10 @@ async def mcp_tools(
     """The tools of MCP servers, given as langchain-mcp-adapters' connections by name
     (`{"docs": {"transport": "stdio", "command": "…", "args": […]}}`).
 
-    Raises ConfigurationError without the extra, ToolError when a server does not answer.
+    Raises ConfigurationError without the extra, or for a key that would cross a network in clear;
+    ToolError when a server does not answer.
     """
+    require_private_connections(servers)
     client_class, mcp_error = _adapters()
     try:
         async with asyncio.timeout(seconds):
@@ -31,11 +35,11 @@ async def mcp_tools(
             "check their commands and addresses"
         ) from error
     except (mcp_error, ExceptionGroup, OSError, ValueError, RuntimeError) as error:
-        cause = " ".join(str(_first(error)).split())[:200] or type(error).__name__
+        cause = brief(_first(error)) or type(error).__name__
         raise ToolError(
             f"MCP servers ({', '.join(servers)}) cannot be used ({cause}): check their commands "
             "and addresses"
-        ) from error
+        ) from quieted(_first(error))
 
 
 def _adapters() -> tuple[type[Any], type[Exception]]:

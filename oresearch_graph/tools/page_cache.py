@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from oresearch_graph.tools.backend import Page, PageReader
+from oresearch_graph.trace.plain_text import spelled_address
 
 FAULT_SECONDS: Final = 60.0
 """A fault is remembered no longer: the next minute may be better."""
@@ -122,7 +123,9 @@ class CachedReader:
         async def cached(url: str) -> Page:
             address = url.partition("#")[0]
             page = await self._cache.page((self.name, address), lambda: one(address))
-            return page if page.url == url else page.model_copy(update={"url": url})
+            return (
+                page if page.url == url else page.model_copy(update={"url": spelled_address(url)})
+            )
 
         return list(await asyncio.gather(*(cached(url) for url in urls)))
 

@@ -37,7 +37,6 @@ class PythonCorpus(IndexedCorpus):
         self.index.change(
             put=[
                 Document(
-                    path=page.address,
                     address=page.address,
                     title=page.title,
                     text=page.text,

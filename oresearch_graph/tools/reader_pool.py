@@ -25,6 +25,7 @@ from typing import Final
 from oresearch_graph.tools.extract import Extracted, extract, page_kind
 from oresearch_graph.tools.reader_process import (
     GivenUp,
+    ReaderHost,
     ReaderProcess,
     ReaderUnavailable,
     WorkerLost,
@@ -32,7 +33,7 @@ from oresearch_graph.tools.reader_process import (
 from oresearch_graph.tools.reader_worker import PageLimits, PageRequest
 
 _log = logging.getLogger("oresearch_graph")
-_TURN: Final = 0.2
+_TURN: Final = 0.1
 """Seconds that a page may go on while another's client waits; doubled each time it was stopped."""
 _RETRY_SECONDS: Final = 60.0
 """Between two tries to start a worker where none can be started."""
@@ -74,7 +75,9 @@ class ReaderPool:
         """Be as new: in a forked child the threads are gone, and the workers are the parent's."""
         self._clients: dict[object, _Client] = {}
         self._turn = threading.Condition()
+        self._starting = threading.Lock()
         self._threads: list[_Worker] = []
+        self._host: ReaderHost | None = None
         self._closed = False
         self.unavailable_until = 0.0
 
@@ -84,7 +87,8 @@ class ReaderPool:
     ) -> Extracted:  # fmt: skip
         """What the page says. Pages of one `client` are read in their order; several clients share
         the workers. Cancelling gives the page up."""
-        request = PageRequest(media_type, charset, url, limits=self.limits)
+        has_article = page_kind(body, media_type) == "html"
+        request = PageRequest(media_type, charset, url, fast=not has_article, limits=self.limits)
         return await asyncio.wrap_future(self._submit(request, body, client))
 
     def read_each(
@@ -169,6 +173,18 @@ class ReaderPool:
                 for other in self._clients.values()
             )
 
+    def host(self) -> ReaderHost:
+        """What forks the workers; started when first wanted. Raises ReaderUnavailable."""
+        with self._starting:
+            if self._host is None or not self._host.alive:
+                self._end_host()
+                self._host = ReaderHost()
+            return self._host
+
+    def _end_host(self) -> None:
+        if self._host is not None:
+            self._host.end()
+
     def process_ids(self) -> list[int]:
         """Of the workers that run now."""
         return [pid for thread in self._threads if (pid := thread.process_id) is not None]
@@ -180,6 +196,7 @@ class ReaderPool:
             self._turn.notify_all()
         for thread in self._threads:
             thread.end()
+        self._end_host()
 
 
 class _Worker(threading.Thread):
@@ -192,7 +209,8 @@ class _Worker(threading.Thread):
 
     @property
     def process_id(self) -> int | None:
-        return self._process.id if self._process is not None else None
+        process = self._process
+        return process.id if process is not None else None
 
     def run(self) -> None:
         while (job := self._pool.next_job()) is not None:
@@ -226,7 +244,7 @@ class _Worker(threading.Thread):
             if lost.by_others and not job.retried:
                 job.retried = True
                 return self._read(job)
-            if job.request.fast or page_kind(job.body, job.request.media_type) != "html":
+            if job.request.fast:
                 return Extracted(fault=str(lost))
             # The cheap reading of HTML takes a small part of what its article does.
             job.request = replace(job.request, fast=True)
@@ -237,7 +255,7 @@ class _Worker(threading.Thread):
             self.end()
             if monotonic() < self._pool.unavailable_until:
                 raise ReaderUnavailable("no reader process can be started")
-            self._process = ReaderProcess(self._pool.limits)
+            self._process = ReaderProcess(self._pool.host())
         return self._process
 
     def _in_this_process(self, job: _Job, cause: str) -> Extracted:

@@ -1,32 +1,30 @@
-"""One reader worker as its parent sees it: started, asked, and ended when a page passes a limit."""
+"""The host of reader workers, and one worker, as their parent sees them: started, asked, ended."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import selectors
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from time import monotonic
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from oresearch_graph.tools.extract import Extracted
 from oresearch_graph.tools.reader_worker import (
     ANSWER,
-    FRAME,
-    INTERRUPT,
-    PageLimits,
+    NUMBER,
+    REQUEST,
     PageRequest,
     too_large,
 )
 
-_START_SECONDS: Final = 20.0
-_POLL_SECONDS: Final = 0.05
-_GRACE_SECONDS: Final = 0.25
-"""For a worker to give up a page by itself; what runs outside Python does not hear it."""
+_START_SECONDS: Final = 30.0
+_POLL_SECONDS: Final = 0.02
 _WALL_SHARE: Final = 4.0
 """Seconds on the wall for one of CPU: a worker is niced, and the machine may be busy."""
 _WORN_SHARE: Final = 0.5
@@ -54,142 +52,180 @@ class GivenUp(Exception):
     """The page was stopped for another's sake, or because nobody wants it any more."""
 
 
-class ReaderProcess:
-    """A started worker. One page at a time, from one thread; `end` from any.
+class ReaderHost:
+    """The child that forks workers. Safe across threads.
 
     Raises ReaderUnavailable where it does not come up.
     """
 
-    def __init__(self, limits: PageLimits) -> None:
-        self._limits = limits
+    def __init__(self) -> None:
+        self._control, theirs = socket.socketpair()
+        self._lock = threading.Lock()
         command = [
             sys.executable or "python3", "-P", "-m", "oresearch_graph.tools.reader_worker",
-            str(os.getpid()), str(limits.memory_bytes),
+            str(os.getpid()),
         ]  # fmt: skip
         try:
             self._child = subprocess.Popen(  # noqa: S603 - this Python, this package
                 command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env=_environment(),
                 start_new_session=True,  # a Ctrl-C is for the parent
             )
         except (OSError, ValueError) as error:
+            self._control.close()
             raise ReaderUnavailable(f"no reader process can be started ({error})") from error
-        self._ready = selectors.DefaultSelector()
-        self._ready.register(self._pipe(self._child.stdout), selectors.EVENT_READ)
-        self._worn = False
+        finally:
+            theirs.close()
+        self._control.settimeout(_START_SECONDS)
         try:
-            self._answer(monotonic() + _START_SECONDS)
-        except (WorkerLost, TimeoutError, ValueError) as error:
+            self._number()
+        except OSError as error:
             self.end()
             raise ReaderUnavailable("a reader process was started and does not answer") from error
 
     @property
-    def id(self) -> int:
-        return self._child.pid
+    def alive(self) -> bool:
+        return self._child.poll() is None
+
+    def fork(self, pages: socket.socket) -> int:
+        """A new worker on the socket; its process id. Raises OSError."""
+        with self._lock:
+            socket.send_fds(self._control, [NUMBER.pack(0)], [pages.fileno()])
+            return self._number()
+
+    def wait(self, process: int) -> int:
+        """How a worker ended, once it has. Raises OSError."""
+        with self._lock:
+            self._control.sendall(NUMBER.pack(process))
+            return self._number()
+
+    def _number(self) -> int:
+        answer = self._control.recv(NUMBER.size, socket.MSG_WAITALL)
+        if len(answer) < NUMBER.size:
+            raise ConnectionError("the host of the readers has ended")
+        return int(NUMBER.unpack(answer)[0])
+
+    def end(self) -> None:
+        """Kill it. Safe to call again."""
+        self._child.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(1.0)
+        self._control.close()
+
+
+class ReaderProcess:
+    """One worker. One page at a time, from one thread; `end` from any.
+
+    Raises ReaderUnavailable where the host cannot fork it.
+    """
+
+    def __init__(self, host: ReaderHost) -> None:
+        self._host = host
+        self._pages, theirs = socket.socketpair()
+        self._lock = threading.Lock()
+        self._ended = False
+        self._worn = False
+        try:
+            with theirs:
+                self.id = host.fork(theirs)
+        except OSError as error:
+            self._pages.close()
+            host.end()
+            raise ReaderUnavailable(f"no reader process can be started ({error})") from error
 
     @property
     def usable(self) -> bool:
-        """False once the worker has ended, or has used so much memory that a fresh one is due."""
-        return not self._worn and self._child.poll() is None
+        """False once the worker was ended, or when a fresh one is due."""
+        return not (self._ended or self._worn) and self._host.alive
 
     def read(self, request: PageRequest, body: bytes, given_up: Callable[[], bool]) -> Extracted:
         """What the page says. `given_up` is asked while it is read.
 
         Raises WorkerLost, and GivenUp once `given_up` says so.
         """
-        deadline = monotonic() + request.limits.cpu_seconds * _WALL_SHARE
+        header = request.encoded()
+        deadline = monotonic() + request.seconds * _WALL_SHARE
+        frame = REQUEST.pack(len(header), len(body)) + header
         try:
-            self._send(request.encoded(), body)
-            answer = self._answer(deadline, given_up)
+            self._send(memoryview(frame), deadline, given_up)
+            self._send(memoryview(body), deadline, given_up)
+            (length,) = ANSWER.unpack(self._received(ANSWER.size, deadline, given_up))
+            # A character takes at most six bytes in JSON.
+            if length > 6 * request.limits.characters + 100_000:
+                raise WorkerLost("its reader answers without end")
+            answer: dict[str, Any] = json.loads(self._received(length, deadline, given_up))
         except TimeoutError:
             self.end()
-            raise WorkerLost(_too_slow(request.limits)) from None
-        except (WorkerLost, GivenUp):
+            raise WorkerLost(_too_slow(request)) from None
+        except OSError as error:
+            raise self._loss(request) from error
+        except (GivenUp, WorkerLost):
             self.end()
             raise
-        if "given_up" in answer:
-            raise GivenUp
         self._worn = answer.pop("held_bytes") > _WORN_SHARE * request.limits.memory_bytes
         return Extracted(**answer)
 
-    def _send(self, header: bytes, body: bytes) -> None:
-        pipe = self._pipe(self._child.stdin)
-        try:
-            pipe.write(FRAME.pack(len(header), len(body)))
-            pipe.write(header)
-            pipe.write(body)
-            pipe.flush()
-        except (OSError, ValueError) as error:
-            raise self._loss() from error
+    def _send(self, data: memoryview, deadline: float, given_up: Callable[[], bool]) -> None:
+        self._pages.settimeout(_POLL_SECONDS)
+        while data:
+            try:
+                data = data[self._pages.send(data) :]
+            except TimeoutError:
+                _go_on(deadline, given_up)
 
-    def _answer(
-        self, deadline: float, given_up: Callable[[], bool] | None = None
-    ) -> dict[str, Any]:
-        (length,) = ANSWER.unpack(self._received(ANSWER.size, deadline, given_up))
-        if length > self._longest:
-            raise WorkerLost("its reader answered without end")
-        answer: dict[str, Any] = json.loads(self._received(length, deadline, None))
-        return answer
+    def _received(self, length: int, deadline: float, given_up: Callable[[], bool]) -> bytes:
+        data = bytearray()
+        while len(data) < length:
+            try:
+                piece = self._pages.recv(min(length - len(data), 1 << 20))
+            except TimeoutError:
+                _go_on(deadline, given_up)
+                continue
+            if not piece:
+                raise ConnectionError("the worker has ended")
+            data += piece
+        return bytes(data)
 
-    @property
-    def _longest(self) -> int:
-        """Bytes of an answer: a character takes at most six in JSON."""
-        return 6 * self._limits.characters + 100_000
-
-    def _received(self, length: int, deadline: float, given_up: Callable[[], bool] | None) -> bytes:
-        """So many bytes. Raises WorkerLost at the stream's end, TimeoutError at the deadline."""
-        pipe, parts, missing = self._pipe(self._child.stdout), list[bytes](), length
-        interrupted = False
-        while missing:
-            if self._ready.select(_POLL_SECONDS):
-                part = os.read(pipe.fileno(), min(missing, 1 << 20))
-                if not part:
-                    raise GivenUp if interrupted else self._loss()
-                parts.append(part)
-                missing -= len(part)
-            elif monotonic() > deadline:
-                if interrupted:
-                    raise GivenUp
-                raise TimeoutError
-            elif given_up is not None and not interrupted and given_up():
-                interrupted, deadline = True, monotonic() + _GRACE_SECONDS
-                self._child.send_signal(INTERRUPT)
-        return b"".join(parts)
-
-    def _loss(self) -> WorkerLost:
+    def _loss(self, request: PageRequest) -> WorkerLost:
         """Why the worker ended, as the fault of the page that it was reading."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._child.wait(1.0)
-        status = self._child.returncode
-        if status == -signal.SIGXCPU:
-            return WorkerLost(_too_slow(self._limits))
+        status = self.end()
+        if status == -signal.SIGPROF:
+            return WorkerLost(_too_slow(request))
         if status is None or status >= 0:
             return WorkerLost("ended its reader")
-        cause = f"{too_large(self._limits)}, or breaks its reader ({signal.strsignal(-status)})"
-        return WorkerLost(cause, by_others=status == -signal.SIGKILL)
+        cause = signal.strsignal(-status)
+        return WorkerLost(
+            f"{too_large(request.limits)}, or breaks its reader ({cause})",
+            by_others=status == -signal.SIGKILL,
+        )
 
-    def end(self) -> None:
-        """Kill the worker, and free its pipes."""
-        self._child.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._child.wait(1.0)
-        self._ready.close()
-        for pipe in (self._child.stdin, self._child.stdout):
-            with contextlib.suppress(OSError):
-                self._pipe(pipe).close()
-
-    @staticmethod
-    def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
-        if stream is None:
-            raise RuntimeError("the worker was started without this pipe")
-        return stream
+    def end(self) -> int | None:
+        """Kill the worker; how it ended, where that is known. Safe to call again."""
+        with self._lock:
+            if self._ended:
+                return None
+            self._ended = True
+        with contextlib.suppress(OSError):
+            # Its id is its own until the host has waited for it.
+            os.kill(self.id, signal.SIGKILL)
+        self._pages.close()
+        with contextlib.suppress(OSError):
+            return self._host.wait(self.id)
+        return None
 
 
-def _too_slow(limits: PageLimits) -> str:
-    return f"takes more than {limits.cpu_seconds:g} s to read"
+def _go_on(deadline: float, given_up: Callable[[], bool]) -> None:
+    if given_up():
+        raise GivenUp
+    if monotonic() > deadline:
+        raise TimeoutError
+
+
+def _too_slow(request: PageRequest) -> str:
+    return f"takes more than {request.seconds:g} s to read"
 
 
 def _environment() -> dict[str, str]:
@@ -199,5 +235,6 @@ def _environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
     }
-    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100 - "" is the working folder
+    # An empty entry is the working folder.
+    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100
     return kept | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

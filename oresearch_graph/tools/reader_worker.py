@@ -1,8 +1,10 @@
-"""The process in which strangers' pages are read: `python -m oresearch_graph.tools.reader_worker`.
+"""The processes in which strangers' pages are read.
 
-It takes one page at a time on standard input and answers on standard output, under limits that the
-kernel holds. A page may freeze it, fill its memory or crash it: the pool that started it notices,
-ends it and goes on with another. It is given no keys: its environment is what Python needs.
+What is started (`python -m oresearch_graph.tools.reader_worker`) is the host. It has everything
+imported and reads nothing: it forks a worker for whoever asks, so that a page which freezes, fills
+or crashes its worker costs the next one no more than a fork. A worker reads pages from its own
+socket, one at a time, under limits that the kernel holds. Neither is given a key: their environment
+is what Python needs.
 """
 
 from __future__ import annotations
@@ -12,25 +14,24 @@ import json
 import os
 import resource
 import signal
+import socket
 import struct
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, BinaryIO, Final
 
-from oresearch_graph.tools.extract import Extracted, extract, page_kind
+from oresearch_graph.tools.extract import Extracted, extract
 from oresearch_graph.tools.html_text import load_article_reader
 
-FRAME: Final = struct.Struct(">II")
-"""Before each request: length of its JSON header and of the page's bytes."""
+REQUEST: Final = struct.Struct(">II")
+"""Before a page: length of its JSON header and of its bytes."""
 ANSWER: Final = struct.Struct(">I")
 """Before each answer: length of its JSON."""
-INTERRUPT: Final = signal.SIGUSR1
-"""Sent to give up the page in work; the worker stays."""
+NUMBER: Final = struct.Struct(">i")
+"""What the host reads and answers: 0 with a socket for a new worker, answered by its process id;
+or the id of one, answered by how it ended (os.waitstatus_to_exitcode)."""
 _NICENESS: Final = 10
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -50,13 +51,18 @@ class PageLimits:
 
 @dataclass(frozen=True)
 class PageRequest:
-    """The header of a request; the page's bytes follow it."""
+    """The header of a page; its bytes follow."""
 
     media_type: str
     charset: str | None = None
     url: str | None = None
     fast: bool = False
+    """Without looking for an article, which only HTML has."""
     limits: PageLimits = PageLimits()
+
+    @property
+    def seconds(self) -> float:
+        return self.limits.cpu_seconds if self.fast else self.limits.article_seconds
 
     def encoded(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -67,80 +73,58 @@ class PageRequest:
         return cls(**{**values, "limits": PageLimits(**values["limits"])})
 
 
-class _GivenUp(BaseException):
-    """The pool wants the worker back. Raised where the reading stands; no library catches it."""
+def host(control: socket.socket) -> None:
+    """Fork workers, and tell how they ended, until nobody asks any more."""
+    control.sendall(NUMBER.pack(os.getpid()))
+    while True:
+        asked, descriptors, _, _ = socket.recv_fds(control, NUMBER.size, 1)
+        if not asked:
+            return
+        (process,) = NUMBER.unpack(asked)
+        if process:
+            _, status = os.waitpid(process, 0)
+            control.sendall(NUMBER.pack(os.waitstatus_to_exitcode(status)))
+            continue
+        here = os.getpid()
+        process = os.fork()
+        if process == 0:
+            control.close()
+            end_with_parent(here)
+            with socket.socket(fileno=descriptors[0]) as pages:
+                work(pages)
+            os._exit(0)
+        os.close(descriptors[0])
+        control.sendall(NUMBER.pack(process))
 
 
-class _ArticleTime(BaseException):
-    """The time to look for the article is over."""
-
-
-_RAISED: Final = {INTERRUPT: _GivenUp, signal.SIGPROF: _ArticleTime}
-
-
-class _Interruption:
-    """Signals that end the reading in work, and nothing else."""
-
-    def __init__(self) -> None:
-        self._armed = False
-        for number in _RAISED:
-            signal.signal(number, self._raise)
-
-    def _raise(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 (a handler's)
-        if self._armed:
-            self._armed = False
-            raise _RAISED[signal.Signals(number)]
-
-    @contextmanager
-    def allowed(self, cpu_seconds: float | None = None) -> Iterator[None]:
-        """A block that the pool, or the end of `cpu_seconds`, may interrupt."""
-        self._armed = True
-        try:
-            if cpu_seconds is not None:
-                signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
-            yield
-        finally:
-            self._armed = False
+def work(pages: socket.socket) -> None:
+    """Answer for every page of the socket."""
+    os.nice(_NICENESS)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGPROF])
+    with pages.makefile("rb") as requests, pages.makefile("wb") as answers:
+        while frame := requests.read(REQUEST.size):
+            header_length, body_length = REQUEST.unpack(frame)
+            request = PageRequest.decoded(requests.read(header_length))
+            body = requests.read(body_length)
+            _limit_memory(request.limits.memory_bytes)
+            # At its end the kernel ends this process: nothing in it need be willing.
+            signal.setitimer(signal.ITIMER_PROF, request.seconds)
+            page = _read(request, body)
             signal.setitimer(signal.ITIMER_PROF, 0.0)
+            _send(answers, page._asdict() | {"held_bytes": _held_bytes()})
 
 
-def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer requests until there are no more."""
-    interruption = _Interruption()
-    _send(answers, {"ready": os.getpid()})
-    while frame := requests.read(FRAME.size):
-        header_length, body_length = FRAME.unpack(frame)
-        request = PageRequest.decoded(requests.read(header_length))
-        body = requests.read(body_length)
-        answer = _answer(request, body, interruption)
-        _send(answers, answer | {"held_bytes": _held_bytes()})
-
-
-def _answer(request: PageRequest, body: bytes, interruption: _Interruption) -> dict[str, Any]:
-    def read(*, fast: bool) -> Extracted:
+def _read(request: PageRequest, body: bytes) -> Extracted:
+    try:
         return extract(
             body, request.media_type, request.charset, request.url,
-            fast=fast, characters=request.limits.characters,
+            fast=request.fast, characters=request.limits.characters,
         )  # fmt: skip
-
-    limit_cpu(request.limits.cpu_seconds)
-    try:
-        if not request.fast and page_kind(body, request.media_type) == "html":
-            load_article_reader()  # half a second, once: not the page's doing
-            limit_cpu(request.limits.cpu_seconds)
-            with (
-                suppress(_ArticleTime, MemoryError, RecursionError),
-                interruption.allowed(request.limits.article_seconds),
-            ):
-                return read(fast=False)._asdict()
-        with interruption.allowed():
-            return read(fast=True)._asdict()
-    except _GivenUp:
-        return {"given_up": True}
     except MemoryError:
-        return Extracted(fault=too_large(request.limits))._asdict()
+        return Extracted(fault=too_large(request.limits))
     except Exception as error:  # noqa: BLE001 - whatever a parser trips over is the page's fault
-        return Extracted(fault=f"cannot be read ({type(error).__name__})")._asdict()
+        return Extracted(fault=f"cannot be read ({type(error).__name__})")
 
 
 def too_large(limits: PageLimits) -> str:
@@ -148,16 +132,9 @@ def too_large(limits: PageLimits) -> str:
     return f"takes more than {limits.memory_bytes / 1e6:.0f} MB of memory to read"
 
 
-def limit_cpu(seconds: float) -> None:
-    """The kernel ends this process when it has used so much more CPU time."""
-    spent = time.process_time()
-    _limit(resource.RLIMIT_CPU, int(spent + seconds) + 1)
-
-
-def _limit(kind: int, most: int) -> None:
-    # Only the soft limit: the hard one could not be raised for the next page.
+def _limit_memory(most: int) -> None:
     with suppress(OSError, ValueError):  # a system without such a limit
-        resource.setrlimit(kind, (most, resource.getrlimit(kind)[1]))
+        resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
 
 
 def _held_bytes() -> int:
@@ -176,30 +153,30 @@ def _send(answers: BinaryIO, answer: dict[str, Any]) -> None:
     answers.flush()
 
 
-def _end_with(parent: int) -> None:
+def end_with_parent(parent: int) -> None:
     """Have the kernel end this process with the one that started it, where it can."""
     with suppress(OSError, AttributeError):
-        prctl: Callable[..., int] = ctypes.CDLL(None).prctl
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        sys.exit()
+        os._exit(0)
 
 
-def main(parent: int, memory_bytes: int) -> None:
-    """Serve the process `parent` on the standard streams."""
-    _end_with(parent)
-    os.nice(_NICENESS)
-    _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_AS, memory_bytes)
+def main(parent: int) -> None:
+    """Be the host for the process `parent`, by the socket that is standard input."""
+    end_with_parent(parent)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # trafilatura would load numpy for a language filter that is not used: half of its import.
     sys.modules["py3langid"] = None  # type: ignore[assignment]  # Python's way to block an import
-    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    # What a library prints goes nowhere: standard output belongs to the answers.
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(nowhere, stream)
-    serve(requests, answers)
+    load_article_reader()
+    import pypdfium2  # type: ignore[import-untyped]  # noqa: F401 - for the workers to find it loaded
+
+    with socket.socket(fileno=os.dup(0)) as control:
+        # What a library prints goes nowhere.
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nowhere, stream)
+        host(control)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,9 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from oresearch_graph.errors import ConfigurationError, ToolError
+from oresearch_graph.known_secrets import without_known
 from oresearch_graph.tools.backend import Hits, Page, PageReader, SearchBackend
+from oresearch_graph.trace.private_files import private_file
 
 _VERSION: Final = 1
 
@@ -105,7 +108,8 @@ class Recorder:
     def _keep(self, entries: Sequence[Recorded]) -> None:
         with self._lock:
             lines = [] if self._begun else [_line(self._names())]
-            with self._file.open("a" if self._begun else "w", encoding="utf-8") as file:
+            how = os.O_WRONLY | (os.O_APPEND if self._begun else os.O_TRUNC)
+            with os.fdopen(private_file(self._file, how), "a", encoding="utf-8") as file:
                 file.writelines([*lines, *map(_line, entries)])
             self._begun = True
             for entry in entries:
@@ -163,4 +167,4 @@ class Replay:
 
 def _line(entry: BaseModel) -> str:
     facts: dict[str, Any] = entry.model_dump(mode="json", exclude_none=True)
-    return json.dumps(facts, ensure_ascii=True) + "\n"
+    return without_known(json.dumps(facts, ensure_ascii=True)) + "\n"

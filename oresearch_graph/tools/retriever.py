@@ -12,6 +12,8 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import BaseTool, ToolException
 
 from oresearch_graph.errors import ConfigurationError, ToolError
+from oresearch_graph.known_secrets import remember_within
+from oresearch_graph.redaction import brief, quieted
 from oresearch_graph.tools.backend import Hits, Page, PageReader
 from oresearch_graph.tools.document_shelf import DocumentShelf
 from oresearch_graph.tools.service_calls import each_query
@@ -30,9 +32,10 @@ class RetrieverSearch:
     get one made of their content (`document:…`). Addresses it did not give go `beyond`."""
 
     def __init__(self, retriever: BaseRetriever, beyond: PageReader | None = None) -> None:
+        remember_within(retriever)
         self.name = retriever.get_name()
         self._retriever = retriever
-        self._shelf = DocumentShelf("document", beyond)
+        self._shelf = DocumentShelf(beyond)
 
     async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
         return await each_query(queries, lambda query: self._one(query, k))
@@ -41,7 +44,7 @@ class RetrieverSearch:
         try:
             documents = await self._retriever.ainvoke(query)
         except _SERVICE_FAULTS as error:
-            raise _failed("retriever", self.name, error) from error
+            raise _failed("retriever", self.name, error) from quieted(error)
         found = [self._shelf.put(each.page_content, each.metadata) for each in documents]
         return Hits(query=query, hits=tuple(found[:k]))
 
@@ -52,13 +55,14 @@ class RetrieverSearch:
 class ToolSearch:
     """A LangChain tool that takes a query, as backend. Its answer may be a list of results, JSON,
     MCP content blocks, or text: text is cut at its addresses, and text without any is one
-    document (`NAME:…`)."""
+    document (`document:NAME/…`)."""
 
     def __init__(self, tool: BaseTool, beyond: PageReader | None = None) -> None:
+        remember_within(tool)
         self.name = tool.name
         self._tool = tool
         self._argument = query_argument(tool)
-        self._shelf = DocumentShelf(re.sub(r"[^a-z0-9]+", "-", tool.name.lower()), beyond)
+        self._shelf = DocumentShelf(beyond, re.sub(r"[^a-z0-9]+", "-", tool.name.lower()))
 
     async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
         return await each_query(queries, lambda query: self._one(query, k))
@@ -67,7 +71,7 @@ class ToolSearch:
         try:
             answer = await self._tool.ainvoke({self._argument: query})
         except _SERVICE_FAULTS as error:
-            raise _failed("search tool", self.name, error) from error
+            raise _failed("search tool", self.name, error) from quieted(error)
         found = [self._shelf.put(text, facts) for text, facts in results_in(answer)]
         return Hits(query=query, hits=tuple(found[:k]))
 
@@ -88,26 +92,29 @@ def query_argument(tool: BaseTool) -> str:
 
 
 def _failed(kind: str, name: str, error: Exception) -> ToolError:
-    cause = " ".join(str(error).split()) or type(error).__name__
-    return ToolError(f"the {kind} {name} failed ({cause[:200]}): check its service and settings")
+    cause = brief(error) or type(error).__name__
+    return ToolError(f"the {kind} {name} failed ({cause}): check its service and settings")
 
 
-def results_in(answer: object) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Text and facts of every result in a search tool's answer, whatever its shape."""
+def results_in(answer: object, left: int = 20) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Text and facts of every result in a search tool's answer, whatever its shape; what lies
+    more than `left` lists or objects deep is no result."""
+    if not left:
+        return
     match answer:
         case str():
-            yield from _in_text(answer)
+            yield from _in_text(answer, left - 1)
         case Mapping() if answer.get("type") == "text" and "text" in answer:
-            yield from _in_text(str(answer["text"]))
+            yield from _in_text(str(answer["text"]), left - 1)
         case Mapping():
             inner = next((answer[key] for key in _LISTS if isinstance(answer.get(key), list)), None)
             if inner is not None:
-                yield from results_in(inner)
+                yield from results_in(inner, left - 1)
             else:
                 yield _text_of(answer), answer
         case list() | tuple():
             for part in answer:
-                yield from results_in(part)
+                yield from results_in(part, left - 1)
         case _ if hasattr(answer, "page_content"):
             yield str(answer.page_content), getattr(answer, "metadata", {})
 
@@ -116,13 +123,13 @@ def _text_of(result: Mapping[str, Any]) -> str:
     return next((str(result[key]) for key in _TEXTS if result.get(key)), "")
 
 
-def _in_text(text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _in_text(text: str, left: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
         parsed = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = None
     if isinstance(parsed, (dict, list)):
-        yield from results_in(parsed)
+        yield from results_in(parsed, left)
         return
     blocks = [block for block in re.split(r"\n\s*\n", text) if _URL.search(block)]
     for block in blocks:

@@ -5,29 +5,43 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
 from oresearch_graph.errors import ConfigurationError, ToolError
+from oresearch_graph.keys import Address, require_privacy, shown_address
+from oresearch_graph.redaction import brief, quieted
 from oresearch_graph.tools.address_guard import tls_context
 from oresearch_graph.tools.backend import Hit, Hits
 from oresearch_graph.tools.html_text import iso_date
-from oresearch_graph.tools.service_calls import Busy, each_query, retry_after, with_retries
+from oresearch_graph.tools.service_calls import (
+    Busy,
+    each_query,
+    retry_after,
+    service_client,
+    with_retries,
+)
 
 
 class SearxngSearch:
     """Searches one SearXNG instance by its JSON interface. The person chose the instance, so it
-    may be on a private address."""
+    may be on a private address. User and password in the address are sent by basic
+    authentication, and over plain http to loopback only, unless allowed."""
 
-    def __init__(self, base_url: str, *, seconds: float = 20.0) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+    def __init__(
+        self, base_url: str, *, seconds: float = 20.0, allow_plain_http: bool | None = None
+    ) -> None:
+        address = Address.of(base_url)
+        if address is None:
             raise ConfigurationError(
-                f"{base_url!r} is no SearXNG address: write searxng:https://your.instance"
+                f"{shown_address(base_url)} is no SearXNG address: write "
+                "searxng:https://your.instance"
             )
+        if address.gives_key:
+            require_privacy(address.url, "SearXNG's password", allowed=allow_plain_http)
         self.name = "searxng"
-        self._address = base_url.rstrip("/").removesuffix("/search") + "/search"
+        self._address = address.url.rstrip("/").removesuffix("/search") + "/search"
+        self._auth = (address.user, address.password) if address.gives_key else None
         self._seconds = seconds
 
     async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
@@ -37,16 +51,18 @@ class SearxngSearch:
         try:
             answer = await with_retries(lambda: self._ask(query))
         except (Busy, httpx.HTTPError) as error:
+            why = brief(error) or type(error).__name__
             raise ToolError(
-                f"SearXNG at {self._address} failed ({str(error) or type(error).__name__}): check "
-                "that it runs and can be reached"
-            ) from error
+                f"SearXNG at {self._address} failed ({why}): check that it runs and can be reached"
+            ) from quieted(error)
         found = [_hit(entry) for entry in answer if isinstance(entry, dict) and entry.get("url")]
         return Hits(query=query, hits=tuple(found[:k]))
 
     async def _ask(self, query: str) -> list[Any]:
         tls = await asyncio.to_thread(tls_context)
-        async with httpx.AsyncClient(timeout=self._seconds, verify=tls) as client:
+        async with service_client(
+            self._address, timeout=self._seconds, verify=tls, auth=self._auth
+        ) as client:
             response = await client.get(self._address, params={"q": query, "format": "json"})
         if response.status_code == 429 or response.status_code >= 500:
             raise Busy(f"HTTP status {response.status_code}", retry_after(response))

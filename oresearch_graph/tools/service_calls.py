@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx
 from tenacity import (
@@ -17,6 +17,7 @@ from tenacity import (
 )
 
 from oresearch_graph.errors import ToolError
+from oresearch_graph.proxies import proxy_error, uses_environment
 from oresearch_graph.tools.backend import Hits
 
 T = TypeVar("T")
@@ -33,6 +34,15 @@ class Busy(Exception):
     def __init__(self, message: str, after: float | None = None) -> None:
         self.after = after
         super().__init__(message)
+
+
+def service_client(url: str | None, **options: Any) -> httpx.AsyncClient:  # noqa: ANN401 - httpx's
+    """A client for the service at an address. Raises ConfigurationError for a proxy that cannot be
+    used."""
+    try:
+        return httpx.AsyncClient(trust_env=uses_environment(url), **options)
+    except (ImportError, ValueError) as error:
+        raise proxy_error(error) from None
 
 
 def _passing(error: BaseException) -> bool:

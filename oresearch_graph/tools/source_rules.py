@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Self
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.tools.backend import Hit, Hits, Page, PageReader, SearchBackend
+
+_LONGEST_HOST: Final = 253
+"""Characters of a name that DNS takes; a longer one is not worth spelling in ASCII."""
 
 
 class SourceRules(BaseModel):
@@ -87,6 +90,8 @@ def plain_domain(domain: str) -> str:
 
 
 def _ascii(host: str) -> str:
+    if len(host) > _LONGEST_HOST:
+        return host.lower()
     try:
         return host.encode("idna").decode().lower()
     except UnicodeError:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import httpx
 
-from oresearch_graph.errors import ToolError
+from oresearch_graph.errors import ConfigurationError, ToolError
+from oresearch_graph.keys import Address, require_privacy, shown_address, usable_key
+from oresearch_graph.redaction import brief, quieted
 from oresearch_graph.tools.address_guard import tls_context
 from oresearch_graph.tools.backend import Hit, Hits, Page
 from oresearch_graph.tools.extract import clean
 from oresearch_graph.tools.html_text import iso_date
-from oresearch_graph.tools.service_calls import Busy, each_query, with_retries
+from oresearch_graph.tools.service_calls import Busy, each_query, service_client, with_retries
 from oresearch_graph.tools.source_rules import SourceRules
 
 if TYPE_CHECKING:
@@ -32,15 +34,28 @@ class _Account(NamedTuple):
     key: str
     base_url: str | None
 
+    @classmethod
+    def of(cls, key: str, base_url: str | None, allow_plain_http: bool | None) -> _Account:
+        """Raises ConfigurationError for a key or an address that cannot be used."""
+        key = usable_key(key, "TAVILY_API_KEY")
+        if not base_url:
+            return cls(key, None)
+        address = Address.of(base_url)
+        if address is None:
+            raise ConfigurationError(
+                f"{shown_address(base_url)} is no address of Tavily: correct TAVILY_BASE_URL"
+            )
+        require_privacy(address.url, "Tavily's key", allowed=allow_plain_http)
+        return cls(key, base_url.strip().rstrip("/"))
+
     @asynccontextmanager
     async def client(self) -> AsyncIterator[AsyncTavilyClient]:
         """Tavily's client on a connection of its own: no loop is bound between calls."""
         from tavily import AsyncTavilyClient
 
-        base = self.base_url.rstrip("/") if self.base_url else None
         tls = await asyncio.to_thread(tls_context)
-        async with httpx.AsyncClient(verify=tls) as http:
-            yield AsyncTavilyClient(self.key, api_base_url=base, client=http)
+        async with service_client(self.base_url, verify=tls) as http:
+            yield AsyncTavilyClient(self.key, api_base_url=self.base_url, client=http)
 
 
 class TavilySearch:
@@ -53,9 +68,10 @@ class TavilySearch:
         base_url: str | None = None,
         rules: SourceRules | None = None,
         seconds: float = 30.0,
+        allow_plain_http: bool | None = None,
     ) -> None:
         self.name = "tavily"
-        self._account = _Account(api_key, base_url)
+        self._account = _Account.of(api_key, base_url, allow_plain_http)
         self._rules = rules or SourceRules()
         self._seconds = seconds
 
@@ -77,16 +93,24 @@ class TavilySearch:
                 timeout=self._seconds,
             ),
         )
-        found = [_hit(entry) for entry in answer.get("results", []) if entry.get("url")]
+        entries = answer.get("results") or []
+        found = [_hit(entry) for entry in entries if isinstance(entry, dict) and entry.get("url")]
         return Hits(query=query, hits=tuple(found[:k]))
 
 
 class TavilyReader:
     """Reads pages by Tavily's extraction service: nothing is fetched from this machine."""
 
-    def __init__(self, api_key: str, *, base_url: str | None = None, seconds: float = 40.0) -> None:
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        base_url: str | None = None,
+        seconds: float = 40.0,
+        allow_plain_http: bool | None = None,
+    ) -> None:
         self.name = "tavily-extract"
-        self._account = _Account(api_key, base_url)
+        self._account = _Account.of(api_key, base_url, allow_plain_http)
         self._seconds = seconds
 
     async def read(self, urls: Sequence[str], focus: str) -> list[Page]:  # noqa: ARG002 (seam)
@@ -111,7 +135,7 @@ class TavilyReader:
                 fault=None if text else "holds no text",
             )
         for entry in answer.get("failed_results", []):
-            url, error = str(entry.get("url")), str(entry.get("error") or "failed")
+            url, error = str(entry.get("url")), brief(entry.get("error") or "failed")
             pages[url] = Page(url=url, fault=f"was not extracted: {error}")
         return pages
 
@@ -145,11 +169,17 @@ async def _asked(account: _Account, call: _Call) -> dict[str, Any]:
     try:
         return await with_retries(once)
     except tavily_errors.InvalidAPIKeyError as error:
-        raise ToolError("Tavily refused the key: correct TAVILY_API_KEY") from error
+        raise ToolError("Tavily refused the key: correct TAVILY_API_KEY") from quieted(error)
     except tavily_errors.ForbiddenError as error:
-        raise ToolError(f"Tavily refused ({error}): check the plan of your key") from error
+        why = brief(error)
+        raise ToolError(f"Tavily refused ({why}): check the plan of your key") from quieted(error)
     except tavily_errors.BadRequestError as error:
-        raise ToolError(f"Tavily did not take the request ({error}): reword the query") from error
+        why = brief(error)
+        raise ToolError(f"Tavily did not take the request ({why}): reword the query") from quieted(
+            error
+        )
     except (Busy, httpx.HTTPError) as error:
-        cause = str(error) or type(error).__name__
-        raise ToolError(f"Tavily failed ({cause}): check the network, then try again") from error
+        why = brief(error) or type(error).__name__
+        raise ToolError(f"Tavily failed ({why}): check the network, then try again") from quieted(
+            error
+        )

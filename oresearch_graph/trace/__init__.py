@@ -5,6 +5,13 @@ pipeline can read traces without langgraph or torch.
 """
 
 from oresearch_graph.trace.calls import Call, read_call, write_call
+from oresearch_graph.trace.escaping import (
+    PROTOCOL_TAGS,
+    escape_tokens,
+    escape_world,
+    unescape_tokens,
+    unescape_world,
+)
 from oresearch_graph.trace.files import (
     TraceWriter,
     read_traces,
@@ -44,16 +51,14 @@ from oresearch_graph.trace.step import (
     world_step,
 )
 from oresearch_graph.trace.tags import (
-    PROTOCOL_TAGS,
     close_tag,
-    escape_world,
     open_tag,
     parse_policy_text,
     parse_steps,
     render_step,
     render_steps,
+    shown_text,
     step_segments,
-    unescape_world,
 )
 
 __all__ = [
@@ -85,6 +90,7 @@ __all__ = [
     "Violation",
     "ViolationCode",
     "close_tag",
+    "escape_tokens",
     "escape_world",
     "known_sum",
     "list_items",
@@ -97,9 +103,11 @@ __all__ = [
     "render_step",
     "render_steps",
     "render_trace",
+    "shown_text",
     "step_segments",
     "text_hash",
     "trace_json_schema",
+    "unescape_tokens",
     "unescape_world",
     "violations",
     "world_step",

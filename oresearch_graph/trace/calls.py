@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from oresearch_graph.trace.escaping import escape_world
 from oresearch_graph.trace.record import Dialect, Trace
 from oresearch_graph.trace.step import Step
 
@@ -112,7 +113,7 @@ def _read_crawl(text: str) -> Call:
         return Call(tool="crawl_page", fault="the call holds no address")
     bad = [item for item in items if not _ADDRESS.match(item)]
     if bad:
-        fault = f"not an address: {bad[0][:200]!r}; write the whole address, with https://"
+        fault = f"not an address: {escape_world(bad[0][:200])!r}; write the whole address, with https://"
         return Call(tool="crawl_page", items=items, fault=fault)
     return Call(tool="crawl_page", items=items)
 

@@ -15,6 +15,7 @@ from typing import Literal, assert_never
 from pydantic import BaseModel, ConfigDict
 
 from oresearch_graph.trace.calls import read_call
+from oresearch_graph.trace.escaping import escape_world
 from oresearch_graph.trace.record import Trace
 from oresearch_graph.trace.references import (
     Ledger,
@@ -257,4 +258,5 @@ def _citation_faults(trace: Trace) -> Iterator[Violation]:
 
 def _short(text: str) -> str:
     flat = " ".join(text.split())
+    flat = escape_world(flat)  # it goes back to the policy as a correction
     return repr(flat if len(flat) <= 80 else flat[:79] + "…")

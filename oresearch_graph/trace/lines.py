@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from oresearch_graph.trace.private_files import private_file
+
 _BLOCK = 65_536
 
 
@@ -44,8 +46,7 @@ class LineWriter(Closing):
     def __init__(self, path: Path, is_whole: Callable[[bytes], bool]) -> None:
         """`is_whole` tells an unended last line that lacks only its newline from a part of one."""
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        self._file = private_file(path, os.O_RDWR | os.O_APPEND)
         with self._locked():
             self._end_last_line(is_whole)
 
@@ -82,8 +83,9 @@ class LineWriter(Closing):
         if is_whole(tail):
             os.write(self._file, b"\n")
             return
-        with self.path.with_name(self.path.name + ".cut").open("ab") as aside:
-            aside.write(tail + b"\n")
+        aside = self.path.with_name(self.path.name + ".cut")
+        with os.fdopen(private_file(aside, os.O_WRONLY | os.O_APPEND), "ab") as file:
+            file.write(tail + b"\n")
         os.ftruncate(self._file, start)
 
 

@@ -14,15 +14,16 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from oresearch_graph.trace.escaping import unescape_world
+from oresearch_graph.trace.plain_text import storable
 from oresearch_graph.trace.record import Protocol, Trace
-from oresearch_graph.trace.step import Author, Execution, Step, without_surrogates
+from oresearch_graph.trace.step import Author, Execution, Step
 from oresearch_graph.trace.tags import (
     close_tag,
-    escape_world,
     open_tag,
     parse_steps,
     render_steps,
-    unescape_world,
+    shown_text,
 )
 
 _TABLE_OPEN: Final = "<?oresearch "
@@ -51,7 +52,7 @@ def parse_trace(
     What text cannot tell stays None: sources, language, usage. Lone surrogates, which no file can
     hold, become U+FFFD.
     """
-    text, question = without_surrogates(text), without_surrogates(question)
+    text, question = storable(text), storable(question)
     read = _read_table(text, execution)
     if read is None:
         steps = parse_steps(text, execution=execution, tools=tools)
@@ -60,9 +61,8 @@ def parse_trace(
 
 
 def _row(step: Step, tools: Sequence[str]) -> list[Any]:
-    written = escape_world(step.text, tools) if step.author == "world" else step.text
     return [step.kind, step.author, step.opened, step.closed, step.branch, step.name,
-            len(step.lead), len(written)]  # fmt: skip
+            len(step.lead), len(shown_text(step, tools))]  # fmt: skip
 
 
 def _read_table(text: str, execution: Execution) -> tuple[tuple[Step, ...], Protocol] | None:

@@ -10,11 +10,13 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
-from typing import Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from oresearch_graph.trace.step import Execution, Step
+from oresearch_graph.redaction import public_name, redacted
+from oresearch_graph.trace.plain_text import iso_day, spelled_address, storable, title_line
+from oresearch_graph.trace.step import Execution, Step, Text
 
 SCHEMA_VERSION: Final = 1
 
@@ -42,6 +44,15 @@ FailureName = Literal[
 ]
 
 
+Address = Annotated[str, AfterValidator(spelled_address)]
+"""An address that takes one line, as it is written wherever it is shown."""
+Title = Annotated[str, AfterValidator(title_line)]
+
+
+def _day(stated: str | None) -> str | None:
+    return None if stated is None else iso_day(stated)
+
+
 class _Record(BaseModel):
     # JSON has no NaN: a file with one could be written and not read.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -52,9 +63,9 @@ class Protocol(_Record):
 
     dialect: Dialect = "paper"
     execution: Execution = "parallel"
-    prompt: str = ""
+    prompt: Text = ""
     """Hash of the system prompt as sent, extensions included."""
-    tools: tuple[str, ...] = ()
+    tools: tuple[Text, ...] = ()
     """Names of the extra tools whose tags belong to the protocol."""
     extended: bool = False
     """True when an embedder's prompt additions were in force: serving only, never training."""
@@ -70,23 +81,24 @@ class Source(_Record):
     """One address that a run saw, with the text that was shown to the policy."""
 
     id: int = Field(ge=1)
-    """Unique in the run: branch i counts from i * 1000 + 1."""
-    url: str
-    title: str = ""
-    text: str = ""
+    """Unique in the run: branch i counts from i * 1000 + 1 (evidence/sources.py)."""
+    url: Address
+    title: Title = ""
+    text: Text = ""
     """What observations showed of it, and so all that a claim may rest on."""
-    sha256: str = ""
+    sha256: Text = ""
     """SHA-256 of `text` in UTF-8, hexadecimal."""
     read: bool = False
     """True when the page itself was opened; False when only a search result was seen."""
     branch: int | None = None
-    published: str | None = None
+    published: Annotated[str | None, AfterValidator(_day)] = None
     """ISO date, when the source states one."""
 
     @classmethod
     def of(cls, *, id: int, url: str, text: str, title: str = "", read: bool = False,  # noqa: A002
            branch: int | None = None, published: str | None = None) -> Source:  # fmt: skip
         """A source with its hash filled in."""
+        text = storable(text)
         return cls(id=id, url=url, title=title, text=text, sha256=text_hash(text), read=read,
                    branch=branch, published=published)  # fmt: skip
 
@@ -96,10 +108,10 @@ class Failure(_Record):
 
     name: FailureName
     fault: Fault
-    message: str
+    message: Annotated[Text, AfterValidator(redacted)]
     role: Role | None = None
     branch: int | None = None
-    rejected: str | None = None
+    rejected: Text | None = None
     """The text that was refused, for `repaired` and `grammar`."""
 
 
@@ -108,7 +120,7 @@ class Usage(_Record):
 
     role: Role
     branch: int | None = None
-    model: str = ""
+    model: Annotated[Text, AfterValidator(public_name)] = ""
     calls: int = 0
     tool_calls: int = 0
     prompt_tokens: int | None = None
@@ -121,7 +133,7 @@ class Usage(_Record):
 class Span(_Record):
     """When something ran, in seconds since the run began: the time line of the branches."""
 
-    name: str
+    name: Text
     """`model`, `web_search`, `crawl_page`, a tool's name, or a role for the whole of its work."""
     branch: int | None = None
     start: float
@@ -134,7 +146,7 @@ class Evidence(_Record):
     source: int
     start: int
     end: int
-    quote: str
+    quote: Text
     score: float
     """Alignment between claim and quote, 0 to 1."""
 
@@ -144,13 +156,13 @@ class Claim(_Record):
 
     start: int
     end: int
-    text: str
+    text: Text
     sources: tuple[int, ...]
     """Ledger ids its citations resolve to."""
-    dangling: tuple[str, ...] = ()
+    dangling: tuple[Text, ...] = ()
     """Citation marks that resolve to nothing, as written."""
     status: Literal["supported", "unsupported", "dangling"]
-    missing: tuple[str, ...] = ()
+    missing: tuple[Text, ...] = ()
     """Quotes, numbers, dates and names of the sentence that no cited source holds."""
     evidence: tuple[Evidence, ...] = ()
 
@@ -181,9 +193,9 @@ class Trace(_Record):
     """A question, what was done about it, and how it ended."""
 
     version: Literal[1] = SCHEMA_VERSION
-    id: str = ""
-    question: str
-    language: str | None = None
+    id: Text = ""
+    question: Text
+    language: Text | None = None
     """ISO 639-1 code of the question's language."""
     protocol: Protocol = Protocol()
     steps: tuple[Step, ...] = ()
@@ -194,9 +206,9 @@ class Trace(_Record):
     usage: tuple[Usage, ...] = ()
     citations: CitationReport | None = None
     spans: tuple[Span, ...] = ()
-    models: dict[str, str] = {}
+    models: dict[Text, Text] = {}
     """Which model wrote as which role; `extractive` is the watermark of the model-free policy."""
-    created: str | None = None
+    created: Text | None = None
     """When the run began, ISO 8601 in UTC."""
 
     @property

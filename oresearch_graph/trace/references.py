@@ -10,23 +10,26 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from oresearch_graph.trace.calls import read_call
+from oresearch_graph.trace.plain_text import spelled_address
 from oresearch_graph.trace.record import Source
 from oresearch_graph.trace.report_form import Section, fence_spans, find_sections, lines_of
 from oresearch_graph.trace.step import Step
 
-_NUMBER: Final = r"\^?\d{1,6}"
+_NUMBER: Final = r"\^?\d{1,7}"
 _MARK: Final = re.compile(
     r"(?P<code>`[^`\n]+`)"
     rf"|[\[［](?P<numbers>{_NUMBER}(?:\s*+[,，、;–-]\s*+{_NUMBER})*+)[\]］](?!\(|:[ \t]*\w{{1,20}}://)"
-    r"|【(?P<wide>\d{1,6})(?:†[^】\n]{0,80})?】"
+    r"|【(?P<wide>\d{1,7})(?:†[^】\n]{0,80})?】"
 )
 _PART: Final = re.compile(r"(\d+)(?:\s*[–-]\s*\^?(\d+))?")
 _LISTED: Final = re.compile(
     r"[ \t]*(?:[-*+][ \t]+)?"
-    r"(?:\\?[\[［【]\^?(?P<mark>\d{1,6})\\?[\]］】](?!\[)[.:：]?"
-    r"|(?P<plain>\d{1,6})(?:[.)](?=[ \t])|、))"
+    r"(?:\\?[\[［【]\^?(?P<mark>\d{1,7})\\?[\]］】](?!\[)[.:：]?"
+    r"|(?P<plain>\d{1,7})(?:[.)](?=[ \t])|、))"
     r"(?P<text>.*)"
 )
+_DELIVERED: Final = re.compile(r"(?P<url>\S+) - (?P<title>.*)")
+_ESCAPED: Final = re.compile(r"\\([!-/:-@\[-`{-~])")
 _STOPS: Final = r"\s<>\"'`“”，。；、（）【】《》「」"
 _WEB: Final = re.compile(rf"(?<![A-Za-z0-9])[A-Za-z][A-Za-z0-9+.-]{{0,30}}://[^{_STOPS}]+")
 _OTHER: Final = re.compile(
@@ -63,7 +66,7 @@ class Listed(NamedTuple):
 
 def same_address(url: str) -> str:
     """The form in which two spellings of an address are equal."""
-    scheme, colon, rest = url.strip().partition(":")
+    scheme, colon, rest = spelled_address(url).partition(":")
     host, slash, path = rest.removeprefix("//").partition("/")
     scheme = "https" if scheme.lower() == "http" else scheme.lower()
     return f"{scheme}{colon}{host.lower()}{slash}{path}".rstrip("/.,;")
@@ -155,6 +158,8 @@ def _reference(number: int, line: str) -> Reference:
     if (place := _address(line)) is None:
         return Reference(number, "", line.strip(" -–—:"))
     start, end = place
+    if start == 0 and (written := _DELIVERED.fullmatch(line)):
+        return Reference(number, written["url"], _ESCAPED.sub(r"\1", written["title"]))
     title = f"{line[:start]}{line[end:]}"
     for around in ("()", "[]", "<>", "（）"):
         title = title.replace(around, "")
@@ -267,6 +272,12 @@ def resolve(number: int, answer: str, sources: Sequence[Source]) -> Source | Non
     return Ledger(sources).resolve(number, reference_list(answer))
 
 
+def addresses(text: str) -> Iterator[tuple[int, str]]:
+    """Where each web address of the text begins, and the address without what surrounds it."""
+    for match in _WEB.finditer(text):
+        yield match.start(), _trimmed(match[0])
+
+
 def seen_sources(steps: Iterable[Step]) -> list[Source]:
     """A ledger for a trace that came from bare text: every address that its observations show,
     and those it asked to read and got an answer for."""
@@ -274,7 +285,7 @@ def seen_sources(steps: Iterable[Step]) -> list[Source]:
     for before, step in pairwise([None, *steps]):
         if step is None or step.kind != "observation":
             continue
-        shown = [_trimmed(match[0]) for match in _WEB.finditer(step.text)]
+        shown = [address for _, address in addresses(step.text)]
         asked = read_call(before).items if before and before.kind == "crawl_page" else ()
         for url in [*asked, *shown]:
             if same_address(url) not in found:

@@ -6,6 +6,8 @@ from typing import Annotated, Final, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from oresearch_graph.trace.plain_text import storable
+
 StepKind = Literal[
     "subtask_list",
     "subtask",
@@ -32,18 +34,9 @@ CALL_KINDS: Final[frozenset[StepKind]] = frozenset(("web_search", "crawl_page", 
 ANSWER_KINDS: Final[frozenset[StepKind]] = frozenset(("subtask_answer", "suggested_answer"))
 
 
-def without_surrogates(text: str) -> str:
-    """The text with each lone surrogate, which no file can hold, as U+FFFD; else unchanged."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
-
-
-Text = Annotated[str, AfterValidator(without_surrogates)]
+Text = Annotated[str, AfterValidator(storable)]
 """Text from outside. A lone surrogate, as a broken JSON escape yields it, would make the record
-impossible to write."""
+impossible to write; NUL cannot be stored in PostgreSQL."""
 
 
 class Step(BaseModel):
@@ -67,7 +60,7 @@ class Step(BaseModel):
     """Who wrote the open tag; None: the policy left it out (an orphan close tag)."""
     closed: Author | None = "policy"
     """Who wrote the close tag; None: it never came (cut short)."""
-    name: str | None = None
+    name: Text | None = None
     """The tool's name, for `tool_call`."""
 
     @property

@@ -2,8 +2,8 @@
 
 A policy step ends at its own first close tag; protocol tags inside it are text. An element whose
 close tag never comes before the policy's turn ended (at a call answered by an observation) ends
-at the next tag. World text is escaped so that no web page can open or close an element; policy
-text is never altered. Every function here takes any string, never raises and loses no character.
+at the next tag. World text is escaped (trace/escaping.py), policy text is never altered. Every
+function here takes any string, never raises and loses no character.
 """
 
 from __future__ import annotations
@@ -12,18 +12,11 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple, cast
+from typing import NamedTuple, cast
 
-from oresearch_graph.trace.step import (
-    KINDS,
-    Author,
-    Execution,
-    Step,
-    StepKind,
-    without_surrogates,
-)
-
-PROTOCOL_TAGS: Final[tuple[str, ...]] = tuple(k for k in KINDS if k not in {"stray", "tool_call"})
+from oresearch_graph.trace.escaping import PROTOCOL_TAGS, escape_world, unescape_world
+from oresearch_graph.trace.plain_text import storable
+from oresearch_graph.trace.step import Author, Execution, Step, StepKind
 
 
 def open_tag(name: str) -> str:
@@ -43,33 +36,9 @@ def tag_pattern(tools: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(f"<(/?)({names})>")
 
 
-@lru_cache(maxsize=64)
-def _dangerous(tools: tuple[str, ...], *, escaped: bool) -> re.Pattern[str]:
-    """What could pass for a tag to a parser or to a model: any case, any inner white space."""
-    names = "|".join(re.escape(name) for name in (*PROTOCOL_TAGS, *tools))
-    # Possessive quantifiers keep long runs of `amp;` and of white space linear.
-    lead = "&(?P<depth>(?:amp;)*+)lt;" if escaped else "(?:<|&(?P<depth>(?:amp;)*+)lt;)"
-    return re.compile(rf"{lead}(?=\s*+/?+\s*+(?:{names})(?!\w))", re.IGNORECASE)
-
-
-def escape_world(text: str, tools: Sequence[str] = ()) -> str:
-    """World text in which nothing reads as a protocol tag; `unescape_world` gives it back."""
-
-    def shield(match: re.Match[str]) -> str:
-        depth = match["depth"]
-        return "&lt;" if depth is None else f"&amp;{depth}lt;"
-
-    return _dangerous(tuple(tools), escaped=False).sub(shield, text)
-
-
-def unescape_world(text: str, tools: Sequence[str] = ()) -> str:
-    """The world text as it was before `escape_world`."""
-
-    def bare(match: re.Match[str]) -> str:
-        depth = match["depth"]
-        return "<" if not depth else f"&{depth.removeprefix('amp;')}lt;"
-
-    return _dangerous(tuple(tools), escaped=True).sub(bare, text)
+def shown_text(step: Step, tools: Sequence[str] = ()) -> str:
+    """The step's text as a model is shown it, without its tags: world text escaped."""
+    return escape_world(step.text, tools) if step.author == "world" else step.text
 
 
 def render_step(step: Step, tools: Sequence[str] = ()) -> str:
@@ -79,7 +48,7 @@ def render_step(step: Step, tools: Sequence[str] = ()) -> str:
 
 def step_segments(step: Step, tools: Sequence[str] = ()) -> list[tuple[Author, str]]:
     """The step's text in pieces, each with its author: what loss masks are made of."""
-    text = escape_world(step.text, tools) if step.author == "world" else step.text
+    text = shown_text(step, tools)
     if step.tag is None:
         return [(step.author, step.lead + text)]
     pieces: list[tuple[Author, str]] = [(step.opened or step.author, step.lead)]
@@ -122,7 +91,7 @@ class _Parser:
         self, text: str, tools: tuple[str, ...], *,
         world_subtasks: bool = False, world_observations: bool = True,
     ) -> None:  # fmt: skip
-        text = without_surrogates(text)
+        text = storable(text)
         self.text, self.tools = text, tools
         self.world_subtasks, self.world_observations = world_subtasks, world_observations
         self.tags = [

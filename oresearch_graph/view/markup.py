@@ -7,13 +7,10 @@ reading order around, are shown as U+FFFD; places in a text stay where they are.
 from __future__ import annotations
 
 import html
-import re
 from typing import Final
-from urllib.parse import urlsplit
 
-_COMMANDING: Final = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
-)
+from oresearch_graph.trace.plain_text import WEB_SCHEMES, admissible_address, visible
+
 _VOID: Final = frozenset(("br", "hr", "input", "link", "meta", "rect"))
 
 Attribute = str | int | bool | None
@@ -25,14 +22,9 @@ class Html(str):
     __slots__ = ()
 
 
-def plain(text: str) -> str:
-    """The text without what would command its reader; as long as before."""
-    return _COMMANDING.sub("\ufffd", text)
-
-
 def escaped(text: str) -> Html:
     """The text as markup that shows it."""
-    return Html(html.escape(plain(text)))
+    return Html(html.escape(visible(text)))
 
 
 def joined(*parts: str | None) -> Html:
@@ -59,13 +51,9 @@ def _name(key: str) -> str:
 
 def web_address(url: str) -> str | None:
     """The address where a browser may be sent; None for `javascript:` and all but the web's own."""
-    try:
-        parts = urlsplit(url.strip())
-        parts.port  # noqa: B018 - raises for a port that is none
-    except ValueError:
-        return None
-    safe = parts.scheme in {"http", "https"} and parts.hostname and not re.search(r"[\s<>]", url)
-    return url.strip() if safe else None
+    address = admissible_address(url)
+    web = address is not None and address.partition(":")[0].lower() in WEB_SCHEMES
+    return address if web else None
 
 
 def outside_link(url: str, shown: str) -> Html:

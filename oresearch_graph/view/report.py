@@ -20,7 +20,7 @@ from oresearch_graph.view.markup import Html, escaped, joined, tag
 
 LONGEST: Final = 200_000
 """Characters of a report that are read as Markdown; a longer one is shown as plain text."""
-_PREFIX: Final = re.compile(r"[ \t>|]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(?:#{1,6}[ \t]+)?")
+_PREFIX: Final = re.compile(r"[ \t>|]{0,200}+(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(?:#{1,6}[ \t]+)?")
 _WORD: Final = re.compile(r"\w")
 
 

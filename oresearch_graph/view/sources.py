@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -49,6 +49,7 @@ class SourceShelf:
                     lit = places.setdefault(evidence.source, {})
                     lit.setdefault(place, []).append(number)
         self._lit = {source: list(_disjoint(lit)) for source, lit in places.items()}
+        self._starts = {source: [p.start for p in lit] for source, lit in self._lit.items()}
 
     def holds(self, evidence: Evidence) -> bool:
         """True when the passage stands in its source, to the letter."""
@@ -100,13 +101,14 @@ class SourceShelf:
 
     def _lit_text(self, source: Source) -> list[Html]:
         lit = self._lit.get(source.id, [])
+        starts = [passage.start for passage in lit]
         parts: list[Html] = []
         at = 0
         for start, end in _windows(len(source.text), lit):
             parts.append(_left_out(start - at))
             at = start
-            for passage in lit:
-                if start <= passage.start and passage.end <= end:
+            for passage in lit[bisect_left(starts, start) : bisect_left(starts, end)]:
+                if passage.end <= end:
                     parts.append(joined(source.text[at : passage.start]))
                     parts.append(self._mark(source, passage))
                     at = passage.end
@@ -121,9 +123,9 @@ class SourceShelf:
 
     def _passage_of(self, evidence: Evidence) -> str:
         """The id of the lit passage that holds the evidence."""
-        lit = self._lit[evidence.source]
-        first = lit[bisect_right([p.start for p in lit], evidence.start) - 1]
-        return f"{self.key}-passage-{evidence.source}-{first.start}"
+        starts = self._starts[evidence.source]
+        first = starts[bisect_right(starts, evidence.start) - 1]
+        return f"{self.key}-passage-{evidence.source}-{first}"
 
     def cards(self) -> Html:
         """A card for each claim: what the check says of it, with the passages in their context."""
@@ -168,9 +170,11 @@ class SourceShelf:
 
 def _without_marks(text: str) -> str:
     """The claim without its citations, whose numbers are not those of the delivered report."""
-    for mark in reversed(dict.fromkeys((m.start, m.end) for m in citation_marks(text))):
-        text = text[: mark[0]].rstrip(" ") + text[mark[1] :]
-    return text
+    pieces, at = list[str](), 0
+    for start, end in dict.fromkeys((mark.start, mark.end) for mark in citation_marks(text)):
+        pieces.append(text[at:start].rstrip(" "))
+        at = end
+    return "".join([*pieces, text[at:]])
 
 
 def _left_out(count: int) -> Html:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
-from oresearch_graph.errors import OresearchError
+from oresearch_graph.errors import ConfigurationError, OresearchError
+from oresearch_graph.keys import Address, environment_key, is_real, require_privacy
+from oresearch_graph.redaction import public_name
 from rl.launch.problem import Launch, Problem
 from rl.settings import JudgeSettings
 from rl.tools.training_tools import check_documents
@@ -29,13 +30,31 @@ def judge_is_there(launch: Launch) -> Iterator[Problem]:
             "oresearch.judge.model=… oresearch.judge.base_url=…, or judge.kind=key_points",
         )
         return
-    if not judge.base_url and not os.environ.get("OPENAI_API_KEY"):
+    try:
+        key = environment_key("OPENAI_API_KEY")
+    except ConfigurationError as error:
+        yield Problem("OPENAI_API_KEY", str(error), "export OPENAI_API_KEY anew")
+        return
+    if not judge.base_url and not key:
         yield Problem(
             "oresearch.judge.base_url",
             f"{judge.model} has no server and OPENAI_API_KEY is not set",
             "oresearch.judge.base_url=http://host:port/v1, or set OPENAI_API_KEY",
         )
     yield from _servers(judge, launch.dry_run)
+    if is_real(key):
+        yield from _in_clear(judge)
+
+
+def _in_clear(judge: JudgeSettings) -> Iterator[Problem]:
+    """The key goes to other machines by https only."""
+    for name in ("base_url", "second_base_url"):
+        if address := Address.of(getattr(judge, name) or ""):
+            try:
+                require_privacy(address.url, "OPENAI_API_KEY")
+            except ConfigurationError as error:
+                fix = "https, ORESEARCH_ALLOW_PLAIN_HTTP=1, or OPENAI_API_KEY set to EMPTY"
+                yield Problem(f"oresearch.judge.{name}", str(error), fix)
 
 
 def _servers(judge: JudgeSettings, dry_run: bool) -> Iterator[Problem]:
@@ -44,7 +63,7 @@ def _servers(judge: JudgeSettings, dry_run: bool) -> Iterator[Problem]:
         if url and (why := _unreachable(url)):
             yield Problem(
                 f"oresearch.judge.{name}",
-                f"{url} {why}",
+                f"{public_name(url)} {why}",
                 "start the judge's server, or correct the address",
                 refused=not dry_run,
             )

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
+from oresearch_graph.trace.plain_text import storable
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rollouts.token_ledger import Row
 
@@ -38,7 +39,8 @@ def mask_runs(row: Row) -> list[Run]:
 
 def decoded_policy_text(row: Row, tokens: ThreadTokens) -> str:
     """The text of the sampled ids: must be what the policy's steps of the thread hold."""
-    return "".join(tokens.decode(run.ids) for run in mask_runs(row) if run.sampled)
+    text = "".join(tokens.decode(run.ids) for run in mask_runs(row) if run.sampled)
+    return storable(text)
 
 
 def reencoded(row: Row, tokens: ThreadTokens) -> list[int]:

@@ -23,6 +23,7 @@ from oresearch_graph.policies.policy import Continuation, StopCause
 from oresearch_graph.policies.rendering import before_continuation
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Usage, render_steps
+from oresearch_graph.trace.plain_text import storable
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rollouts.token_ledger import Row, TokenLedger
 
@@ -131,10 +132,11 @@ class LedgerPolicy:
         text = render_steps(thread.steps, self.tools) + before_continuation(thread)
         row = self.ledger.row(thread.id)
         if row is None or not row.continues or not text.startswith(row.text):
-            ids = self.tokens.opening(thread.system, thread.question) + self.tokens.encode(text)
+            opening = self.tokens.opening(thread.system, thread.user_message(self.tools))
+            ids = opening + self.tokens.encode_world(text)
             return self.ledger.open(thread.id, ids, text, thread.role, thread.branch)
         if shown := text[len(row.text) :]:
-            row.show(self.tokens.encode(shown), shown)
+            row.show(self.tokens.encode_world(shown), shown)
         return row
 
     def _most_tokens(self, thread: Thread) -> int:
@@ -196,7 +198,7 @@ class LedgerPolicy:
         """The text of sampled ids, and why they ended. verl says "completed" for both a stop and
         the token limit, so they are told apart by the text and the count."""
         ended = bool(ids) and ids[-1] in self.tokens.end_ids
-        text = self.tokens.decode(ids[:-1] if ended else ids)
+        text = storable(self.tokens.decode(ids[:-1] if ended else ids))
         if any(tag in text for tag in stop):
             return text, "stop"
         return text, "end" if ended or len(ids) < most else "length"

@@ -4,6 +4,10 @@ A thread is a chat: the system prompt, the question, and one assistant message t
 step. The chat template is rendered once, up to the opening of that message; all that follows is
 encoded piece by piece, a piece being all text of one author in a row. Encoding pieces one by one
 is what keeps a sampled id from ever being encoded again: no piece crosses an author's border.
+
+World text comes with protocol tags and the chat templates' tokens escaped (trace/escaping.py).
+What else this tokenizer knows as a token of its own is escaped here, the same way: no id of one is
+ever the world's, save in the chat template itself.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
-from oresearch_graph.trace import Author, Step, step_segments
+from oresearch_graph.trace import Author, Step, escape_tokens, escape_world, step_segments
 
 _PROBE: Final = "<think>one</think>\n\n<plan>two</plan>"
 _OPENINGS: Final = 64
@@ -39,9 +43,12 @@ class ThreadTokens:
         self.tokenizer = tokenizer
         self._arguments = dict(chat_template_kwargs or {})
         self._openings: dict[tuple[str, str], list[int]] = {}
+        self.markup = _markup(tokenizer)
+        """The tokens that are escaped in world text."""
 
     def opening(self, system: str, question: str) -> list[int]:
-        """Ids of system prompt and question, up to where the assistant's message begins."""
+        """Ids of system prompt and question, up to where the assistant's message begins. The
+        question is `Thread.user_message`."""
         key = system, question
         ids = self._openings.get(key)
         if ids is None:
@@ -52,16 +59,21 @@ class ThreadTokens:
         return list(ids)
 
     def _encode_opening(self, system: str, question: str) -> list[int]:
-        messages = [{"role": "system", "content": system}, {"role": "user", "content": question}]
+        asked = escape_tokens(question, self.markup)
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": asked}]
         text = self.tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True, **self._arguments
         )
         ids: list[int] = self.tokenizer.encode(str(text), add_special_tokens=False)
         return ids
 
+    def encode_world(self, text: str) -> list[int]:
+        """Ids of text that the policy of this thread did not write."""
+        return self.encode(escape_tokens(text, self.markup))
+
     def encode(self, text: str) -> list[int]:
-        """Ids of a piece; nothing is added at its ends. What looks like a special token in it is
-        text: no web page can end the assistant's turn."""
+        """Ids of text; nothing is added at its ends. What looks like a special token in it is
+        text."""
         ids: list[int] = self.tokenizer.encode(
             text, add_special_tokens=False, split_special_tokens=True
         )
@@ -88,6 +100,14 @@ def pieces(steps: Iterable[Step], tools: Sequence[str] = ()) -> list[Piece]:
         Piece(author, "".join(text for _, text in group))
         for author, group in groupby(segments, key=lambda segment: segment[0])
     ]
+
+
+def _markup(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """The tokenizer's own tokens, without blanks, which text is made of, and without those that
+    `escape_world` knows: our tags may be tokens, and the world writes them too."""
+    added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
+    known = added | set(tokenizer.all_special_tokens)
+    return tuple(sorted(t for t in known if t.strip() and escape_world(t) == t))
 
 
 def mangles_thinking(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -59,7 +59,8 @@ def encode_row(row: SFTRow, tokens: ThreadTokens) -> EncodedRow:
     ids = tokens.opening(row.system, row.question)
     mask = [0] * len(ids)
     for piece in row.pieces:
-        own = tokens.encode(piece.text)
+        encode = tokens.encode if piece.author == "policy" else tokens.encode_world
+        own = encode(piece.text)
         ids += own
         mask += [int(piece.author == "policy")] * len(own)
     return EncodedRow(

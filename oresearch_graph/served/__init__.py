@@ -1,0 +1,1 @@
+"""What stands between the graph that `langgraph dev` serves and whoever asks it."""
