@@ -52,9 +52,10 @@ def every_module_is_imported() -> None:
 
 
 def import_all(package: ModuleType) -> None:
-    """Every module below `package`, but those that are programs."""
+    """Every module below `package`, but programs and what langgraph dev loads."""
+    without = ("__main__",) if find_spec("starlette") else ("__main__", ".served.app")
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith(without):
             import_module(module.name)
 
 
