@@ -36,7 +36,9 @@ PAGES = {
     "What a flume is good for: this is what sources say.",
     "https://example.org/use": "A flume is good for measuring flow. It is what mills use.",
 }
-ARTICLE = "<html><head><title>Tides</title></head><body><article><h1>Tides</h1><p>{}</p></article>"
+ARTICLE = """<html><head><title>Tides</title></head><body><article><h1>Tides</h1><p>{}</p>
+<pre>high = 2
+  low = 1</pre></article></body></html>"""
 SENTENCE = "The moon pulls the water of the oceans, which rises twice each day on most coasts."
 FRENCH = "La marée monte deux fois par jour sur la plupart des côtes, et la lune en est la cause."
 
@@ -50,9 +52,10 @@ def every_module_is_imported() -> None:
 
 
 def import_all(package: ModuleType) -> None:
-    """Every module below `package`, but those that are programs."""
+    """Every module below `package`, but programs and what langgraph dev loads."""
+    without = ("__main__",) if find_spec("starlette") else ("__main__", ".served.app")
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith(without):
             import_module(module.name)
 
 
@@ -103,10 +106,10 @@ def pages_are_read() -> None:
             site.add("/tides", ARTICLE.format(SENTENCE)),
             site.add("/tides.pdf", pdf(SENTENCE), content_type="application/pdf"),
         ]
-        reader = WebReader(AddressGuard(allow_private=True))
-        for page in asyncio.run(reader.read(urls, "")):
-            assert page.fault is None, page.fault
-            assert "twice each day" in page.text, page
+        pages = asyncio.run(WebReader(AddressGuard(allow_private=True)).read(urls, ""))
+    assert [page.fault for page in pages] == [None, None]
+    assert all("twice each day" in page.text for page in pages), pages
+    assert "high = 2\n  low = 1" in pages[0].text, pages
 
 
 def a_language_is_known() -> None:
