@@ -25,8 +25,8 @@ _WIDE_SHINGLE: Final = 2
 def tidy(question: str) -> str:
     """The question composed (NFC), without invisible characters and needless white space. Lines
     stay lines: a long task is laid out in them."""
-    text = storable(question).replace("\r\n", "\n")
-    text = _INVISIBLE.sub("", text.replace("\r", "\n").replace("\u2028", "\n"))
+    text = question.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n")
+    text = storable(_INVISIBLE.sub("", text))
     lines = (_BLANKS.sub(" ", line).strip() for line in text.split("\n"))
     whole = _EMPTY_LINES.sub("\n\n", "\n".join(lines)).strip()
     return unicodedata.normalize("NFC", whole)
