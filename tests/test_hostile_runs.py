@@ -14,6 +14,7 @@ from time import monotonic, sleep
 
 import pytest
 
+from oresearch_graph.trace import read_traces
 from tests.hostile_pages import nested_forms
 from tests.hostile_servers import HostileServer
 from tests.loopback_site import Site, running_site
@@ -39,7 +40,7 @@ def searched(page: str) -> Iterator[Site]:
         body, kind = PAGES[page]
         url = site.add(f"/{page[:3]}", body, content_type=kind) if kind else f"{server.url}/{page}"
         good = site.add("/good", "<p>Tides rise twice a day on most coasts of the world.</p>")
-        hits = [{"url": u, "title": "Tides", "content": QUESTION} for u in (url, f"{url}?2", good)]
+        hits = [{"url": u, "title": "Tides", "content": QUESTION} for u in (url, good, f"{url}?2")]
         site.add("/search", json.dumps({"results": hits}), content_type="application/json")
         yield site
 
@@ -66,7 +67,8 @@ def test_a_run_of_ten_seconds_ends_in_time_and_keeps_what_it_read(page: str, tmp
         told, _ = run.communicate(timeout=60)
         assert monotonic() - began < 15.0, told
         assert "Traceback" not in told
-        assert "/good" in told
+        trace = next(read_traces(next(tmp_path.glob("out/*/trace.jsonl"))))
+        assert any("twice a day" in s.text for s in trace.steps if s.kind == "observation"), told
 
 
 @pytest.mark.parametrize("page", PAGES)

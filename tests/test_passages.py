@@ -75,3 +75,12 @@ def test_a_megabyte_page_is_ranked_in_linear_time():
     begin = time.process_time()
     assert best_passages(page, "item13", 500)
     assert time.process_time() - begin < 6
+
+
+def test_of_a_very_long_text_the_stretches_that_name_the_focus_are_ranked() -> None:
+    filler = "The gulf stream carries warm water to the north of the ocean.\n\n" * 20_000
+    text = f"{filler}Spring tides rise twelve metres at Granville.\n\n{filler}"
+    passages = best_passages(text, "how high do tides rise at Granville", 200)
+    assert "twelve metres" in "".join(passage.text for passage in passages)
+    assert all(text[p.start : p.end] == p.text and len(p.text) < 1_000 for p in passages)
+    assert best_passages(filler, "volcanoes", 200)[0].start == 0
