@@ -60,8 +60,12 @@ def an_mcp_server_is_used() -> None:
 
 def studio_serves_the_graph() -> None:
     home = Path(os.environ["ORESEARCH_HOME"])
-    graphs = {"research": "oresearch_graph.studio:graph"}
-    (home / "langgraph.json").write_text(json.dumps({"dependencies": ["."], "graphs": graphs}))
+    config = {
+        "dependencies": ["."],
+        "graphs": {"research": "oresearch_graph.studio:graph"},
+        "http": {"app": "oresearch_graph.served.app:app"},
+    }
+    (home / "langgraph.json").write_text(json.dumps(config))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -69,13 +73,11 @@ def studio_serves_the_graph() -> None:
     command += ["--no-reload", "--host", "127.0.0.1", "--port", port]
     log = home / "server.log"
     with log.open("wb") as out:
-        server = subprocess.Popen(command, cwd=home, stdout=out, stderr=out)
+        environment = os.environ | {"ORESEARCH_SEARCH": "python"}
+        server = subprocess.Popen(command, cwd=home, env=environment, stdout=out, stderr=out)
     try:
-        asked = {
-            "assistant_id": "research",
-            "input": {"question": "How does pickle store objects?"},
-        }
-        asked["context"] = {"search": "python", "effort": "quick"}
+        question = {"question": "How does pickle store objects?"}
+        asked = {"assistant_id": "research", "input": question, "context": {"effort": "quick"}}
         _await(f"http://127.0.0.1:{port}/ok", server, log)
         answer = httpx.post(f"http://127.0.0.1:{port}/runs/wait", json=asked, timeout=90)
         assert "## References" in answer.json().get("report", ""), answer.text[-2000:]
