@@ -51,11 +51,6 @@ class Readable(NamedTuple):
     """ISO date."""
 
 
-def load_article_reader() -> None:
-    """Import trafilatura, which takes half a second the first time."""
-    import trafilatura  # noqa: F401
-
-
 def article(html: str, url: str | None = None) -> Readable:
     """The page's article by trafilatura; the fast reading when that finds nothing or the page is
     huge."""

@@ -33,8 +33,11 @@ from oresearch_graph.tools.reader_process import (
 from oresearch_graph.tools.reader_worker import PageLimits, PageRequest
 
 _log = logging.getLogger("oresearch_graph")
-_TURN: Final = 0.1
+_TURN: Final = 0.05
 """Seconds that a page may go on while another's client waits; doubled each time it was stopped."""
+_SAVED: Final = 1.0
+"""Seconds of workers' time that a client has before others when it comes back."""
+_REMEMBERED_SECONDS: Final = 60.0
 _RETRY_SECONDS: Final = 60.0
 """Between two tries to start a worker where none can be started."""
 
@@ -59,6 +62,11 @@ class _Client:
     seconds: float = 0.0
     """Of workers' time, counted from where it joined the others."""
     reading: int = 0
+    seen: float = field(default_factory=monotonic)
+
+    @property
+    def active(self) -> bool:
+        return bool(self.waiting or self.reading)
 
 
 class ReaderPool:
@@ -78,7 +86,7 @@ class ReaderPool:
         self._starting = threading.Lock()
         self._threads: list[_Worker] = []
         self._host: ReaderHost | None = None
-        self._closed = False
+        self.closed = False
         self.unavailable_until = 0.0
 
     async def read(
@@ -114,13 +122,9 @@ class ReaderPool:
 
     def _submit(self, request: PageRequest, body: bytes, client: object) -> Future[Extracted]:
         with self._turn:
-            if self._closed:
+            if self.closed:
                 raise RuntimeError("this pool of readers is closed")
-            asking = self._clients.get(client)
-            if asking is None:
-                # It joins behind nobody and before nobody: what it used earlier is forgotten.
-                joined = min((other.seconds for other in self._clients.values()), default=0.0)
-                asking = self._clients[client] = _Client(seconds=joined)
+            asking = self._joined(client)
             job = _Job(asking, request, body)
             asking.waiting.append(job)
             if len(self._threads) < self.workers:
@@ -129,10 +133,19 @@ class ReaderPool:
             self._turn.notify()
         return job.future
 
+    def _joined(self, client: object) -> _Client:
+        """The client's account. One that was away comes before those who were busy meanwhile, but
+        not for ever: what it saved up is bounded."""
+        account = self._clients.setdefault(client, _Client())
+        if not account.active:
+            busy = [other.seconds for other in self._clients.values() if other.active]
+            account.seconds = max(account.seconds, min(busy, default=0.0) - _SAVED)
+        return account
+
     def next_job(self) -> _Job | None:
         """The next page of the client that had least; None when the pool is closed. Blocks."""
         with self._turn:
-            while not self._closed:
+            while not self.closed:
                 self._forget_idle()
                 asking = [client for client in self._clients.values() if client.waiting]
                 if asking:
@@ -143,10 +156,13 @@ class ReaderPool:
             return None
 
     def _forget_idle(self) -> None:
+        now = monotonic()
         for key, client in list(self._clients.items()):
             while client.waiting and client.waiting[0].future.cancelled():
                 client.waiting.popleft()
-            if not client.waiting and not client.reading:
+            if client.active:
+                client.seen = now
+            elif now - client.seen > _REMEMBERED_SECONDS:
                 del self._clients[key]
 
     def ended(self, job: _Job, seconds: float, *, again: bool = False) -> None:
@@ -169,13 +185,15 @@ class ReaderPool:
         with self._turn:
             mine = job.client.seconds + seconds
             return any(
-                other is not job.client and other.waiting and other.seconds < mine
+                other is not job.client and other.waiting and other.seconds + _TURN < mine
                 for other in self._clients.values()
             )
 
     def host(self) -> ReaderHost:
         """What forks the workers; started when first wanted. Raises ReaderUnavailable."""
         with self._starting:
+            if self.closed:
+                raise ReaderUnavailable("this pool of readers is closed")
             if self._host is None or not self._host.alive:
                 self._end_host()
                 self._host = ReaderHost()
@@ -192,7 +210,10 @@ class ReaderPool:
     def close(self) -> None:
         """End the workers; pages under way are not read."""
         with self._turn:
-            self._closed = True
+            self.closed = True
+            for client in self._clients.values():
+                for job in client.waiting:
+                    job.future.cancel()
             self._turn.notify_all()
         for thread in self._threads:
             thread.end()
@@ -206,6 +227,7 @@ class _Worker(threading.Thread):
         super().__init__(name="oresearch-reader", daemon=True)
         self._pool = pool
         self._process: ReaderProcess | None = None
+        self._began = 0.0
 
     @property
     def process_id(self) -> int | None:
@@ -214,16 +236,16 @@ class _Worker(threading.Thread):
 
     def run(self) -> None:
         while (job := self._pool.next_job()) is not None:
-            began = monotonic()
+            self._began = monotonic()
             try:
                 page = self._read(job)
             except GivenUp:
-                self._pool.ended(job, monotonic() - began, again=True)
+                self._pool.ended(job, monotonic() - self._began, again=True)
                 continue
             except Exception as error:  # noqa: BLE001 - no page may wait for ever
                 _log.exception("a page's reader failed")
                 page = Extracted(fault=f"cannot be read ({type(error).__name__})")
-            self._pool.ended(job, monotonic() - began)
+            self._pool.ended(job, monotonic() - self._began)
             try:
                 job.future.set_result(page)
             except InvalidStateError:
@@ -234,6 +256,8 @@ class _Worker(threading.Thread):
         try:
             process = self._running()
         except ReaderUnavailable as error:
+            if self._pool.closed:
+                return Extracted(fault=f"was not read: {error}")
             return self._in_this_process(job, str(error))
         began = monotonic()
         try:
@@ -255,7 +279,9 @@ class _Worker(threading.Thread):
             self.end()
             if monotonic() < self._pool.unavailable_until:
                 raise ReaderUnavailable("no reader process can be started")
+            starting = monotonic()
             self._process = ReaderProcess(self._pool.host())
+            self._began += monotonic() - starting  # that is nobody's page
         return self._process
 
     def _in_this_process(self, job: _Job, cause: str) -> Extracted:

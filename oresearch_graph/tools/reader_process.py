@@ -24,7 +24,7 @@ from oresearch_graph.tools.reader_worker import (
 )
 
 _START_SECONDS: Final = 30.0
-_POLL_SECONDS: Final = 0.02
+_POLL_SECONDS: Final = 0.01
 _WALL_SHARE: Final = 4.0
 """Seconds on the wall for one of CPU: a worker is niced, and the machine may be busy."""
 _WORN_SHARE: Final = 0.5
@@ -101,6 +101,11 @@ class ReaderHost:
         with self._lock:
             self._control.sendall(NUMBER.pack(process))
             return self._number()
+
+    def forget(self, process: int) -> None:
+        """A worker was killed; nobody asks how it ended. Raises OSError."""
+        with self._lock:
+            self._control.sendall(NUMBER.pack(-process))
 
     def _number(self) -> int:
         answer = self._control.recv(NUMBER.size, socket.MSG_WAITALL)
@@ -191,7 +196,7 @@ class ReaderProcess:
 
     def _loss(self, request: PageRequest) -> WorkerLost:
         """Why the worker ended, as the fault of the page that it was reading."""
-        status = self.end()
+        status = self._ending()
         if status == -signal.SIGPROF:
             return WorkerLost(_too_slow(request))
         if status is None or status >= 0:
@@ -202,19 +207,31 @@ class ReaderProcess:
             by_others=status == -signal.SIGKILL,
         )
 
-    def end(self) -> int | None:
-        """Kill the worker; how it ended, where that is known. Safe to call again."""
+    def _ending(self) -> int | None:
+        """How a worker that has closed its socket ended; None where that is not known."""
+        if not self._close():
+            return None
+        with contextlib.suppress(OSError):
+            return self._host.wait(self.id)
+        return None
+
+    def end(self) -> None:
+        """Kill the worker. Safe to call again."""
+        if self._close():
+            with contextlib.suppress(OSError):
+                self._host.forget(self.id)
+
+    def _close(self) -> bool:
+        """Kill the worker and close its socket; False where that was done before."""
         with self._lock:
             if self._ended:
-                return None
+                return False
             self._ended = True
         with contextlib.suppress(OSError):
             # Its id is its own until the host has waited for it.
             os.kill(self.id, signal.SIGKILL)
         self._pages.close()
-        with contextlib.suppress(OSError):
-            return self._host.wait(self.id)
-        return None
+        return True
 
 
 def _go_on(deadline: float, given_up: Callable[[], bool]) -> None:

@@ -10,6 +10,7 @@ is what Python needs.
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import resource
@@ -23,7 +24,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from oresearch_graph.tools.extract import Extracted, extract
-from oresearch_graph.tools.html_text import load_article_reader
 
 REQUEST: Final = struct.Struct(">II")
 """Before a page: length of its JSON header and of its bytes."""
@@ -31,7 +31,10 @@ ANSWER: Final = struct.Struct(">I")
 """Before each answer: length of its JSON."""
 NUMBER: Final = struct.Struct(">i")
 """What the host reads and answers: 0 with a socket for a new worker, answered by its process id;
-or the id of one, answered by how it ended (os.waitstatus_to_exitcode)."""
+the id of one that has ended, answered by how (os.waitstatus_to_exitcode); or minus the id of one
+that was killed, which is not answered."""
+_REAP_SECONDS: Final = 0.2
+_OWN_PAGE: Final = b"<html><body><article><h1>Tides</h1><p>Tides rise twice a day.</p></article>"
 _NICENESS: Final = 10
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -76,11 +79,21 @@ class PageRequest:
 def host(control: socket.socket) -> None:
     """Fork workers, and tell how they ended, until nobody asks any more."""
     control.sendall(NUMBER.pack(os.getpid()))
+    killed: list[int] = []
     while True:
-        asked, descriptors, _, _ = socket.recv_fds(control, NUMBER.size, 1)
+        # To free a gigabyte takes a while, and the next worker does not wait for it.
+        killed = [process for process in killed if os.waitpid(process, os.WNOHANG)[0] == 0]
+        control.settimeout(_REAP_SECONDS if killed else None)
+        try:
+            asked, descriptors, _, _ = socket.recv_fds(control, NUMBER.size, 1)
+        except TimeoutError:
+            continue
         if not asked:
             return
         (process,) = NUMBER.unpack(asked)
+        if process < 0:
+            killed.append(-process)
+            continue
         if process:
             _, status = os.waitpid(process, 0)
             control.sendall(NUMBER.pack(os.waitstatus_to_exitcode(status)))
@@ -167,9 +180,10 @@ def main(parent: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # trafilatura would load numpy for a language filter that is not used: half of its import.
     sys.modules["py3langid"] = None  # type: ignore[assignment]  # Python's way to block an import
-    load_article_reader()
+    extract(_OWN_PAGE, "text/html")  # what is imported and compiled at first use, workers inherit
     import pypdfium2  # type: ignore[import-untyped]  # noqa: F401 - for the workers to find it loaded
 
+    gc.freeze()  # a collection in a worker would touch, and so copy, all that it shares
     with socket.socket(fileno=os.dup(0)) as control:
         # What a library prints goes nowhere.
         nowhere = os.open(os.devnull, os.O_RDWR)
