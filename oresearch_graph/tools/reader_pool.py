@@ -17,12 +17,13 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, InvalidStateError
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from time import monotonic
 from typing import Final
 
 from oresearch_graph.tools.extract import Extracted, extract, page_kind
+from oresearch_graph.tools.page_queue import Job, PageQueue
 from oresearch_graph.tools.reader_process import (
     GivenUp,
     ReaderHost,
@@ -33,40 +34,8 @@ from oresearch_graph.tools.reader_process import (
 from oresearch_graph.tools.reader_worker import PageLimits, PageRequest
 
 _log = logging.getLogger("oresearch_graph")
-_TURN: Final = 0.05
-"""Seconds that a page may go on while another's client waits; doubled each time it was stopped."""
-_SAVED: Final = 1.0
-"""Seconds of workers' time that a client has before others when it comes back."""
-_REMEMBERED_SECONDS: Final = 60.0
 _RETRY_SECONDS: Final = 60.0
 """Between two tries to start a worker where none can be started."""
-
-
-@dataclass(eq=False)
-class _Job:
-    client: _Client
-    request: PageRequest
-    body: bytes
-    future: Future[Extracted] = field(default_factory=Future)
-    stops: int = 0
-    """Times it was stopped for another client."""
-    retried: bool = False
-    """Its worker was killed once, and not for its sake."""
-
-
-@dataclass(eq=False)
-class _Client:
-    """Who asks: a run's reader, or a corpus."""
-
-    waiting: deque[_Job] = field(default_factory=deque)
-    seconds: float = 0.0
-    """Of workers' time, counted from where it joined the others."""
-    reading: int = 0
-    seen: float = field(default_factory=monotonic)
-
-    @property
-    def active(self) -> bool:
-        return bool(self.waiting or self.reading)
 
 
 class ReaderPool:
@@ -81,12 +50,10 @@ class ReaderPool:
 
     def begin(self) -> None:
         """Be as new: in a forked child the threads are gone, and the workers are the parent's."""
-        self._clients: dict[object, _Client] = {}
-        self._turn = threading.Condition()
-        self._starting = threading.Lock()
+        self.queue = PageQueue()
+        self._growing, self._starting = threading.Lock(), threading.Lock()
         self._threads: list[_Worker] = []
         self._host: ReaderHost | None = None
-        self.closed = False
         self.unavailable_until = 0.0
 
     async def read(
@@ -121,78 +88,17 @@ class ReaderPool:
                 future.cancel()
 
     def _submit(self, request: PageRequest, body: bytes, client: object) -> Future[Extracted]:
-        with self._turn:
-            if self.closed:
-                raise RuntimeError("this pool of readers is closed")
-            asking = self._joined(client)
-            job = _Job(asking, request, body)
-            asking.waiting.append(job)
+        job = self.queue.put(request, body, client)
+        with self._growing:
             if len(self._threads) < self.workers:
                 self._threads.append(_Worker(self))
                 self._threads[-1].start()
-            self._turn.notify()
         return job.future
-
-    def _joined(self, client: object) -> _Client:
-        """The client's account. One that was away comes before those who were busy meanwhile, but
-        not for ever: what it saved up is bounded."""
-        account = self._clients.setdefault(client, _Client())
-        if not account.active:
-            busy = [other.seconds for other in self._clients.values() if other.active]
-            account.seconds = max(account.seconds, min(busy, default=0.0) - _SAVED)
-        return account
-
-    def next_job(self) -> _Job | None:
-        """The next page of the client that had least; None when the pool is closed. Blocks."""
-        with self._turn:
-            while not self.closed:
-                self._forget_idle()
-                asking = [client for client in self._clients.values() if client.waiting]
-                if asking:
-                    client = min(asking, key=lambda each: each.seconds)
-                    client.reading += 1
-                    return client.waiting.popleft()
-                self._turn.wait()
-            return None
-
-    def _forget_idle(self) -> None:
-        now = monotonic()
-        for key, client in list(self._clients.items()):
-            while client.waiting and client.waiting[0].future.cancelled():
-                client.waiting.popleft()
-            if client.active:
-                client.seen = now
-            elif now - client.seen > _REMEMBERED_SECONDS:
-                del self._clients[key]
-
-    def ended(self, job: _Job, seconds: float, *, again: bool = False) -> None:
-        """A worker is done with the page, or was taken from it: then it comes `again`."""
-        with self._turn:
-            job.client.seconds += seconds
-            job.client.reading -= 1
-            if again and not job.future.cancelled():
-                job.stops += 1
-                job.client.waiting.append(job)
-                self._turn.notify()
-
-    def wanted_elsewhere(self, job: _Job, seconds: float) -> bool:
-        """True when a page that was read for so long must make room: nobody waits for it any more,
-        or a client waits that had less."""
-        if job.future.cancelled():
-            return True
-        if seconds < _TURN * 2**job.stops:
-            return False
-        with self._turn:
-            mine = job.client.seconds + seconds
-            return any(
-                other is not job.client and other.waiting and other.seconds + _TURN < mine
-                for other in self._clients.values()
-            )
 
     def host(self) -> ReaderHost:
         """What forks the workers; started when first wanted. Raises ReaderUnavailable."""
         with self._starting:
-            if self.closed:
+            if self.queue.closed:
                 raise ReaderUnavailable("this pool of readers is closed")
             if self._host is None or not self._host.alive:
                 self._end_host()
@@ -209,12 +115,7 @@ class ReaderPool:
 
     def close(self) -> None:
         """End the workers; pages under way are not read."""
-        with self._turn:
-            self.closed = True
-            for client in self._clients.values():
-                for job in client.waiting:
-                    job.future.cancel()
-            self._turn.notify_all()
+        self.queue.close()
         for thread in self._threads:
             thread.end()
         self._end_host()
@@ -235,34 +136,36 @@ class _Worker(threading.Thread):
         return process.id if process is not None else None
 
     def run(self) -> None:
-        while (job := self._pool.next_job()) is not None:
+        while (job := self._pool.queue.next()) is not None:
             self._began = monotonic()
             try:
                 page = self._read(job)
             except GivenUp:
-                self._pool.ended(job, monotonic() - self._began, again=True)
+                self._pool.queue.ended(job, monotonic() - self._began, again=True)
                 continue
             except Exception as error:  # noqa: BLE001 - no page may wait for ever
                 _log.exception("a page's reader failed")
                 page = Extracted(fault=f"cannot be read ({type(error).__name__})")
-            self._pool.ended(job, monotonic() - self._began)
+            self._pool.queue.ended(job, monotonic() - self._began)
             try:
                 job.future.set_result(page)
             except InvalidStateError:
                 continue  # cancelled meanwhile
         self.end()
 
-    def _read(self, job: _Job) -> Extracted:
+    def _read(self, job: Job) -> Extracted:
         try:
             process = self._running()
         except ReaderUnavailable as error:
-            if self._pool.closed:
+            if self._pool.queue.closed:
                 return Extracted(fault=f"was not read: {error}")
             return self._in_this_process(job, str(error))
         began = monotonic()
         try:
             return process.read(
-                job.request, job.body, lambda: self._pool.wanted_elsewhere(job, monotonic() - began)
+                job.request,
+                job.body,
+                lambda: self._pool.queue.wanted_elsewhere(job, monotonic() - began),
             )
         except WorkerLost as lost:
             if lost.by_others and not job.retried:
@@ -284,7 +187,7 @@ class _Worker(threading.Thread):
             self._began += monotonic() - starting  # that is nobody's page
         return self._process
 
-    def _in_this_process(self, job: _Job, cause: str) -> Extracted:
+    def _in_this_process(self, job: Job, cause: str) -> Extracted:
         """The linear reading, where no process can be had: PDF is not read at all."""
         if monotonic() >= self._pool.unavailable_until:
             _log.warning("pages are read in this process, PDF is not read: %s", cause)
