@@ -119,19 +119,21 @@ def _passages(trace: Trace, texts: Sequence[str], tokens: int) -> Iterator[str]:
 
 
 def _cited(sources: Sequence[Source], texts: Sequence[str]) -> dict[int, tuple[Source, list[str]]]:
-    """Every source that a text cites, with the sentences that cite it."""
+    """Every source that a text cites, with the sentences that cite it, each one once."""
     ledger = Ledger(sources)
-    found: dict[int, tuple[Source, list[str]]] = {}
-    for text in texts:
+    cited: dict[int, tuple[Source, list[str]]] = {}
+    seen: set[tuple[int, int, int]] = set()
+    for number, text in enumerate(texts):
         references, spans = reference_list(text), sentence_spans(text)
         starts = [start for start, _ in spans]
         for mark in citation_marks(text):
             source = ledger.resolve(mark.number, references)
             at = bisect_right(starts, mark.start) - 1
-            if source is not None and at >= 0:
-                sentence = text[spans[at][0] : spans[at][1]]
-                found.setdefault(source.id, (source, []))[1].append(sentence)
-    return found
+            if source is None or at < 0 or (place := (source.id, number, at)) in seen:
+                continue
+            seen.add(place)
+            cited.setdefault(source.id, (source, []))[1].append(text[spans[at][0] : spans[at][1]])
+    return cited
 
 
 def _shares(sizes: Sequence[int], tokens: int) -> list[int]:
