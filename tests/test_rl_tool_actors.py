@@ -13,11 +13,13 @@ import pytest
 import ray
 
 from oresearch_graph.errors import ToolError
+from oresearch_graph.tools.reader_pool import READERS
 from rl.settings import RLSettings, ToolSettings
 from rl.tools.index_actor import shared_index
 from rl.tools.index_client import IndexClient
 from rl.tools.tool_limiter import ToolLimiter, tool_limiter
 from rl.tools.training_tools import open_documents, training_tools
+from tests.hostile_pages import self_drawing_form
 
 REPOSITORY = str(Path(__file__).parent.parent)
 
@@ -151,3 +153,23 @@ def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path):
     with pytest.raises(ToolError, match="does not exist: correct it") as raised:
         shared_index(str(tmp_path / "none"))
     assert "\n" not in str(raised.value)
+
+
+class PageReader:
+    """Reads pages as an agent loop worker does: in an actor, on its event loop."""
+
+    async def read(self, body: bytes, media_type: str) -> tuple[str, str | None, int]:
+        page = await READERS.read(body, media_type)
+        return page.text, page.fault, len(READERS.process_ids())
+
+
+def test_an_actor_reads_pages_in_worker_processes_of_its_own():
+    actor = ray.remote(PageReader).remote()
+    html = ray.get(actor.read.remote(b"<p>Tides rise twice a day.</p>", "text/html"), timeout=60)
+    assert html == ("Tides rise twice a day.", None, 1)
+    text, fault, _ = ray.get(actor.read.remote(self_drawing_form(), "application/pdf"), timeout=120)
+    assert text == ""
+    assert fault is not None
+    assert "takes more than" in fault
+    assert ray.get(actor.read.remote(b"Still here.", "text/plain"), timeout=60)[0] == "Still here."
+    ray.kill(actor)
