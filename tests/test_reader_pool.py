@@ -20,8 +20,16 @@ from tests.test_extract import ARTICLE
 SHORT = PageLimits(article_seconds=0.3, cpu_seconds=1.0, memory_bytes=500_000_000, characters=2_000)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def readers() -> Iterator[ReaderPool]:
+    pool = ReaderPool(1, SHORT)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def fresh() -> Iterator[ReaderPool]:
+    """One that has not started anything."""
     pool = ReaderPool(1, SHORT)
     yield pool
     pool.close()
@@ -55,10 +63,10 @@ async def test_an_article_that_takes_too_long_is_read_the_cheap_way(readers: Rea
     assert len(page.text) == SHORT.characters + len("\n[…]")
 
 
-def test_a_worker_has_no_key_of_the_users(monkeypatch: pytest.MonkeyPatch, readers: ReaderPool):
+def test_a_worker_has_no_key_of_the_users(monkeypatch: pytest.MonkeyPatch, fresh: ReaderPool):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-user")
-    list(readers.read_each([(b"one", "text/plain")]))
-    (worker,) = readers.process_ids()
+    list(fresh.read_each([(b"one", "text/plain")]))
+    (worker,) = fresh.process_ids()
     assert b"sk-of-the-user" not in Path(f"/proc/{worker}/environ").read_bytes()
     niceness = Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[16]
     assert int(niceness) >= 10
@@ -78,11 +86,11 @@ async def test_a_slow_client_makes_room_for_another(readers: ReaderPool):
 
 
 async def test_where_no_process_can_be_started_pages_are_read_here_and_it_is_said_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, readers: ReaderPool
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fresh: ReaderPool
 ):
     monkeypatch.setattr("sys.executable", "/nowhere/python")
     with caplog.at_level(logging.WARNING):
-        pages = [await readers.read(*body) for body in (
+        pages = [await fresh.read(*body) for body in (
             (ARTICLE.encode(), "text/html"), (b"plain", "text/plain"), (pdf("x"), "application/pdf")
         )]  # fmt: skip
     assert "twice each day" in pages[0].text
