@@ -24,8 +24,8 @@ from tests.hostile_pages import nested_forms
 from tests.loopback_site import Site, running_site
 
 RUNS, PAGES, HOSTILE = 5, 5, 8
-TRIES = 3
-"""A run takes a third of a second: what else the machine does at that moment counts."""
+TARGET = 2.0
+"""Times its usual time. A run takes a third of a second: it wants a machine that is idle."""
 QUESTION = "How do tides rise on coasts?"
 TEXT = (
     "<html><body><h1>Tides</h1>" + "<p>Tides rise twice a day on most coasts, say sailors.</p>" * 30
@@ -67,25 +67,20 @@ async def median_of_runs(site: Site, *, hostile: int) -> float:
     return statistics.median(seconds)
 
 
-async def measure() -> int:
+async def main() -> None:
     with running_site() as site:
         library(site)
         await seconds_of_a_run(site)  # everything is imported, a worker runs
-        for _ in range(TRIES):
-            alone = await median_of_runs(site, hostile=0)
-            beside = await median_of_runs(site, hostile=HOSTILE)
-            table = Table("another run in the process", "seconds", "ratio")
-            table.add_row("alone", f"{alone:.2f}", "1.00")
-            table.add_row(
-                f"beside {HOSTILE} hostile pages", f"{beside:.2f}", f"{beside / alone:.2f}"
-            )
-            Console().print(table)
-            if beside <= 2 * alone:
-                print(f"PASS {beside / alone:.2f} of at most 2.00")  # noqa: T201
-                return 0
-    print(f"FAIL in {TRIES} tries")  # noqa: T201
-    return 1
+        alone = await median_of_runs(site, hostile=0)
+        beside = await median_of_runs(site, hostile=HOSTILE)
+    ratio = beside / alone
+    verdict = "PASS" if ratio <= TARGET else "over"
+    table = Table("another run in the process", "seconds", "ratio", "goal")
+    table.add_row("alone", f"{alone:.2f}", "1.00", "")
+    goal = f"{TARGET:.2f}: {verdict}"
+    table.add_row(f"beside {HOSTILE} hostile pages", f"{beside:.2f}", f"{ratio:.2f}", goal)
+    Console().print(table)
 
 
 if __name__ == "__main__":
-    raise SystemExit(asyncio.run(measure()))
+    asyncio.run(main())
