@@ -3,7 +3,7 @@ them between this machine and itself."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import sys
 
 import pytest
 
@@ -23,9 +23,9 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-@pytest.mark.skipif(find_spec("socksio") is not None, reason="socksio is installed")
 async def test_a_proxy_without_its_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", SOCKS)
+    monkeypatch.setitem(sys.modules, "socksio", None)
     with pytest.raises(ConfigurationError, match=r"the proxy in ALL_PROXY.*socksio.*unset") as said:
         connect("openai:gpt-5-mini", extra={"api_key": "of-the-model"}, timeout=1.0)
     assert "of-the-proxy" not in str(said.value)
