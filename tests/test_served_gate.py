@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from oresearch_graph.served.gate import STUDIO, Gate, refusal
+from oresearch_graph.served.gate import STUDIO, RequestGate, refusal
 
 PORT = 2024
 JSON = {"content-type": "application/json", "content-length": "9"}
@@ -137,7 +137,7 @@ async def passed(request: dict[str, Any]) -> tuple[bool, list[Any]]:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await Gate(app)(request, None, send)  # type: ignore[arg-type]
+    await RequestGate(app)(request, None, send)  # type: ignore[arg-type]
     return bool(reached), sent
 
 

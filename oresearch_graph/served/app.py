@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from oresearch_graph.served.gate import STUDIO, Gate
+from oresearch_graph.served.gate import STUDIO, RequestGate
 
 _STORE: Final = Path(".langgraph_api")
 """Where LangGraph's development server keeps threads and runs; it may have been made already."""
@@ -28,7 +28,7 @@ origins = [STUDIO, *(origin for each in _named if (origin := each.strip(" /")))]
 
 app = Starlette(
     middleware=[
-        Middleware(cast("Any", Gate), origins=origins),
+        Middleware(cast("Any", RequestGate), origins=origins),
         Middleware(
             CORSMiddleware,
             allow_origins=origins,

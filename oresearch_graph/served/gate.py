@@ -24,7 +24,7 @@ _IN_PROCESS: Final = "/noauth"
 """The root path under which LangGraph's server calls itself; no request from outside has one."""
 
 
-class Gate:
+class RequestGate:
     """ASGI middleware: 403 for a request that a stranger's page could have sent."""
 
     def __init__(self, app: App, origins: Collection[str] = (STUDIO,)) -> None:

@@ -27,7 +27,7 @@ _REMEMBERED_SECONDS: Final = 60.0
 class Client:
     """Who asks: a run's reader, or a corpus."""
 
-    waiting: deque[Job] = field(default_factory=deque)
+    waiting: deque[PendingPage] = field(default_factory=deque)
     seconds: float = 0.0
     """Of workers' time, counted from where it joined the others."""
     reading: int = 0
@@ -39,7 +39,7 @@ class Client:
 
 
 @dataclass(eq=False)
-class Job:
+class PendingPage:
     """A page to be read."""
 
     client: Client
@@ -60,12 +60,12 @@ class PageQueue:
         self._turn = threading.Condition()
         self.closed = False
 
-    def put(self, request: PageRequest, body: bytes, client: object) -> Job:
+    def put(self, request: PageRequest, body: bytes, client: object) -> PendingPage:
         """A page that `client` wants to be read. Raises RuntimeError once closed."""
         with self._turn:
             if self.closed:
                 raise RuntimeError("these readers of pages are closed")
-            job = Job(self._joined(client), request, body)
+            job = PendingPage(self._joined(client), request, body)
             job.client.waiting.append(job)
             self._turn.notify()
         return job
@@ -79,7 +79,7 @@ class PageQueue:
             client.seconds = max(client.seconds, min(busy, default=0.0) - _SAVED)
         return client
 
-    def next(self) -> Job | None:
+    def next(self) -> PendingPage | None:
         """The next page of the client that had least; None once closed. Blocks."""
         with self._turn:
             while not self.closed:
@@ -102,7 +102,7 @@ class PageQueue:
             elif now - client.seen > _REMEMBERED_SECONDS:
                 del self._clients[key]
 
-    def ended(self, job: Job, seconds: float, *, again: bool = False) -> None:
+    def ended(self, job: PendingPage, seconds: float, *, again: bool = False) -> None:
         """A worker is done with the page, or was taken from it: then it comes `again`."""
         with self._turn:
             job.client.seconds += seconds
@@ -112,7 +112,7 @@ class PageQueue:
                 job.client.waiting.append(job)
                 self._turn.notify()
 
-    def wanted_elsewhere(self, job: Job, seconds: float) -> bool:
+    def wanted_elsewhere(self, job: PendingPage, seconds: float) -> bool:
         """True when a page that was read for so long must make room: nobody waits for it any more,
         or a client waits that had less."""
         if job.future.cancelled():

@@ -23,7 +23,7 @@ from time import monotonic
 from typing import Final
 
 from oresearch_graph.tools.extract import Extracted, extract, page_kind
-from oresearch_graph.tools.page_queue import Job, PageQueue
+from oresearch_graph.tools.page_queue import PageQueue, PendingPage
 from oresearch_graph.tools.reader_process import (
     GivenUp,
     ReaderHost,
@@ -153,7 +153,7 @@ class _Worker(threading.Thread):
                 continue  # cancelled meanwhile
         self.end()
 
-    def _read(self, job: Job) -> Extracted:
+    def _read(self, job: PendingPage) -> Extracted:
         try:
             process = self._running()
         except ReaderUnavailable as error:
@@ -187,7 +187,7 @@ class _Worker(threading.Thread):
             self._began += monotonic() - starting  # that is nobody's page
         return self._process
 
-    def _in_this_process(self, job: Job, cause: str) -> Extracted:
+    def _in_this_process(self, job: PendingPage, cause: str) -> Extracted:
         """The linear reading, where no process can be had: PDF is not read at all."""
         if monotonic() >= self._pool.unavailable_until:
             _log.warning("pages are read in this process, PDF is not read: %s", cause)
