@@ -18,7 +18,7 @@ from oresearch_graph.checkpoints import record_serializer
 from oresearch_graph.graph import create_research_graph
 from oresearch_graph.served.client_settings import client_settings
 from oresearch_graph.settings import resolve_settings
-from oresearch_graph.trace.private_files import private_file
+from oresearch_graph.trace.private_files import create_private
 
 _server = resolve_settings()
 _models = os.environ.get("ORESEARCH_ALLOWED_MODELS", "").split(",")
@@ -34,7 +34,7 @@ async def create_checkpointer() -> AsyncIterator[AsyncSqliteSaver]:
     home = Path(os.environ.get("ORESEARCH_HOME") or ".oresearch")
     file = home / "studio.sqlite"
     # SQLite's log beside it takes over the mode of the file.
-    os.close(await asyncio.to_thread(private_file, file))
+    await asyncio.to_thread(create_private, file)
     async with AsyncSqliteSaver.from_conn_string(str(file)) as saver:
         saver.serde = record_serializer()
         # A commit then waits for no disk: 40 % less time per step. A crash of the process loses

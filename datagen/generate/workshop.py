@@ -6,7 +6,6 @@ and was not written is taken from its state.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator
@@ -27,7 +26,7 @@ from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph import ResearchGraph, Search, create_research_graph
 from oresearch_graph.redaction import brief
 from oresearch_graph.trace import Trace
-from oresearch_graph.trace.private_files import private_file
+from oresearch_graph.trace.private_files import create_private
 
 _STEPS: Final = 10_000
 """LangGraph's own bound on super-steps; ours are the settings' limits."""
@@ -113,7 +112,7 @@ async def open_workshop(
     faculty = Faculty(settings, policies)
     faculty.assemble()
     try:
-        os.close(private_file(checkpoints))
+        create_private(checkpoints)
         async with AsyncSqliteSaver.from_conn_string(str(checkpoints)) as saver:
             # A killed process loses nothing by it, a machine without power its last steps; each
             # step waits for no disk (13 ms a commit were measured, three commits a step).

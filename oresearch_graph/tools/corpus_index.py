@@ -14,10 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
+
 from oresearch_graph.errors import ToolError
 from oresearch_graph.evidence.passages import split_passages
 from oresearch_graph.tools.backend import Hit, Page
 from oresearch_graph.tools.corpus_words import match_expression, spaced
+from oresearch_graph.trace.private_files import create_private
 
 VERSION: Final = 2
 """Of schema and segmentation: an index of another version is built anew."""
@@ -43,6 +46,8 @@ JOIN passages ON passages.id = found.rowid ORDER BY found.score
 _SHARES: Final = (1.0, 0.3, 0.15)
 """What a document's best, second and third passage count."""
 _SNIPPET: Final = 700
+_WAIT_SECONDS: Final = 60.0
+"""For another connection's transaction."""
 _PASSAGE_TOKENS: Final = 180
 
 
@@ -106,7 +111,6 @@ class CorpusIndex:
         )
 
     def _opened(self) -> sqlite3.Connection:
-        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         connection = self._private()
         try:
             if self._version(connection) not in (0, VERSION):
@@ -120,15 +124,20 @@ class CorpusIndex:
         return connection
 
     def _private(self) -> sqlite3.Connection:
-        # SQLite would make it for everyone to read.
-        os.close(os.open(self.file, os.O_CREAT | os.O_RDWR, 0o600))
-        return sqlite3.connect(self.file, timeout=60.0)
+        create_private(self.file)
+        return sqlite3.connect(self.file, timeout=_WAIT_SECONDS)
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         if self._version(connection) == VERSION:
             connection.execute("PRAGMA synchronous = NORMAL")
             return
-        connection.execute("PRAGMA journal_mode = WAL")
+        # Of two connections that turn this on at once SQLite refuses one without waiting.
+        Retrying(
+            retry=retry_if_exception(_is_busy),
+            wait=wait_random(0.01, 0.1),
+            stop=stop_after_delay(_WAIT_SECONDS),
+            reraise=True,
+        )(connection.execute, "PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
         if self._version(connection) == 0:
             for statement in filter(str.strip, _SCHEMA.split(";")):
@@ -231,6 +240,10 @@ class CorpusIndex:
             return None
         title, text, published, fault = row
         return Page(url=address, title=title, text=text, published=published, fault=fault)
+
+
+def _is_busy(error: BaseException) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
 
 
 def _ranked(rows: Iterable[tuple[float, int, int, int]]) -> list[tuple[int, int, int]]:

@@ -6,7 +6,11 @@ What is there already keeps the mode that a person gave it.
 from __future__ import annotations
 
 import os
+import threading
+from contextlib import suppress
 from pathlib import Path
+
+_creating = threading.Lock()
 
 
 def private_folder(path: Path) -> None:
@@ -20,6 +24,17 @@ def private_file(path: Path, flags: int = os.O_WRONLY) -> int:
     """Make a file and its folder where they are missing; the open descriptor. Raises OSError."""
     private_folder(path.parent)
     return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def create_private(path: Path) -> None:
+    """Make an empty file for SQLite, which would let everyone read it. Raises OSError.
+
+    A file that is there is not opened: closing it would drop every lock that this process holds on
+    the database (https://sqlite.org/howtocorrupt.html, section 2.2).
+    """
+    private_folder(path.parent)
+    with _creating, suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
 
 
 def write_private(path: Path, text: str) -> None:
