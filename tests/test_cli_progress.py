@@ -10,7 +10,7 @@ from rich.console import Console
 from oresearch_graph.command.live_view import LiveProgress
 from oresearch_graph.command.progress import PlainProgress, progress_on
 from oresearch_graph.command.terminal import harmless, line, lines
-from oresearch_graph.events import (
+from oresearch_graph.graph.events import (
     Called,
     Event,
     Observed,

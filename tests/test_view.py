@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from oresearch_graph.cli import app
+from oresearch_graph.command.cli import app
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.trace import Failure, Source, Span, Trace, Usage, write_traces
 from oresearch_graph.view.alignment import Alignment

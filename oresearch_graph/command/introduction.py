@@ -6,8 +6,8 @@ import os
 from typing import Final
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.policies.chat import ChatPolicy
-from oresearch_graph.policies.extractive import ExtractivePolicy
+from oresearch_graph.policies.chat.policy import ChatPolicy
+from oresearch_graph.policies.extractive.policy import ExtractivePolicy
 from oresearch_graph.policies.models import Policies, chat_policies
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.tools.choose import describe_search, search_name

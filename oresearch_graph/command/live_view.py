@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from oresearch_graph.command.terminal import line
-from oresearch_graph.events import (
+from oresearch_graph.graph.events import (
     Called,
     Event,
     Observed,

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from oresearch_graph.command.live_view import LiveProgress
 from oresearch_graph.command.terminal import lines
-from oresearch_graph.events import (
+from oresearch_graph.graph.events import (
     Called,
     Event,
     Observed,

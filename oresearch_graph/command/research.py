@@ -27,8 +27,8 @@ from oresearch_graph.command.progress import Progress, progress_on
 from oresearch_graph.command.stopped import stopped_trace
 from oresearch_graph.command.terminal import lines
 from oresearch_graph.errors import ConfigurationError, OresearchError
-from oresearch_graph.events import event_from
-from oresearch_graph.graph import ResearchGraph, create_research_graph
+from oresearch_graph.graph.build import ResearchGraph, create_research_graph
+from oresearch_graph.graph.events import event_from
 from oresearch_graph.policies.models import Policies
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import Trace

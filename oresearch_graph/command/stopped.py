@@ -6,9 +6,9 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 
-from oresearch_graph.closing import assemble
-from oresearch_graph.graph import ResearchGraph
-from oresearch_graph.state import Findings, join_findings, join_sources
+from oresearch_graph.graph.build import ResearchGraph
+from oresearch_graph.graph.state import Findings, join_findings, join_sources
+from oresearch_graph.graph.verify import assemble
 from oresearch_graph.trace import Failure, Trace
 
 

@@ -19,10 +19,10 @@ from oresearch_graph.evaluate.recall import (
     score_answers,
     top_hit,
 )
-from oresearch_graph.graph import create_research_graph
-from oresearch_graph.policies.extractive import ExtractivePolicy
+from oresearch_graph.graph.build import create_research_graph
+from oresearch_graph.policies.extractive.policy import ExtractivePolicy
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.tools.python_corpus import PythonCorpus
+from oresearch_graph.tools.corpus.python_corpus import PythonCorpus
 
 
 def graph_answer(settings: ResearchSettings) -> Answer:

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
 from oresearch_graph.evaluate.questions import Question
-from oresearch_graph.evidence.passages import best_passages
-from oresearch_graph.judge import judge_report
+from oresearch_graph.judging.key_points import judge_report
+from oresearch_graph.text.passages import best_passages
 from oresearch_graph.tools.backend import PageReader, SearchBackend
 from oresearch_graph.trace.record import CitationReport
 
