@@ -42,13 +42,11 @@ from oresearch_graph.judging.ground_truth import Criterion
 from oresearch_graph.judging.key_points import KeyPoint, judge_report
 from oresearch_graph.judging.prompt import VerdictFault, fenced, json_values, read_verdict
 from oresearch_graph.policies.chat import model_faults
-from oresearch_graph.policies.chat.endings import end_of, unclosed_element
+from oresearch_graph.policies.chat.endings import TextGate, end_of, unclosed_element
 from oresearch_graph.policies.chat.prices import known_price
 from oresearch_graph.policies.chat.rendering import Prefill, ThreadRendering, Turns
 from oresearch_graph.policies.chat.rendering_tools import Tools
-from oresearch_graph.policies.chat.reply import Reply, read_message
-from oresearch_graph.policies.chat.text_gate import TextGate
-from oresearch_graph.policies.chat.thinking import place_thinking
+from oresearch_graph.policies.chat.reply import Reply, place_thinking, read_message
 from oresearch_graph.policies.extractive import plan as extractive_plan
 from oresearch_graph.policies.extractive import sentences as extractive_sentences
 from oresearch_graph.policies.extractive.phrases import facet_of
@@ -63,8 +61,7 @@ from oresearch_graph.text.language import detect_language
 from oresearch_graph.threads import Thread
 from oresearch_graph.tools import source_rules
 from oresearch_graph.tools.corpus import words as corpus_words
-from oresearch_graph.tools.providers.document_shelf import DocumentShelf
-from oresearch_graph.tools.providers.retriever import results_in
+from oresearch_graph.tools.providers.retriever import DocumentShelf, results_in
 from oresearch_graph.tools.reading import charset, extract
 from oresearch_graph.tools.web.address_guard import AddressGuard
 from oresearch_graph.trace import (
@@ -92,8 +89,8 @@ from oresearch_graph.trace.escaping import (
 )
 from oresearch_graph.trace.report_form import fence_spans, find_sections
 from oresearch_graph.training_rows import trace_rows
-from oresearch_graph.view.alignment import Alignment
 from oresearch_graph.view.markup import escaped, outside_link
+from oresearch_graph.view.report import Alignment
 from oresearch_graph.view.trace_view import trace_section
 
 Reader = Callable[[str], object]

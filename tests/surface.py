@@ -99,7 +99,7 @@ async def _researches(*renderings: Any) -> None:
 def pages_are_read() -> None:
     """One HTML page and one PDF, from a site of this machine."""
     from oresearch_graph.tools.web.address_guard import AddressGuard
-    from oresearch_graph.tools.web.web_reader import WebReader
+    from oresearch_graph.tools.web.reader import WebReader
 
     with running_site() as site:
         urls = [

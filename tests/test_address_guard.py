@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from oresearch_graph.errors import AddressRefused
 from oresearch_graph.tools.web.address_guard import AddressGuard
-from oresearch_graph.tools.web.fetch import Fetcher, FetchLimits
+from oresearch_graph.tools.web.reader import Fetcher, FetchLimits
 from tests.loopback_site import running_site
 
 REFUSED = [

@@ -22,8 +22,7 @@ from oresearch_graph.tools.crawl_page import CrawlPage
 from oresearch_graph.tools.reading.pool import ReaderPool
 from oresearch_graph.tools.reading.worker import PageLimits
 from oresearch_graph.tools.web.address_guard import AddressGuard
-from oresearch_graph.tools.web.fetch import FetchLimits
-from oresearch_graph.tools.web.web_reader import WebReader
+from oresearch_graph.tools.web.reader import FetchLimits, WebReader
 from tests.hostile_pages import all_bodies
 from tests.hostile_servers import HostileServer, hostile_addresses
 from tests.test_extract import ARTICLE

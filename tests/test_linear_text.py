@@ -39,7 +39,7 @@ from tests.linear_readers import READERS
 from tests.linear_texts import families
 
 OWN_TEXT: Final = {
-    "oresearch_graph.tools.corpus.python_pages": "docstrings of this interpreter",
+    "oresearch_graph.tools.corpus.python_docs": "docstrings of this interpreter",
     "rl.tiny.model": "the demonstration's own prompts",
     "rl.tiny.teacher": "the demonstration's own pages",
     "rl.metrics.panels": "names of metrics, from our source",

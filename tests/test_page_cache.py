@@ -11,7 +11,7 @@ from oresearch_graph.errors import ToolError
 from oresearch_graph.tools.backend import Page
 from oresearch_graph.tools.web.address_guard import AddressGuard
 from oresearch_graph.tools.web.page_cache import CachedReader, PageCache, cache_for
-from oresearch_graph.tools.web.web_reader import WebReader
+from oresearch_graph.tools.web.reader import WebReader
 from tests.loopback_site import running_site
 
 

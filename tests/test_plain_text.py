@@ -18,7 +18,7 @@ from oresearch_graph.graph.state import LastText, ResearchInput
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import Thread
 from oresearch_graph.tools.backend import Hit, Hits, Page
-from oresearch_graph.tools.providers.document_shelf import DocumentShelf
+from oresearch_graph.tools.providers.retriever import DocumentShelf
 from oresearch_graph.trace import Claim, Evidence, Failure, Source, Span, Step, Trace, Usage
 from oresearch_graph.trace.plain_text import (
     ADDRESS,

@@ -99,7 +99,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a trace.")] = False,
 ) -> None:
     """Print the violations of traces. Exit status: 0 none, 1 some, 2 unreadable."""
-    from oresearch_graph.command.checking import check_files
+    from oresearch_graph.command.traces import check_files
 
     raise typer.Exit(check_files(traces, as_json=as_json))
 
@@ -115,7 +115,7 @@ def view(
     ] = None,
 ) -> None:
     """Write traces as one HTML page: steps, passages, the report with its evidence."""
-    from oresearch_graph.command.viewing import view_files
+    from oresearch_graph.command.traces import view_files
 
     raise typer.Exit(view_files(traces, out, ids or ()))
 

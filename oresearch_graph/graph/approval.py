@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from oresearch_graph.graph.resources import Resources
+from oresearch_graph.graph.run_context import Resources
 from oresearch_graph.text.words import terms
 
 _ACTION: Final = "research"

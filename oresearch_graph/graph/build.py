@@ -25,8 +25,8 @@ from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.checkpoints import knowing_records
 from oresearch_graph.graph.planner import Planner
 from oresearch_graph.graph.researcher import research_subgraph
-from oresearch_graph.graph.resources import ResourcePool, Resources, described
 from oresearch_graph.graph.response_format import Structurer, structuring
+from oresearch_graph.graph.run_context import ResourcePool, Resources, described
 from oresearch_graph.graph.state import (
     BranchInput,
     BranchTask,

@@ -16,7 +16,7 @@ from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.approval import decide
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.events import Planned, emit
-from oresearch_graph.graph.resources import ResourcePool, Resources
+from oresearch_graph.graph.run_context import ResourcePool, Resources
 from oresearch_graph.graph.state import ResearchState, Run, subtask_list
 from oresearch_graph.prompts import follow_up, protocol
 from oresearch_graph.settings import ResearchSettings

@@ -18,10 +18,9 @@ from langgraph.runtime import Runtime
 from oresearch_graph.evidence.ledger import NOTICE
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.events import SubtaskFailed, SubtaskFinished, SubtaskStarted, emit
-from oresearch_graph.graph.follow_up import ledger_first
-from oresearch_graph.graph.resources import ResourcePool, Resources
+from oresearch_graph.graph.run_context import ResourcePool, Resources
 from oresearch_graph.graph.state import BranchInput, BranchState, Findings
-from oresearch_graph.graph.tool_calls import Caller, Observation
+from oresearch_graph.graph.tool_calls import Caller, Observation, ledger_first
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import (

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.boundary import boundary
-from oresearch_graph.graph.resources import ResourcePool
+from oresearch_graph.graph.run_context import ResourcePool
 from oresearch_graph.graph.state import ResearchState, add_usage
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.policy import Policy

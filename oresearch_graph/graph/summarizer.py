@@ -10,7 +10,7 @@ from langgraph.runtime import Runtime
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.events import ReportText, emit
-from oresearch_graph.graph.resources import ResourcePool
+from oresearch_graph.graph.run_context import ResourcePool
 from oresearch_graph.graph.state import Findings, ResearchState, written_steps
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import Thread, visible

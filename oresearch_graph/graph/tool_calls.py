@@ -1,4 +1,5 @@
-"""Carrying out a researcher's calls: from a call step to the observation that answers it."""
+"""Carrying out a researcher's calls: from a call step to the observation that answers it. What the
+sources at hand answer is not searched again."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict
@@ -14,13 +15,83 @@ from pydantic import BaseModel, ConfigDict
 from oresearch_graph.evidence.ledger import SourceLedger, cut_to, query_heading, source_block
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.events import Called, Observed, emit
-from oresearch_graph.graph.resources import Resources
+from oresearch_graph.graph.run_context import Resources
 from oresearch_graph.known_secrets import without_known
-from oresearch_graph.tools.backend import PAGE, Hits, Page, PageReader, SearchBackend
+from oresearch_graph.text.passages import best_passages
+from oresearch_graph.text.words import terms
+from oresearch_graph.tools.backend import PAGE, Hit, Hits, Page, PageReader, SearchBackend
 from oresearch_graph.tools.crawl_page import CrawlPage
 from oresearch_graph.tools.web_search import WebSearch
 from oresearch_graph.trace import Call, Failure, Source, Span, Step, read_call
 from oresearch_graph.trace.plain_text import body_text, title_line
+from oresearch_graph.trace.references import same_address
+
+_COVERED: Final = 0.8
+"""Share of a query's terms that one source must hold to count as an answer."""
+_SNIPPET_TOKENS: Final = 300
+
+
+def ledger_first(
+    search: SearchBackend, reader: PageReader, known: Sequence[Source]
+) -> tuple[SearchBackend, PageReader]:
+    """The backend and reader, with the known sources asked first."""
+    return _LedgerFirstSearch(search, known), _LedgerFirstReader(reader, known)
+
+
+class _LedgerFirstSearch:
+    def __init__(self, beyond: SearchBackend, known: Sequence[Source]) -> None:
+        self.name = f"ledger, then {beyond.name}"
+        self._beyond = beyond
+        self._known = [(source, frozenset(terms(source.text))) for source in known if source.text]
+
+    async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
+        held = {query: self._held(query, k) for query in queries}
+        outside = [query for query, hits in held.items() if not hits.hits]
+        if outside:
+            found = await self._beyond.search(outside, k)
+            held |= dict(zip(outside, found, strict=True))
+        return [held[query] for query in queries]
+
+    def _held(self, query: str, k: int) -> Hits:
+        wanted = set(terms(query))
+        ranked = sorted(
+            ((len(wanted & words) / max(1, len(wanted)), source) for source, words in self._known),
+            key=lambda pair: (-pair[0], pair[1].id),
+        )
+        return Hits(
+            query=query,
+            hits=tuple(
+                Hit(
+                    url=source.url,
+                    title=source.title,
+                    snippet="\n".join(
+                        passage.text
+                        for passage in best_passages(source.text, query, _SNIPPET_TOKENS)
+                    ),
+                    published=source.published,
+                )
+                for share, source in ranked[:k]
+                if share >= _COVERED
+            ),
+        )
+
+
+class _LedgerFirstReader:
+    def __init__(self, beyond: PageReader, known: Sequence[Source]) -> None:
+        self.name = beyond.name
+        self._beyond = beyond
+        self._read = {same_address(s.url): s for s in known if s.read and s.text}
+
+    async def read(self, urls: Sequence[str], focus: str) -> list[Page]:
+        outside = [url for url in urls if same_address(url) not in self._read]
+        fetched = await self._beyond.read(outside, focus) if outside else []
+        pages = dict(zip(outside, fetched, strict=True))
+        return [pages.get(url) or self._page(url) for url in urls]
+
+    def _page(self, url: str) -> Page:
+        source = self._read[same_address(url)]
+        return Page(url=url, title=source.title, text=source.text, published=source.published)
+
 
 _FAULT = 1_000
 """Characters of a failure that the policy is told."""

@@ -14,7 +14,7 @@ from langgraph.runtime import Runtime
 from oresearch_graph.evidence.delivery import Delivered, citation_annotations
 from oresearch_graph.evidence.trace_report import HARMLESS, delivered_answer
 from oresearch_graph.graph.events import Verified, emit
-from oresearch_graph.graph.resources import ResourcePool
+from oresearch_graph.graph.run_context import ResourcePool
 from oresearch_graph.graph.state import Findings, ResearchState, add_usage, written_steps
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import (

@@ -28,14 +28,13 @@ from oresearch_graph.judging.ground_truth import (
     Scored,
     weighted_mean,
 )
-from oresearch_graph.judging.judge_model import JudgeStats, OneJudge, Spent
+from oresearch_graph.judging.judge_model import JudgeStats, OneJudge, Spent, VerdictCache
 from oresearch_graph.judging.prompt import (
     JudgeRequest,
     VerdictFault,
     judge_messages,
     read_verdict,
 )
-from oresearch_graph.judging.verdict_cache import VerdictCache
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 from oresearch_graph.policies.chat.model_call import Patience
 from oresearch_graph.policies.chat.prices import Price

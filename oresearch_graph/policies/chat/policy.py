@@ -17,6 +17,7 @@ from oresearch_graph.errors import ConfigurationError, PolicyError, PolicyRefuse
 from oresearch_graph.keys import revealed
 from oresearch_graph.known_secrets import remember_within
 from oresearch_graph.policies.chat.connect import connect
+from oresearch_graph.policies.chat.endings import TextGate
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 from oresearch_graph.policies.chat.model_call import ChatRunnable, ModelCall, Patience
 from oresearch_graph.policies.chat.model_faults import unsupported_parameter
@@ -39,7 +40,6 @@ from oresearch_graph.policies.chat.rendering import (
 )
 from oresearch_graph.policies.chat.rendering_tools import CRAWL_PAGE, WEB_SEARCH, Tools
 from oresearch_graph.policies.chat.reply import Reply, read_message
-from oresearch_graph.policies.chat.text_gate import TextGate
 from oresearch_graph.policies.policy import Continuation
 from oresearch_graph.redaction import redacted
 from oresearch_graph.settings import Rendering

@@ -14,8 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from oresearch_graph.policies.chat.endings import end_of
-from oresearch_graph.policies.chat.reply import Reply
-from oresearch_graph.policies.chat.thinking import place_thinking
+from oresearch_graph.policies.chat.reply import Reply, place_thinking
 from oresearch_graph.policies.policy import StopCause
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Author, Step

@@ -21,8 +21,7 @@ from oresearch_graph.policies.chat.rendering import (
     what_to_write,
     without_repeat,
 )
-from oresearch_graph.policies.chat.reply import NativeCall, Reply
-from oresearch_graph.policies.chat.thinking import place_thinking
+from oresearch_graph.policies.chat.reply import NativeCall, Reply, place_thinking
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Author, Dialect, Step
 from oresearch_graph.trace.calls import read_call, write_call

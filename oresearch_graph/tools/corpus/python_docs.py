@@ -1,20 +1,29 @@
-"""The documents that every Python installation carries: the language reference of `pydoc` and the
-standard library's docstrings. Sources are parsed, not imported; only modules without source
-(compiled into the interpreter) are imported, from a fixed list of harmless ones."""
+"""The embedded default corpus: this Python's own documentation, indexed at first use and kept per
+Python version.
+
+It is what every installation carries: the language reference of `pydoc` and the standard library's
+docstrings. Sources are parsed, not imported; only modules without source (compiled into the
+interpreter) are imported, from a fixed list of harmless ones."""
 
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib
 import inspect
+import platform
 import re
 import sys
 import sysconfig
+import threading
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Final, NamedTuple
+
+from oresearch_graph.tools.corpus.index import CorpusIndex, Document, cache_folder
+from oresearch_graph.tools.corpus.local import IndexedCorpus
 
 _COMPILED: Final = (
     "array", "atexit", "binascii", "builtins", "cmath", "errno", "faulthandler", "fcntl", "gc",
@@ -169,3 +178,39 @@ def _plain(text: str) -> str:
 
 def _unmarked(line: str) -> str:
     return re.sub(r"\*\*([^*]+)\*\*", r"\1", re.sub(r'"([^"]{1,80})"', r"\1", line))
+
+
+_EDITION = 1
+"""Of the pages' making: an index of another edition is not used."""
+
+
+class PythonCorpus(IndexedCorpus):
+    """The language reference and the standard library's docstrings."""
+
+    def __init__(self, *, cache: Path | None = None) -> None:
+        name = f"python-{platform.python_version()}-{_EDITION}.sqlite"
+        super().__init__("python", CorpusIndex((cache or cache_folder()) / "corpora" / name))
+        self._ready = False
+        self._lock = threading.Lock()
+
+    def refresh(self) -> None:
+        with self._lock:
+            if not self._ready and not self.index.counts()[0]:
+                self._build()
+            self._ready = True
+
+    def _build(self) -> None:
+        """In one transaction: an index that holds anything holds everything."""
+        from oresearch_graph.tools.corpus.python_docs import python_pages
+
+        self.index.change(
+            put=[
+                Document(
+                    address=page.address,
+                    title=page.title,
+                    text=page.text,
+                    digest=hashlib.sha256(page.text.encode()).hexdigest(),
+                )
+                for page in python_pages()
+            ]
+        )

@@ -1,15 +1,15 @@
-"""Fetch one address over http(s), through the address guard and within caps.
+"""The page reader of the live web: addresses are fetched through the guard and within caps, then
+read in a worker process.
 
 What the web answers is data: a 404, a page that is too large or a host that is silent comes back
-as `Fetched.fault`. Bodies are streamed and unpacked piece by piece, so neither a large page nor a
-compression bomb is ever held whole.
-"""
+as a fault. Bodies are streamed and unpacked piece by piece, so neither a large page nor a
+compression bomb is ever held whole."""
 
 from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urljoin
@@ -17,6 +17,8 @@ from urllib.parse import urljoin
 import httpx
 
 from oresearch_graph.errors import AddressRefused
+from oresearch_graph.tools.backend import Page
+from oresearch_graph.tools.reading.pool import READERS, ReaderPool
 from oresearch_graph.tools.web.address_guard import AddressGuard, GuardedTransport, tls_context
 
 _HEADERS: Final = {
@@ -151,3 +153,49 @@ async def _inflated(response: httpx.Response) -> AsyncIterator[bytes]:
         while packed and not inflater.eof:
             yield inflater.decompress(packed, _STEP)
             packed = inflater.unconsumed_tail
+
+
+class WebReader:
+    """Reads http and https pages: HTML, PDF, plain text. Whole pages; faults are data."""
+
+    def __init__(
+        self,
+        guard: AddressGuard | None = None,
+        limits: FetchLimits | None = None,
+        concurrency: int = 8,
+        *,
+        readers: ReaderPool = READERS,
+    ) -> None:
+        self._guard = guard or AddressGuard()
+        self._limits = limits or FetchLimits()
+        self._concurrency = concurrency
+        self._readers = readers
+        # The name is a part of the cache's key: a page read from a private address must not
+        # answer a reader that may not go there.
+        self.name = "web+private" if self._guard.allow_private else "web"
+
+    async def read(self, urls: Sequence[str], focus: str) -> list[Page]:  # noqa: ARG002 (seam)
+        slots = asyncio.Semaphore(self._concurrency)
+        async with Fetcher(self._guard, self._limits) as fetcher:
+
+            async def one(url: str) -> Page:
+                async with slots:
+                    return await self._page(url, await fetcher.fetch(url))
+
+            return list(await asyncio.gather(*(one(url) for url in urls)))
+
+    async def _page(self, url: str, fetched: Fetched) -> Page:
+        final = fetched.url if fetched.url != url else None
+        if fetched.fault is not None:
+            return Page(url=url, final_url=final, fault=fetched.fault)
+        content = await self._readers.read(
+            fetched.body, fetched.media_type, fetched.charset, fetched.url, client=self
+        )
+        return Page(
+            url=url,
+            final_url=final,
+            title=content.title,
+            text=content.text,
+            published=content.published,
+            fault=content.fault,
+        )

@@ -1,4 +1,4 @@
-"""`oresearch check`: what is wrong with traces, by the one definition of well-formed."""
+"""`oresearch check` and `oresearch view`: what is wrong with traces, and how they look."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Final
 import typer
 
 from oresearch_graph.command.terminal import harmless, json_line
-from oresearch_graph.errors import TraceFileError
+from oresearch_graph.errors import ConfigurationError, TraceFileError
 from oresearch_graph.trace import Trace, Violation, read_traces, violations
+from oresearch_graph.trace.private_files import write_private
+from oresearch_graph.view.page import traces_page
 
 _STANDARD_INPUT: Final = "standard input"
 
@@ -80,3 +82,36 @@ def _as_json(trace: Trace, found: Sequence[Violation]) -> str:
         "failures": [failure.model_dump() for failure in trace.failures],
     }
     return json_line(told)
+
+
+MOST: Final = 100
+"""Traces on one page: what a browser still opens at once."""
+
+
+def view_files(paths: Sequence[Path], out: Path | None, ids: Sequence[str]) -> int:
+    """Write the page and tell its place. Raises ConfigurationError, TraceFileError."""
+    traces: list[Trace] = []
+    for trace in _chosen(paths, ids):
+        traces.append(trace)
+        if len(traces) > MOST:
+            raise ConfigurationError(f"more than {MOST} traces: choose some with --id")
+    if missing := [wanted for wanted in ids if all(trace.id != wanted for trace in traces)]:
+        raise ConfigurationError(f"no trace has the id {missing[0]!r}")
+    if not traces:
+        raise ConfigurationError(f"{', '.join(map(str, paths))}: there is no trace to show")
+    place = out or paths[0].with_suffix(".html")
+    if any(place.resolve() == path.resolve() for path in paths):
+        raise ConfigurationError(f"{place} is the trace file itself: name another with --out")
+    try:
+        write_private(place, traces_page(traces))
+    except OSError as error:
+        raise ConfigurationError(f"{place}: cannot be written: {error.strerror}") from error
+    typer.echo(str(place))
+    return 0
+
+
+def _chosen(paths: Sequence[Path], ids: Sequence[str]) -> Iterator[Trace]:
+    for path in paths:
+        for trace in read_traces(path):
+            if not ids or trace.id in ids:
+                yield trace
