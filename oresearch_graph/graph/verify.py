@@ -14,7 +14,7 @@ from langgraph.runtime import Runtime
 from oresearch_graph.evidence.delivery import Delivered, citation_annotations
 from oresearch_graph.evidence.trace_report import HARMLESS, delivered_answer
 from oresearch_graph.graph.events import Verified, emit
-from oresearch_graph.graph.run_context import ResourcePool
+from oresearch_graph.graph.run_context import RunContextPool
 from oresearch_graph.graph.state import Findings, ResearchState, add_usage, written_steps
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import (
@@ -29,8 +29,8 @@ from oresearch_graph.trace import (
 class Closer:
     """The node that ends every run."""
 
-    def __init__(self, pool: ResourcePool, *, last: bool = True) -> None:
-        """`last`: nothing comes after `verify`, and the run's resources are released there."""
+    def __init__(self, pool: RunContextPool, *, last: bool = True) -> None:
+        """`last`: nothing comes after `verify`, and the run's context is released there."""
         self.pool, self.last = pool, last
 
     async def verify(
@@ -38,8 +38,8 @@ class Closer:
     ) -> dict[str, Any]:
         """Check the report against its sources, deliver it, and close the record."""
         run = state["run"]
-        resources = await self.pool.of(run, runtime.context)
-        trace = assemble(state, resources.policies.names)
+        run_context = await self.pool.of(run, runtime.context)
+        trace = assemble(state, run_context.policies.names)
         text = trace.answer.text if trace.answer else _unsummarized(state)
         citations = delivered = None
         if text is not None:
