@@ -9,23 +9,7 @@ from typing import Final, NamedTuple
 
 from oresearch_graph.trace.record import CitationReport, Failure, Span, Trace, Usage, known_sum
 from oresearch_graph.view.markup import Html, joined, tag
-from oresearch_graph.view.steps import step_id
-
-
-class Remark(NamedTuple):
-    """A finding of anybody's, with the place that shows it."""
-
-    by: str
-    """Who found it: `violation`, a filter's or a judge's name."""
-    label: str
-    """The code or the rule."""
-    message: str
-    step: int | None = None
-    """Index into `Trace.steps`."""
-    start: int | None = None
-    """`steps[step].text[start:end]` is the offending span."""
-    end: int | None = None
-    declared: bool = False
+from oresearch_graph.view.steps import Remark, step_id
 
 
 class Line(NamedTuple):

@@ -1,19 +1,34 @@
-"""The plan and each branch's steps, folded, with who wrote them."""
+"""The plan and each branch's steps, folded, with who wrote them and what is remarked on them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, assert_never
+from typing import Final, NamedTuple, assert_never
 
 from oresearch_graph.trace.record import Trace
 from oresearch_graph.trace.step import Step, StepKind
 from oresearch_graph.view.markup import Html, joined, tag
-from oresearch_graph.view.overview import Remark
 
 LONGEST: Final = 60_000
 """Characters of a step that are shown; the trace file has the rest."""
 _FIRST: Final = 110
 """Characters of a folded step's first line."""
+
+
+class Remark(NamedTuple):
+    """A finding of anybody's, with the place that shows it."""
+
+    by: str
+    """Who found it: `violation`, a filter's or a judge's name."""
+    label: str
+    """The code or the rule."""
+    message: str
+    step: int | None = None
+    """Index into `Trace.steps`."""
+    start: int | None = None
+    """`steps[step].text[start:end]` is the offending span."""
+    end: int | None = None
+    declared: bool = False
 
 
 def plan(trace: Trace) -> Html:
