@@ -1,6 +1,7 @@
 """A chat model from its name: `openai:gpt-5-mini`, `anthropic:…`, or any name at a base URL.
 
-Every way this can fail is a ConfigurationError of one line that ends in the fix."""
+Every way this can fail is a ConfigurationError of one line that ends in the fix.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Final
 
-import openai
 from langchain_core.language_models import BaseChatModel
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_openai import ChatOpenAI
 from pydantic import ValidationError
 
 from oresearch_graph.errors import ConfigurationError
@@ -30,57 +28,6 @@ from oresearch_graph.keys import (
 from oresearch_graph.known_secrets import is_secret_name, remember_within
 from oresearch_graph.proxies import proxy_error, uses_environment
 from oresearch_graph.redaction import brief
-
-_THINKING: Final = ("reasoning_content", "reasoning")
-_STOPPED_BY: Final = ("stop_reason", "matched_stop")
-
-
-class CompatibleChatOpenAI(ChatOpenAI):
-    """ChatOpenAI for any server that speaks its API."""
-
-    def _convert_chunk_to_generation_chunk(
-        self, chunk: dict[str, Any], default_chunk_class: type,
-        base_generation_info: dict[str, Any] | None,
-    ) -> ChatGenerationChunk | None:  # fmt: skip
-        generation = super()._convert_chunk_to_generation_chunk(
-            chunk, default_chunk_class, base_generation_info
-        )
-        choices = chunk.get("choices") or []
-        if generation is None or not choices:
-            return generation
-        generation.message.additional_kwargs.update(_thinking(choices[0].get("delta") or {}))
-        if choices[0].get("finish_reason"):
-            generation.generation_info = {
-                **(generation.generation_info or {}),
-                **_stopped_by(choices[0]),
-            }
-        return generation
-
-    def _create_chat_result(
-        self,
-        response: dict[str, Any] | openai.BaseModel,
-        generation_info: dict[str, Any] | None = None,
-    ) -> ChatResult:
-        result = super()._create_chat_result(response, generation_info)
-        plain = response if isinstance(response, dict) else response.model_dump(warnings=False)
-        for generation, choice in zip(result.generations, plain["choices"], strict=True):
-            generation.message.additional_kwargs.update(_thinking(choice["message"]))
-            generation.generation_info = {
-                **(generation.generation_info or {}), **_stopped_by(choice),
-            }  # fmt: skip
-        return result
-
-
-def _thinking(message: Mapping[str, Any]) -> dict[str, str]:
-    for key in _THINKING:
-        if isinstance(text := message.get(key), str) and text:
-            return {"reasoning_content": text}
-    return {}
-
-
-def _stopped_by(choice: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: choice[key] for key in _STOPPED_BY if key in choice}
-
 
 _PROVIDERS: Final = frozenset(
     (
@@ -180,7 +127,7 @@ def _openai(
         options["default_headers"] = {**basic, **(options.get("default_headers") or {})}
     import openai  # these two take a second to import
 
-    from oresearch_graph.policies.chat.connect import CompatibleChatOpenAI
+    from oresearch_graph.policies.chat.openai_compatible import CompatibleChatOpenAI
 
     url = address.url if address else None
     clients: dict[str, Any] = {}
