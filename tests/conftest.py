@@ -30,7 +30,7 @@ async def closed_connections(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[N
         made.append(connect(*arguments, **options))
         return made[-1]
 
-    monkeypatch.setattr("oresearch_graph.policies.chat.connect", recording)
+    monkeypatch.setattr("oresearch_graph.policies.chat.policy.connect", recording)
     yield
     for model in made:
         if (client := getattr(model, "root_async_client", None)) is not None:
