@@ -21,9 +21,8 @@ from rich.console import Console
 
 from oresearch_graph.errors import ConfigurationError, OresearchError
 from oresearch_graph.trace import Protocol
-from rl.launch.checkpoint_folder import Checkpoint, find_checkpoint
-from rl.launch.serving_notes import serving_notes
-from rl.launch.serving_template import serving_template
+from rl.checkpoints.serving import serving_notes, serving_template
+from rl.checkpoints.shards import Checkpoint, find_checkpoint
 from rl.rows.fingerprint import read_fingerprint, write_fingerprint
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from oresearch_graph.errors import ConfigurationError
 from rl.metrics.panels import Chosen, Filled, Line, choose, steps_of
-from rl.metrics.run_metrics import read_metrics
+from rl.metrics.series import read_metrics
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

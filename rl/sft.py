@@ -20,7 +20,7 @@ from rich.console import Console
 from oresearch_graph.errors import ConfigurationError, OresearchError
 from rl.launch.composition import compose_config, write_long_context
 from rl.launch.environment import prepare_environment
-from rl.metrics.run_metrics import metrics_environment
+from rl.metrics.series import metrics_environment
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -52,7 +52,7 @@ def sft(
 
 
 def _admitted(config: DictConfig, console: Console, *, dry_run: bool) -> bool:
-    from rl.launch.check import admitted  # imports verl: the environment comes first
+    from rl.check.startup import admitted  # imports verl: the environment comes first
 
     return admitted(config, "sft", console, dry_run=dry_run)
 

@@ -13,7 +13,7 @@ import pytest
 import tests.verl_quietly  # noqa: F401
 from rl.learning.groups import RolloutsOutOfOrder
 from rl.rollouts.thread_tokens import ThreadTokens
-from rl.tools import patient_tools
+from rl.tools import training_tools as training_tools_module
 from tests.fault_plan import FaultPlan
 from tests.rl_engine import log_prob, small_tokens
 from tests.rollout_batch import GARBAGE, Drill, planned_quality
@@ -40,7 +40,7 @@ def tokens() -> ThreadTokens:
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patient_tools, "_WAITS", lambda _: 0.001)
+    monkeypatch.setattr(training_tools_module, "_WAITS", lambda _: 0.001)
 
 
 async def drilled(

@@ -18,10 +18,10 @@ from oresearch_graph.tools.backend import Hit
 from oresearch_graph.tools.corpus import LocalCorpus
 from oresearch_graph.tools.corpus_index import CorpusIndex
 from rl.settings import RLSettings, ToolSettings
-from rl.tools.answer_cache import AnswerCache, Overloaded
+from rl.tools.documents import check_documents, open_documents
 from rl.tools.index_client import IndexClient
-from rl.tools.index_service import IndexService, main, serving
-from rl.tools.training_tools import check_documents, open_documents, training_tools
+from rl.tools.index_service import AnswerCache, IndexService, Overloaded, main, serving
+from rl.tools.training_tools import training_tools
 from tests.loopback_site import Answer, running_site
 
 TEXTS = {
@@ -152,7 +152,7 @@ async def test_a_service_that_is_gone_is_named_and_found_again(service: IndexSer
 async def test_a_rollout_without_its_service_is_dropped_not_scored(
     monkeypatch: pytest.MonkeyPatch, address: str
 ):
-    monkeypatch.setattr("rl.tools.patient_tools._WAITS", lambda _: 0.001)
+    monkeypatch.setattr("rl.tools.training_tools._WAITS", lambda _: 0.001)
     documents = IndexClient("http://127.0.0.1:9", seconds=2)
     own = training_tools(RLSettings(tools=ToolSettings(tries=3)), (documents, documents))
     with pytest.raises(ToolError, match=r"http://127.0.0.1:9 does not answer"):

@@ -19,7 +19,7 @@ from rl import plot as plot_module
 from rl.launch.composition import CONFIGS
 from rl.learning.step_metrics import described
 from rl.metrics.panels import GRPO, MOST_LINES, SFT, choose
-from rl.metrics.run_metrics import Series, metrics_environment, read_metrics
+from rl.metrics.series import Series, metrics_environment, read_metrics
 from rl.plot import plot
 
 REWARD = "oresearch/reward/quality/mean"

@@ -10,7 +10,7 @@ import pytest
 import tests.verl_quietly  # noqa: F401
 from rl.learning.groups import Rollout, RolloutsOutOfOrder, reason_left_out
 from rl.learning.replay_buffer import ResearchReplayBuffer, StepTimedOut
-from rl.rollouts.rollout_log import RolloutLog
+from rl.rollouts.log import RolloutLog
 from rl.settings import GroupSettings
 from tests.queue_double import QueueDouble
 

@@ -22,8 +22,8 @@ from datagen.settings import DatagenSettings
 from oresearch_graph import ResearchSettings, create_research_graph, violations
 from oresearch_graph.policies.models import Policies
 from oresearch_graph.trace import Trace, read_traces, render_steps
+from rl.rollouts.graph import Rollout, RolloutGraph
 from rl.rollouts.ledger_policy import Sampling
-from rl.rollouts.rollout import Rollout, RolloutGraph
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rollouts.token_ledger import Row
 from rl.settings import RLSettings

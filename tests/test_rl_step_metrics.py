@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from rl.learning.mismatch import mismatch
 from rl.learning.step_metrics import (
     _MEANS,
     _PARTS,
     METRICS,
     described,
+    mismatch,
     pearson,
     percentile,
     step_metrics,
 )
 from rl.learning.step_metrics import validation_metrics as validation
-from rl.rollouts.rollout_log import RolloutLog, RolloutRecord, open_rollout_log
+from rl.rollouts.log import RolloutLog, RolloutRecord, open_rollout_log
 
 WRITERS = ("reward.py", "rollout_worker.py")
 SCORES: list[dict[str, float | None]] = [

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import torch
 from verl.trainer.ppo.core_algos import register_adv_est
 
-from rl.learning.row_key import last_rows, parse_row_key
+from rl.learning.groups import last_rows, parse_row_key
 
 ESTIMATOR: Final = "rollout_grpo"
 """The value of `algorithm.adv_estimator`."""

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from verl.utils.seqlen_balancing import calculate_workload, get_seqlen_balanced_partitions
 
-from rl.learning.row_key import parse_row_key
+from rl.learning.groups import parse_row_key
 
 
 class MiniBatches(NamedTuple):

@@ -19,9 +19,15 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 from verl.utils.skip import SkipManager
 
 from oresearch_graph.errors import OresearchError
-from rl.learning.groups import LeftOut, Rollout, RolloutsOutOfOrder, last_keys, reason_left_out
-from rl.learning.row_key import parse_row_key
-from rl.rollouts.rollout_log import RolloutReports
+from rl.learning.groups import (
+    LeftOut,
+    Rollout,
+    RolloutsOutOfOrder,
+    last_keys,
+    parse_row_key,
+    reason_left_out,
+)
+from rl.rollouts.log import RolloutReports
 from rl.settings import GroupSettings
 
 _NAMED: Final = 5

@@ -1,7 +1,7 @@
 """What a training step reports beyond verl's own metrics, and what each number means.
 
-Pure functions over plain values. A value that was not measured is left out of the result, never
-reported as 0. `METRICS` is the one list of names; `<name>` in it stands for one word.
+Pure functions over plain values and tensors. A value that was not measured is left out of the
+result, never reported as 0. `METRICS` is the one list of names; `<name>` in it stands for one word.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from rl.rollouts.rollout_log import RolloutRecord
+from rl.rollouts.log import RolloutRecord
+
+if TYPE_CHECKING:
+    import torch
 
 METRICS: Final[dict[str, str]] = {
     "oresearch/reward/total/<stat>": "The shaped reward, over every rollout of the step that has "
@@ -131,6 +134,26 @@ def token_shares(sampled_by: Iterable[Mapping[str, int]]) -> dict[str, float]:
     whole = tokens.total()
     shares = {f"oresearch/tokens/share/{role}": n / whole for role, n in tokens.items() if whole}
     return {"oresearch/tokens/trained": float(whole), **shares}
+
+
+def mismatch(
+    engine: torch.Tensor, actor: torch.Tensor, response_mask: torch.Tensor
+) -> dict[str, float]:
+    """How far the engine that sampled and the actor that is trained disagree on the same tokens:
+    KL(engine ‖ actor) per sampled token and the largest |Δ|, over tokens with mask 1.
+
+    Both hold the same weights, so what differs is arithmetic: kernels, precision, or a wrong
+    context. Log-probabilities of shape (rows, response length). The k3 estimate: never negative,
+    unbiased for tokens sampled by the engine. Empty where nothing was sampled.
+    """
+    sampled = response_mask.bool()
+    if not bool(sampled.any()):
+        return {}
+    gap = (actor.double() - engine.double())[sampled]
+    return {
+        "oresearch/mismatch/kl": float((gap.exp() - 1.0 - gap).mean()),
+        "oresearch/mismatch/max_log_prob_difference": float(gap.abs().max()),
+    }
 
 
 def pearson(first: Sequence[float], second: Sequence[float]) -> float | None:

@@ -29,12 +29,11 @@ from verl.workers.utils.padding import response_to_nested
 
 from oresearch_graph.errors import ConfigurationError
 from rl.learning.advantage import ESTIMATOR
+from rl.learning.groups import parse_row_key
 from rl.learning.mini_batches import MiniBatches, arrange, plan_mini_batches
-from rl.learning.mismatch import mismatch
 from rl.learning.replay_buffer import ResearchReplayBuffer
-from rl.learning.row_key import parse_row_key
-from rl.learning.step_metrics import step_metrics, validation_metrics
-from rl.rollouts.rollout_log import open_rollout_log
+from rl.learning.step_metrics import mismatch, step_metrics, validation_metrics
+from rl.rollouts.log import open_rollout_log
 from rl.rows.fingerprint import training_protocol, write_fingerprint
 from rl.settings import from_config
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
-from rl.metrics.run_metrics import Series
+from rl.metrics.series import Series
 
 Kind = Literal["grpo", "sft"]
 Look = Literal["line", "dashed", "control", "marks"]

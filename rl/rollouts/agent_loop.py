@@ -16,11 +16,11 @@ from verl.experimental.agent_loop.agent_loop import (
     AgentLoopOutput,
 )
 
-from rl.rollouts.rollout_log import open_rollout_log
-from rl.rollouts.rollout_worker import RolloutWorker, Scored, spare_collector
-from rl.rollouts.sampling import sampling_of
+from rl.rollouts.ledger_policy import Sampling
+from rl.rollouts.log import open_rollout_log
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rollouts.token_ledger import Row
+from rl.rollouts.worker import RolloutWorker, Scored, spare_collector
 from rl.settings import from_config
 
 _workers: Final[dict[int, RolloutWorker]] = {}
@@ -33,7 +33,7 @@ class ResearchAgentLoop(AgentLoopBase):
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> list[AgentLoopOutput]:  # noqa: ANN401
         """The rows of one rollout, or none when infrastructure failed it."""
         worker = self._worker()
-        sampling = sampling_of(self.config, worker.settings, sampling_params)
+        sampling = Sampling.of(self.config, worker.settings, sampling_params)
         scored = await worker.rollout(row, self.server_manager, sampling)
         return [] if scored is None else outputs(scored, int(row.get("global_steps", 0)))
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
+from omegaconf import DictConfig
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from oresearch_graph.errors import (
@@ -26,6 +27,7 @@ from oresearch_graph.trace import Usage, render_steps
 from oresearch_graph.trace.plain_text import storable
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rollouts.token_ledger import Row, TokenLedger
+from rl.settings import RLSettings
 
 _FEWEST: Final = 8
 """Tokens that a continuation needs room for; with less the thread is over."""
@@ -62,6 +64,19 @@ class Sampling:
     """Of one call of the engine."""
     tries: int = 2
     """Calls of the engine for one continuation, when it fails."""
+
+    @classmethod
+    def of(cls, config: DictConfig, settings: RLSettings, parameters: Mapping[str, Any]) -> Self:
+        """By verl's configuration and ours."""
+        rollout = config.actor_rollout_ref.rollout
+        window = rollout.max_model_len or rollout.prompt_length + rollout.response_length
+        return cls(
+            parameters=parameters,
+            window=int(window),
+            turn_tokens=settings.turn_tokens,
+            report_tokens=settings.report_tokens,
+            seconds=settings.seconds.call,
+        )
 
 
 @dataclass

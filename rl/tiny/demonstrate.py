@@ -93,7 +93,7 @@ def export(checkpoints: Path, out: Path, folder: Path, console: Console) -> None
 
 def validations(folder: Path) -> dict[int, dict[str, float]]:
     """The validation metrics of a GRPO run by step, from its metrics file."""
-    from rl.metrics.run_metrics import read_metrics
+    from rl.metrics.series import read_metrics
 
     return {
         step: found

@@ -28,8 +28,7 @@ from oresearch_graph.trace import Trace, TraceWriter, read_traces, render_trace
 from rl.rl_rows import write_rl_rows
 from rl.rows.rl_questions import RLQuestion
 from rl.settings import RLSettings
-from rl.tiny.teacher import TinyTeacher
-from rl.tiny.world import Task, places, tasks, write_documents
+from rl.tiny.world import Task, TinyTeacher, places, tasks, write_documents
 
 CONFIG: Final = Path(__file__).parent.parent / "config" / "_graph_tiny.yaml"
 """The graph that the tiny model is trained in; traces must come from the same one."""
@@ -123,7 +122,7 @@ def _write_model(
 ) -> None:  # fmt: skip
     import torch
 
-    from rl.tiny.model import as_pretrained, make_model, make_tokenizer, save, warm_up
+    from rl.tiny.base_model import as_pretrained, make_model, make_tokenizer, save, warm_up
 
     # Two threads wait for each other by spinning: on a busy machine a step took 5 times as long.
     torch.set_num_threads(1)

@@ -17,29 +17,22 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Final, Protocol
-
-import ray
-from ray.exceptions import RayError
+from typing import Final, Protocol
 
 from oresearch_graph.errors import ToolError
-from rl.job_actor import forget_actor, job_actor
 
 _ASK_SECONDS: Final = 2.0
 """Longest wait of one message; a permit granted to a worker that died meanwhile is a lease."""
-_CONNECT_TRIES: Final = 20
-_CONNECT_PAUSE: Final = 0.25
-"""Seconds; a name is free only when Ray has noticed its actor's death."""
 
 
 class NoTurn(ToolError):
     """A call waited too long for its turn: the workers ask for more than the tools give."""
 
 
-class Office(Protocol):
+class PermitStore(Protocol):
     """Where permits are kept."""
 
-    async def take(self, worker: str, wanted: int, lease: float, wait: float) -> list[int]: ...
+    async def take(self, worker: str, most: int, lease: float, wait: float) -> list[int]: ...
 
     def give_back(self, leases: Sequence[int]) -> None: ...
 
@@ -47,7 +40,7 @@ class Office(Protocol):
 @dataclass(eq=False)
 class _Ask:
     worker: str
-    wanted: int
+    most: int
     lease: float
     got: list[int] = field(default_factory=list)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
@@ -66,10 +59,10 @@ class Permits:
         self._asking: deque[_Ask] = deque()
         self._ids = count(1)
 
-    async def take(self, worker: str, wanted: int, lease: float, wait: float) -> list[int]:
-        """Between one and `wanted` permits for `lease` seconds; none when none came free within
+    async def take(self, worker: str, most: int, lease: float, wait: float) -> list[int]:
+        """Between one and `most` permits for `lease` seconds; none when none came free within
         `wait` seconds."""
-        ask = _Ask(worker, wanted, lease)
+        ask = _Ask(worker, most, lease)
         self._asking.append(ask)
         try:
             await self._answered(ask, wait)
@@ -84,10 +77,10 @@ class Permits:
     async def _answered(self, ask: _Ask, wait: float) -> None:
         end = self._clock() + wait
         self._deal()
-        while not ask.got and (left := end - self._clock()) > 0:
+        while not ask.got and (rest := end - self._clock()) > 0:
             soonest = min(self._until.values(), default=end) - self._clock()
             try:
-                async with asyncio.timeout(max(0.01, min(left, soonest))):
+                async with asyncio.timeout(max(0.01, min(rest, soonest))):
                     await ask.answered.wait()
             except TimeoutError:
                 self._deal()
@@ -104,7 +97,7 @@ class Permits:
         return {
             "in_use": len(self._until),
             "workers": len(set(self._holder.values())),
-            "waiting": sum(ask.wanted for ask in self._asking),
+            "waiting": sum(ask.most for ask in self._asking),
         }
 
     def _deal(self) -> None:
@@ -118,7 +111,7 @@ class Permits:
             ask.got.append(lease)
             if ask not in served:
                 served.append(ask)
-            if len(ask.got) < ask.wanted:
+            if len(ask.got) < ask.most:
                 self._asking.append(ask)
         for ask in served:  # its worker goes on with what it got, and asks again at the end
             ask.answered.set()
@@ -135,47 +128,14 @@ class Permits:
         self._holder.pop(lease, None)
 
 
-class RayOffice:
-    """Permits in a Ray actor, found by name or made by whoever comes first. The actor ends with
-    its maker; the next who asks makes another."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._name = limit, f"oresearch-tool-limiter-{limit}"
-        self._actor: Any = None
-
-    async def take(self, worker: str, wanted: int, lease: float, wait: float) -> list[int]:
-        for _ in range(_CONNECT_TRIES):
-            try:
-                actor = self._actor or await asyncio.to_thread(self._connect)
-                leases: list[int] = await actor.take.remote(worker, wanted, lease, wait)
-            except RayError as error:
-                cause = error
-                self._actor = None
-                forget_actor(self._name)
-                await asyncio.sleep(_CONNECT_PAUSE)
-            else:
-                return leases
-        raise ToolError(
-            f"the limiter of tool calls, a Ray actor, does not answer ({cause}): check the cluster"
-        )
-
-    def give_back(self, leases: Sequence[int]) -> None:
-        if self._actor is not None:
-            self._actor.give_back.remote(list(leases))
-
-    def _connect(self) -> Any:  # noqa: ANN401 - Ray's handles have no type
-        self._actor = job_actor(self._name, Permits, self._limit, max_concurrency=10_000)
-        return self._actor
-
-
 class ToolLimiter:
     """One worker's side, for one event loop: `async with limiter.turn():` around each try.
 
     `lease`: seconds that a turn may last. `longest_wait`: seconds to wait for one, then NoTurn.
     """
 
-    def __init__(self, office: Office, *, lease: float, longest_wait: float) -> None:
-        self._office, self._lease, self._longest = office, lease, longest_wait
+    def __init__(self, store: PermitStore, *, lease: float, longest_wait: float) -> None:
+        self._store, self._lease, self._longest = store, lease, longest_wait
         self._worker = uuid.uuid4().hex
         self._waiting: deque[asyncio.Future[int]] = deque()
         self._asking: asyncio.Task[None] | None = None
@@ -187,7 +147,7 @@ class ToolLimiter:
         try:
             yield
         finally:
-            self._office.give_back([lease])
+            self._store.give_back([lease])
 
     async def _take(self) -> int:
         turn: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -212,13 +172,13 @@ class ToolLimiter:
         if turn in self._waiting:
             self._waiting.remove(turn)
         if not turn.cancel() and not turn.cancelled() and turn.exception() is None:
-            self._office.give_back([turn.result()])
+            self._store.give_back([turn.result()])
 
     async def _ask(self) -> None:
         """Ask until nobody of this worker waits."""
         while self._waiting:
             try:
-                leases = await self._office.take(
+                leases = await self._store.take(
                     self._worker, len(self._waiting), self._lease, _ASK_SECONDS
                 )
             except ToolError as error:
@@ -227,7 +187,7 @@ class ToolLimiter:
                 return
             unused = [lease for lease in leases if not self._handed(lease)]
             if unused:
-                self._office.give_back(unused)
+                self._store.give_back(unused)
 
     def _handed(self, lease: int) -> bool:
         """Give the lease to the first who still waits; False when nobody does."""
@@ -237,9 +197,3 @@ class ToolLimiter:
                 turn.set_result(lease)
                 return True
         return False
-
-
-def tool_limiter(limit: int, *, lease: float, longest_wait: float) -> ToolLimiter:
-    """The limiter of this process: one count of all workers where Ray runs, else its own."""
-    office: Office = RayOffice(limit) if ray.is_initialized() else Permits(limit)
-    return ToolLimiter(office, lease=lease, longest_wait=longest_wait)

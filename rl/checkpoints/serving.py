@@ -1,8 +1,8 @@
-"""The chat template that a trained model is served with: it shows the policy what it wrote.
+"""How an exported model is served: its chat template, and SERVE.md with the commands.
 
-Qwen3's own rewrites `<think>` in an assistant's message, so that a server would continue another
-text than the rollout did. The template here writes every message word for word, in the model's own
-frame of messages, which is ChatML for every model that needs it.
+Qwen3's own template rewrites `<think>` in an assistant's message, so that a server would continue
+another text than the rollout did. The template here writes every message word for word, in the
+model's own frame of messages, which is ChatML for every model that needs it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Final
 from transformers import PreTrainedTokenizerBase
 
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.trace import Protocol
 from rl.rollouts.thread_tokens import ThreadTokens, mangles_thinking
 
 VERBATIM: Final = (
@@ -54,3 +55,39 @@ def serving_template(
 def _opens(tokenizer: PreTrainedTokenizerBase, trained: list[int]) -> bool:
     """Without any arguments, as a server renders: the thread opens with the trained ids."""
     return ThreadTokens(tokenizer).opening(_SYSTEM, _QUESTION) == trained
+
+
+def serving_notes(
+    name: str, window: int | None, protocol: Protocol | None, *, replaced: bool
+) -> str:
+    """The text. `replaced`: the chat template is not the model's own."""
+    length = f" --max-model-len {window}" if window else ""
+    trained = (
+        f"Trained on the protocol {protocol.fingerprint}: execution {protocol.execution}, dialect"
+        f" {protocol.dialect}."
+        if protocol
+        else "The checkpoint carried no protocol: nothing says which prompt it was trained on."
+    )
+    asked = (
+        f" --execution {protocol.execution} --set dialect={protocol.dialect}" if protocol else ""
+    )
+    template = (
+        "The chat template writes every message word for word; the model's own rewrote <think>."
+        if replaced
+        else "The chat template is the model's own: it leaves messages as they are."
+    )
+    return f"""\
+# {name}
+
+{trained}
+{template}
+
+Serve it, from the folder above this one:
+
+    vllm serve {name} --served-model-name {name}{length}
+
+Ask it. Prefill sends the thread as one assistant message to be continued, as in training:
+
+    oresearch run "A question?" --model openai:{name} --base-url http://127.0.0.1:8000/v1 \\
+        --set rendering=prefill{asked}
+"""

@@ -21,7 +21,7 @@ from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import omega_conf_to_dataclass, validate_config
 from verl.workers.config import HFModelConfig
 
-from rl.launch.problem import Kind, Launch, Problem
+from rl.check.problem import Kind, Launch, Problem
 
 _MOST_LORA_RANK: Final = 512
 """verl/workers/rollout/vllm_rollout/utils.py, get_vllm_max_lora_rank."""

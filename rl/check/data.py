@@ -14,9 +14,9 @@ from transformers import AutoTokenizer
 from oresearch_graph.errors import OresearchError
 from oresearch_graph.rubric import GroundTruth
 from oresearch_graph.trace import Protocol
-from rl.launch.problem import Launch, Problem
-from rl.rollouts.rollout_worker import VALIDATION
+from rl.check.problem import Launch, Problem
 from rl.rollouts.thread_tokens import ThreadTokens
+from rl.rollouts.worker import VALIDATION
 from rl.rows.fingerprint import dataset_fingerprint, read_fingerprint, training_protocol
 
 _COLUMNS = ("prompt", "reward_model", "data_source")

@@ -12,11 +12,9 @@ from typing import NamedTuple
 from omegaconf import DictConfig
 from rich.table import Table
 
-from rl.launch.check_lengths import opening_tokens
-from rl.launch.memory import GIB, Memory, memory
-from rl.launch.model_shape import ModelShape, model_shape
-from rl.launch.problem import Launch
-from rl.launch.thread_budget import ThreadBudget, thread_budgets
+from rl.check.lengths import ThreadBudget, opening_tokens, thread_budgets
+from rl.check.problem import Launch
+from rl.plan.memory import GIB, Memory, ModelShape, memory, model_shape
 from rl.settings import from_config
 
 

@@ -1,9 +1,9 @@
 """The rehearsal: one real rollout of a run's first question on the CPU, before anything is rented.
 
 The graph, the tools, the limits, the tokenizer, the judge and the reward are the run's own. What
-writes is the run's model where it is a local folder small enough; else the extractive policy, in
-the run's tokens where its tokenizer is a local folder, else in a tiny one's: then no
-log-probability exists, and none is shown.
+writes is the run's model where it is a local folder small enough, sampled in this process; else the
+extractive policy, in the run's tokens where its tokenizer is a local folder, else in a tiny one's:
+then no log-probability exists, and none is shown.
 """
 
 from __future__ import annotations
@@ -12,34 +12,94 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow.parquet as pq
+import torch
 from omegaconf import DictConfig
 from rich.markup import escape
 from rich.table import Table
-from transformers import AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.policies.extractive import ExtractivePolicy
 from oresearch_graph.prompts import system_prompt
 from oresearch_graph.threads import Thread
-from rl.launch.problem import existing_folder
+from rl.check.problem import existing_folder
 from rl.rollouts.faithfulness import decoded_policy_text, same_tokenization
-from rl.rollouts.ledger_policy import EngineOutput, LedgerPolicy
-from rl.rollouts.local_engine import LocalEngine, LocalOutput
-from rl.rollouts.rollout_log import RolloutLog
-from rl.rollouts.rollout_worker import RolloutWorker, Scored
-from rl.rollouts.sampling import sampling_of
+from rl.rollouts.ledger_policy import EngineOutput, LedgerPolicy, Sampling
+from rl.rollouts.log import RolloutLog
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rollouts.token_ledger import Row
+from rl.rollouts.worker import RolloutWorker, Scored
 from rl.settings import RLSettings, from_config
-from rl.tiny.model import as_pretrained, make_tokenizer
+from rl.tiny.base_model import as_pretrained, make_tokenizer
 
 SMALL: Final = 500_000_000
 """Bytes of weights up to which the run's own model writes."""
+
+
+@dataclass
+class LocalOutput:
+    """verl's TokenOutput, as far as the ledger reads it."""
+
+    token_ids: list[int]
+    log_probs: list[float] | None
+    stop_reason: str | None = "completed"
+    extra_fields: dict[str, Any] = field(default_factory=dict)
+
+
+class LocalEngine:
+    """Samples a small model on the CPU, token by token, and answers as verl's LLMServerClient does;
+    it is not fast. Log-probabilities are the sampled distribution's (temperature applied), as
+    vLLM's `processed_logprobs`."""
+
+    def __init__(self, model: PreTrainedModel, tokens: ThreadTokens, seed: int = 0) -> None:
+        self.model, self.tokens = model.eval(), tokens
+        self._draw = torch.Generator().manual_seed(seed)
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    def load(cls, folder: Path | str, seed: int = 0) -> LocalEngine:
+        """Model and tokenizer of a local folder, in fp32."""
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        return cls(model, ThreadTokens(AutoTokenizer.from_pretrained(folder)), seed)
+
+    async def generate(
+        self, request_id: str, *, prompt_ids: list[int], sampling_params: dict[str, Any]  # noqa: ARG002
+    ) -> LocalOutput:  # fmt: skip
+        """One continuation at a time: the machine has no room for more."""
+        async with self._turn:
+            return await asyncio.to_thread(self._sample, prompt_ids, sampling_params)
+
+    @torch.no_grad()
+    def _sample(self, prompt: list[int], parameters: dict[str, Any]) -> LocalOutput:
+        temperature = float(parameters.get("temperature", 1.0))
+        stop, most = list(parameters.get("stop", ())), int(parameters["max_tokens"])
+        ids: list[int] = []
+        log_probs: list[float] = []
+        step, cache = torch.tensor([prompt]), None
+        while len(ids) < most:
+            out = self.model(input_ids=step, past_key_values=cache, use_cache=True)
+            cache = out.past_key_values
+            logits = out.logits[0, -1].float()
+            scores = torch.log_softmax(logits / temperature if temperature > 0 else logits, dim=-1)
+            token = self._choose(scores, greedy=temperature == 0)
+            ids.append(token)
+            log_probs.append(float(scores[token]))
+            # A stop tag is at most a few tokens long, so the tail shows it.
+            tail = self.tokens.decode(ids[-32:])
+            if token in self.tokens.end_ids or any(tag in tail for tag in stop):
+                break
+            step = torch.tensor([[token]])
+        return LocalOutput(ids, log_probs)
+
+    def _choose(self, scores: torch.Tensor, *, greedy: bool) -> int:
+        if greedy:
+            return int(scores.argmax())
+        return int(torch.multinomial(scores.exp(), 1, generator=self._draw))
 
 
 @dataclass(frozen=True)
@@ -74,7 +134,7 @@ def rehearse(config: DictConfig) -> Rehearsal:
     worker = RolloutWorker(
         settings, tokens, log, model=author, policy=None if engine else _Extractive
     )
-    sampling = sampling_of(
+    sampling = Sampling.of(
         config, settings, {"temperature": float(config.actor_rollout_ref.rollout.temperature)}
     )
     scored = asyncio.run(worker.rollout(row, engine or _NoEngine(), sampling))

@@ -19,14 +19,15 @@ from oresearch_graph.boundary import failure_of
 from oresearch_graph.errors import ConfigurationError, JudgeError, TraceFileError
 from oresearch_graph.tools.choose import Documents
 from oresearch_graph.trace import Trace, TraceWriter
+from rl.rollouts.graph import Rollout, RolloutGraph
 from rl.rollouts.ledger_policy import Engine, LedgerPolicy, Sampling
+from rl.rollouts.log import RolloutReports
 from rl.rollouts.reward import RewardJudge, RewardParts, judge_from, spoiled_by
-from rl.rollouts.rollout import Rollout, RolloutGraph
-from rl.rollouts.rollout_log import RolloutReports
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rollouts.token_ledger import Row
 from rl.settings import RLSettings
-from rl.tools.training_tools import open_documents, shuffled, training_tools
+from rl.tools.documents import open_documents
+from rl.tools.training_tools import shuffled, training_tools
 
 _log = logging.getLogger("oresearch.rl")
 VALIDATION: Final = frozenset(("val", "validation", "test", "held_out"))
