@@ -68,8 +68,8 @@ def _prepare(config: DictConfig, variables: dict[str, str], console: Console) ->
     """What must be there before the first process of the run."""
     add_environment(config, {**variables, **metrics_environment(config.trainer.default_local_dir)})
     joins = os.environ.get("RAY_ADDRESS") or config.ray_kwargs.ray_init.get("address")
-    if joins and (dropped := join_cluster(config)):
-        console.print(f"joining a Ray cluster: its own {', '.join(dropped)} hold")
+    if joins and (cluster_keys := join_cluster(config)):
+        console.print(f"joining a Ray cluster: its own {', '.join(cluster_keys)} hold")
     if not joins and config.trainer.device == "cpu":
         keep_apart(config)
     if folder := write_long_context(config, "actor_rollout_ref.model"):

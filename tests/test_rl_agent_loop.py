@@ -24,7 +24,7 @@ from rl.rollouts.ledger_policy import Engine, Sampling
 from rl.rollouts.log import RolloutLog, RolloutRecord
 from rl.rollouts.reward import RewardJudge
 from rl.rollouts.thread_tokens import ThreadTokens
-from rl.rollouts.worker import RolloutWorker, Scored
+from rl.rollouts.worker import RolloutWorker, ScoredRollout
 from rl.settings import RewardSettings, RLSettings
 from tests.faulty_tools import FaultyTools
 from tests.rl_engine import SAMPLING, Sampled, ScriptedEngine, ScriptedLedgerPolicy, small_tokens
@@ -74,7 +74,7 @@ class Bench:
 
     async def roll(
         self, engine: Engine | None = None, *, sampling: Sampling = SAMPLING, **row: Any
-    ) -> Scored | None:
+    ) -> ScoredRollout | None:
         asked = {
             "raw_prompt": [{"role": "user", "content": "What causes tides?"}],
             "reward_model": {"style": "rule", "ground_truth": TRUTH.to_json()},
@@ -90,7 +90,7 @@ class Bench:
         return record
 
 
-async def scored_one(tokens: ThreadTokens, **settings: Any) -> Scored:
+async def scored_one(tokens: ThreadTokens, **settings: Any) -> ScoredRollout:
     scored = await Bench(tokens, **settings).roll()
     assert scored is not None
     return scored

@@ -15,7 +15,7 @@ from rl.rollouts.faithfulness import compare, decoded_policy_text, mask_runs, re
 from rl.rollouts.graph import Rollout, RolloutGraph
 from rl.rollouts.ledger_policy import Sampling
 from rl.rollouts.thread_tokens import ThreadTokens
-from rl.rollouts.token_ledger import Row
+from rl.rollouts.token_ledger import TokenRow
 from rl.settings import RLSettings
 from rl.tiny.base_model import make_model
 from rl.tools.training_tools import training_tools
@@ -76,7 +76,7 @@ async def roll(engine: ScriptedEngine, execution: str) -> Rollout:
     return await RolloutGraph(settings).run("What causes tides?", policy, tools)
 
 
-def largest_gap(row: Row, log_probs: list[float]) -> float:
+def largest_gap(row: TokenRow, log_probs: list[float]) -> float:
     """max |Δ log-prob| over the sampled ids of a row."""
     pairs = zip(row.log_probs, log_probs, row.mask, strict=True)
     return max(abs(one - two) for one, two, mask in pairs if mask)

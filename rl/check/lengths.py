@@ -54,8 +54,8 @@ def estimated_opening(settings: RLSettings) -> int:
 
 def observation_length(settings: RLSettings) -> int:
     """Tokens of one full observation."""
-    shown = settings.research_settings.limits.observation_tokens * OBSERVATION_OVERHEAD
-    return round(shown) + OBSERVATION_FRAME
+    tokens = settings.research_settings.limits.observation_tokens * OBSERVATION_OVERHEAD
+    return round(tokens) + OBSERVATION_FRAME
 
 
 def thread_budgets(settings: RLSettings, opening: int) -> list[ThreadBudget]:
@@ -64,13 +64,13 @@ def thread_budgets(settings: RLSettings, opening: int) -> list[ThreadBudget]:
     `opening`: tokens of system prompt and question.
     """
     limits, turn = settings.research_settings.limits, settings.turn_tokens
-    calls, shown = most_calls_possible(limits), observation_length(settings)
-    branch = limits.steps * turn + calls * shown
-    worked = f"{limits.steps} steps × {turn} + {calls} observations × {shown}"
+    calls, observation = most_calls_possible(limits), observation_length(settings)
+    branch = limits.steps * turn + calls * observation
+    terms = f"{limits.steps} steps × {turn} + {calls} observations × {observation}"
     if settings.research_settings.execution == "sequential":
         whole = turn + limits.subtasks * branch + settings.report_tokens
         terms = (
-            f"plan {turn} + {limits.subtasks} subtasks × ({worked})"
+            f"plan {turn} + {limits.subtasks} subtasks × ({terms})"
             f" + report {settings.report_tokens}"
         )
         return [ThreadBudget("sequential", opening, whole, terms)]
@@ -78,7 +78,7 @@ def thread_budgets(settings: RLSettings, opening: int) -> list[ThreadBudget]:
     report = settings.report_tokens
     return [
         ThreadBudget("planner", opening, turn, f"plan {turn}"),
-        ThreadBudget("researcher", opening + turn + SUBTASK_LINE, branch, worked),
+        ThreadBudget("researcher", opening + turn + SUBTASK_LINE, branch, terms),
         ThreadBudget("summarizer", opening + answers, report, f"report {report}"),
     ]
 
@@ -106,7 +106,7 @@ def threads_fit(launch: Launch) -> Iterator[Problem]:
     response = int(launch.get("data.max_response_length", 0))
     budgets = thread_budgets(launch.settings, opening_tokens(launch))
     context = max(budgets, key=lambda budget: budget.prompt)
-    written = max(budgets, key=lambda budget: budget.response)
+    output = max(budgets, key=lambda budget: budget.response)
     if context.prompt > prompt:
         yield Problem(
             "data.max_prompt_length",
@@ -114,12 +114,11 @@ def threads_fit(launch: Launch) -> Iterator[Problem]:
             f"set it to {context.prompt}, or lower oresearch.turn_tokens or"
             " oresearch.research.max_subtasks",
         )
-    if written.response > response:
+    if output.response > response:
         yield Problem(
             "data.max_response_length",
-            f"{response} cannot hold a {written.thread}'s {written.response} tokens"
-            f" ({written.terms})",
-            f"set it to {written.response}, or lower oresearch.research.max_steps,"
+            f"{response} cannot hold a {output.thread}'s {output.response} tokens ({output.terms})",
+            f"set it to {output.response}, or lower oresearch.research.max_steps,"
             " observation_tokens or oresearch.turn_tokens",
         )
 
@@ -148,11 +147,11 @@ def rows_fit(launch: Launch) -> Iterator[Problem]:
 
 
 def _packed(launch: Launch, key: str, row: int) -> Iterator[Problem]:
-    held = int(launch.get(key, 0)) * launch.sequence_parallel
-    if held < row:
+    capacity = int(launch.get(key, 0)) * launch.sequence_parallel
+    if capacity < row:
         yield Problem(
             key,
-            f"{launch.get(key)} × sequence parallel size {launch.sequence_parallel} = {held}"
+            f"{launch.get(key)} × sequence parallel size {launch.sequence_parallel} = {capacity}"
             f" cannot hold a row of {row} tokens",
             f"set it to {-(-row // launch.sequence_parallel)}, or raise"
             " ulysses_sequence_parallel_size",
@@ -178,15 +177,15 @@ def same_positions(launch: Launch) -> Iterator[Problem]:
                 "verl 0.9.1 cannot set a dictionary in the model's configuration",
                 f"put it under long_context and set {folder_key} to a folder for it",
             )
-    wanted = _rope(launch.get("long_context", {}))
-    if launch.kind == "grpo" and (engine := _rope(launch.get(_OVERRIDES, {}))) != wanted:
+    rope = _rope(launch.get("long_context", {}))
+    if launch.kind == "grpo" and (engine := _rope(launch.get(_OVERRIDES, {}))) != rope:
         yield Problem(
             _OVERRIDES,
             f"the engine stretches positions by {engine or 'nothing'}, actor and reference by"
-            f" {wanted or 'nothing'}: they would disagree about every token",
+            f" {rope or 'nothing'}: they would disagree about every token",
             f"{_OVERRIDES}=${{long_context}}",
         )
-    if wanted and not launch.get(folder_key):
+    if rope and not launch.get(folder_key):
         yield Problem(
             folder_key,
             "long_context reaches actor and reference through a folder, and none is named",
@@ -205,13 +204,13 @@ def model_window(launch: Launch) -> Iterator[Problem]:
     folder = existing_folder(launch.get(f"{launch.model_key}.path"))
     if row is None or (stretched is None and folder is None):
         return
-    known = stretched
-    if known is None:
+    positions = stretched
+    if positions is None:
         config = AutoConfig.from_pretrained(folder)
-        known = getattr(config, "max_position_embeddings", None)
-    if known is not None and int(row) > int(known):
+        positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and int(row) > int(positions):
         yield Problem(
             key,
-            f"{row} is more than the {known} positions that the model knows",
-            f"lower it to {known}, or stretch positions as qwen2.5-72b_multinode.yaml does",
+            f"{row} is more than the {positions} positions that the model knows",
+            f"lower it to {positions}, or stretch positions as qwen2.5-72b_multinode.yaml does",
         )

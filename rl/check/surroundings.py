@@ -16,7 +16,7 @@ from oresearch_graph.errors import ConfigurationError, OresearchError
 from oresearch_graph.keys import Address, environment_key, is_real, require_privacy
 from oresearch_graph.redaction import public_name
 from rl.check.problem import Launch, Problem
-from rl.settings import JudgeSettings
+from rl.settings import RewardJudgeSettings
 from rl.tools.documents import check_documents
 
 _CPU_ATTENTION = frozenset(("sdpa", "eager"))
@@ -161,7 +161,7 @@ def judge_is_there(launch: Launch) -> Iterator[Problem]:
         yield from _in_clear(judge)
 
 
-def _in_clear(judge: JudgeSettings) -> Iterator[Problem]:
+def _in_clear(judge: RewardJudgeSettings) -> Iterator[Problem]:
     """The key goes to other machines by https only."""
     for name in ("base_url", "second_base_url"):
         if address := Address.of(getattr(judge, name) or ""):
@@ -172,9 +172,9 @@ def _in_clear(judge: JudgeSettings) -> Iterator[Problem]:
                 yield Problem(f"oresearch.judge.{name}", str(error), fix)
 
 
-def _servers(judge: JudgeSettings, dry_run: bool) -> Iterator[Problem]:
-    named = {"base_url": judge.base_url, "second_base_url": judge.second_base_url}
-    for name, url in named.items():
+def _servers(judge: RewardJudgeSettings, dry_run: bool) -> Iterator[Problem]:
+    addresses = {"base_url": judge.base_url, "second_base_url": judge.second_base_url}
+    for name, url in addresses.items():
         if url and (why := _unreachable(url)):
             yield Problem(
                 f"oresearch.judge.{name}",

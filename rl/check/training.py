@@ -12,6 +12,7 @@ from pathlib import Path
 from oresearch_graph.settings import Limits
 from rl.check.lengths import most_calls_possible
 from rl.check.problem import Launch, Problem
+from rl.learning.advantage import ESTIMATOR
 from rl.settings import RewardSettings, RLSettings
 
 _ROLLOUT = "actor_rollout_ref.rollout"
@@ -44,7 +45,7 @@ def trainer_is_ours(launch: Launch) -> Iterator[Problem]:
 def estimator_knows_rollouts(launch: Launch) -> Iterator[Problem]:
     """The estimator takes a rollout, not a row, for a member of the group."""
     estimator = launch.get("algorithm.adv_estimator")
-    if estimator == "rollout_grpo":
+    if estimator == ESTIMATOR:
         return
     why = (
         "takes the last row's reward and, with one survivor, the raw reward as advantage"
@@ -52,7 +53,7 @@ def estimator_knows_rollouts(launch: Launch) -> Iterator[Problem]:
         else "takes each row for a member of the group: a rollout with more rows counts more"
     )
     yield Problem(
-        "algorithm.adv_estimator", f"{estimator} {why}", "algorithm.adv_estimator=rollout_grpo"
+        "algorithm.adv_estimator", f"{estimator} {why}", f"algorithm.adv_estimator={ESTIMATOR}"
     )
 
 

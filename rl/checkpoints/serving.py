@@ -29,32 +29,32 @@ _QUESTION: Final = "A question?"
 
 
 def serving_template(
-    tokenizer: PreTrainedTokenizerBase, trained_with: Mapping[str, Any] | None = None
+    tokenizer: PreTrainedTokenizerBase, template_arguments: Mapping[str, Any] | None = None
 ) -> str | None:
     """The template to serve with; None where the model's own leaves messages as they are.
 
     `trained_with`: the run's `data.apply_chat_template_kwargs`. Raises ConfigurationError where
     neither template opens a thread as training did.
     """
-    trained = ThreadTokens(tokenizer, trained_with).opening(_SYSTEM, _QUESTION)
-    if not mangles_thinking(tokenizer) and _opens(tokenizer, trained):
+    opening_ids = ThreadTokens(tokenizer, template_arguments).opening(_SYSTEM, _QUESTION)
+    if not mangles_thinking(tokenizer) and _opens(tokenizer, opening_ids):
         return None
-    own = tokenizer.chat_template
+    model_template = tokenizer.chat_template
     tokenizer.chat_template = VERBATIM
     try:
-        if _opens(tokenizer, trained):
+        if _opens(tokenizer, opening_ids):
             return VERBATIM
     finally:
-        tokenizer.chat_template = own
+        tokenizer.chat_template = model_template
     raise ConfigurationError(
         "the model's chat template rewrites <think> and its messages are not ChatML; write a"
         " template that leaves messages as they are into the exported folder's chat_template.jinja"
     )
 
 
-def _opens(tokenizer: PreTrainedTokenizerBase, trained: list[int]) -> bool:
+def _opens(tokenizer: PreTrainedTokenizerBase, opening_ids: list[int]) -> bool:
     """Without any arguments, as a server renders: the thread opens with the trained ids."""
-    return ThreadTokens(tokenizer).opening(_SYSTEM, _QUESTION) == trained
+    return ThreadTokens(tokenizer).opening(_SYSTEM, _QUESTION) == opening_ids
 
 
 def serving_notes(
@@ -62,13 +62,13 @@ def serving_notes(
 ) -> str:
     """The text. `replaced`: the chat template is not the model's own."""
     length = f" --max-model-len {window}" if window else ""
-    trained = (
+    protocol_line = (
         f"Trained on the protocol {protocol.fingerprint}: execution {protocol.execution}, dialect"
         f" {protocol.dialect}."
         if protocol
         else "The checkpoint carried no protocol: nothing says which prompt it was trained on."
     )
-    asked = (
+    options = (
         f" --execution {protocol.execution} --set dialect={protocol.dialect}" if protocol else ""
     )
     template = (
@@ -79,7 +79,7 @@ def serving_notes(
     return f"""\
 # {name}
 
-{trained}
+{protocol_line}
 {template}
 
 Serve it, from the folder above this one:
@@ -89,5 +89,5 @@ Serve it, from the folder above this one:
 Ask it. Prefill sends the thread as one assistant message to be continued, as in training:
 
     oresearch run "A question?" --model openai:{name} --base-url http://127.0.0.1:8000/v1 \\
-        --set rendering=prefill{asked}
+        --set rendering=prefill{options}
 """

@@ -78,8 +78,8 @@ def _place(name: str) -> tuple[Path, str]:
             raise ConfigurationError(f"there is no file {path}")
         return path.resolve().parent, path.stem
     if name not in config_names():
-        known = ", ".join(config_names())
-        raise ConfigurationError(f"{name} is no configuration; name a YAML file or one of {known}")
+        names = ", ".join(config_names())
+        raise ConfigurationError(f"{name} is no configuration; name a YAML file or one of {names}")
     return CONFIGS, name
 
 
@@ -124,9 +124,9 @@ def write_long_context(config: DictConfig, model_key: str) -> Path | None:
     if not stretched or not folder:
         return None
     try:
-        own = AutoConfig.from_pretrained(model)
-        own.update(stretched)
-        own.save_pretrained(folder)
+        model_config = AutoConfig.from_pretrained(model)
+        model_config.update(stretched)
+        model_config.save_pretrained(folder)
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"{model_key}.path: the configuration of {model} cannot be read or written to {folder}:"

@@ -32,9 +32,9 @@ def prepare_environment(device: str) -> dict[str, str]:
 def add_environment(config: DictConfig, variables: dict[str, str]) -> None:
     """Give every process that Ray starts these variables; those in the YAML win."""
     key = "ray_kwargs.ray_init.runtime_env.env_vars"
-    given = OmegaConf.select(config, key) or {}
+    yaml_variables = OmegaConf.select(config, key) or {}
     with open_dict(config):
-        OmegaConf.update(config, key, {**variables, **given}, force_add=True)
+        OmegaConf.update(config, key, {**variables, **yaml_variables}, force_add=True)
 
 
 def join_cluster(config: DictConfig) -> list[str]:
@@ -42,13 +42,13 @@ def join_cluster(config: DictConfig) -> list[str]:
 
     Returns the keys that were left out.
     """
-    own = ("num_cpus", "num_gpus", "object_store_memory", "include_dashboard")
+    first_process_keys = ("num_cpus", "num_gpus", "object_store_memory", "include_dashboard")
     ray_init = config.ray_kwargs.ray_init
-    dropped = [name for name in own if ray_init.get(name) is not None]
+    removed = [name for name in first_process_keys if ray_init.get(name) is not None]
     with open_dict(ray_init):
-        for name in dropped:
+        for name in removed:
             ray_init.pop(name)
-    return dropped
+    return removed
 
 
 def keep_apart(config: DictConfig) -> None:

@@ -174,14 +174,14 @@ def percentile(values: Sequence[float], share: float) -> float | None:
 
 
 def _rewards(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for part in _PARTS:
         if values := _values(scores, part):
             mean = _mean(values)
             spread = math.sqrt(_mean([(value - mean) ** 2 for value in values]))
             stats = {"mean": mean, "min": min(values), "max": max(values), "std": spread}
-            found |= {f"oresearch/reward/{part}/{stat}": value for stat, value in stats.items()}
-    return found
+            metrics |= {f"oresearch/reward/{part}/{stat}": value for stat, value in stats.items()}
+    return metrics
 
 
 def _texts(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
@@ -197,8 +197,8 @@ def _texts(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
 
 
 def _work(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
-    asked = [row for row in scores if not row.get("judge_cached")]
-    seconds, judged = _values(scores, "seconds"), _values(asked, "judge_seconds")
+    uncached = [row for row in scores if not row.get("judge_cached")]
+    seconds, judge_seconds = _values(scores, "seconds"), _values(uncached, "judge_seconds")
     return _present(
         {
             "oresearch/tools/calls/mean": _mean_of(scores, "tool_calls"),
@@ -207,8 +207,8 @@ def _work(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
             "oresearch/rows_per_rollout/max": max(_values(scores, "rows"), default=None),
             "oresearch/rollout_seconds/mean": _mean(seconds) if seconds else None,
             "oresearch/rollout_seconds/max": max(seconds, default=None),
-            "oresearch/judge_seconds/mean": _mean(judged) if judged else None,
-            "oresearch/judge_seconds/p99": percentile(judged, 0.99),
+            "oresearch/judge_seconds/mean": _mean(judge_seconds) if judge_seconds else None,
+            "oresearch/judge_seconds/p99": percentile(judge_seconds, 0.99),
         }
     )
 
@@ -229,8 +229,8 @@ def _fates(records: Sequence[RolloutRecord]) -> dict[str, float]:
 
 
 def _values(scores: Sequence[Mapping[str, float | None]], key: str) -> list[float]:
-    found = [float(value) for row in scores if (value := row.get(key)) is not None]
-    return [value for value in found if not math.isnan(value)]
+    values = [float(value) for row in scores if (value := row.get(key)) is not None]
+    return [value for value in values if not math.isnan(value)]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -47,7 +47,7 @@ class StartProgress:
         self._every = every
         self._look = look
         self._tell = tell
-        self._done = threading.Event()
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="start-progress", daemon=True)
 
     def __enter__(self) -> StartProgress:
@@ -60,20 +60,20 @@ class StartProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._done.set()
+        self._stopped.set()
         self._thread.join()
 
     def _run(self) -> None:
         began = time.monotonic()
-        shown, shown_at = "", began
-        while not self._done.is_set():
+        last_stage, printed_at = "", began
+        while not self._stopped.is_set():
             stage, now = self._stage(), time.monotonic()
             if stage is None:
                 return
-            if stage != shown or now - shown_at >= self._every:
+            if stage != last_stage or now - printed_at >= self._every:
                 self._tell(f"oresearch start {now - began:4.0f} s: waiting for {stage}")
-                shown, shown_at = stage, now
-            self._done.wait(self._look)
+                last_stage, printed_at = stage, now
+            self._stopped.wait(self._look)
 
 
 def _undecorated(actor: Any) -> Any:  # noqa: ANN401 - Ray types neither

@@ -99,7 +99,7 @@ class Memory(NamedTuple):
     """Weights, gradients and moments of the actor while it learns."""
     reference: int
     activations: int
-    kept: int
+    resident: int
     """What stays on the GPU while the engine works."""
     engine_weights: int
     cache: int
@@ -125,7 +125,7 @@ def memory(launch: Launch, shape: ModelShape) -> Memory:
     offloaded = bool(launch.get(f"{actor}.param_offload", False))
     moments = 0 if launch.get(f"{actor}.optimizer_offload", False) else 2
     weights = 0 if offloaded else 1
-    kept = (weights * shape.parameters + moments * _trained(launch, shape)) * 4 // launch.gpus
+    resident = (weights * shape.parameters + moments * _trained(launch, shape)) * 4 // launch.gpus
     tensor = int(launch.get("actor_rollout_ref.rollout.tensor_model_parallel_size", 1))
     width = 4 if launch.get("actor_rollout_ref.rollout.dtype") == "float32" else 2
     engine = shape.parameters * width // tensor
@@ -135,7 +135,7 @@ def memory(launch: Launch, shape: ModelShape) -> Memory:
         state=state,
         reference=_reference(launch, shape),
         activations=_activations(launch, shape),
-        kept=kept,
+        resident=resident,
         engine_weights=engine,
         cache=cache,
         cache_tokens=cache // max(1, each_token),

@@ -32,8 +32,8 @@ from rl.rollouts.faithfulness import decoded_policy_text, same_tokenization
 from rl.rollouts.ledger_policy import EngineOutput, LedgerPolicy, Sampling
 from rl.rollouts.log import RolloutLog
 from rl.rollouts.thread_tokens import ThreadTokens
-from rl.rollouts.token_ledger import Row
-from rl.rollouts.worker import RolloutWorker, Scored
+from rl.rollouts.token_ledger import TokenRow
+from rl.rollouts.worker import RolloutWorker, ScoredRollout
 from rl.settings import RLSettings, from_config
 from rl.tiny.base_model import as_pretrained, make_tokenizer
 
@@ -109,7 +109,7 @@ class Rehearsal:
     question: str
     author: str
     """Who wrote: the model's folder, or `extractive`."""
-    scored: Scored | None
+    scored: ScoredRollout | None
     """None when the rollout would have been dropped."""
     failures: dict[str, int]
     tokens: ThreadTokens
@@ -117,9 +117,9 @@ class Rehearsal:
     def tables(self) -> list[Table]:
         """Rows with their masks, and the parts of the reward."""
         if self.scored is None:
-            told = Table("the rollout would be dropped", title=self.question)
-            told.add_row(", ".join(f"{name} × {count}" for name, count in self.failures.items()))
-            return [told]
+            table = Table("the rollout would be dropped", title=self.question)
+            table.add_row(", ".join(f"{name} × {count}" for name, count in self.failures.items()))
+            return [table]
         return [_rows_table(self, self.scored), _parts_table(self.scored)]
 
 
@@ -177,10 +177,10 @@ class _Extractive(LedgerPolicy):
     """The ledger policy with the extractive policy's texts in place of an engine's."""
 
     async def ask_engine(
-        self, thread: Thread, row: Row, stop: Sequence[str], parameters: dict[str, Any]  # noqa: ARG002
+        self, thread: Thread, row: TokenRow, stop: Sequence[str], parameters: dict[str, Any]  # noqa: ARG002
     ) -> EngineOutput:  # fmt: skip
-        written = await ExtractivePolicy().continue_thread(thread, stop)
-        ids = self.tokens.encode(written.text)[: parameters["max_tokens"]]
+        continuation = await ExtractivePolicy().continue_thread(thread, stop)
+        ids = self.tokens.encode(continuation.text)[: parameters["max_tokens"]]
         self.counts.calls += 1
         return LocalOutput(ids, [math.nan] * len(ids))
 
@@ -193,11 +193,11 @@ def _first_row(config: DictConfig) -> dict[str, Any]:
         row: dict[str, Any] = next(iter(first)).to_pylist()[0]
     except (OSError, StopIteration) as error:
         raise ConfigurationError(f"data.train_files: {file} cannot be read: {error}") from error
-    told = {**(row.get("extra_info") or {}), "split": "validation"}
-    return {**row, "raw_prompt": row["prompt"], "extra_info": told}
+    extra_info = {**(row.get("extra_info") or {}), "split": "validation"}
+    return {**row, "raw_prompt": row["prompt"], "extra_info": extra_info}
 
 
-def _rows_table(rehearsal: Rehearsal, scored: Scored) -> Table:
+def _rows_table(rehearsal: Rehearsal, scored: ScoredRollout) -> Table:
     tokens = rehearsal.tokens
     table = Table(title=f"{rehearsal.question}  (written by {rehearsal.author})")
     table.add_column("row", no_wrap=True)
@@ -221,7 +221,7 @@ def _counted(stops: Sequence[str]) -> str:
     return ", ".join(f"{count} × {stop}" for stop, count in Counter(stops).items())
 
 
-def _parts_table(scored: Scored) -> Table:
+def _parts_table(scored: ScoredRollout) -> Table:
     table = Table("reward", "value")
     for name, value in scored.info.items():
         table.add_row(name, "–" if value is None else f"{value:.3f}")

@@ -32,7 +32,7 @@ from oresearch_graph.trace import PROTOCOL_TAGS, close_tag, open_tag
 from oresearch_graph.training_rows import SFTRow
 from rl.rows.sft_rows import read_rows
 
-_READ: Final = 1_000
+_SAMPLE: Final = 1_000
 """Rows that the tokenizer is made from."""
 WORDS: Final = 4_096
 
@@ -118,7 +118,7 @@ def warm_up(
     *,
     rate: float = 2e-3,
     seed: int = 0,
-    told: Callable[[str], None] = print,
+    say: Callable[[str], None] = print,
 ) -> float:
     """Teach the model to copy: random sequences of `ids` that occur again; the last loss."""
     draw, pool = random.Random(seed), torch.tensor(sorted(ids))  # noqa: S311 - reproducible
@@ -142,7 +142,7 @@ def warm_up(
         optimizer.step()
         value = loss.detach().item()
         if step % 200 == 0:
-            told(f"copy warm-up: step {step} of {steps}, loss {value:.3f}")
+            say(f"copy warm-up: step {step} of {steps}, loss {value:.3f}")
     return value
 
 
@@ -157,10 +157,10 @@ def make_base(rows: Path, folder: Path, words: int = WORDS) -> int:
 
     Raises ConfigurationError for a file without rows.
     """
-    read = list(islice(read_rows(rows), _READ))
-    if not read:
+    sample = list(islice(read_rows(rows), _SAMPLE))
+    if not sample:
         raise ConfigurationError(f"{rows}: holds no rows: export some first")
-    tokenizer = as_pretrained(make_tokenizer(map(_text, read), read[0].system, words))
+    tokenizer = as_pretrained(make_tokenizer(map(_text, sample), sample[0].system, words))
     model = make_model(tokenizer)
     save(model, tokenizer, folder)
     return int(model.num_parameters())

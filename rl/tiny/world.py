@@ -37,11 +37,11 @@ _FILLERS: Final = (
     "Trains stop there every hour.",
     "Farmers grow barley and beans.",
 )
-ASKED: Final = 2
+ATTRIBUTES_ASKED: Final = 2
 """Attributes that one question asks for: as many subtasks, and so branches."""
 
 
-class Place(NamedTuple):
+class TinyPlace(NamedTuple):
     """A place with its figures, three digits each."""
 
     name: str
@@ -57,12 +57,12 @@ class Place(NamedTuple):
 class Task(NamedTuple):
     """One question about one place."""
 
-    place: Place
-    asked: tuple[str, ...]
+    place: TinyPlace
+    attributes: tuple[str, ...]
 
     @property
     def question(self) -> str:
-        return f"Report on {self.place.name}: {', '.join(self.asked)}."
+        return f"Report on {self.place.name}: {', '.join(self.attributes)}."
 
     @property
     def key_points(self) -> tuple[KeyPoint, ...]:
@@ -72,7 +72,7 @@ class Task(NamedTuple):
                 text=fact(self.place.name, name, self.place.figures[name]),
                 needs=((str(self.place.figures[name]),), (name,), (self.place.name,)),
             )
-            for name in self.asked
+            for name in self.attributes
         )
 
 
@@ -81,7 +81,7 @@ def fact(place: str, attribute: str, value: int) -> str:
     return f"The {attribute} of {place} {ATTRIBUTES[attribute]} {value}."
 
 
-def places(count: int, seed: int = 0) -> list[Place]:
+def places(count: int, seed: int = 0) -> list[TinyPlace]:
     """`count` places with names of their own."""
     draw = random.Random(seed)  # noqa: S311 - a reproducible world, no secret
     names: dict[str, None] = {}
@@ -92,22 +92,22 @@ def places(count: int, seed: int = 0) -> list[Place]:
     return [_place(name, draw) for name in names]
 
 
-def _place(name: str, draw: random.Random) -> Place:
-    chosen = draw.sample(tuple(ATTRIBUTES), ASKED + 1)
-    return Place(name, {attribute: draw.randint(100, 999) for attribute in chosen})
+def _place(name: str, draw: random.Random) -> TinyPlace:
+    attributes = draw.sample(tuple(ATTRIBUTES), ATTRIBUTES_ASKED + 1)
+    return TinyPlace(name, {attribute: draw.randint(100, 999) for attribute in attributes})
 
 
-def tasks(of: Sequence[Place], per_place: int = 1) -> Iterator[Task]:
+def tasks(of: Sequence[TinyPlace], per_place: int = 1) -> Iterator[Task]:
     """Questions about each place, each for another pair of its figures."""
     for place in of:
-        known = list(place.figures)
+        attributes = list(place.figures)
         for turn in range(per_place):
-            start = turn % len(known)
-            rotated = [*known[start:], *known[:start]]
-            yield Task(place, tuple(rotated[:ASKED]))
+            start = turn % len(attributes)
+            rotated = [*attributes[start:], *attributes[:start]]
+            yield Task(place, tuple(rotated[:ATTRIBUTES_ASKED]))
 
 
-def write_documents(folder: Path, of: Sequence[Place]) -> None:
+def write_documents(folder: Path, of: Sequence[TinyPlace]) -> None:
     """One Markdown file per place, with a sentence that says nothing now and then."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, place in enumerate(of):
@@ -138,13 +138,13 @@ class TinyTeacher:
         *,
         on_text: Callable[[str], None] | None = None,
     ) -> Continuation:
-        text = self._written(thread)
+        text = self._text(thread)
         if on_text is not None:
             on_text(text)
         usage = Usage(role=thread.role, model=self.name, calls=1)
         return Continuation(text=text, stop="stop", usage=usage)
 
-    def _written(self, thread: Thread) -> str:
+    def _text(self, thread: Thread) -> str:
         match thread.role:
             case "planner":
                 return _plan(thread)
@@ -157,46 +157,46 @@ class TinyTeacher:
 
 
 def _plan(thread: Thread) -> str:
-    place, asked = _asked(thread)
-    lines = [f"{number}. {name} of {place}" for number, name in enumerate(asked, start=1)]
+    place, attributes = _question_parts(thread)
+    lines = [f"{number}. {name} of {place}" for number, name in enumerate(attributes, start=1)]
     return "<subtask_list>\n" + "\n".join(lines) + "\n</subtask_list>"
 
 
 def _research(thread: Thread, careless: float) -> str:
-    own = [step for step in thread.steps if step.branch == thread.branch]
+    branch_steps = [step for step in thread.steps if step.branch == thread.branch]
     opening = ""
-    if not any(step.kind == "subtask" for step in own):
-        listed = next(step.text for step in thread.steps if step.kind == "subtask_list")
-        subtask = list_items(listed)[(thread.branch or 1) - 1]
+    if not any(step.kind == "subtask" for step in branch_steps):
+        subtask_list = next(step.text for step in thread.steps if step.kind == "subtask_list")
+        subtask = list_items(subtask_list)[(thread.branch or 1) - 1]
         opening = f"\n\n<subtask>{subtask}</subtask>"
     else:
-        subtask = next(step.text for step in own if step.kind == "subtask")
+        subtask = next(step.text for step in branch_steps if step.kind == "subtask")
     name, place = subtask.split(" of ")
-    observed = [step.text for step in own if step.kind == "observation"]
+    observed = [step.text for step in branch_steps if step.kind == "observation"]
     if not observed:
         # A draw that is the same whenever the subtask is: traces can be made again.
         draw = random.Random(subtask).random()  # noqa: S311 - no secret
         query = name if draw < careless else subtask
         return f"{opening}\n\n<think>Search.</think>\n\n<web_search>{query}</web_search>"
-    answer = _stated(place, name, "\n".join(observed))
+    answer = _fact_with_source(place, name, "\n".join(observed))
     return f"{opening}\n\n<think>Answer.</think>\n\n<subtask_answer>{answer}</subtask_answer>"
 
 
-def _stated(place: str, name: str, observed: str) -> str:
+def _fact_with_source(place: str, name: str, observed: str) -> str:
     """The figure with the number of the source that shows it."""
     heads = list(_SOURCE.finditer(observed))
-    for found in _FACT.finditer(observed):
-        if (found[1], found[2]) == (name, place):
-            source = [head[1] for head in heads if head.start() < found.start()][-1]
-            return f"{found[0][:-1]} [{source}]."
+    for match in _FACT.finditer(observed):
+        if (match[1], match[2]) == (name, place):
+            source = [head[1] for head in heads if head.start() < match.start()][-1]
+            return f"{match[0][:-1]} [{source}]."
     return f"No figure for the {name} of {place} was found."
 
 
 def _report(thread: Thread) -> str:
-    place, _ = _asked(thread)
+    place, _ = _question_parts(thread)
     answers = [step.text for step in _answers(thread.steps)]
-    cited = dict.fromkeys(n for text in answers for n in re.findall(r"\[(\d+)\]", text))
-    references = "\n".join(f"[{number}]. Register of {place}" for number in cited)
+    numbers = dict.fromkeys(n for text in answers for n in re.findall(r"\[(\d+)\]", text))
+    references = "\n".join(f"[{number}]. Register of {place}" for number in numbers)
     body = "\n".join(answers)
     return (
         f"\n\n<suggested_answer>\n## Introduction\nReport on {place}.\n\n## Findings\n{body}\n\n"
@@ -208,8 +208,8 @@ def _answers(steps: Sequence[Step]) -> list[Step]:
     return [step for step in steps if step.kind == "subtask_answer"]
 
 
-def _asked(thread: Thread) -> tuple[str, list[str]]:
-    found = _QUESTION.search(thread.question)
-    if found is None:
+def _question_parts(thread: Thread) -> tuple[str, list[str]]:
+    match = _QUESTION.search(thread.question)
+    if match is None:
         raise ValueError(f"not a question about the tiny world: {thread.question!r}")
-    return found[1], found[2].split(", ")
+    return match[1], match[2].split(", ")

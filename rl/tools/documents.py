@@ -24,7 +24,7 @@ _opening = threading.Lock()
 
 def open_documents(settings: RLSettings) -> Documents:
     """The documents that the settings name, opened once per process. Blocks while it opens them:
-    call it in a thread. Raises ConfigurationError, and ToolError for a service out of order."""
+    call it in a thread. Raises ConfigurationError, and ToolError for an unavailable service."""
     tools = settings.tools
     research = settings.research_settings
     key = f"{tools.source} {tools.path} {tools.address} {research.model_dump_json()}"
@@ -39,7 +39,7 @@ def check_documents(settings: RLSettings) -> None:
     a service that training will start, the folder is checked. Blocks."""
     tools = settings.tools
     if tools.source == "service" and tools.address:
-        IndexClient(tools.address, seconds=_patience_of_client(tools)).check()
+        IndexClient(tools.address, seconds=_client_seconds(tools)).check()
     elif tools.source in ("corpus", "service"):
         if str(_path(tools)) != "python":
             LocalCorpus(_path(tools)).check()
@@ -68,7 +68,7 @@ def _documents(tools: ToolSettings, research: ResearchSettings) -> Documents:
 
 
 def _service(tools: ToolSettings) -> IndexClient:
-    seconds = _patience_of_client(tools)
+    seconds = _client_seconds(tools)
     if tools.address:
         client = IndexClient(tools.address, seconds=seconds)
     else:
@@ -78,7 +78,7 @@ def _service(tools: ToolSettings) -> IndexClient:
     return client
 
 
-def _patience_of_client(tools: ToolSettings) -> float:
+def _client_seconds(tools: ToolSettings) -> float:
     """Less than a page's time: an index that is silent is a service's fault, not a page's."""
     return 0.8 * min(tools.timeout, tools.page_timeout)
 

@@ -53,7 +53,7 @@ class IndexClient:
     name = "index"
 
     def __init__(self, address: str | Callable[[], str], *, seconds: float = 12.0) -> None:
-        self._given = address
+        self._source = address
         self._address: str | None = None
         self._seconds = seconds
         self._locating = threading.Lock()
@@ -116,8 +116,8 @@ class IndexClient:
     def _located(self) -> str:
         with self._locating:  # a hundred calls that find it gone look for it once
             if self._address is None:
-                given = self._given if isinstance(self._given, str) else self._given()
-                self._address = given.rstrip("/")
+                address = self._source if isinstance(self._source, str) else self._source()
+                self._address = address.rstrip("/")
             return self._address
 
     def _connections(self) -> _Connections:

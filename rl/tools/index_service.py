@@ -91,54 +91,54 @@ class AnswerCache:
     """
 
     def __init__(self, size: int, backlog: int) -> None:
-        self.asked = 0
-        self.made = 0
+        self.requests = 0
+        self.computed = 0
         """Answers made; the others that were asked for had been made, or were in the making."""
         self._size, self._backlog = size, backlog
         self._bytes = 0
-        self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
-        self._making: dict[Hashable, asyncio.Task[bytes]] = {}
+        self._answers: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._in_flight: dict[Hashable, asyncio.Task[bytes]] = {}
 
     @property
     def waiting(self) -> int:
         """Answers in the making."""
-        return len(self._making)
+        return len(self._in_flight)
 
     async def of(self, key: Hashable, make: Callable[[], Awaitable[bytes]]) -> bytes:
         """The answer of `key`, made by `make` unless it is there. Raises Overloaded, and what
         `make` raises."""
-        self.asked += 1
-        kept = self._kept.get(key)
-        if kept is not None:
-            self._kept.move_to_end(key)
-            return kept
-        task = self._making.get(key)
+        self.requests += 1
+        answer = self._answers.get(key)
+        if answer is not None:
+            self._answers.move_to_end(key)
+            return answer
+        task = self._in_flight.get(key)
         if task is None:
-            if len(self._making) >= self._backlog:
+            if len(self._in_flight) >= self._backlog:
                 raise Overloaded
-            task = asyncio.create_task(self._made(key, make))
-            self._making[key] = task
-            task.add_done_callback(lambda done: self._landed(key, done))
+            task = asyncio.create_task(self._make(key, make))
+            self._in_flight[key] = task
+            task.add_done_callback(lambda task: self._finish(key, task))
         return await asyncio.shield(task)
 
-    async def _made(self, key: Hashable, make: Callable[[], Awaitable[bytes]]) -> bytes:
+    async def _make(self, key: Hashable, make: Callable[[], Awaitable[bytes]]) -> bytes:
         answer = await make()
-        self.made += 1
+        self.computed += 1
         self._keep(key, answer)
         return answer
 
-    def _landed(self, key: Hashable, task: asyncio.Task[bytes]) -> None:
-        del self._making[key]
+    def _finish(self, key: Hashable, task: asyncio.Task[bytes]) -> None:
+        del self._in_flight[key]
         if not task.cancelled():
             task.exception()  # heard, even when all who asked have left
 
     def _keep(self, key: Hashable, answer: bytes) -> None:
         if len(answer) > self._size // 8:
             return  # one such page would push out what is asked for again
-        self._kept[key] = answer
+        self._answers[key] = answer
         self._bytes += len(answer)
         while self._bytes > self._size:
-            _, oldest = self._kept.popitem(last=False)
+            _, oldest = self._answers.popitem(last=False)
             self._bytes -= len(oldest)
 
 
@@ -171,15 +171,15 @@ class IndexService:
 
     async def _search(self, request: Request) -> Response:
         async def answers() -> list[bytes]:
-            asked = SearchRequest.model_validate_json(await request.body())
-            return await _all(self._hits(query, asked.k) for query in asked.queries)
+            body = SearchRequest.model_validate_json(await request.body())
+            return await _all(self._hits(query, body.k) for query in body.queries)
 
         return await _answered(answers)
 
     async def _pages(self, request: Request) -> Response:
         async def answers() -> list[bytes]:
-            asked = PagesRequest.model_validate_json(await request.body())
-            return await _all(self._page(url) for url in asked.urls)
+            body = PagesRequest.model_validate_json(await request.body())
+            return await _all(self._page(url) for url in body.urls)
 
         return await _answered(answers)
 
@@ -194,8 +194,8 @@ class IndexService:
         def read() -> bytes:
             page = self.corpus.index.page(self.corpus.normal(url))
             fault = "is not in the corpus: open addresses that a search gave"
-            found = page.model_copy(update={"url": url}) if page else Page(url=url, fault=fault)
-            return found.model_dump_json().encode()
+            answer = page.model_copy(update={"url": url}) if page else Page(url=url, fault=fault)
+            return answer.model_dump_json().encode()
 
         return self.cache.of(url, lambda: self._in_thread(read))
 
@@ -208,8 +208,8 @@ class IndexService:
             corpus=self.corpus.name,
             documents=self.documents,
             passages=self.passages,
-            asked=self.cache.asked,
-            made=self.cache.made,
+            asked=self.cache.requests,
+            made=self.cache.computed,
             waiting=self.cache.waiting,
             cpu_seconds=round(usage.ru_utime + usage.ru_stime, 2),
             memory_mb=round(usage.ru_maxrss / 1024, 1),
@@ -249,14 +249,14 @@ def serving(service: IndexService, host: str = "127.0.0.1", port: int = 0) -> It
 
     Raises ConfigurationError for an address that cannot be served at.
     """
-    taken = _listening(host, port)
+    listener = _listening(host, port)
     server = uvicorn.Server(
         uvicorn.Config(
             service.app(), log_level="warning", access_log=False, lifespan="off", ws="none",
             timeout_keep_alive=75, timeout_graceful_shutdown=5,
         )
     )  # fmt: skip
-    thread = threading.Thread(target=server.run, args=([taken],), name="index-http", daemon=True)
+    thread = threading.Thread(target=server.run, args=([listener],), name="index-http", daemon=True)
     thread.start()
     end = time.monotonic() + _START_SECONDS
     while not server.started and thread.is_alive() and time.monotonic() < end:
@@ -264,25 +264,25 @@ def serving(service: IndexService, host: str = "127.0.0.1", port: int = 0) -> It
     if not server.started:
         raise ToolError(f"the index service did not start at {host}: see its messages above")
     try:
-        yield f"http://{host}:{taken.getsockname()[1]}"
+        yield f"http://{host}:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(10)
-        taken.close()
+        listener.close()
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    taken = socket.socket()
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        taken.bind((host, port))
+        listener.bind((host, port))
     except OSError as error:
-        taken.close()
+        listener.close()
         raise ConfigurationError(
             f"cannot serve at {host}:{port} ({error.strerror}): name another --host or --port"
         ) from error
-    taken.listen(4_096)
-    return taken
+    listener.listen(4_096)
+    return listener
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -294,12 +294,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8765)
     parser.add_argument("--threads", type=int, help="searches at one time; default: one per core")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        service = IndexService(open_corpus(given.folder), threads=given.threads)
-        with serving(service, given.host, given.port) as address:
+        service = IndexService(open_corpus(options.folder), threads=options.threads)
+        with serving(service, options.host, options.port) as address:
             facts: dict[str, Any] = {"documents": service.documents, "passages": service.passages}
-            sys.stdout.write(f"serving {given.folder} at {address} {json.dumps(facts)}\n")
+            sys.stdout.write(f"serving {options.folder} at {address} {json.dumps(facts)}\n")
             sys.stdout.flush()
             threading.Event().wait()
     except OresearchError as error:

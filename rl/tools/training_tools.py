@@ -85,7 +85,7 @@ class ToolCounts:
         }
 
 
-class Patience:
+class ToolRetries:
     """How often and how long a rollout asks, and where it counts."""
 
     def __init__(self, settings: ToolSettings, limiter: ToolLimiter, counts: ToolCounts) -> None:
@@ -132,36 +132,36 @@ class PatientSearch:
     """A search backend asked with patience. One query that fails alone fails the try: its fault
     would be shown to the policy as if the web had nothing."""
 
-    def __init__(self, inner: SearchBackend, patience: Patience) -> None:
+    def __init__(self, inner: SearchBackend, retries: ToolRetries) -> None:
         self.name = inner.name
-        self._inner, self._patience = inner, patience
+        self._inner, self._retries = inner, retries
 
     async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
-        self._patience.counts.searches += 1
-        return await self._patience.tried(lambda: self._once(queries, k))
+        self._retries.counts.searches += 1
+        return await self._retries.tried(lambda: self._once(queries, k))
 
     async def _once(self, queries: Sequence[str], k: int) -> list[Hits]:
-        seconds = self._patience.settings.timeout
+        seconds = self._retries.settings.timeout
         try:
             async with asyncio.timeout(seconds):
-                found = await self._inner.search(queries, k)
+                results = await self._inner.search(queries, k)
         except TimeoutError as error:
             raise Silent(
                 f"search ({self.name}) gave no answer within {seconds:g} s: check the service, or "
                 "raise oresearch.tools.timeout"
             ) from error
-        for hits in found:
+        for hits in results:
             if hits.fault is not None:
                 raise ToolError(hits.fault)
-        return found
+        return results
 
 
 class PatientReader:
     """A page reader asked with patience, page by page and side by side."""
 
-    def __init__(self, inner: PageReader, patience: Patience) -> None:
+    def __init__(self, inner: PageReader, retries: ToolRetries) -> None:
         self.name = inner.name
-        self._inner, self._patience = inner, patience
+        self._inner, self._retries = inner, retries
 
     async def read(self, urls: Sequence[str], focus: str) -> list[Page]:
         reading = [asyncio.create_task(self._page(url, focus)) for url in urls]
@@ -173,19 +173,19 @@ class PatientReader:
             await asyncio.gather(*reading, return_exceptions=True)
 
     async def _page(self, url: str, focus: str) -> Page:
-        counts = self._patience.counts
+        counts = self._retries.counts
         counts.pages += 1
-        page = await self._patience.tried(lambda: self._once(url, focus))
+        page = await self._retries.tried(lambda: self._once(url, focus))
         if page is None:
             counts.page_timeouts += 1
-            seconds = self._patience.settings.page_timeout
+            seconds = self._retries.settings.page_timeout
             return Page(url=url, fault=f"gave no answer within {seconds:g} s")
         counts.page_faults += page.fault is not None
         return page
 
     async def _once(self, url: str, focus: str) -> Page | None:
         """The page; None when it hung."""
-        settings = self._patience.settings
+        settings = self._retries.settings
         try:
             async with asyncio.timeout(settings.page_timeout) as time:
                 [page] = await self._inner.read([url], focus)
@@ -217,8 +217,8 @@ def training_tools(settings: RLSettings, documents: Documents | None = None) -> 
     """
     search, reader = documents or open_documents(settings)
     counts = ToolCounts()
-    patience = Patience(settings.tools, _limiter(settings.tools), counts)
-    return TrainingTools(PatientSearch(search, patience), PatientReader(reader, patience), counts)
+    retries = ToolRetries(settings.tools, _limiter(settings.tools), counts)
+    return TrainingTools(PatientSearch(search, retries), PatientReader(reader, retries), counts)
 
 
 _limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[float, ...], ToolLimiter]] = (
@@ -244,8 +244,8 @@ class Redirected:
         self._search, self._instead = search, instead
 
     async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
-        [found] = await self._search.search([self._instead], k)
-        return [found.model_copy(update={"query": query}) for query in queries]
+        [hits] = await self._search.search([self._instead], k)
+        return [hits.model_copy(update={"query": query}) for query in queries]
 
 
 def shuffled(tools: TrainingTools, question: str) -> TrainingTools:
