@@ -38,94 +38,94 @@ class PermitStore(Protocol):
 
 
 @dataclass(eq=False)
-class _Ask:
+class _Request:
     worker: str
     most: int
     lease: float
-    got: list[int] = field(default_factory=list)
-    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    leases: list[int] = field(default_factory=list)
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Permits:
-    """At most `limit` leases at one time, dealt one by one to the workers that ask, in turn."""
+    """At most `limit` leases at one time, granted one by one to the workers that ask, in turn."""
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         if limit < 1:
             raise ValueError("a limiter needs at least one permit")
         self.limit = limit
         self._clock = clock
-        self._until: dict[int, float] = {}
-        self._holder: dict[int, str] = {}
-        self._asking: deque[_Ask] = deque()
+        self._expiries: dict[int, float] = {}
+        self._holders: dict[int, str] = {}
+        self._requests: deque[_Request] = deque()
         self._ids = count(1)
 
     async def take(self, worker: str, most: int, lease: float, wait: float) -> list[int]:
         """Between one and `most` permits for `lease` seconds; none when none came free within
         `wait` seconds."""
-        ask = _Ask(worker, most, lease)
-        self._asking.append(ask)
+        request = _Request(worker, most, lease)
+        self._requests.append(request)
         try:
-            await self._answered(ask, wait)
+            await self._wait(request, wait)
         except BaseException:
-            self.give_back(ask.got)
+            self.give_back(request.leases)
             raise
         finally:
-            if ask in self._asking:
-                self._asking.remove(ask)
-        return ask.got
+            if request in self._requests:
+                self._requests.remove(request)
+        return request.leases
 
-    async def _answered(self, ask: _Ask, wait: float) -> None:
+    async def _wait(self, request: _Request, wait: float) -> None:
         end = self._clock() + wait
-        self._deal()
-        while not ask.got and (rest := end - self._clock()) > 0:
-            soonest = min(self._until.values(), default=end) - self._clock()
+        self._grant()
+        while not request.leases and (rest := end - self._clock()) > 0:
+            soonest = min(self._expiries.values(), default=end) - self._clock()
             try:
                 async with asyncio.timeout(max(0.01, min(rest, soonest))):
-                    await ask.answered.wait()
+                    await request.ready.wait()
             except TimeoutError:
-                self._deal()
+                self._grant()
 
     def give_back(self, leases: Sequence[int]) -> None:
         """End leases; those that ran out already are ignored."""
         for lease in leases:
             self._end(lease)
-        self._deal()
+        self._grant()
 
     def state(self) -> dict[str, int]:
         """Permits in use, the workers that hold some, and the calls that wait."""
         self._end_old()
         return {
-            "in_use": len(self._until),
-            "workers": len(set(self._holder.values())),
-            "waiting": sum(ask.most for ask in self._asking),
+            "in_use": len(self._expiries),
+            "workers": len(set(self._holders.values())),
+            "waiting": sum(request.most for request in self._requests),
         }
 
-    def _deal(self) -> None:
+    def _grant(self) -> None:
         self._end_old()
-        served: list[_Ask] = []
-        while self._asking and len(self._until) < self.limit:
-            ask = self._asking.popleft()
+        granted: list[_Request] = []
+        while self._requests and len(self._expiries) < self.limit:
+            request = self._requests.popleft()
             lease = next(self._ids)
-            self._until[lease] = self._clock() + ask.lease
-            self._holder[lease] = ask.worker
-            ask.got.append(lease)
-            if ask not in served:
-                served.append(ask)
-            if len(ask.got) < ask.most:
-                self._asking.append(ask)
-        for ask in served:  # its worker goes on with what it got, and asks again at the end
-            ask.answered.set()
-            if ask in self._asking:
-                self._asking.remove(ask)
+            self._expiries[lease] = self._clock() + request.lease
+            self._holders[lease] = request.worker
+            request.leases.append(lease)
+            if request not in granted:
+                granted.append(request)
+            if len(request.leases) < request.most:
+                self._requests.append(request)
+        for request in granted:  # its worker goes on with what it got, and asks again at the end
+            request.ready.set()
+            if request in self._requests:
+                self._requests.remove(request)
 
     def _end_old(self) -> None:
         now = self._clock()
-        for lease in [lease for lease, until in self._until.items() if until <= now]:
+        for lease in [lease for lease, until in self._expiries.items() if until <= now]:
             self._end(lease)
 
     def _end(self, lease: int) -> None:
-        self._until.pop(lease, None)
-        self._holder.pop(lease, None)
+        self._expiries.pop(lease, None)
+        self._holders.pop(lease, None)
 
 
 class ToolLimiter:
@@ -185,11 +185,11 @@ class ToolLimiter:
                 while self._waiting:
                     self._waiting.popleft().set_exception(error)
                 return
-            unused = [lease for lease in leases if not self._handed(lease)]
+            unused = [lease for lease in leases if not self._hand_over(lease)]
             if unused:
                 self._store.give_back(unused)
 
-    def _handed(self, lease: int) -> bool:
+    def _hand_over(self, lease: int) -> bool:
         """Give the lease to the first who still waits; False when nobody does."""
         while self._waiting:
             turn = self._waiting.popleft()
