@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from oresearch_graph.evidence.claim_parts import Parts, checkable_parts
-from oresearch_graph.evidence.language import detect_language
-from oresearch_graph.evidence.scripts import has_cjk
-from oresearch_graph.evidence.sentences import sentence_spans
 from oresearch_graph.evidence.source_index import SourceIndex
-from oresearch_graph.evidence.words import terms
+from oresearch_graph.text.language import detect_language
+from oresearch_graph.text.scripts import has_cjk
+from oresearch_graph.text.sentences import sentence_spans
+from oresearch_graph.text.words import terms
 from oresearch_graph.trace.record import CitationReport, Claim, Evidence, Source
 from oresearch_graph.trace.references import (
     Ledger,

@@ -11,9 +11,9 @@ from typing import Final
 from rapidfuzz import fuzz
 
 from oresearch_graph.evidence.figures import Figure, agrees, stated
-from oresearch_graph.evidence.passages import split_passages
-from oresearch_graph.evidence.sentences import sentence_spans
-from oresearch_graph.evidence.words import terms
+from oresearch_graph.text.passages import split_passages
+from oresearch_graph.text.sentences import sentence_spans
+from oresearch_graph.text.words import terms
 from oresearch_graph.trace.record import Evidence, Source
 
 PASSAGE_TOKENS: Final = 120

@@ -1,22 +1,77 @@
-"""The delivered report as HTML: its claims can be pointed at, its citations lead to passages.
-
-Marks and claims travel through the Markdown renderer as tokens that hold a hash of the report, so
-no report can hold one of its own.
-"""
+"""The delivered report as HTML: its claims can be pointed at, its citations lead to passages."""
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from oresearch_graph.evidence.delivery import Delivered
 from oresearch_graph.trace.record import Claim, text_hash
-from oresearch_graph.trace.references import body_span
-from oresearch_graph.view.alignment import Alignment
-from oresearch_graph.view.markdown import rendered
-from oresearch_graph.view.markup import Html, escaped, joined, tag
+from oresearch_graph.trace.references import body_span, citation_marks
+from oresearch_graph.view.markup import Html, escaped, joined, rendered, tag
+
+_MARKS: Final = re.compile(r"(?:[ \t]*\[\d+\])*")
+
+
+class _Piece(NamedTuple):
+    """`answer[start:end] == report[there:there + end - start]`."""
+
+    start: int
+    end: int
+    there: int
+
+    @property
+    def there_end(self) -> int:
+        return self.there + self.end - self.start
+
+
+class Alignment:
+    """Maps spans of an answer to spans of the report made of it."""
+
+    def __init__(self, answer: str, report: str) -> None:
+        self._report = report
+        self._pieces: list[_Piece] = []
+        at = cursor = 0
+        _, stop = body_span(answer)
+        borders = [(m.start, m.end) for m in citation_marks(answer) if m.end <= stop]
+        for start, end in [*dict.fromkeys(borders), (stop, stop)]:
+            text = answer[at:start]
+            there = report.find(text.strip(), cursor) if text.strip() else -1
+            if there >= 0:
+                first = at + len(text) - len(text.lstrip())
+                self._pieces.append(_Piece(first, first + len(text.strip()), there))
+                cursor = there + len(text.strip())
+            at = end
+        self._starts = [piece.start for piece in self._pieces]
+        self._ends = [piece.end for piece in self._pieces]
+
+    def span(self, start: int, end: int) -> tuple[int, int] | None:
+        """The span in the report; None where it is not there."""
+        first, last = bisect_right(self._ends, start), bisect_left(self._starts, end) - 1
+        if last < 0 or (first > last and first >= len(self._pieces)):
+            return None
+        begin = self._begin(first, start)
+        stop = self._stop(last, end)
+        return (begin, stop) if stop > begin else None
+
+    def _begin(self, index: int, at: int) -> int:
+        piece = self._pieces[index]
+        if at >= piece.start:
+            return piece.there + at - piece.start
+        return self._pieces[index - 1].there_end if index else 0
+
+    def _stop(self, index: int, at: int) -> int:
+        piece = self._pieces[index]
+        if at <= piece.end:
+            return piece.there + at - piece.start
+        after = self._pieces[index + 1 : index + 2]
+        if after:
+            return after[0].there
+        marks = _MARKS.match(self._report, piece.there_end)
+        return marks.end() if marks else piece.there_end
+
 
 LONGEST: Final = 200_000
 """Characters of a report that are read as Markdown; a longer one is shown as plain text."""
@@ -72,14 +127,14 @@ class ReportView:
 
     def _citations(self, body: str) -> list[tuple[int, int, str]]:
         """One token for each cited number, together in place of their bracket."""
-        found: dict[tuple[int, int], str] = {}
+        by_span: dict[tuple[int, int], str] = {}
         for mark in self.delivered.marks:
             if mark.end <= len(body):
                 self.marks.append(Cited(mark.number, self._claim_at(mark.start)))
                 token = self._mark("m", len(self.marks) - 1)
                 place = (mark.start, mark.end)
-                found[place] = found.get(place, "") + token
-        return [(start, end, tokens) for (start, end), tokens in found.items()]
+                by_span[place] = by_span.get(place, "") + token
+        return [(start, end, tokens) for (start, end), tokens in by_span.items()]
 
     def _claim_at(self, at: int) -> int | None:
         nearest = bisect_right(self._placed, (at, len(self.spans))) - 1
@@ -121,14 +176,14 @@ class ReportView:
         return tag("span", text, class_=f"claim {self.claims[claim].status}",
                    data_claim=card_id(self.key, claim))  # fmt: skip
 
-    def _citation(self, cited: Cited) -> Html:
-        if cited.claim is None:
-            return tag("a", f"[{cited.number}]", class_="cite",
-                       href=f"#{reference_id(self.key, cited.number)}")  # fmt: skip
-        status, card = self.claims[cited.claim].status, card_id(self.key, cited.claim)
-        return tag("a", f"[{cited.number}]", class_=f"cite {status}", href=f"#{card}",
-                   data_claim=card, data_reference=reference_id(self.key, cited.number),
-                   aria_label=f"Source {cited.number}, {status}")  # fmt: skip
+    def _citation(self, citation: Cited) -> Html:
+        if citation.claim is None:
+            return tag("a", f"[{citation.number}]", class_="cite",
+                       href=f"#{reference_id(self.key, citation.number)}")  # fmt: skip
+        status, card = self.claims[citation.claim].status, card_id(self.key, citation.claim)
+        return tag("a", f"[{citation.number}]", class_=f"cite {status}", href=f"#{card}",
+                   data_claim=card, data_reference=reference_id(self.key, citation.number),
+                   aria_label=f"Source {citation.number}, {status}")  # fmt: skip
 
     def _removed(self, number: int) -> Html:
         claim = self.claims[number]

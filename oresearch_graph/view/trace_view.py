@@ -11,11 +11,10 @@ from oresearch_graph.trace.record import CitationReport, Trace
 from oresearch_graph.trace.references import seen_sources
 from oresearch_graph.view import overview
 from oresearch_graph.view.markup import Html, joined, tag
-from oresearch_graph.view.remarks import Panel, Remark
+from oresearch_graph.view.overview import Panel, Remark, time_line
 from oresearch_graph.view.report import ReportView
 from oresearch_graph.view.sources import SourceShelf
 from oresearch_graph.view.steps import branches, plan
-from oresearch_graph.view.time_line import time_line
 
 
 def trace_section(
@@ -25,11 +24,11 @@ def trace_section(
 
     `remarks` are findings beyond the trace's own violations.
     """
-    found = [*_own_remarks(trace), *remarks]
+    findings = [*_own_remarks(trace), *remarks]
     citations = delivered = None
     if trace.answer is not None:
         citations, delivered = delivered_answer(trace.answer.text, _with_sources(trace))
-        found += _differing(trace, citations)
+        findings += _differing(trace, citations)
     bare = trace.sources is None
     return tag(
         "section",
@@ -37,11 +36,11 @@ def trace_section(
         overview.facts(trace, None if bare else citations),
         overview.failures(trace.failures),
         *(overview.panel(each) for each in panels),
-        _part(key, "findings", f"Findings ({len(found)})", overview.findings(found, key)),
+        _part(key, "findings", f"Findings ({len(findings)})", overview.findings(findings, key)),
         _part(key, "plan", "Plan", plan(trace)),
         _report(trace, key, citations, delivered),
         _part(key, "time", "Time line", time_line(trace)),
-        _part(key, "steps", "Steps", branches(trace, key, found)),
+        _part(key, "steps", "Steps", branches(trace, key, findings)),
         _part(key, "usage", "Usage", overview.usage(trace)),
         class_="trace", id=key, aria_labelledby=f"{key}-question",
     )  # fmt: skip

@@ -24,7 +24,7 @@ from rich.table import Table
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.policies.extractive import ExtractivePolicy
+from oresearch_graph.policies.extractive.policy import ExtractivePolicy
 from oresearch_graph.prompts import system_prompt
 from oresearch_graph.threads import Thread
 from rl.check.problem import existing_folder

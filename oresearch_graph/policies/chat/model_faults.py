@@ -1,0 +1,127 @@
+"""What went wrong with a model call, from whatever its client raised: worth another try, or final.
+
+Clients are told apart by what they carry (`status_code`, `response.headers`, `is_retryable`), not
+by their classes, so that every LangChain provider is served.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import httpx
+from langchain_core.exceptions import ContextOverflowError, ModelError
+
+from oresearch_graph.errors import PolicyError, PolicyRefused, PolicyTimeout
+from oresearch_graph.redaction import brief
+
+_AGAIN: Final = frozenset((408, 409, 425, 429))
+_FIXES: Final = {
+    401: "check the API key",
+    402: "the account has no credit left",
+    403: "this key may not use that model",
+    404: "check the model's name and the base URL",
+    413: "the request is too long; lower observation_tokens",
+}
+_MALFORMED: Final = (ValueError, KeyError, TypeError, IndexError, AttributeError)
+
+
+class CallFault(Exception):
+    """One try of a model call failed; another may succeed."""
+
+    def __init__(
+        self, message: str, *, timed_out: bool = False, congested: bool = False,
+        retry_after: float | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(message)
+        self.timed_out, self.congested, self.retry_after = timed_out, congested, retry_after
+
+    def final(self, model: str, tries: int) -> PolicyError:
+        """The error when no try is left."""
+        text = f"{model}: {self} ({tries} {'try' if tries == 1 else 'tries'})"
+        if self.timed_out:
+            return PolicyTimeout(f"{text}; raise model_timeout or use a faster model")
+        if self.congested:
+            return PolicyError(f"{text}; lower concurrency or wait")
+        return PolicyError(f"{text}; check that the model server is up")
+
+
+def fault_of(error: Exception, model: str) -> CallFault | PolicyError:
+    """The fault in an exception that a model call raised."""
+    if isinstance(error, ContextOverflowError):
+        fix = "lower observation_tokens or max_steps, or take a model with a longer context"
+        return PolicyRefused(f"{model}: the thread is too long for it: {brief(error)}; {fix}")
+    status = getattr(error, "status_code", None)
+    if isinstance(status, int):
+        return _by_status(error, status, model)
+    if isinstance(error, TimeoutError | httpx.TimeoutException) or _named(error, "Timeout"):
+        return CallFault(brief(error) or "no answer in time", timed_out=True)
+    if isinstance(error, httpx.TransportError | ConnectionError) or _named(error, "Connection"):
+        cause = _innermost(error)
+        return CallFault(f"no connection: {brief(cause) or type(cause).__name__}")
+    if isinstance(error, RuntimeError) and "Event loop is closed" in str(error):
+        # A pooled connection of an earlier asyncio.run; the pool drops it and opens another.
+        return CallFault("the connection belonged to an event loop that is gone")
+    if isinstance(error, ModelError):
+        kind = CallFault if error.is_retryable else PolicyRefused
+        return kind(f"{model}: {brief(error)}")
+    if isinstance(error, _MALFORMED) or _named(error, "APIError"):
+        return CallFault(f"the answer makes no sense ({type(error).__name__}: {brief(error)})")
+    return PolicyError(f"{model}: {type(error).__name__}: {brief(error)}")
+
+
+def _by_status(error: Exception, status: int, model: str) -> CallFault | PolicyError:
+    text = f"HTTP {status}: {brief(error)}"
+    quota = status == 429 and getattr(error, "code", None) == "insufficient_quota"
+    if (status in _AGAIN or status >= 500) and not quota:
+        return CallFault(
+            text,
+            timed_out=status == 408,
+            congested=status == 429,
+            retry_after=retry_after(getattr(getattr(error, "response", None), "headers", {})),
+        )
+    fix = _FIXES[402] if quota else _FIXES.get(status, "the server takes no such request")
+    return PolicyRefused(f"{model}: {text}; {fix}")
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait as the server asks, in either form of Retry-After; None when it does not."""
+    millis = headers.get("retry-after-ms")
+    value = headers.get("retry-after")
+    try:
+        if millis is not None:
+            return max(0.0, float(millis) / 1_000)
+        return None if value is None else max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(str(value)).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def unsupported_parameter(error: BaseException | None, name: str) -> bool:
+    """The server refused the request because it does not take this parameter."""
+    if getattr(error, "status_code", None) not in {400, 422}:
+        return False
+    body: Any = getattr(error, "body", None)
+    if isinstance(body, dict) and body.get("param") == name:
+        return True
+    text = str(error).lower()
+    return f"'{name}'" in text and ("support" in text or "unknown" in text or "unrecog" in text)
+
+
+def _named(error: Exception, part: str) -> bool:
+    return any(part in kind.__name__ for kind in type(error).__mro__)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """What it came from: clients wrap the reason two or three times."""
+    for _ in range(10):
+        under = error.__cause__ or error.__context__
+        if under is None or not str(under):
+            break
+        error = under
+    return error
