@@ -70,7 +70,7 @@ def read_metrics(run: Path | str) -> RunMetrics:
     if not folder.is_dir():
         raise ConfigurationError(f"{folder}: there is no such folder; name the run's own")
     for source, starts in ((folder / FOLDER, _json_starts), (folder, _event_starts)):
-        if series := _joined(starts(source)):
+        if series := _join_starts(starts(source)):
             return RunMetrics(series, source)
     raise ConfigurationError(
         f"{folder}: no metrics in it: neither {FOLDER}/…/*.jsonl nor TensorBoard's event files; "
@@ -78,7 +78,7 @@ def read_metrics(run: Path | str) -> RunMetrics:
     )
 
 
-def _joined(starts: Iterable[Iterable[_Row]]) -> dict[str, Series]:
+def _join_starts(starts: Iterable[Iterable[_Row]]) -> dict[str, Series]:
     """The series of starts in their order."""
     series: dict[str, Series] = {}
     for start in starts:

@@ -125,7 +125,7 @@ def memory(launch: Launch, shape: ModelShape) -> Memory:
     offloaded = bool(launch.get(f"{actor}.param_offload", False))
     moments = 0 if launch.get(f"{actor}.optimizer_offload", False) else 2
     weights = 0 if offloaded else 1
-    resident = (weights * shape.parameters + moments * _trained(launch, shape)) * 4 // launch.gpus
+    resident = (weights * shape.parameters + moments * _trainable(launch, shape)) * 4 // launch.gpus
     tensor = int(launch.get("actor_rollout_ref.rollout.tensor_model_parallel_size", 1))
     width = 4 if launch.get("actor_rollout_ref.rollout.dtype") == "float32" else 2
     engine = shape.parameters * width // tensor
@@ -149,7 +149,7 @@ def _gpu_bytes() -> int:
     return _SUPPOSED_GPU
 
 
-def _trained(launch: Launch, shape: ModelShape) -> int:
+def _trainable(launch: Launch, shape: ModelShape) -> int:
     """Parameters that have gradients and moments."""
     rank = int(launch.get("actor_rollout_ref.model.lora_rank", 0))
     return shape.lora_parameters(rank) if rank else shape.parameters
@@ -157,7 +157,7 @@ def _trained(launch: Launch, shape: ModelShape) -> int:
 
 def _state(launch: Launch, shape: ModelShape) -> int:
     """fp32: weights, gradients, two moments; one layer gathered in 2 bytes, and the next."""
-    shards = (shape.parameters + 3 * _trained(launch, shape)) * 4 // launch.gpus
+    shards = (shape.parameters + 3 * _trainable(launch, shape)) * 4 // launch.gpus
     return shards + 2 * max(shape.layer_parameters, shape.embedding_parameters) * 2
 
 

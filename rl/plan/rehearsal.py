@@ -209,7 +209,7 @@ def _rows_table(rehearsal: Rehearsal, scored: ScoredRollout) -> Table:
         name = row.role if row.branch is None else f"{row.role} {row.branch}"
         table.add_row(
             name, str(len(row.prompt_ids)), str(row.sampled),
-            str(len(row.mask) - row.sampled), _counted(row.stops),
+            str(len(row.mask) - row.sampled), _count_line(row.stops),
             "–" if math.isnan(mean) else f"{mean:.3f}",
             escape(" ".join(decoded_policy_text(row, tokens).split())[:32]),
             "yes" if same_tokenization(row, tokens) else "no",
@@ -217,7 +217,7 @@ def _rows_table(rehearsal: Rehearsal, scored: ScoredRollout) -> Table:
     return table
 
 
-def _counted(stops: Sequence[str]) -> str:
+def _count_line(stops: Sequence[str]) -> str:
     return ", ".join(f"{count} × {stop}" for stop, count in Counter(stops).items())
 
 

@@ -90,7 +90,7 @@ class RolloutWorker:
         failures, calls, scored = dict[str, int](), dict[str, int](), None
         self.log.begin(uid, session, question, int(row.get("global_steps", 0)), validate)
         try:
-            scored = await self._scored(question, row, engine, sampling, failures, calls)
+            scored = await self._run_and_score(question, row, engine, sampling, failures, calls)
         except ConfigurationError:
             failures["infrastructure.configuration"] = 1
             raise
@@ -105,7 +105,7 @@ class RolloutWorker:
             self.log.report(uid, session, "kept" if scored else "dropped", failures, calls)
         return scored
 
-    async def _scored(
+    async def _run_and_score(
         self, question: str, row: Mapping[str, Any], engine: Engine, sampling: Sampling,
         failures: dict[str, int], calls: dict[str, int],
     ) -> ScoredRollout | None:  # fmt: skip
@@ -121,7 +121,7 @@ class RolloutWorker:
     async def _run(
         self, question: str, row: Mapping[str, Any], engine: Engine, sampling: Sampling
     ) -> Rollout:
-        tools = training_tools(self.settings, await self._opened())
+        tools = training_tools(self.settings, await self._open())
         if other := (row.get("extra_info") or {}).get("search_instead"):
             tools = shuffled(tools, str(other))
         sequential = self.settings.research_settings.execution == "sequential"
@@ -131,7 +131,7 @@ class RolloutWorker:
         )  # fmt: skip
         return await self.graph.run(question, policy, tools)
 
-    async def _opened(self) -> Documents:
+    async def _open(self) -> Documents:
         """The documents, opened once; rollouts that begin meanwhile wait for the same opening and
         share its fault."""
         if self._documents is None:

@@ -174,14 +174,14 @@ class IndexService:
             body = SearchRequest.model_validate_json(await request.body())
             return await _all(self._hits(query, body.k) for query in body.queries)
 
-        return await _answered(answers)
+        return await _respond(answers)
 
     async def _pages(self, request: Request) -> Response:
         async def answers() -> list[bytes]:
             body = PagesRequest.model_validate_json(await request.body())
             return await _all(self._page(url) for url in body.urls)
 
-        return await _answered(answers)
+        return await _respond(answers)
 
     def _hits(self, query: str, k: int) -> Awaitable[bytes]:
         def search() -> bytes:
@@ -221,7 +221,7 @@ async def _all(answers: Iterator[Awaitable[bytes]]) -> list[bytes]:
     return await asyncio.gather(*answers)
 
 
-async def _answered(answers: Callable[[], Awaitable[Sequence[bytes]]]) -> Response:
+async def _respond(answers: Callable[[], Awaitable[Sequence[bytes]]]) -> Response:
     """Answers as a JSON list, or the error as {"error": …} with its status."""
     try:
         return Response(b"[" + b",".join(await answers()) + b"]", media_type="application/json")

@@ -92,7 +92,7 @@ class ToolRetries:
         self.settings, self.counts = settings, counts
         self._limiter = limiter
 
-    async def tried(self, once: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, once: Callable[[], Awaitable[T]]) -> T:
         """What `once` gives, after at most `tries` tries that each wait for their turn. Raises
         ToolError, or what `once` raises that no retry can mend."""
 
@@ -138,7 +138,7 @@ class PatientSearch:
 
     async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
         self._retries.counts.searches += 1
-        return await self._retries.tried(lambda: self._once(queries, k))
+        return await self._retries.run(lambda: self._once(queries, k))
 
     async def _once(self, queries: Sequence[str], k: int) -> list[Hits]:
         seconds = self._retries.settings.timeout
@@ -175,7 +175,7 @@ class PatientReader:
     async def _page(self, url: str, focus: str) -> Page:
         counts = self._retries.counts
         counts.pages += 1
-        page = await self._retries.tried(lambda: self._once(url, focus))
+        page = await self._retries.run(lambda: self._once(url, focus))
         if page is None:
             counts.page_timeouts += 1
             seconds = self._retries.settings.page_timeout
