@@ -115,7 +115,7 @@ class Memory(NamedTuple):
 
     @property
     def rolling_out(self) -> int:
-        return self.kept + self.engine_weights + self.cache
+        return self.resident + self.engine_weights + self.cache
 
 
 def memory(launch: Launch, shape: ModelShape) -> Memory:
