@@ -21,9 +21,8 @@ from rich.console import Console
 
 from oresearch_graph.errors import ConfigurationError, OresearchError
 from oresearch_graph.trace import Protocol
-from rl.launch.checkpoint_folder import Checkpoint, find_checkpoint
-from rl.launch.serving_notes import serving_notes
-from rl.launch.serving_template import serving_template
+from rl.checkpoints.serving import serving_notes, serving_template
+from rl.checkpoints.shards import Checkpoint, find_checkpoint
 from rl.rows.fingerprint import read_fingerprint, write_fingerprint
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -50,32 +49,34 @@ def main(
 
 def _arguments(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        arguments = json.loads(text)
     except ValueError as error:
         raise ConfigurationError(f"--template-arguments is no JSON: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(arguments, dict):
         raise ConfigurationError('--template-arguments is a JSON object, such as {"a": true}')
-    return found
+    return arguments
 
 
-def export(checkpoint: Path, out: Path, trained_with: dict[str, Any] | None = None) -> Checkpoint:
+def export(
+    checkpoint: Path, out: Path, template_arguments: dict[str, Any] | None = None
+) -> Checkpoint:
     """Write the folder; a whole one or none. Raises ConfigurationError."""
-    found = find_checkpoint(checkpoint)
+    source = find_checkpoint(checkpoint)
     if out.exists():
         raise ConfigurationError(f"{out} is there already; name another folder or remove it")
-    protocol = read_fingerprint(found.model)
+    protocol = read_fingerprint(source.model)
     part = out.with_name(f"{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        _merge(found, part)
-        _finish(part, out.name, protocol, trained_with)
+        _merge(source, part)
+        _finish(part, out.name, protocol, template_arguments)
         part.replace(out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return found
+    return source
 
 
-def _merge(found: Checkpoint, part: Path) -> None:
+def _merge(source: Checkpoint, part: Path) -> None:
     """Weights, configuration and tokenizer, in bf16."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # read when torch first looks: no GPU is touched
     from verl.model_merger.base_model_merger import ModelMergerConfig
@@ -86,8 +87,8 @@ def _merge(found: Checkpoint, part: Path) -> None:
         operation="merge",
         backend="fsdp",
         target_dir=str(part),
-        local_dir=str(found.model),
-        hf_model_config_path=str(found.model / "huggingface"),
+        local_dir=str(source.model),
+        hf_model_config_path=str(source.model / "huggingface"),
         use_cpu_initialization=True,
     )
     try:
@@ -95,15 +96,15 @@ def _merge(found: Checkpoint, part: Path) -> None:
             FSDPModelMerger(config).merge_and_save()
     except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
         raise ConfigurationError(
-            f"{found.model} cannot be merged: {' '.join(str(error).split())[:300]}; take an earlier"
-            " global_step_N"
+            f"{source.model} cannot be merged: {' '.join(str(error).split())[:300]}; take an"
+            " earlier global_step_N"
         ) from error
     if (part / "lora_adapter").is_dir():
         _merge_adapters(part)
-    _verify(found, part)
+    _verify(source, part)
 
 
-def _verify(found: Checkpoint, part: Path) -> None:
+def _verify(source: Checkpoint, part: Path) -> None:
     """Each weight that the configuration asks for is there in its shape; verl's merger writes
     whatever the shards held."""
     import torch
@@ -112,17 +113,17 @@ def _verify(found: Checkpoint, part: Path) -> None:
 
     config = AutoConfig.from_pretrained(part)
     with torch.device("meta"):
-        wanted = AutoModelForCausalLM.from_config(config).state_dict()
+        expected = AutoModelForCausalLM.from_config(config).state_dict()
     if getattr(config, "tie_word_embeddings", False):
-        wanted.pop("lm_head.weight", None)
-    held: dict[str, list[int]] = {}
+        expected.pop("lm_head.weight", None)
+    shapes: dict[str, list[int]] = {}
     for file in part.glob("*.safetensors"):
         with safe_open(file, framework="pt") as weights:
-            held |= {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
-    wrong = [name for name, weight in wanted.items() if held.get(name) != list(weight.shape)]
+            shapes |= {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
+    wrong = [name for name, weight in expected.items() if shapes.get(name) != list(weight.shape)]
     if wrong:
         raise ConfigurationError(
-            f"{found.model} does not hold {wrong[0]} in the shape that its configuration asks for"
+            f"{source.model} does not hold {wrong[0]} in the shape that its configuration asks for"
             f" ({len(wrong)} weights are wrong); take another global_step_N"
         )
 
@@ -133,8 +134,8 @@ def _merge_adapters(part: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     adapters = part / "lora_adapter"
-    known = json.loads((adapters / "adapter_config.json").read_text(encoding="utf-8"))
-    if not known.get("lora_alpha"):
+    settings = json.loads((adapters / "adapter_config.json").read_text(encoding="utf-8"))
+    if not settings.get("lora_alpha"):
         raise ConfigurationError(
             f"{part.stem}: the adapters' lora_alpha is not known, and without it they do nothing;"
             " put lora_train_meta.json beside the shards"
@@ -145,13 +146,13 @@ def _merge_adapters(part: Path) -> None:
 
 
 def _finish(
-    part: Path, name: str, protocol: Protocol | None, trained_with: dict[str, Any] | None
+    part: Path, name: str, protocol: Protocol | None, template_arguments: dict[str, Any] | None
 ) -> None:
     """What a server and the next training run need beside the weights."""
     from transformers import AutoConfig, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(part)
-    if (template := serving_template(tokenizer, trained_with)) is not None:
+    if (template := serving_template(tokenizer, template_arguments)) is not None:
         tokenizer.chat_template = template
         tokenizer.save_pretrained(part)
     if protocol is not None:

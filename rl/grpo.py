@@ -15,15 +15,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from oresearch_graph.errors import OresearchError
-from rl.launch.composition import (
-    add_environment,
-    compose_config,
-    join_cluster,
-    keep_apart,
-    write_long_context,
-)
-from rl.launch.environment import prepare_environment
-from rl.metrics.run_metrics import metrics_environment
+from rl.launch.composition import compose_config, write_long_context
+from rl.launch.environment import add_environment, join_cluster, keep_apart, prepare_environment
+from rl.metrics.series import metrics_environment
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -56,14 +50,14 @@ def grpo(
 
 
 def _admitted(config: DictConfig, console: Console, *, dry_run: bool) -> bool:
-    from rl.launch.check import admitted  # imports verl: the environment comes first
+    from rl.check.startup import admitted  # imports verl: the environment comes first
 
     return admitted(config, "grpo", console, dry_run=dry_run)
 
 
 def _show_plan(config: DictConfig, console: Console) -> None:
-    from rl.launch.plan import launch_plan, plan_table
-    from rl.launch.rehearsal import rehearse
+    from rl.plan.rehearsal import rehearse
+    from rl.plan.step import launch_plan, plan_table
 
     console.print(plan_table(launch_plan(config)))
     for table in rehearse(config).tables():
@@ -74,8 +68,8 @@ def _prepare(config: DictConfig, variables: dict[str, str], console: Console) ->
     """What must be there before the first process of the run."""
     add_environment(config, {**variables, **metrics_environment(config.trainer.default_local_dir)})
     joins = os.environ.get("RAY_ADDRESS") or config.ray_kwargs.ray_init.get("address")
-    if joins and (dropped := join_cluster(config)):
-        console.print(f"joining a Ray cluster: its own {', '.join(dropped)} hold")
+    if joins and (cluster_keys := join_cluster(config)):
+        console.print(f"joining a Ray cluster: its own {', '.join(cluster_keys)} hold")
     if not joins and config.trainer.device == "cpu":
         keep_apart(config)
     if folder := write_long_context(config, "actor_rollout_ref.model"):

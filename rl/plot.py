@@ -19,8 +19,8 @@ from matplotlib.ticker import MaxNLocator
 from rich.console import Console
 
 from oresearch_graph.errors import ConfigurationError
-from rl.metrics.panels import Chosen, Filled, Line, choose, steps_of
-from rl.metrics.run_metrics import read_metrics
+from rl.metrics.panels import FilledPanel, PlotContent, PlotLine, choose, steps_of
+from rl.metrics.series import read_metrics
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -36,7 +36,7 @@ _FEW: Final = 12
 """Values of a line up to which each is marked: they are few, or far apart."""
 
 
-class Drawn(NamedTuple):
+class Picture(NamedTuple):
     """What a picture shows."""
 
     file: Path
@@ -47,40 +47,40 @@ class Drawn(NamedTuple):
     steps: tuple[int, int]
 
 
-def plot(run: Path, out: Path | None = None) -> Drawn:
+def plot(run: Path, out: Path | None = None) -> Picture:
     """Draw a run into `out`, by default `plot.png` in its folder. Raises ConfigurationError."""
     metrics = read_metrics(run)
-    chosen = choose(metrics.series)
-    if not chosen.panels:
+    content = choose(metrics.series)
+    if not content.panels:
         raise ConfigurationError(
             f"{metrics.source}: none of its {len(metrics.series)} metrics is one that is drawn"
         )
     out = out or run / "plot.png"
-    steps = steps_of(chosen.panels)
-    figure = _figure(chosen, f"{run.resolve().name}, steps {steps[0]} to {steps[1]}")
+    steps = steps_of(content.panels)
+    figure = _figure(content, f"{run.resolve().name}, steps {steps[0]} to {steps[1]}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(out, dpi=110)
     except (OSError, ValueError) as error:  # ValueError: an ending that names no format
         raise ConfigurationError(f"{out}: cannot be written: {error}") from error
-    titles = tuple(filled.panel.title for filled in chosen.panels)
-    return Drawn(out, titles, footnote(chosen), steps)
+    titles = tuple(filled.panel.title for filled in content.panels)
+    return Picture(out, titles, footnote(content), steps)
 
 
-def footnote(chosen: Chosen) -> str:
+def footnote(content: PlotContent) -> str:
     """Which metrics are not in the picture, and why."""
     parts = []
-    if chosen.missing:
-        parts.append(f"Not logged: {', '.join(chosen.missing)}.")
-    if chosen.crowded:
-        parts.append(f"Left out for room: {', '.join(chosen.crowded)}.")
+    if content.missing:
+        parts.append(f"Not logged: {', '.join(content.missing)}.")
+    if content.crowded:
+        parts.append(f"Left out for room: {', '.join(content.crowded)}.")
     return " ".join(parts)
 
 
-def _figure(chosen: Chosen, title: str) -> Figure:
-    columns = min(_COLUMNS, len(chosen.panels))
-    rows = -(-len(chosen.panels) // columns)
-    note = textwrap.fill(footnote(chosen), 46 * columns)
+def _figure(content: PlotContent, title: str) -> Figure:
+    columns = min(_COLUMNS, len(content.panels))
+    rows = -(-len(content.panels) // columns)
+    note = textwrap.fill(footnote(content), 46 * columns)
     below = 0.17 * (note.count("\n") + 1) + 0.1 if note else 0.0
     height = _PANEL[1] * rows + 0.45 + below
     room = ConstrainedLayoutEngine(rect=(0, below / height, 1, 1 - below / height), hspace=0.06)
@@ -89,9 +89,9 @@ def _figure(chosen: Chosen, title: str) -> Figure:
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     figure.text(0.01, 0.06 / height, note, fontsize=7.5, color=_GREY, va="bottom")
     grid = figure.subplots(rows, columns, squeeze=False)
-    steps = steps_of(chosen.panels)
+    steps = steps_of(content.panels)
     for row in range(rows):
-        panels = chosen.panels[row * columns : (row + 1) * columns]
+        panels = content.panels[row * columns : (row + 1) * columns]
         legend = max(_legend_shape(filled)[0] for filled in panels)
         for axes, filled in zip(grid[row], panels, strict=False):
             _draw(axes, filled, steps)
@@ -101,7 +101,7 @@ def _figure(chosen: Chosen, title: str) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, filled: Filled, steps: tuple[int, int]) -> None:
+def _draw(axes: Axes, filled: FilledPanel, steps: tuple[int, int]) -> None:
     panel = filled.panel
     axes.set_ylabel(panel.unit, fontsize=8)
     axes.set_xlabel("step", fontsize=8)
@@ -125,16 +125,16 @@ def _draw(axes: Axes, filled: Filled, steps: tuple[int, int]) -> None:
         )  # fmt: skip
 
 
-def _legend_shape(filled: Filled) -> tuple[int, int]:
+def _legend_shape(filled: FilledPanel) -> tuple[int, int]:
     """Lines and columns of a panel's legend; no lines where it needs none."""
-    if len(filled.lines) == 1 and filled.panel.shown[0].alone:
+    if len(filled.lines) == 1 and filled.panel.metrics[0].alone:
         return 0, 1
     longest = max(len(line.label) for line in filled.lines)
     columns = max(1, min(len(filled.lines), _LETTERS // (longest + 7)))
     return -(-len(filled.lines) // columns), columns
 
 
-def _draw_line(axes: Axes, line: Line, color: str) -> None:
+def _draw_line(axes: Axes, line: PlotLine, color: str) -> None:
     """Marked values are not joined: between them nothing was measured, or nothing happened."""
     looks: dict[str, dict[str, Any]] = {
         "line": {"linestyle": "-"},
@@ -148,7 +148,7 @@ def _draw_line(axes: Axes, line: Line, color: str) -> None:
     axes.plot(list(line.series), list(line.series.values()), color=color, label=line.label, **look)
 
 
-def _scale(axes: Axes, filled: Filled) -> None:
+def _scale(axes: Axes, filled: FilledPanel) -> None:
     """The panel's own range, wider where values leave it, so that pictures can be compared."""
     values = [value for line in filled.lines for value in line.series.values()]
     if filled.panel.log and min(values) > 0:

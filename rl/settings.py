@@ -48,7 +48,7 @@ class ToolSettings(_Group):
         return self.tries * (max(self.timeout, self.page_timeout) + self.turn_timeout + 5.0)
 
 
-class JudgeSettings(_Group):
+class RewardJudgeSettings(_Group):
     """Who gives `quality`."""
 
     kind: Literal["key_points", "model"] = "key_points"
@@ -113,7 +113,7 @@ class RLSettings(_Group):
     report_tokens: int = Field(default=4_096, ge=8)
     """Most tokens of the report."""
     tools: ToolSettings = ToolSettings()
-    judge: JudgeSettings = JudgeSettings()
+    judge: RewardJudgeSettings = RewardJudgeSettings()
     reward: RewardSettings = RewardSettings()
     groups: GroupSettings = GroupSettings()
     seconds: TimeSettings = TimeSettings()

@@ -20,7 +20,7 @@ from rich.console import Console
 from oresearch_graph.errors import ConfigurationError, OresearchError
 from rl.launch.composition import compose_config, write_long_context
 from rl.launch.environment import prepare_environment
-from rl.metrics.run_metrics import metrics_environment
+from rl.metrics.series import metrics_environment
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -44,15 +44,15 @@ def sft(
             console.print("this would be started:", *command(composed, Path("CONFIG.yaml")))
             return
         metrics_environment(composed.trainer.default_local_dir)
-        started = command(composed, _written(composed))
+        launcher = command(composed, _write_config(composed))
     except OresearchError as error:
         Console(stderr=True).print(str(error), markup=False, soft_wrap=True)
         raise typer.Exit(2) from error
-    raise typer.Exit(subprocess.run(started, check=False).returncode)  # noqa: S603 - our own
+    raise typer.Exit(subprocess.run(launcher, check=False).returncode)  # noqa: S603 - our own
 
 
 def _admitted(config: DictConfig, console: Console, *, dry_run: bool) -> bool:
-    from rl.launch.check import admitted  # imports verl: the environment comes first
+    from rl.check.startup import admitted  # imports verl: the environment comes first
 
     return admitted(config, "sft", console, dry_run=dry_run)
 
@@ -60,13 +60,13 @@ def _admitted(config: DictConfig, console: Console, *, dry_run: bool) -> bool:
 def command(config: DictConfig, file: Path) -> list[str]:
     """The command that starts the ranks of this node. Raises ConfigurationError."""
     return [
-        sys.executable, "-m", "torch.distributed.run", *_meeting(int(config.trainer.nnodes)),
+        sys.executable, "-m", "torch.distributed.run", *_rendezvous(int(config.trainer.nnodes)),
         f"--nproc_per_node={config.trainer.n_gpus_per_node}",
         "-m", "rl.launch.sft_worker", str(file),
     ]  # fmt: skip
 
 
-def _meeting(nodes: int) -> list[str]:
+def _rendezvous(nodes: int) -> list[str]:
     """How the ranks find each other."""
     if nodes == 1:
         return ["--standalone", "--nnodes=1"]
@@ -79,7 +79,7 @@ def _meeting(nodes: int) -> list[str]:
     return [f"--nnodes={nodes}"] + [f"--{name.lower()}={os.environ[name]}" for name in names]
 
 
-def _written(config: DictConfig) -> Path:
+def _write_config(config: DictConfig) -> Path:
     """The configuration as a file that the ranks of this node read; one file for each node."""
     node = os.environ.get("NODE_RANK", "0")
     if node == "0":  # the others wait for this one before they read anything

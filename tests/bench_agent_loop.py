@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput
 
-from rl.rollouts.rollout_worker import spare_collector
+from rl.rollouts.worker import spare_collector
 from tests.stock_loop import Match, match
 
 SUBTASKS, TURNS = 2, 4

@@ -91,7 +91,7 @@ class FaultPlan:
         return self._draw(f"judge {name}") < self.judge
 
     def silent(self, content: str, asked: int) -> bool:
-        """As `rl.tools.faulty_tools` says: by seed, content, and how often it was asked."""
+        """As `tests.faulty_tools` says: by seed, content, and how often it was asked."""
         draw = Random(f"{self.seed} {asked} {content}").random()  # noqa: S311
         return draw < self.timeouts
 

@@ -12,7 +12,7 @@ from oresearch_graph.policies.policy import Continuation
 from oresearch_graph.threads import Thread
 from rl.rollouts.ledger_policy import LedgerPolicy, Sampling
 from rl.rollouts.thread_tokens import ThreadTokens
-from rl.tiny.model import as_pretrained, make_tokenizer
+from rl.tiny.base_model import as_pretrained, make_tokenizer
 from tests.scripted import PAGES, Script, research_script
 
 SAMPLING = Sampling(

@@ -20,13 +20,13 @@ from oresearch_graph.errors import JudgeError
 from oresearch_graph.judging.ground_truth import GroundTruth, Judged
 from oresearch_graph.judging.key_points import KeyPoint
 from rl.learning.trainer import MODE, ResearchTrainer
+from rl.rollouts.log import RolloutLog
 from rl.rollouts.reward import RewardJudge
-from rl.rollouts.rollout_log import RolloutLog
-from rl.rollouts.rollout_worker import RolloutWorker
 from rl.rollouts.thread_tokens import ThreadTokens
+from rl.rollouts.worker import RolloutWorker
 from rl.settings import from_config
-from rl.tools.faulty_tools import FaultyTools
 from tests.fault_plan import HUNG, FaultPlan
+from tests.faulty_tools import FaultyTools
 from tests.queue_double import QueueDouble
 from tests.rl_engine import Sampled, ScriptedLedgerPolicy, log_prob
 from tests.scripted import Documents
@@ -153,7 +153,7 @@ class Drill:
             judge=RewardJudge(settings.reward, self.judge),
         )  # fmt: skip
         monkeypatch.setitem(rl.rollouts.agent_loop._workers, id(self.config), worker)
-        monkeypatch.setattr("rl.rollouts.rollout_worker.LedgerPolicy", ScriptedLedgerPolicy)
+        monkeypatch.setattr("rl.rollouts.worker.LedgerPolicy", ScriptedLedgerPolicy)
         loop = {"_target_": "rl.rollouts.agent_loop.ResearchAgentLoop"}
         monkeypatch.setitem(_agent_loop_registry, "oresearch", loop)
         monkeypatch.setattr("rl.learning.trainer.open_rollout_log", lambda: self.log)

@@ -38,12 +38,12 @@ from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Step, render_step, render_steps
 from rl.launch.composition import compose_config
 from rl.rollouts.agent_loop import ResearchAgentLoop
-from rl.rollouts.rollout import RolloutGraph
-from rl.rollouts.rollout_log import RolloutLog
-from rl.rollouts.rollout_worker import RolloutWorker
+from rl.rollouts.graph import RolloutGraph
+from rl.rollouts.log import RolloutLog
 from rl.rollouts.thread_tokens import ThreadTokens
+from rl.rollouts.worker import RolloutWorker
 from rl.settings import from_config
-from rl.tiny.model import as_pretrained, make_tokenizer
+from rl.tiny.base_model import as_pretrained, make_tokenizer
 from rl.tools.training_tools import training_tools
 from tests.rl_engine import SAMPLING, ScriptedEngine, ScriptedLedgerPolicy, log_prob
 from tests.stock_script import PAGES, QUESTION, InstantDocuments, research_turns

@@ -105,14 +105,15 @@ def test_nothing_of_training_is_imported():
 
 
 RL_FLOORS = [
-    ["settings", "job_actor"],
+    ["settings"],
     ["cpu", "tools"],
     ["rollouts"],
     ["rows"],
     ["learning"],
     ["rl_rows", "metrics"],
     ["tiny"],
-    ["launch"],
+    ["check", "checkpoints", "launch"],
+    ["plan"],
     ["grpo", "sft", "export", "plot"],
 ]
 """The training side, from the ground up."""

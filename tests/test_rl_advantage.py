@@ -19,7 +19,7 @@ from verl.trainer.ppo.core_algos import (
 from verl.workers.config import ActorConfig
 
 from rl.learning.advantage import ESTIMATOR, rollout_advantages, rollout_grpo, row_weights
-from rl.learning.row_key import parse_row_key
+from rl.learning.groups import parse_row_key
 
 # Of each rollout: its reward and its tokens, a token being a place in the toy model's logits.
 Rollouts = dict[str, tuple[float, list[int]]]

@@ -21,13 +21,12 @@ from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Trace, read_traces
 from rl.rollouts.agent_loop import outputs
 from rl.rollouts.ledger_policy import Engine, Sampling
+from rl.rollouts.log import RolloutLog, RolloutRecord
 from rl.rollouts.reward import RewardJudge
-from rl.rollouts.rollout_log import RolloutLog, RolloutRecord
-from rl.rollouts.rollout_worker import RolloutWorker, Scored
-from rl.rollouts.sampling import sampling_of
 from rl.rollouts.thread_tokens import ThreadTokens
+from rl.rollouts.worker import RolloutWorker, ScoredRollout
 from rl.settings import RewardSettings, RLSettings
-from rl.tools.faulty_tools import FaultyTools
+from tests.faulty_tools import FaultyTools
 from tests.rl_engine import SAMPLING, Sampled, ScriptedEngine, ScriptedLedgerPolicy, small_tokens
 from tests.scripted import PAGES, Documents, research_script
 
@@ -41,7 +40,7 @@ def tokens() -> ThreadTokens:
 
 @pytest.fixture(autouse=True)
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rl.rollouts.rollout_worker.LedgerPolicy", ScriptedLedgerPolicy)
+    monkeypatch.setattr("rl.rollouts.worker.LedgerPolicy", ScriptedLedgerPolicy)
 
 
 class Judge:
@@ -75,7 +74,7 @@ class Bench:
 
     async def roll(
         self, engine: Engine | None = None, *, sampling: Sampling = SAMPLING, **row: Any
-    ) -> Scored | None:
+    ) -> ScoredRollout | None:
         asked = {
             "raw_prompt": [{"role": "user", "content": "What causes tides?"}],
             "reward_model": {"style": "rule", "ground_truth": TRUTH.to_json()},
@@ -91,7 +90,7 @@ class Bench:
         return record
 
 
-async def scored_one(tokens: ThreadTokens, **settings: Any) -> Scored:
+async def scored_one(tokens: ThreadTokens, **settings: Any) -> ScoredRollout:
     scored = await Bench(tokens, **settings).roll()
     assert scored is not None
     return scored
@@ -333,7 +332,7 @@ async def test_documents_that_cannot_be_opened_drop_the_rollout(
     def out_of_order(_: RLSettings) -> None:
         raise ToolError("the index service is silent: start it")
 
-    monkeypatch.setattr("rl.rollouts.rollout_worker.open_documents", out_of_order)
+    monkeypatch.setattr("rl.rollouts.worker.open_documents", out_of_order)
     bench = Bench(tokens)
     bench.worker._documents = None
     assert await bench.roll() is None
@@ -377,7 +376,7 @@ async def test_in_sequence_researchers_leave_room_for_the_report(
             )
             return given
 
-    monkeypatch.setattr("rl.rollouts.rollout_worker.LedgerPolicy", Watched)
+    monkeypatch.setattr("rl.rollouts.worker.LedgerPolicy", Watched)
     await Bench(tokens, research={"execution": "sequential"}).roll()
     report = SAMPLING.report_tokens
     assert rooms == {"planner": {report}, "researcher": {report}, "summarizer": {0}}
@@ -391,7 +390,7 @@ def test_the_window_is_the_engines_or_prompt_and_response_together():
         rollout = {"max_model_len": longest, "prompt_length": 100, "response_length": 400}
         config = OmegaConf.create({"actor_rollout_ref": {"rollout": rollout}})
         settings = RLSettings.model_validate({"seconds": {"call": 9.0}, "turn_tokens": 64})
-        return sampling_of(config, settings, {"temperature": 0.5})
+        return Sampling.of(config, settings, {"temperature": 0.5})
 
     assert sampled(None).window == 500
     told = sampled(300)

@@ -11,16 +11,10 @@ from verl.trainer.config import RolloutCorrectionConfig
 from verl.utils.model import update_model_config
 
 from oresearch_graph.errors import ConfigurationError
-from rl.launch.check import check, refused
-from rl.launch.check_upstream import validate_upstream
-from rl.launch.composition import (
-    CONFIGS,
-    add_environment,
-    compose_config,
-    config_names,
-    join_cluster,
-    write_long_context,
-)
+from rl.check.startup import check, refused
+from rl.check.upstream import validate_upstream
+from rl.launch.composition import CONFIGS, compose_config, config_names, write_long_context
+from rl.launch.environment import add_environment, join_cluster
 from rl.rows.fingerprint import training_protocol
 from rl.settings import from_config
 from tests.launches import tiny_config, tiny_model

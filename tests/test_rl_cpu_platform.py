@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rl.cpu.platform import RUN_ID, _told_of_the_run
+from rl.cpu.platform import RUN_ID, _job_id_with_run_id
 from rl.launch.environment import prepare_environment
 
 
@@ -34,4 +34,4 @@ def test_the_job_that_names_the_weight_socket_carries_the_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(RUN_ID, "12345678")
-    assert _told_of_the_run(lambda _: "01000000")(None) == "01000000-12345678"
+    assert _job_id_with_run_id(lambda _: "01000000")(None) == "01000000-12345678"

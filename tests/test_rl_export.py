@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from oresearch_graph import ResearchSettings
 from oresearch_graph.errors import ConfigurationError
+from rl.checkpoints.serving import VERBATIM, serving_template
+from rl.checkpoints.shards import find_checkpoint
 from rl.export import app, export
-from rl.launch.checkpoint_folder import find_checkpoint
-from rl.launch.serving_template import VERBATIM, serving_template
 from rl.rollouts.thread_tokens import ThreadTokens, mangles_thinking
 from rl.rows.fingerprint import read_fingerprint, training_protocol, write_fingerprint
 from tests.launches import tiny_config

@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import PreTrainedModel
 
 from oresearch_graph.trace import render_steps
+from rl.plan.rehearsal import LocalEngine
 from rl.rollouts.faithfulness import compare, decoded_policy_text, mask_runs, retokenized
+from rl.rollouts.graph import Rollout, RolloutGraph
 from rl.rollouts.ledger_policy import Sampling
-from rl.rollouts.local_engine import LocalEngine, response_log_probs
-from rl.rollouts.rollout import Rollout, RolloutGraph
 from rl.rollouts.thread_tokens import ThreadTokens
-from rl.rollouts.token_ledger import Row
+from rl.rollouts.token_ledger import TokenRow
 from rl.settings import RLSettings
-from rl.tiny.model import make_model
+from rl.tiny.base_model import make_model
 from rl.tools.training_tools import training_tools
 from tests.rl_engine import Sampled, ScriptedEngine, ScriptedLedgerPolicy
 from tests.scripted import PAGES, Documents, research_script
@@ -25,6 +26,16 @@ from tests.small_tokenizers import greedy_tokenizer, protocol_tokenizer
 BOTH = ("parallel", "sequential")
 AGREE = 1e-4
 """The issue's bound on |Δ log-prob| between rollout and actor, fp32."""
+
+
+@torch.no_grad()
+def response_log_probs(
+    model: PreTrainedModel, prompt: list[int], response: list[int]
+) -> list[float]:
+    """What a training forward pass gives each response id under prompt and what stands before."""
+    ids = torch.tensor([prompt + response])
+    scores = torch.log_softmax(model(input_ids=ids).logits[0, len(prompt) - 1 : -1].float(), dim=-1)
+    return [float(scores[place, token]) for place, token in enumerate(response)]
 
 
 class ModelEngine(ScriptedEngine):
@@ -65,7 +76,7 @@ async def roll(engine: ScriptedEngine, execution: str) -> Rollout:
     return await RolloutGraph(settings).run("What causes tides?", policy, tools)
 
 
-def largest_gap(row: Row, log_probs: list[float]) -> float:
+def largest_gap(row: TokenRow, log_probs: list[float]) -> float:
     """max |Δ log-prob| over the sampled ids of a row."""
     pairs = zip(row.log_probs, log_probs, row.mask, strict=True)
     return max(abs(one - two) for one, two, mask in pairs if mask)

@@ -15,7 +15,7 @@ from rl.rollouts.faithfulness import (
     same_tokenization,
 )
 from rl.rollouts.thread_tokens import ThreadTokens
-from rl.rollouts.token_ledger import Row
+from rl.rollouts.token_ledger import TokenRow
 from rl.rows.sft_dataset import encode_row
 from tests.scripted import PAGES, Documents, ScriptedPolicy, research_script
 from tests.small_tokenizers import greedy_tokenizer, protocol_tokenizer
@@ -25,7 +25,7 @@ CALL, SHOWN, THINK = "</web_search>", "\n\n<observation>[1001]</observation>", "
 
 def ledger_row(tokens, *parts):
     """A row of (sampled, ids) parts, as the ledger policy fills it."""
-    row = Row("t", tokens.opening("s", "q"), "researcher", 1)
+    row = TokenRow("t", tokens.opening("s", "q"), "researcher", 1)
     for sampled, ids in parts:
         if sampled:
             row.sample(ids, [-1.0] * len(ids), tokens.decode(ids), "researcher", "stop", 1)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import tests.verl_quietly  # noqa: F401
-from rl.learning.groups import RolloutsOutOfOrder
+from rl.learning.groups import RolloutsUnusable
 from rl.rollouts.thread_tokens import ThreadTokens
-from rl.tools import patient_tools
+from rl.tools import training_tools as training_tools_module
 from tests.fault_plan import FaultPlan
 from tests.rl_engine import log_prob, small_tokens
 from tests.rollout_batch import GARBAGE, Drill, planned_quality
@@ -40,7 +40,7 @@ def tokens() -> ThreadTokens:
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patient_tools, "_WAITS", lambda _: 0.001)
+    monkeypatch.setattr(training_tools_module, "_WAITS", lambda _: 0.001)
 
 
 async def drilled(
@@ -210,7 +210,7 @@ async def test_an_outage_ends_the_step_with_one_clear_error_and_trains_on_nothin
     plan = FaultPlan(prompts=4, rollouts=2, **outage)  # type: ignore[arg-type]
     drill = await drilled(plan, tokens, monkeypatch, "parallel")
     assert drill.queue.fields.get("train", {}) == {}
-    with pytest.raises(RolloutsOutOfOrder) as caught:
+    with pytest.raises(RolloutsUnusable) as caught:
         train_step(drill, monkeypatch)
     message = str(caught.value)
     assert "none of 4 prompts has two rollouts to compare" in message

@@ -18,10 +18,10 @@ from oresearch_graph.tools.backend import Hit
 from oresearch_graph.tools.corpus.index import CorpusIndex
 from oresearch_graph.tools.corpus.local import LocalCorpus
 from rl.settings import RLSettings, ToolSettings
-from rl.tools.answer_cache import AnswerCache, Overloaded
+from rl.tools.documents import check_documents, open_documents
 from rl.tools.index_client import IndexClient
-from rl.tools.index_service import IndexService, main, serving
-from rl.tools.training_tools import check_documents, open_documents, training_tools
+from rl.tools.index_service import AnswerCache, IndexService, Overloaded, main, serving
+from rl.tools.training_tools import training_tools
 from tests.loopback_site import Answer, running_site
 
 TEXTS = {
@@ -91,14 +91,14 @@ async def test_equal_searches_at_one_time_search_the_index_once(
     monkeypatch.setattr(CorpusIndex, "search", search)
     async with client_of(address) as client:
         group = [asyncio.create_task(client.search(["tides", "moon"], 3)) for _ in range(8)]
-        await until(lambda: service.cache.asked == 16)
+        await until(lambda: service.cache.requests == 16)
         may_go_on.set()
         answers = await asyncio.gather(*group)
         await client.search(["moon"], 3)
         await client.search(["moon"], 4)
     assert sorted(searched) == ["moon", "moon", "tides"], "k=4 is another search"
     assert all(answer == answers[0] for answer in answers)
-    assert (service.cache.asked, service.cache.made) == (18, 3)
+    assert (service.cache.requests, service.cache.computed) == (18, 3)
 
 
 async def test_too_much_to_do_is_said_waited_for_and_then_raised(
@@ -152,7 +152,7 @@ async def test_a_service_that_is_gone_is_named_and_found_again(service: IndexSer
 async def test_a_rollout_without_its_service_is_dropped_not_scored(
     monkeypatch: pytest.MonkeyPatch, address: str
 ):
-    monkeypatch.setattr("rl.tools.patient_tools._WAITS", lambda _: 0.001)
+    monkeypatch.setattr("rl.tools.training_tools._WAITS", lambda _: 0.001)
     documents = IndexClient("http://127.0.0.1:9", seconds=2)
     own = training_tools(RLSettings(tools=ToolSettings(tries=3)), (documents, documents))
     with pytest.raises(ToolError, match=r"http://127.0.0.1:9 does not answer"):
@@ -248,7 +248,7 @@ class TestAnswerCache:
         cache = AnswerCache(80, backlog=9)
         for _ in range(2):
             assert await cache.of("a", self._large) == b"x" * 11
-        assert cache.made == 2
+        assert cache.computed == 2
 
     @staticmethod
     async def _large() -> bytes:
@@ -268,7 +268,7 @@ class TestAnswerCache:
         await asyncio.gather(leaving, return_exceptions=True)
         may_go_on.set()
         assert await staying == b"made"
-        assert cache.made == 1
+        assert cache.computed == 1
 
     async def test_a_failure_is_told_to_all_and_tried_anew(self):
         cache, tries = AnswerCache(80, backlog=9), []

@@ -13,7 +13,8 @@ import ray
 from rich.console import Console
 
 from oresearch_graph.settings import ResearchSettings
-from rl.launch.check import Problem, check, refused, show_problems
+from rl.check.problem import Problem
+from rl.check.startup import check, refused, show_problems
 from rl.launch.composition import compose_config
 from rl.rows.fingerprint import training_protocol, write_fingerprint
 from tests.launches import cpu_launch, questions, tiny_model

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl.learning.mini_batches import arrange, plan_mini_batches
+from rl.learning.groups import arrange, plan_mini_batches
 
 # Rows of each prompt: one number per prompt.
 Sizes = list[int]

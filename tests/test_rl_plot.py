@@ -19,7 +19,7 @@ from rl import plot as plot_module
 from rl.launch.composition import CONFIGS
 from rl.learning.step_metrics import described
 from rl.metrics.panels import GRPO, MOST_LINES, SFT, choose
-from rl.metrics.run_metrics import Series, metrics_environment, read_metrics
+from rl.metrics.series import Series, metrics_environment, read_metrics
 from rl.plot import plot
 
 REWARD = "oresearch/reward/quality/mean"
@@ -46,7 +46,7 @@ def panels(series: Mapping[str, Series]) -> dict[str, list[str]]:
 
 def every_metric() -> dict[str, float]:
     """One value for each metric that a panel of GRPO shows."""
-    names = [shown.name for panel in GRPO for shown in panel.shown]
+    names = [metric.name for panel in GRPO for metric in panel.metrics]
     return {
         re.sub(r"<\w+>", "word", name).replace("val-(core|aux)", "val-aux").replace("@N", "@1"): 0.5
         for name in names
@@ -78,7 +78,10 @@ def test_only_panels_with_something_in_them_are_drawn_and_the_rest_is_named(tmp_
 
 def test_every_metric_of_ours_that_is_drawn_is_one_that_is_logged():
     ours = [
-        shown.name for panel in GRPO for shown in panel.shown if shown.name.startswith("oresearch")
+        metric.name
+        for panel in GRPO
+        for metric in panel.metrics
+        if metric.name.startswith("oresearch")
     ]
     assert len(ours) > 15
     assert [name for name in ours if described(re.sub(r"<\w+>", "word", name)) is None] == []

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import tests.verl_quietly  # noqa: F401
-from rl.learning.groups import Rollout, RolloutsOutOfOrder, reason_left_out
+from rl.learning.groups import QueuedRollout, RolloutsUnusable, reason_left_out
 from rl.learning.replay_buffer import ResearchReplayBuffer, StepTimedOut
-from rl.rollouts.rollout_log import RolloutLog
+from rl.rollouts.log import RolloutLog
 from rl.settings import GroupSettings
 from tests.queue_double import QueueDouble
 
@@ -157,7 +157,7 @@ def test_without_two_rollouts_anywhere_the_run_ends_with_the_failures_by_class(q
     group(queue, "a")
     group(queue, "b", 0.7)
     log.begin("b", 1, "How?", step=1)
-    with pytest.raises(RolloutsOutOfOrder) as caught:
+    with pytest.raises(RolloutsUnusable) as caught:
         sample(buffer(log=log), 2)
     message = str(caught.value)
     assert "none of 2 prompts has two rollouts" in message
@@ -169,7 +169,7 @@ def test_an_unscored_rollout_is_refused_and_never_taken_for_zero(queue: QueueDou
     queue.rollout("a", 0, total=0.1)
     queue.rollout("a", 1, quality=0.5)
     queue.prompt("a", "finished")
-    with pytest.raises(RolloutsOutOfOrder, match="a_0_0 came without quality"):
+    with pytest.raises(RolloutsUnusable, match="a_0_0 came without quality"):
         sample(buffer(), 1)
 
 
@@ -223,7 +223,7 @@ def test_a_validation_takes_every_prompt_and_leaves_the_training_step_alone(queu
 
 def test_a_validation_of_which_nothing_came_through_ends_the_run(queue: QueueDouble):
     group(queue, "v", partition="val")
-    with pytest.raises(RolloutsOutOfOrder, match="validation questions"):
+    with pytest.raises(RolloutsUnusable, match="validation questions"):
         sample(buffer(), 1, "val")
 
 
@@ -239,5 +239,5 @@ def test_a_validation_of_which_nothing_came_through_ends_the_run(queue: QueueDou
     ],
 )
 def test_reasons_to_leave_a_group_out(qualities: list[float], tolerance: Any, reason: Any):
-    rollouts = [Rollout("a_0_0", {"reward_extra_info": {"quality": q}}) for q in qualities]
+    rollouts = [QueuedRollout("a_0_0", {"reward_extra_info": {"quality": q}}) for q in qualities]
     assert reason_left_out(rollouts, tolerance) == reason

@@ -13,7 +13,7 @@ from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.judging.ground_truth import Criterion, GroundTruth, KeyPointJudge, Rubric
 from oresearch_graph.judging.model_judge import ModelJudge
 from rl.rollouts.reward import RewardJudge, ground_truth, judge_from
-from rl.settings import JudgeSettings
+from rl.settings import RewardJudgeSettings
 from tests.openai_server import OpenAIServer
 from tests.rewards import GARBAGE, REWARD, Judge, cited, row
 from tests.traces import GOOD, good_trace, trace_of
@@ -113,14 +113,14 @@ def test_a_row_without_anything_to_judge_by_names_its_question(given: Any, messa
 
 
 async def test_the_judge_of_the_settings(tmp_path: Any):
-    assert isinstance(judge_from(JudgeSettings()), KeyPointJudge)
+    assert isinstance(judge_from(RewardJudgeSettings()), KeyPointJudge)
     with pytest.raises(ConfigurationError, match=r"set oresearch\.judge\.model"):
-        judge_from(JudgeSettings(kind="model"))
+        judge_from(RewardJudgeSettings(kind="model"))
     answer = '{"criteria": [{"number": 1, "reason": "", "quote": "", "score": 5}]}'
     truth = GroundTruth(rubric=Rubric(criteria=(Criterion(text="Is right."),)))
     with OpenAIServer(lambda messages, body: answer, models=("wise",)) as server:
         judge = judge_from(
-            JudgeSettings(
+            RewardJudgeSettings(
                 kind="model", model="wise", base_url=server.base_url, cache=tmp_path / "verdicts"
             )
         )

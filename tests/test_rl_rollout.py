@@ -22,10 +22,10 @@ from datagen.settings import DatagenSettings
 from oresearch_graph import ResearchSettings, create_research_graph, violations
 from oresearch_graph.policies.models import Policies
 from oresearch_graph.trace import Trace, read_traces, render_steps
+from rl.rollouts.graph import Rollout, RolloutGraph
 from rl.rollouts.ledger_policy import Sampling
-from rl.rollouts.rollout import Rollout, RolloutGraph
 from rl.rollouts.thread_tokens import ThreadTokens
-from rl.rollouts.token_ledger import Row
+from rl.rollouts.token_ledger import TokenRow
 from rl.settings import RLSettings
 from rl.tools.training_tools import training_tools
 from tests.rl_engine import (
@@ -60,14 +60,14 @@ def same(one: Trace, two: Trace) -> bool:
     return one.model_dump(exclude=ours) == two.model_dump(exclude=ours)
 
 
-def policy_text(rollout: Rollout, row: Row) -> str:
+def policy_text(rollout: Rollout, row: TokenRow) -> str:
     """What the policy wrote in the thread of a row, by the engine's own account."""
     engine = rollout.policy.engine
     assert isinstance(engine, ScriptedEngine)
     return "".join(text for thread, text, _ in engine.written if thread.id == row.thread)
 
 
-def masked(row: Row, tokens: ThreadTokens) -> str:
+def masked(row: TokenRow, tokens: ThreadTokens) -> str:
     kept = [token for token, mask in zip(row.response_ids, row.mask, strict=True) if mask]
     return tokens.decode(kept)
 

@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from rl.learning.mismatch import mismatch
 from rl.learning.step_metrics import (
     _MEANS,
     _PARTS,
     METRICS,
     described,
+    mismatch,
     pearson,
     percentile,
     step_metrics,
 )
 from rl.learning.step_metrics import validation_metrics as validation
-from rl.rollouts.rollout_log import RolloutLog, RolloutRecord, open_rollout_log
+from rl.rollouts.log import RolloutLog, RolloutRecord, open_rollout_log
 
-WRITERS = ("reward.py", "rollout_worker.py")
+WRITERS = ("reward.py", "worker.py")
 SCORES: list[dict[str, float | None]] = [
     {"total": 1.0, "quality": 1.0, "tool_use": 1.0, "format": 1.0, "citation_precision": 0.5,
      "citation_coverage": 0.4, "report_words": 300, "tool_calls": 4, "truncations": 0,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import tests.verl_quietly  # noqa: F401 - before what imports verl
-from rl.rollouts.token_ledger import Row
+from rl.rollouts.token_ledger import TokenRow
 from tests.stock_loop import match
 
 
@@ -35,14 +35,14 @@ async def test_each_thread_is_one_conversation_of_the_stock_loop(subtasks):
 
 async def test_what_the_world_wrote_is_never_sampled(monkeypatch):
     """The control: a ledger that takes observations for the policy's is told from the stock one."""
-    monkeypatch.setattr(Row, "show", _sampled_by_mistake)
+    monkeypatch.setattr(TokenRow, "show", _sampled_by_mistake)
     script = await match("sequential", subtasks=1, turns=2)
     [ours], [stock] = await script.ours(), await script.stock()
     assert ours.response_ids == stock.response_ids
     assert ours.response_mask != stock.response_mask
 
 
-def _sampled_by_mistake(row: Row, ids: list[int], text: str) -> None:
+def _sampled_by_mistake(row: TokenRow, ids: list[int], text: str) -> None:
     row.response_ids += ids
     row.mask += [1] * len(ids)
     row.log_probs += [0.0] * len(ids)

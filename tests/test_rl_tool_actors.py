@@ -15,10 +15,11 @@ import ray
 from oresearch_graph.errors import ToolError
 from oresearch_graph.tools.reading.pool import READERS
 from rl.settings import RLSettings, ToolSettings
-from rl.tools.index_actor import shared_index
+from rl.tools.documents import open_documents
 from rl.tools.index_client import IndexClient
-from rl.tools.tool_limiter import ToolLimiter, tool_limiter
-from rl.tools.training_tools import open_documents, training_tools
+from rl.tools.job_actors import shared_index, tool_limiter
+from rl.tools.tool_limiter import ToolLimiter
+from rl.tools.training_tools import training_tools
 from tests.hostile_pages import self_drawing_form
 
 REPOSITORY = str(Path(__file__).parent.parent)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import pytest
 
 from oresearch_graph.errors import ToolError
-from rl.tools.tool_limiter import NoTurn, Permits, ToolLimiter, tool_limiter
+from rl.tools.job_actors import tool_limiter
+from rl.tools.tool_limiter import NoTurn, Permits, ToolLimiter
 
 
 def limiter(permits: Permits, *, lease: float = 5.0, longest_wait: float = 5.0) -> ToolLimiter:

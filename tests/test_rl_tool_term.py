@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from oresearch_graph.trace import Step, Trace
 from oresearch_graph.trace.calls import calls_per_subtask, distinct_calls
+from rl.check.training import constant_tool_use
 from rl.rollouts.reward import tool_use
-from rl.rollouts.tool_term import constant_tool_use
 from rl.settings import RewardSettings, RLSettings
 from tests.rewards import REWARD
 

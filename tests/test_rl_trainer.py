@@ -16,7 +16,7 @@ from transfer_queue import KVBatchMeta
 
 import tests.verl_quietly  # noqa: F401
 from oresearch_graph.errors import ConfigurationError
-from rl.learning.start_progress import StartProgress
+from rl.learning.task_runner import StartProgress
 from rl.learning.trainer import MODE, ResearchTrainer, micro_batch_rows
 from rl.rows.fingerprint import read_fingerprint
 from tests.queue_double import QueueDouble

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from oresearch_graph import read_traces
-from rl.metrics.run_metrics import read_metrics
+from rl.metrics.series import read_metrics
 from rl.rows.fingerprint import read_fingerprint
 from rl.tiny.prepare import prepare
 

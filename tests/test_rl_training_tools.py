@@ -17,22 +17,16 @@ from oresearch_graph.tools.backend import Hit, Hits, Page
 from oresearch_graph.tools.recorded import Recorder
 from oresearch_graph.trace import Trace
 from rl.settings import RLSettings, ToolSettings
-from rl.tools import patient_tools
-from rl.tools.faulty_tools import FaultyTools
-from rl.tools.patient_tools import ToolCounts
-from rl.tools.training_tools import (
-    TrainingTools,
-    check_documents,
-    open_documents,
-    shuffled,
-    training_tools,
-)
+from rl.tools import training_tools as training_tools_module
+from rl.tools.documents import check_documents, open_documents
+from rl.tools.training_tools import ToolCounts, TrainingTools, shuffled, training_tools
+from tests.faulty_tools import FaultyTools
 from tests.scripted import PAGES, Documents, Script, ScriptedPolicy, research_script
 
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(patient_tools, "_WAITS", lambda _: 0.001)
+    monkeypatch.setattr(training_tools_module, "_WAITS", lambda _: 0.001)
     return iter(())
 
 

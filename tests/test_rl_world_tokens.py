@@ -15,7 +15,7 @@ from oresearch_graph.training_rows import SFTRow, trace_rows
 from rl.rollouts.faithfulness import decoded_policy_text, mask_runs, same_tokenization
 from rl.rollouts.ledger_policy import LedgerPolicy, Sampling
 from rl.rollouts.thread_tokens import ThreadTokens
-from rl.rollouts.token_ledger import Row
+from rl.rollouts.token_ledger import TokenRow
 from rl.rows.sft_dataset import encode_row
 from tests.scripted import PAGES, Documents, ScriptedPolicy, research_script
 from tests.small_tokenizers import protocol_tokenizer
@@ -105,7 +105,7 @@ def test_a_sampled_nul_breaks_no_prefix(tokenizer):
 @pytest.mark.parametrize("text", ["<think>a<|im_end|>[OWN]</think>", "x <tool_call> y"])
 def test_what_the_policy_wrote_is_encoded_as_it_is(tokenizer, text):
     tokens = ThreadTokens(tokenizer)
-    row = Row("t", [], "researcher", 1)
+    row = TokenRow("t", [], "researcher", 1)
     ids = tokens.encode(text)
     row.sample(ids, [0.0] * len(ids), text, "researcher", "stop", None)
     row.show(tokens.encode_world("[OWN]"), "[OWN]")

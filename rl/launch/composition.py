@@ -10,7 +10,7 @@ from typing import Any, Final
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from transformers import AutoConfig, GenerationConfig
 
@@ -78,8 +78,8 @@ def _place(name: str) -> tuple[Path, str]:
             raise ConfigurationError(f"there is no file {path}")
         return path.resolve().parent, path.stem
     if name not in config_names():
-        known = ", ".join(config_names())
-        raise ConfigurationError(f"{name} is no configuration; name a YAML file or one of {known}")
+        names = ", ".join(config_names())
+        raise ConfigurationError(f"{name} is no configuration; name a YAML file or one of {names}")
     return CONFIGS, name
 
 
@@ -109,36 +109,6 @@ def _absolute(value: str, *, hub: bool = False) -> str:
     return value if hub else str(here)
 
 
-def add_environment(config: DictConfig, variables: dict[str, str]) -> None:
-    """Give every process that Ray starts these variables; those in the YAML win."""
-    key = "ray_kwargs.ray_init.runtime_env.env_vars"
-    given = OmegaConf.select(config, key) or {}
-    with open_dict(config):
-        OmegaConf.update(config, key, {**variables, **given}, force_add=True)
-
-
-def join_cluster(config: DictConfig) -> list[str]:
-    """Leave out what only a cluster's first process may say (ray.init refuses it otherwise).
-
-    Returns the keys that were left out.
-    """
-    own = ("num_cpus", "num_gpus", "object_store_memory", "include_dashboard")
-    ray_init = config.ray_kwargs.ray_init
-    dropped = [name for name in own if ray_init.get(name) is not None]
-    with open_dict(ray_init):
-        for name in dropped:
-            ray_init.pop(name)
-    return dropped
-
-
-def keep_apart(config: DictConfig) -> None:
-    """Start Ray for this run alone: without an address ray.init joins whatever cluster somebody
-    started on the machine."""
-    ray_init = config.ray_kwargs.ray_init
-    with open_dict(ray_init):
-        ray_init.address = "local"
-
-
 def write_long_context(config: DictConfig, model_key: str) -> Path | None:
     """Write the model's own configuration with `long_context` into `hf_config_path`, where actor
     and reference read it; None where positions are not stretched.
@@ -154,9 +124,9 @@ def write_long_context(config: DictConfig, model_key: str) -> Path | None:
     if not stretched or not folder:
         return None
     try:
-        own = AutoConfig.from_pretrained(model)
-        own.update(stretched)
-        own.save_pretrained(folder)
+        model_config = AutoConfig.from_pretrained(model)
+        model_config.update(stretched)
+        model_config.save_pretrained(folder)
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"{model_key}.path: the configuration of {model} cannot be read or written to {folder}:"

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import torch
 from verl.trainer.ppo.core_algos import register_adv_est
 
-from rl.learning.row_key import last_rows, parse_row_key
+from rl.learning.groups import last_rows, parse_row_key
 
 ESTIMATOR: Final = "rollout_grpo"
 """The value of `algorithm.adv_estimator`."""
@@ -54,8 +54,8 @@ def row_weights(response_mask: torch.Tensor, keys: Sequence[str]) -> torch.Tenso
     tokens: Counter[str] = Counter()
     for rollout, count in zip(rollouts, response_mask.sum(dim=-1).tolist(), strict=True):
         tokens[rollout] += int(count)
-    held = [count for count in tokens.values() if count]
-    mean = sum(held) / max(len(held), 1)
+    counts = [count for count in tokens.values() if count]
+    mean = sum(counts) / max(len(counts), 1)
     factors = [mean / tokens[rollout] if tokens[rollout] else 1.0 for rollout in rollouts]
     return torch.tensor(factors, dtype=torch.float32, device=response_mask.device)
 

@@ -19,9 +19,15 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 from verl.utils.skip import SkipManager
 
 from oresearch_graph.errors import OresearchError
-from rl.learning.groups import LeftOut, Rollout, RolloutsOutOfOrder, last_keys, reason_left_out
-from rl.learning.row_key import parse_row_key
-from rl.rollouts.rollout_log import RolloutReports
+from rl.learning.groups import (
+    LeftOut,
+    QueuedRollout,
+    RolloutsUnusable,
+    last_keys,
+    parse_row_key,
+    reason_left_out,
+)
+from rl.rollouts.log import RolloutReports
 from rl.settings import GroupSettings
 
 _NAMED: Final = 5
@@ -58,7 +64,7 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
         self.seconds = seconds
         self.log = log
         self.questions = questions
-        self.rollouts: list[Rollout] = []
+        self.rollouts: list[QueuedRollout] = []
         """Every rollout of the last training step that has rows, those left out among them."""
         self.sampled = False
         """True once rollouts came in, of training or validation."""
@@ -75,19 +81,19 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
     ) -> tuple[KVBatchMeta, dict[str, float]]:
         """The rows of a step, and what was counted on the way under `oresearch/groups/`.
 
-        Raises StepTimedOut, and RolloutsOutOfOrder when nothing is left to train or validate on.
+        Raises StepTimedOut, and RolloutsUnusable when nothing is left to train or validate on.
         """
         deadline = time.monotonic() + self.seconds
         if partition_id == "val":
             return self._validation(deadline)
         self.rollouts, self._verdicts = [], {}
         refilled = self._gather(partition_id, batch_size, deadline)
-        chosen = self._chosen(partition_id)[:batch_size]
+        uids = self._trainable(partition_id)[:batch_size]
         left_out = Counter(reason for reason in self._verdicts.values() if reason)
-        batch = self._taken(partition_id, chosen)
-        self.muted = {uid for uid in chosen if self._verdicts[uid] == "no_signal"}
+        batch = self._take_batch(partition_id, uids)
+        self.muted = {uid for uid in uids if self._verdicts[uid] == "no_signal"}
         return batch, {
-            "oresearch/groups/trained": float(len(chosen)),
+            "oresearch/groups/trained": float(len(uids)),
             "oresearch/groups/left_out/too_few": float(left_out["too_few"]),
             "oresearch/groups/left_out/no_signal": float(left_out["no_signal"]),
             "oresearch/groups/refilled": float(refilled),
@@ -103,10 +109,10 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
             good = sum(reason is None for reason in self._verdicts.values())
             running = self._running(partition)
             missing = batch_size - good - len(running)
-            wanted = min(missing, self.groups.refill - refilled)
-            if wanted > 0 and self.refill_fn is not None:
-                self.refill_fn(wanted)
-                refilled += wanted
+            refill = min(missing, self.groups.refill - refilled)
+            if refill > 0 and self.refill_fn is not None:
+                self.refill_fn(refill)
+                refilled += refill
             elif not running:
                 return refilled
             else:
@@ -115,7 +121,7 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
     def _judge(self, partition: str) -> None:
         """Verdicts on groups that ended since the last poll; an ended group does not change."""
         fresh = self._ended(partition) - self._verdicts.keys()
-        members: dict[str, list[Rollout]] = {uid: [] for uid in fresh}
+        members: dict[str, list[QueuedRollout]] = {uid: [] for uid in fresh}
         keys = [key for key in self.partitions[partition] if parse_row_key(key).uid in fresh]
         for rollout in self._read(partition, last_keys(keys)):
             members[rollout.uid].append(rollout)
@@ -123,30 +129,32 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
             self._verdicts[uid] = reason_left_out(rollouts, self.groups.tolerance)
             self.rollouts += rollouts
 
-    def _read(self, partition: str, keys: list[str]) -> list[Rollout]:
+    def _read(self, partition: str, keys: list[str]) -> list[QueuedRollout]:
         if not keys:
             return []
         data = tq.kv_batch_get(keys=keys, partition_id=partition, select_fields=["extra_fields"])
         facts = [getattr(value, "data", value) for value in data["extra_fields"]]
-        return [Rollout(key, fact) for key, fact in zip(keys, facts, strict=True)]
+        return [QueuedRollout(key, fact) for key, fact in zip(keys, facts, strict=True)]
 
-    def _chosen(self, partition: str) -> list[str]:
+    def _trainable(self, partition: str) -> list[str]:
         """Groups with a signal; where there are none, those without one. They are `muted`: ending
         the run would cost more than a step that changes nothing."""
         by_age = sorted(
             self._verdicts, key=lambda uid: (self.prompt_global_steps[partition].get(uid, 0), uid)
         )
-        for wanted in (None, "no_signal"):
-            if chosen := [uid for uid in by_age if self._verdicts[uid] == wanted]:
-                return chosen
+        for verdict in (None, "no_signal"):
+            if uids := [uid for uid in by_age if self._verdicts[uid] == verdict]:
+                return uids
         raise self._nothing_left(f"none of {len(by_age)} prompts has two rollouts to compare")
 
-    def _taken(self, partition: str, chosen: Iterable[str]) -> KVBatchMeta:
+    def _take_batch(self, partition: str, uids: Iterable[str]) -> KVBatchMeta:
         """The batch of the chosen prompts; everything else in the partition is cleared."""
-        kept = set(chosen)
-        self._clear_groups(partition, self._ended(partition) - kept)
+        batch_uids = set(uids)
+        self._clear_groups(partition, self._ended(partition) - batch_uids)
         self.sampled = True
-        return self._materialize_batch(partition, sorted(kept), dict(self.partitions[partition]))
+        return self._materialize_batch(
+            partition, sorted(batch_uids), dict(self.partitions[partition])
+        )
 
     def _validation(self, deadline: float) -> tuple[KVBatchMeta, dict[str, float]]:
         """Every row of every prompt; prompts whose rollouts were all dropped have none."""
@@ -157,7 +165,7 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
             self._wait(running, deadline)
         if not self.partitions["val"]:
             raise self._nothing_left("no rollout of the validation questions came through")
-        return self._taken("val", self._ended("val")), {}
+        return self._take_batch("val", self._ended("val")), {}
 
     def _running(self, partition: str) -> set[str]:
         return set(self.pending_keys[partition] | self.running_keys[partition])
@@ -169,33 +177,34 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
         if time.monotonic() > deadline:
             raise StepTimedOut(
                 f"rollouts take longer than oresearch.seconds.step = {self.seconds:g} s; waited "
-                f"for: {self._named(running)}. Look at engine, tools and judge, or raise the limit"
+                f"for: {self._questions(running)}. Look at engine, tools and judge, or raise the "
+                "limit"
             )
         time.sleep(self.poll_interval)
 
-    def _named(self, running: set[str]) -> str:
+    def _questions(self, running: set[str]) -> str:
         """The questions of these prompts, with the number of their rollouts that run."""
         waiting = [record for record in self.log.waiting() if record.uid in running]
-        asked = {**self.questions, **{record.uid: record.question for record in waiting}}
+        questions = {**self.questions, **{record.uid: record.question for record in waiting}}
         open_rollouts = Counter(record.uid for record in waiting)
         names = [
-            f"{asked.get(uid, uid)[:_QUESTION_LENGTH]!r} ({open_rollouts[uid]} running)"
+            f"{questions.get(uid, uid)[:_QUESTION_LENGTH]!r} ({open_rollouts[uid]} running)"
             for uid in sorted(running)
         ]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         return "; ".join(names[:_NAMED]) + more
 
-    def _nothing_left(self, what: str) -> RolloutsOutOfOrder:
+    def _nothing_left(self, what: str) -> RolloutsUnusable:
         records = [*self.log.drain(validate=False), *self.log.drain(validate=True)]
         failures: Counter[str] = Counter()
         for record in records:
             failures.update(record.failures)
-        told = ", ".join(f"{name} {count}" for name, count in failures.most_common())
-        dropped = sum(record.fate == "dropped" for record in records)
+        summary = ", ".join(f"{name} {count}" for name, count in failures.most_common())
+        drop_count = sum(record.fate == "dropped" for record in records)
         # Nothing runs any more, so what never reported was ended by an error of its own.
         raised = len(self.log.waiting())
-        return RolloutsOutOfOrder(
-            f"{what}: infrastructure is out of order ({dropped} rollouts dropped, {raised} "
-            f"raised; failures: {told or 'none reported'}). Mend it and start "
+        return RolloutsUnusable(
+            f"{what}: infrastructure is unavailable ({drop_count} rollouts dropped, {raised} "
+            f"raised; failures: {summary or 'none reported'}). Repair it and start "
             "again: checkpoints are kept and training resumes from the last one"
         )

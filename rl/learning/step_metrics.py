@@ -1,7 +1,7 @@
 """What a training step reports beyond verl's own metrics, and what each number means.
 
-Pure functions over plain values. A value that was not measured is left out of the result, never
-reported as 0. `METRICS` is the one list of names; `<name>` in it stands for one word.
+Pure functions over plain values and tensors. A value that was not measured is left out of the
+result, never reported as 0. `METRICS` is the one list of names; `<name>` in it stands for one word.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from rl.rollouts.rollout_log import RolloutRecord
+from rl.rollouts.log import RolloutRecord
+
+if TYPE_CHECKING:
+    import torch
 
 METRICS: Final[dict[str, str]] = {
     "oresearch/reward/total/<stat>": "The shaped reward, over every rollout of the step that has "
@@ -133,6 +136,26 @@ def token_shares(sampled_by: Iterable[Mapping[str, int]]) -> dict[str, float]:
     return {"oresearch/tokens/trained": float(whole), **shares}
 
 
+def mismatch(
+    engine: torch.Tensor, actor: torch.Tensor, response_mask: torch.Tensor
+) -> dict[str, float]:
+    """How far the engine that sampled and the actor that is trained disagree on the same tokens:
+    KL(engine ‖ actor) per sampled token and the largest |Δ|, over tokens with mask 1.
+
+    Both hold the same weights, so what differs is arithmetic: kernels, precision, or a wrong
+    context. Log-probabilities of shape (rows, response length). The k3 estimate: never negative,
+    unbiased for tokens sampled by the engine. Empty where nothing was sampled.
+    """
+    sampled = response_mask.bool()
+    if not bool(sampled.any()):
+        return {}
+    gap = (actor.double() - engine.double())[sampled]
+    return {
+        "oresearch/mismatch/kl": float((gap.exp() - 1.0 - gap).mean()),
+        "oresearch/mismatch/max_log_prob_difference": float(gap.abs().max()),
+    }
+
+
 def pearson(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Pearson's correlation; None with fewer than two pairs or where one side does not vary."""
     if len(first) < 2:
@@ -151,14 +174,14 @@ def percentile(values: Sequence[float], share: float) -> float | None:
 
 
 def _rewards(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for part in _PARTS:
         if values := _values(scores, part):
             mean = _mean(values)
             spread = math.sqrt(_mean([(value - mean) ** 2 for value in values]))
             stats = {"mean": mean, "min": min(values), "max": max(values), "std": spread}
-            found |= {f"oresearch/reward/{part}/{stat}": value for stat, value in stats.items()}
-    return found
+            metrics |= {f"oresearch/reward/{part}/{stat}": value for stat, value in stats.items()}
+    return metrics
 
 
 def _texts(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
@@ -174,8 +197,8 @@ def _texts(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
 
 
 def _work(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
-    asked = [row for row in scores if not row.get("judge_cached")]
-    seconds, judged = _values(scores, "seconds"), _values(asked, "judge_seconds")
+    uncached = [row for row in scores if not row.get("judge_cached")]
+    seconds, judge_seconds = _values(scores, "seconds"), _values(uncached, "judge_seconds")
     return _present(
         {
             "oresearch/tools/calls/mean": _mean_of(scores, "tool_calls"),
@@ -184,8 +207,8 @@ def _work(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
             "oresearch/rows_per_rollout/max": max(_values(scores, "rows"), default=None),
             "oresearch/rollout_seconds/mean": _mean(seconds) if seconds else None,
             "oresearch/rollout_seconds/max": max(seconds, default=None),
-            "oresearch/judge_seconds/mean": _mean(judged) if judged else None,
-            "oresearch/judge_seconds/p99": percentile(judged, 0.99),
+            "oresearch/judge_seconds/mean": _mean(judge_seconds) if judge_seconds else None,
+            "oresearch/judge_seconds/p99": percentile(judge_seconds, 0.99),
         }
     )
 
@@ -206,8 +229,8 @@ def _fates(records: Sequence[RolloutRecord]) -> dict[str, float]:
 
 
 def _values(scores: Sequence[Mapping[str, float | None]], key: str) -> list[float]:
-    found = [float(value) for row in scores if (value := row.get(key)) is not None]
-    return [value for value in found if not math.isnan(value)]
+    values = [float(value) for row in scores if (value := row.get(key)) is not None]
+    return [value for value in values if not math.isnan(value)]
 
 
 def _mean(values: Sequence[float]) -> float:

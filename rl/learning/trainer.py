@@ -2,7 +2,7 @@
 
 Registered with verl as `trainer.v1.trainer_mode: oresearch`. What differs from upstream: one
 advantage per rollout (`advantage`), groups judged on quality (`replay_buffer`), optimizer steps set
-by prompts (`mini_batches`), the engine's and the actor's log-probabilities compared, what happened
+by prompts (`groups`), the engine's and the actor's log-probabilities compared, what happened
 to each rollout reported (`step_metrics`), the protocol beside each checkpoint. Written against
 verl 0.9.1, trainer/ppo/v1/trainer_base.py; the names in comments are its.
 """
@@ -29,12 +29,10 @@ from verl.workers.utils.padding import response_to_nested
 
 from oresearch_graph.errors import ConfigurationError
 from rl.learning.advantage import ESTIMATOR
-from rl.learning.mini_batches import MiniBatches, arrange, plan_mini_batches
-from rl.learning.mismatch import mismatch
+from rl.learning.groups import MiniBatches, arrange, parse_row_key, plan_mini_batches
 from rl.learning.replay_buffer import ResearchReplayBuffer
-from rl.learning.row_key import parse_row_key
-from rl.learning.step_metrics import step_metrics, validation_metrics
-from rl.rollouts.rollout_log import open_rollout_log
+from rl.learning.step_metrics import mismatch, step_metrics, validation_metrics
+from rl.rollouts.log import open_rollout_log
 from rl.rows.fingerprint import training_protocol, write_fingerprint
 from rl.settings import from_config
 
@@ -60,7 +58,7 @@ class ResearchTrainer(PPOTrainerSync):  # type: ignore[misc, unused-ignore]
     def waiting_for(self) -> str | None:
         """What the start is at, by what `_setup` has made so far; None once rollouts came in.
         Read from another thread."""
-        made = vars(self)
+        parts = vars(self)
         stages = {
             "train_dataloader": "tokenizer and data",
             "actor_rollout_wg": "worker processes",
@@ -69,7 +67,7 @@ class ResearchTrainer(PPOTrainerSync):  # type: ignore[misc, unused-ignore]
             "agent_loop_manager": "weights in the engine, and the agent loop workers",
         }
         for name, stage in stages.items():
-            if name not in made:
+            if name not in parts:
                 return stage
         return None if self.replay_buffer.sampled else "the first rollouts"
 
@@ -158,8 +156,8 @@ class ResearchTrainer(PPOTrainerSync):  # type: ignore[misc, unused-ignore]
         advantages[muted], returns[muted] = 0.0, 0.0
         padded = {"advantages": advantages, "returns": returns}
         padded |= {name: data.batch[name] for name in corrected}
-        written = {name: response_to_nested(value, lengths) for name, value in padded.items()}
-        rows = TensorDict(written, batch_size=len(batch))
+        nested_fields = {name: response_to_nested(value, lengths) for name, value in padded.items()}
+        rows = TensorDict(nested_fields, batch_size=len(batch))
         return tq.kv_batch_put(batch.keys, batch.partition_id, fields=rows)
 
     def _correct(self, data: DataProto, metrics: dict[str, Any]) -> list[str]:
@@ -175,8 +173,8 @@ class ResearchTrainer(PPOTrainerSync):  # type: ignore[misc, unused-ignore]
         )
         if correction is None:
             return []
-        corrected, found = compute_rollout_correction_and_add_to_batch(data, correction)
-        metrics.update(found)
+        corrected, corrections = compute_rollout_correction_and_add_to_batch(data, correction)
+        metrics.update(corrections)
         data.batch = corrected.batch
         names = ("response_mask", "rollout_is_weights")
         return [name for name in names if name in data.batch]
@@ -200,9 +198,9 @@ class ResearchTrainer(PPOTrainerSync):  # type: ignore[misc, unused-ignore]
             }
         )
         output = self.actor_rollout_wg.update_actor(batch)
-        found = rename_dict(output["metrics"], "actor/")
-        found["perf/mfu/actor"] = found.pop("actor/mfu")
-        metrics.update(reduce_metrics(found))
+        actor_metrics = rename_dict(output["metrics"], "actor/")
+        actor_metrics["perf/mfu/actor"] = actor_metrics.pop("actor/mfu")
+        metrics.update(reduce_metrics(actor_metrics))
         metrics["oresearch/optimizer_steps"] = float(plan.steps * actor.ppo_epochs)
         return batch
 
@@ -224,8 +222,8 @@ class ResearchTrainer(PPOTrainerSync):  # type: ignore[misc, unused-ignore]
         metrics.update(step_metrics(scores, sampled, self.rollout_log.drain()))
 
     def _validate(self) -> dict[str, float]:
-        found: dict[str, float] = super()._validate()
-        return {**found, **validation_metrics(self.rollout_log.drain(validate=True))}
+        metrics: dict[str, float] = super()._validate()
+        return {**metrics, **validation_metrics(self.rollout_log.drain(validate=True))}
 
     def _save_checkpoint(self) -> None:
         super()._save_checkpoint()

@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
-from rl.metrics.run_metrics import Series
+from rl.metrics.series import Series
 
 Kind = Literal["grpo", "sft"]
 Look = Literal["line", "dashed", "control", "marks"]
 
 
-class Shown(NamedTuple):
+class PanelMetric(NamedTuple):
     """A metric of a panel. `<word>` in its name stands for one word; each match is a line, whose
     label has that word in place of `{}`."""
 
@@ -32,18 +32,18 @@ class Shown(NamedTuple):
         return self.label in {"mean", "norm", "rate", "all"}
 
 
-class Panel(NamedTuple):
+class PlotPanel(NamedTuple):
     """One small plot over the training steps."""
 
     title: str
     unit: str
-    shown: tuple[Shown, ...]
+    metrics: tuple[PanelMetric, ...]
     range: tuple[float, float] | None = None
     """What the axis shows at least; None: just the values."""
     log: bool = False
 
 
-class Line(NamedTuple):
+class PlotLine(NamedTuple):
     """One metric as it is drawn."""
 
     label: str
@@ -51,17 +51,17 @@ class Line(NamedTuple):
     look: Look
 
 
-class Filled(NamedTuple):
+class FilledPanel(NamedTuple):
     """A panel with the lines that a run has for it; there is at least one."""
 
-    panel: Panel
-    lines: tuple[Line, ...]
+    panel: PlotPanel
+    lines: tuple[PlotLine, ...]
 
 
-class Chosen(NamedTuple):
+class PlotContent(NamedTuple):
     """All that is drawn of a run."""
 
-    panels: tuple[Filled, ...]
+    panels: tuple[FilledPanel, ...]
     missing: tuple[str, ...]
     """Metrics that the panels would show and the run did not log."""
     crowded: tuple[str, ...]
@@ -76,168 +76,173 @@ _HELD_OUT: Final = "val-(core|aux)"
 _FROM_ZERO: Final = (0.0, 0.0)
 _SHARE: Final = (0.0, 1.0)
 
-GRPO: Final[tuple[Panel, ...]] = (
-    Panel(
+GRPO: Final[tuple[PlotPanel, ...]] = (
+    PlotPanel(
         "Reward, training rollouts",
         "mean",
         (
-            Shown(f"{_OURS}/reward/total/mean", "total"),
-            Shown(f"{_OURS}/reward/quality/mean", "quality"),
-            Shown(f"{_OURS}/reward/tool_use/mean", "tool use"),
-            Shown(f"{_OURS}/reward/format/mean", "format"),
+            PanelMetric(f"{_OURS}/reward/total/mean", "total"),
+            PanelMetric(f"{_OURS}/reward/quality/mean", "quality"),
+            PanelMetric(f"{_OURS}/reward/tool_use/mean", "tool use"),
+            PanelMetric(f"{_OURS}/reward/format/mean", "format"),
         ),
         range=(-1.0, 1.0),
     ),
-    Panel(
+    PlotPanel(
         "Quality, held-out questions",
         "mean",
-        (Shown(f"{_HELD_OUT}/<source>/quality/mean@N", "{}"),),
+        (PanelMetric(f"{_HELD_OUT}/<source>/quality/mean@N", "{}"),),
         range=_SHARE,
     ),
-    Panel(
+    PlotPanel(
         "Citation accuracy",
         "share",
         (
-            Shown(f"{_OURS}/citations/precision", "precision"),
-            Shown(f"{_OURS}/citations/coverage", "coverage"),
-            Shown(
+            PanelMetric(f"{_OURS}/citations/precision", "precision"),
+            PanelMetric(f"{_OURS}/citations/coverage", "coverage"),
+            PanelMetric(
                 f"{_HELD_OUT}/oresearch/citation_precision/mean@N", "precision, held out", "dashed"
             ),
         ),
         range=_SHARE,
     ),
-    Panel(
+    PlotPanel(
         "Prompts by what their group teaches",
         "prompts",
         (
-            Shown(f"{_OURS}/groups/trained", "trained on"),
-            Shown(f"{_OURS}/groups/left_out/no_signal", "no difference in quality"),
-            Shown(f"{_OURS}/groups/left_out/too_few", "too few rollouts"),
+            PanelMetric(f"{_OURS}/groups/trained", "trained on"),
+            PanelMetric(f"{_OURS}/groups/left_out/no_signal", "no difference in quality"),
+            PanelMetric(f"{_OURS}/groups/left_out/too_few", "too few rollouts"),
         ),
         range=_FROM_ZERO,
     ),
-    Panel(
+    PlotPanel(
         "Tool calls of a rollout",
         "calls",
         (
-            Shown(f"{_OURS}/tools/calls/mean", "mean"),
-            Shown(f"{_OURS}/tools/calls/max", "most", "dashed"),
+            PanelMetric(f"{_OURS}/tools/calls/mean", "mean"),
+            PanelMetric(f"{_OURS}/tools/calls/max", "most", "dashed"),
         ),
         range=_FROM_ZERO,
     ),
-    Panel(
+    PlotPanel(
         "Length of the report",
         "words",
-        (Shown(f"{_OURS}/report/words", "mean"),),
+        (PanelMetric(f"{_OURS}/report/words", "mean"),),
         range=_FROM_ZERO,
     ),
-    Panel(
+    PlotPanel(
         "Length of a training row",
         "tokens",
         (
-            Shown("prompt_length/mean", "prompt, mean"),
-            Shown("response_length/mean", "response, mean"),
-            Shown("response_length/max", "longest", "dashed"),
+            PanelMetric("prompt_length/mean", "prompt, mean"),
+            PanelMetric("response_length/mean", "response, mean"),
+            PanelMetric("response_length/max", "longest", "dashed"),
         ),
         range=_FROM_ZERO,
     ),
-    Panel(
+    PlotPanel(
         "Rollouts dropped, and failures",
         "per step",
         (
-            Shown(f"{_OURS}/rollouts/dropped", "dropped"),
-            Shown(f"{_OURS}/failures/<class>", "{}", "marks", expected=False),
+            PanelMetric(f"{_OURS}/rollouts/dropped", "dropped"),
+            PanelMetric(f"{_OURS}/failures/<class>", "{}", "marks", expected=False),
         ),
         range=_FROM_ZERO,
     ),
-    Panel(
+    PlotPanel(
         "Cut text and broken prefixes",
         "per rollout",
         (
-            Shown(f"{_OURS}/truncations", "cut at a token limit"),
-            Shown(f"{_OURS}/prefix_breaks", "prefix breaks"),
+            PanelMetric(f"{_OURS}/truncations", "cut at a token limit"),
+            PanelMetric(f"{_OURS}/prefix_breaks", "prefix breaks"),
         ),
         range=_FROM_ZERO,
     ),
-    Panel(
+    PlotPanel(
         "Who sampled the trained tokens",
         "share",
-        (Shown(f"{_OURS}/tokens/share/<role>", "{}"),),
+        (PanelMetric(f"{_OURS}/tokens/share/<role>", "{}"),),
         range=_SHARE,
     ),
-    Panel(
+    PlotPanel(
         "Time",
         "seconds",
         (
-            Shown(f"{_OURS}/rollout_seconds/mean", "rollout, mean"),
-            Shown(f"{_OURS}/rollout_seconds/max", "rollout, slowest", "dashed"),
-            Shown("timing_s/step", "whole step"),
-            Shown(f"{_OURS}/judge_seconds/p99", "judge, 99 %"),
+            PanelMetric(f"{_OURS}/rollout_seconds/mean", "rollout, mean"),
+            PanelMetric(f"{_OURS}/rollout_seconds/max", "rollout, slowest", "dashed"),
+            PanelMetric("timing_s/step", "whole step"),
+            PanelMetric(f"{_OURS}/judge_seconds/p99", "judge, 99 %"),
         ),
         range=_FROM_ZERO,
     ),
-    Panel(
+    PlotPanel(
         "Engine against actor",
         "nats, logarithmic",
         (
-            Shown(f"{_OURS}/mismatch/max_log_prob_difference", "largest |Δ log p|"),
-            Shown(f"{_OURS}/mismatch/kl", "KL"),
+            PanelMetric(f"{_OURS}/mismatch/max_log_prob_difference", "largest |Δ log p|"),
+            PanelMetric(f"{_OURS}/mismatch/kl", "KL"),
         ),
         log=True,
     ),
 )
 
-SFT: Final[tuple[Panel, ...]] = (
-    Panel(
+SFT: Final[tuple[PlotPanel, ...]] = (
+    PlotPanel(
         "Fine-tuning loss",
         "nats per token",
-        (Shown("train/loss", "training"), Shown("val/loss", "held out")),
+        (PanelMetric("train/loss", "training"), PanelMetric("val/loss", "held out")),
     ),
-    Panel(
-        "Gradient norm", "before clipping", (Shown("train/grad_norm", "norm"),), range=_FROM_ZERO
+    PlotPanel(
+        "Gradient norm",
+        "before clipping",
+        (PanelMetric("train/grad_norm", "norm"),),
+        range=_FROM_ZERO,
     ),
-    Panel("Learning rate", "", (Shown("train/lr", "rate"),), range=_FROM_ZERO),
-    Panel("Tokens of a step", "tokens", (Shown("train/global_tokens", "all"),), range=_FROM_ZERO),
+    PlotPanel("Learning rate", "", (PanelMetric("train/lr", "rate"),), range=_FROM_ZERO),
+    PlotPanel(
+        "Tokens of a step", "tokens", (PanelMetric("train/global_tokens", "all"),), range=_FROM_ZERO
+    ),
 )
 
 
 def kinds(series: Mapping[str, Series]) -> tuple[Kind, ...]:
     """What kind of training the metrics are of; both where a folder holds both."""
-    found: list[Kind] = []
+    present: list[Kind] = []
     if any(name.startswith("train/") for name in series):
-        found.append("sft")
+        present.append("sft")
     if any(name.startswith((f"{_OURS}/", "val-core/", "val-aux/", "critic/")) for name in series):
-        found.append("grpo")
-    return tuple(found)
+        present.append("grpo")
+    return tuple(present)
 
 
-def choose(series: Mapping[str, Series]) -> Chosen:
+def choose(series: Mapping[str, Series]) -> PlotContent:
     """The panels of a run's kind for which it has something."""
-    wanted = [panel for kind in kinds(series) for panel in (SFT if kind == "sft" else GRPO)]
+    panels = [panel for kind in kinds(series) for panel in (SFT if kind == "sft" else GRPO)]
     filled, missing, crowded = [], [], []
-    for panel in wanted:
-        lines: list[Line] = []
-        for shown in panel.shown:
-            found = list(_lines(shown, series))
-            if not found and shown.expected:
-                missing.append(_readable(shown.name))
+    for panel in panels:
+        lines: list[PlotLine] = []
+        for metric in panel.metrics:
+            matches = list(_lines(metric, series))
+            if not matches and metric.expected:
+                missing.append(_readable(metric.name))
             room = MOST_LINES - len(lines)
-            lines += [line for _, line in found[:room]]
-            crowded += [name for name, _ in found[room:]]
+            lines += [line for _, line in matches[:room]]
+            crowded += [name for name, _ in matches[room:]]
         if lines:
-            filled.append(Filled(panel, tuple(lines)))
-    return Chosen(tuple(filled), tuple(missing), tuple(crowded))
+            filled.append(FilledPanel(panel, tuple(lines)))
+    return PlotContent(tuple(filled), tuple(missing), tuple(crowded))
 
 
-def _lines(shown: Shown, series: Mapping[str, Series]) -> Iterator[tuple[str, Line]]:
+def _lines(metric: PanelMetric, series: Mapping[str, Series]) -> Iterator[tuple[str, PlotLine]]:
     """The lines of a metric with their names, those with the largest sums first."""
-    pattern = re.compile(re.sub(r"<\w+>", r"(?P<word>[^/]+)", shown.name).replace("@N", r"@\d+"))
-    found = [(name, match) for name in series if (match := pattern.fullmatch(name))]
-    found.sort(key=lambda pair: -sum(series[pair[0]].values()))
-    for name, match in found:
+    pattern = re.compile(re.sub(r"<\w+>", r"(?P<word>[^/]+)", metric.name).replace("@N", r"@\d+"))
+    matches = [(name, match) for name in series if (match := pattern.fullmatch(name))]
+    matches.sort(key=lambda pair: -sum(series[pair[0]].values()))
+    for name, match in matches:
         word = match.groupdict().get("word", "")
-        look: Look = "control" if is_control(word) else shown.look
-        yield name, Line(shown.label.format(word.replace("_", " ")), series[name], look)
+        look: Look = "control" if is_control(word) else metric.look
+        yield name, PlotLine(metric.label.format(word.replace("_", " ")), series[name], look)
 
 
 def is_control(source: str) -> bool:
@@ -249,7 +254,7 @@ def _readable(name: str) -> str:
     return name.replace(_HELD_OUT, "val-aux")
 
 
-def steps_of(panels: Sequence[Filled]) -> tuple[int, int]:
+def steps_of(panels: Sequence[FilledPanel]) -> tuple[int, int]:
     """The first and the last step that is drawn."""
     steps = [step for filled in panels for line in filled.lines for step in line.series]
     return min(steps), max(steps)

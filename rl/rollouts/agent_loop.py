@@ -16,11 +16,11 @@ from verl.experimental.agent_loop.agent_loop import (
     AgentLoopOutput,
 )
 
-from rl.rollouts.rollout_log import open_rollout_log
-from rl.rollouts.rollout_worker import RolloutWorker, Scored, spare_collector
-from rl.rollouts.sampling import sampling_of
+from rl.rollouts.ledger_policy import Sampling
+from rl.rollouts.log import open_rollout_log
 from rl.rollouts.thread_tokens import ThreadTokens
-from rl.rollouts.token_ledger import Row
+from rl.rollouts.token_ledger import TokenRow
+from rl.rollouts.worker import RolloutWorker, ScoredRollout, spare_collector
 from rl.settings import from_config
 
 _workers: Final[dict[int, RolloutWorker]] = {}
@@ -33,7 +33,7 @@ class ResearchAgentLoop(AgentLoopBase):
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> list[AgentLoopOutput]:  # noqa: ANN401
         """The rows of one rollout, or none when infrastructure failed it."""
         worker = self._worker()
-        sampling = sampling_of(self.config, worker.settings, sampling_params)
+        sampling = Sampling.of(self.config, worker.settings, sampling_params)
         scored = await worker.rollout(row, self.server_manager, sampling)
         return [] if scored is None else outputs(scored, int(row.get("global_steps", 0)))
 
@@ -48,19 +48,19 @@ class ResearchAgentLoop(AgentLoopBase):
         return _workers[key]
 
 
-def outputs(scored: Scored, step: int) -> list[AgentLoopOutput]:
+def outputs(scored: ScoredRollout, step: int) -> list[AgentLoopOutput]:
     """The rollout's rows as verl takes them. `step` stands in for the weights' version where the
     engine does not tell it: verl's metrics need a number."""
-    made = [_output(row, scored, step) for row in scored.rows]
+    rows = [_output(row, scored, step) for row in scored.rows]
     counts = scored.rollout.policy.counts
-    made[-1].metrics.generate_sequences = counts.seconds
-    made[-1].metrics.compute_score = scored.info["judge_seconds"] or 0.0
-    made[-1].reward_score = scored.parts.total
-    made[-1].extra_fields["reward_extra_info"] = scored.info
-    return made
+    rows[-1].metrics.generate_sequences = counts.seconds
+    rows[-1].metrics.compute_score = scored.info["judge_seconds"] or 0.0
+    rows[-1].reward_score = scored.parts.total
+    rows[-1].extra_fields["reward_extra_info"] = scored.info
+    return rows
 
 
-def _output(row: Row, scored: Scored, step: int) -> AgentLoopOutput:
+def _output(row: TokenRow, scored: ScoredRollout, step: int) -> AgentLoopOutput:
     end = len(row.mask) - row.mask[::-1].index(1)
     trace = scored.rollout.trace
     return AgentLoopOutput(

@@ -18,42 +18,42 @@ from typing import NamedTuple
 
 from oresearch_graph.trace.plain_text import storable
 from rl.rollouts.thread_tokens import ThreadTokens
-from rl.rollouts.token_ledger import Row
+from rl.rollouts.token_ledger import TokenRow
 
 
-class Run(NamedTuple):
+class MaskRun(NamedTuple):
     """Consecutive ids of one author."""
 
     sampled: bool
     ids: list[int]
 
 
-def mask_runs(row: Row) -> list[Run]:
+def mask_runs(row: TokenRow) -> list[MaskRun]:
     """The response by author, in order."""
     pairs = zip(row.mask, row.response_ids, strict=True)
     return [
-        Run(bool(mask), [token for _, token in group])
+        MaskRun(bool(mask), [token for _, token in group])
         for mask, group in groupby(pairs, key=lambda pair: pair[0])
     ]
 
 
-def decoded_policy_text(row: Row, tokens: ThreadTokens) -> str:
+def decoded_policy_text(row: TokenRow, tokens: ThreadTokens) -> str:
     """The text of the sampled ids: must be what the policy's steps of the thread hold."""
     text = "".join(tokens.decode(run.ids) for run in mask_runs(row) if run.sampled)
     return storable(text)
 
 
-def reencoded(row: Row, tokens: ThreadTokens) -> list[int]:
+def reencoded(row: TokenRow, tokens: ThreadTokens) -> list[int]:
     """The response as SFT has it: each author's text encoded by itself."""
     return [token for run in mask_runs(row) for token in tokens.encode(tokens.decode(run.ids))]
 
 
-def same_tokenization(row: Row, tokens: ThreadTokens) -> bool:
+def same_tokenization(row: TokenRow, tokens: ThreadTokens) -> bool:
     """True when SFT trains this row on the very ids that were sampled and shown."""
     return all(tokens.encode(tokens.decode(run.ids)) == run.ids for run in mask_runs(row))
 
 
-def retokenized(row: Row, tokens: ThreadTokens) -> list[int]:
+def retokenized(row: TokenRow, tokens: ThreadTokens) -> list[int]:
     """Negative control: the response's whole text encoded at once, over authors' borders."""
     return tokens.encode(tokens.decode(row.response_ids))
 
@@ -85,7 +85,7 @@ class Faithfulness:
         return self.sampled_same / self.sampled if self.sampled else None
 
 
-def compare(rows: Iterable[Row], tokens: ThreadTokens) -> Faithfulness:
+def compare(rows: Iterable[TokenRow], tokens: ThreadTokens) -> Faithfulness:
     """Count over the rows of rollouts."""
     rows = list(rows)
     sampled = [run for row in rows for run in mask_runs(row) if run.sampled]

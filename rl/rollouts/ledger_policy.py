@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
+from omegaconf import DictConfig
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from oresearch_graph.errors import (
@@ -25,7 +26,8 @@ from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Usage, render_steps
 from oresearch_graph.trace.plain_text import storable
 from rl.rollouts.thread_tokens import ThreadTokens
-from rl.rollouts.token_ledger import Row, TokenLedger
+from rl.rollouts.token_ledger import TokenLedger, TokenRow
+from rl.settings import RLSettings
 
 _FEWEST: Final = 8
 """Tokens that a continuation needs room for; with less the thread is over."""
@@ -62,6 +64,19 @@ class Sampling:
     """Of one call of the engine."""
     tries: int = 2
     """Calls of the engine for one continuation, when it fails."""
+
+    @classmethod
+    def of(cls, config: DictConfig, settings: RLSettings, parameters: Mapping[str, Any]) -> Self:
+        """By verl's configuration and ours."""
+        rollout = config.actor_rollout_ref.rollout
+        window = rollout.max_model_len or rollout.prompt_length + rollout.response_length
+        return cls(
+            parameters=parameters,
+            window=int(window),
+            turn_tokens=settings.turn_tokens,
+            report_tokens=settings.report_tokens,
+            seconds=settings.seconds.call,
+        )
 
 
 @dataclass
@@ -100,12 +115,12 @@ class LedgerPolicy:
         """Sample until a stop tag. Raises BudgetExhausted where the thread's context is full,
         PolicyError when the engine fails after its tries."""
         row = self._row(thread)
-        left = self.sampling.window - len(row.prompt_ids) - len(row.response_ids)
-        if left < _FEWEST:
-            raise BudgetExhausted("context", self.sampling.window - left, self.sampling.window)
-        wanted = self._most_tokens(thread)
-        output = await self._generate(thread, row, stop, min(wanted, left))
-        text, cause = self._read(output.token_ids, stop, min(wanted, left))
+        room = self.sampling.window - len(row.prompt_ids) - len(row.response_ids)
+        if room < _FEWEST:
+            raise BudgetExhausted("context", self.sampling.window - room, self.sampling.window)
+        most = self._most_tokens(thread)
+        output = await self._generate(thread, row, stop, min(most, room))
+        text, cause = self._read(output.token_ids, stop, min(most, room))
         row.sample(
             list(output.token_ids), self._log_probs(output), text, thread.role, cause,
             output.extra_fields.get("max_global_steps"),
@@ -113,11 +128,11 @@ class LedgerPolicy:
         if on_text is not None:
             on_text(text)
         used = len(row.prompt_ids) + len(row.response_ids)
-        kept = self.keep_room if thread.role != "summarizer" else 0
+        reserve = self.keep_room if thread.role != "summarizer" else 0
         return Continuation(
             text=text,
             stop=cause,
-            room=self.sampling.window - used - kept,
+            room=self.sampling.window - used - reserve,
             usage=Usage(
                 role=thread.role,
                 model=self.name,
@@ -127,7 +142,7 @@ class LedgerPolicy:
             ),
         )
 
-    def _row(self, thread: Thread) -> Row:
+    def _row(self, thread: Thread) -> TokenRow:
         """The thread's row, brought up to the thread's text."""
         text = render_steps(thread.steps, self.tools) + before_continuation(thread)
         row = self.ledger.row(thread.id)
@@ -135,8 +150,8 @@ class LedgerPolicy:
             opening = self.tokens.opening(thread.system, thread.user_message(self.tools))
             ids = opening + self.tokens.encode_world(text)
             return self.ledger.open(thread.id, ids, text, thread.role, thread.branch)
-        if shown := text[len(row.text) :]:
-            row.show(self.tokens.encode_world(shown), shown)
+        if addition := text[len(row.text) :]:
+            row.show(self.tokens.encode_world(addition), addition)
         return row
 
     def _most_tokens(self, thread: Thread) -> int:
@@ -144,7 +159,7 @@ class LedgerPolicy:
         return self.sampling.report_tokens if report else self.sampling.turn_tokens
 
     async def _generate(
-        self, thread: Thread, row: Row, stop: Sequence[str], most: int
+        self, thread: Thread, row: TokenRow, stop: Sequence[str], most: int
     ) -> EngineOutput:
         parameters = {
             **self.sampling.parameters,
@@ -165,7 +180,7 @@ class LedgerPolicy:
         raise AssertionError("unreachable: tenacity returns or raises")
 
     async def ask_engine(
-        self, thread: Thread, row: Row, stop: Sequence[str], parameters: dict[str, Any]  # noqa: ARG002
+        self, thread: Thread, row: TokenRow, stop: Sequence[str], parameters: dict[str, Any]  # noqa: ARG002
     ) -> EngineOutput:  # fmt: skip
         """One call. verl takes parameters and prompt apart: both are copies."""
         self.counts.calls += 1

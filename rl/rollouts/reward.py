@@ -35,7 +35,7 @@ from oresearch_graph.judging.ground_truth import GroundTruth, Judged, KeyPointJu
 from oresearch_graph.text.words import terms
 from oresearch_graph.trace import Failure, Trace, violations
 from oresearch_graph.trace.calls import calls_per_subtask, distinct_calls
-from rl.settings import JudgeSettings, RewardSettings
+from rl.settings import RewardJudgeSettings, RewardSettings
 
 Fate = Literal["scored", "dropped"]
 
@@ -112,14 +112,14 @@ class RewardJudge:
         use, form = tool_use(trace, self.settings), float(not violations(trace))
         weights = self.settings
         report = _report(trace)
-        cited = trace.citations if report is not None else None
+        citations = trace.citations if report is not None else None
         return RewardParts(
             total=weights.quality * quality + weights.tool_use * use + weights.format * form,
             quality=quality,
             tool_use=use,
             format=form,
-            citation_precision=cited.precision if cited else None,
-            citation_coverage=cited.coverage if cited else None,
+            citation_precision=citations.precision if citations else None,
+            citation_coverage=citations.coverage if citations else None,
             report_characters=None if report is None else len(report),
             report_words=None if report is None else len(terms(report)),
             tool_calls=calls_per_subtask(trace),
@@ -155,27 +155,32 @@ def tool_use(trace: Trace, settings: RewardSettings) -> float:
     return sum(_calls_worth(count, settings) for count in counts) / len(counts)
 
 
-def ground_truth(row: Mapping[str, Any], question: str) -> GroundTruth:
-    """What a row of verl's data says of its question. Raises ConfigurationError."""
-    given = (row.get("reward_model") or {}).get("ground_truth")
-    if not isinstance(given, str):
+def read_truth(row: Mapping[str, Any]) -> GroundTruth:
+    """What a row of verl's data judges a report by. Raises ConfigurationError: what the row has
+    instead, and the fix."""
+    text = (row.get("reward_model") or {}).get("ground_truth")
+    if not text or not isinstance(text, str):
         raise ConfigurationError(
-            f"the question {question[:80]!r} has no reward_model.ground_truth; make the rows again "
-            "with python -m rl.rl_rows"
+            "no reward_model.ground_truth; make the rows again with python -m rl.rl_rows"
         )
-    try:
-        truth = GroundTruth.from_json(given)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"the question {question[:80]!r} has {error}") from error
+    truth = GroundTruth.from_json(text)
     if not truth.judgeable:
         raise ConfigurationError(
-            f"the question {question[:80]!r} has neither key points nor a rubric: nothing could "
-            "judge a report on it; add some, or leave the question out"
+            "neither key points nor a rubric: nothing could judge a report on it; add some, or "
+            "leave the question out"
         )
     return truth
 
 
-def judge_from(settings: JudgeSettings) -> QualityJudge:
+def ground_truth(row: Mapping[str, Any], question: str) -> GroundTruth:
+    """The same, with the question in the error. Raises ConfigurationError."""
+    try:
+        return read_truth(row)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"the question {question[:80]!r} has {error}") from error
+
+
+def judge_from(settings: RewardJudgeSettings) -> QualityJudge:
     """The judge that the settings ask for. Raises ConfigurationError."""
     if settings.kind == "key_points":
         return KeyPointJudge()

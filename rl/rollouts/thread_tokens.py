@@ -59,8 +59,8 @@ class ThreadTokens:
         return list(ids)
 
     def _encode_opening(self, system: str, question: str) -> list[int]:
-        asked = escape_tokens(question, self.markup)
-        messages = [{"role": "system", "content": system}, {"role": "user", "content": asked}]
+        content = escape_tokens(question, self.markup)
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": content}]
         text = self.tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True, **self._arguments
         )
@@ -106,8 +106,8 @@ def _markup(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
     """The tokenizer's own tokens, without blanks, which text is made of, and without those that
     `escape_world` knows: our tags may be tokens, and the world writes them too."""
     added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
-    known = added | set(tokenizer.all_special_tokens)
-    return tuple(sorted(t for t in known if t.strip() and escape_world(t) == t))
+    tokens = added | set(tokenizer.all_special_tokens)
+    return tuple(sorted(t for t in tokens if t.strip() and escape_world(t) == t))
 
 
 def mangles_thinking(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -21,7 +21,7 @@ _ENDS: Final[dict[StopCause, RowEnd]] = {"stop": "open", "length": "length", "en
 
 
 @dataclass
-class Row:
+class TokenRow:
     """One training sequence: a prompt, then ids of policy and world by turns."""
 
     thread: str
@@ -90,29 +90,29 @@ class Row:
 class TokenLedger:
     """The rows of one rollout, in the order in which they were opened."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[TokenRow] = field(default_factory=list)
     prefix_breaks: int = 0
-    _open: dict[str, Row] = field(default_factory=dict)
+    _open: dict[str, TokenRow] = field(default_factory=dict)
 
-    def row(self, thread: str) -> Row | None:
+    def row(self, thread: str) -> TokenRow | None:
         """The open row of a thread."""
         return self._open.get(thread)
 
     def open(
         self, thread: str, prompt_ids: list[int], text: str, role: Role, branch: int | None
-    ) -> Row:
+    ) -> TokenRow:
         """A new row for the thread; an open one it had is closed, as a broken prefix."""
         before = self._open.get(thread)
         if before is not None:
             self.prefix_breaks += before.continues
             before.ended = "prefix_break" if before.continues else before.ended
-        row = Row(thread, list(prompt_ids), role, branch, text=text)
+        row = TokenRow(thread, list(prompt_ids), role, branch, text=text)
         self.rows.append(row)
         self._open[thread] = row
         return row
 
-    def training_rows(self) -> list[Row]:
+    def training_rows(self) -> list[TokenRow]:
         """The rows that hold anything sampled: planner, researchers by branch, summarizer last."""
         order = {"planner": 0, "researcher": 1, "summarizer": 2}
-        held = [row for row in self.rows if row.sampled]
-        return sorted(held, key=lambda row: (order[row.role], row.branch or 0))
+        rows = [row for row in self.rows if row.sampled]
+        return sorted(rows, key=lambda row: (order[row.role], row.branch or 0))

@@ -1,7 +1,7 @@
 """Protocol fingerprints of datasets and checkpoints: what was trained is what is rolled out.
 
 A checkpoint folder carries its Protocol in `oresearch_protocol.json`; a dataset's rows or traces
-carry theirs. `rl.launch.check` compares them with the protocol that a configuration trains.
+carry theirs. `rl.check.startup` compares them with the protocol that a configuration trains.
 """
 
 from __future__ import annotations

@@ -25,10 +25,10 @@ from rich.table import Table
 
 from rl.tiny.prepare import prepare
 
-OWN: Final = "oresearch"
+UNSHUFFLED: Final = "oresearch"
 SHUFFLED: Final = "shuffled_observations"
 """The data sources of validation, as verl's metrics name them."""
-_SHOWN: Final = ("quality", "total", "tool_use", "format", "citation_precision")
+_REWARD_PARTS: Final = ("quality", "total", "tool_use", "format", "citation_precision")
 
 
 class StageFailed(Exception):
@@ -76,11 +76,11 @@ def run(name: str, command: Sequence[str], folder: Path, console: Console) -> No
     log, began = folder / f"{name}.log", time.monotonic()
     console.print(f"{name}: {' '.join(map(str, command[1:4]))} … (log: {log})")
     with log.open("w", encoding="utf-8") as out:
-        done = subprocess.run(  # noqa: S603 - our own commands
+        process = subprocess.run(  # noqa: S603 - our own commands
             list(command), stdout=out, stderr=subprocess.STDOUT, check=False, env=os.environ
         )
-    if done.returncode:
-        raise StageFailed(f"{name} ended with {done.returncode}: look at the end of {log}")
+    if process.returncode:
+        raise StageFailed(f"{name} ended with {process.returncode}: look at the end of {log}")
     console.print(f"{name}: {(time.monotonic() - began) / 60:.1f} min")
 
 
@@ -93,24 +93,24 @@ def export(checkpoints: Path, out: Path, folder: Path, console: Console) -> None
 
 def validations(folder: Path) -> dict[int, dict[str, float]]:
     """The validation metrics of a GRPO run by step, from its metrics file."""
-    from rl.metrics.run_metrics import read_metrics
+    from rl.metrics.series import read_metrics
 
     return {
-        step: found
+        step: metrics
         for step, values in read_metrics(folder).by_step.items()
-        if (found := {k: v for k, v in values.items() if k.startswith("val-")})
+        if (metrics := {k: v for k, v in values.items() if k.startswith("val-")})
     }
 
 
-def comparison(found: dict[int, dict[str, float]]) -> Table:
+def comparison(validation: dict[int, dict[str, float]]) -> Table:
     """Before and after, with own and with shuffled observations."""
-    steps = sorted(found)
+    steps = sorted(validation)
     table = Table("held-out questions", *(f"step {step}" for step in steps))
-    for source in (OWN, SHUFFLED):
-        for name in _SHOWN:
-            values = [_mean(found[step], source, name) for step in steps]
-            shown = ["–" if value is None else f"{value:.3f}" for value in values]
-            table.add_row(f"{source}: {name}", *shown)
+    for source in (UNSHUFFLED, SHUFFLED):
+        for name in _REWARD_PARTS:
+            values = [_mean(validation[step], source, name) for step in steps]
+            cells = ["–" if value is None else f"{value:.3f}" for value in values]
+            table.add_row(f"{source}: {name}", *cells)
     return table
 
 
@@ -137,7 +137,7 @@ def main(
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     try:
-        prepare(folder, traces=traces, questions=steps * prompts, warm=warm, told=console.print)
+        prepare(folder, traces=traces, questions=steps * prompts, warm=warm, say=console.print)
         if not (folder / "sft-model").exists():
             run("sft", sft_command(folder, sft_steps), folder, console)
             export(folder / "sft", folder / "sft-model", folder, console)
@@ -150,9 +150,9 @@ def main(
     except StageFailed as failed:
         Console(stderr=True).print(str(failed))
         raise typer.Exit(1) from failed
-    found = validations(folder / "grpo")
-    console.print(comparison(found))
-    (folder / "validation.json").write_text(json.dumps(found, indent=1), "utf-8")
+    validation = validations(folder / "grpo")
+    console.print(comparison(validation))
+    (folder / "validation.json").write_text(json.dumps(validation, indent=1), "utf-8")
     console.print(f"picture: {folder / 'learning.png'}; {(time.monotonic() - began) / 60:.1f} min")
 
 

@@ -28,8 +28,7 @@ from oresearch_graph.trace import Trace, TraceWriter, read_traces, render_trace
 from rl.rl_rows import write_rl_rows
 from rl.rows.rl_questions import RLQuestion
 from rl.settings import RLSettings
-from rl.tiny.teacher import TinyTeacher
-from rl.tiny.world import Task, places, tasks, write_documents
+from rl.tiny.world import Task, TinyTeacher, places, tasks, write_documents
 
 CONFIG: Final = Path(__file__).parent.parent / "config" / "_graph_tiny.yaml"
 """The graph that the tiny model is trained in; traces must come from the same one."""
@@ -41,31 +40,31 @@ CONTROLS: Final = 64
 
 def prepare(
     folder: Path, *, traces: int, questions: int, warm: int, execution: str = "parallel",
-    processes: int = 2, told: Any = print,  # noqa: ANN401 - a console's print
+    processes: int = 2, say: Any = print,  # noqa: ANN401 - a console's print
 ) -> None:  # fmt: skip
     """Write everything. What a folder already holds is kept."""
     world = places(traces + questions + HELD_OUT)
-    taught, trained, held = (
+    sft_places, grpo_places, held_out_places = (
         world[:traces],
         world[traces : traces + questions],
         world[traces + questions :],
     )
     write_documents(folder / "docs", world)
-    told(f"{len(world)} documents in {folder / 'docs'}")
+    say(f"{len(world)} documents in {folder / 'docs'}")
     settings = research_settings(execution)
     file = folder / "traces" / f"{execution}.jsonl"
     if not file.exists():
-        _write_traces(file, folder / "docs", settings, list(tasks(taught)), processes)
-    told(f"{traces} traces in {file}")
-    write_rl_rows(folder / "train.parquet", _questions(list(tasks(trained)), "train"))
-    told(f"{questions} training questions in {folder / 'train.parquet'}")
-    asked = _questions(list(tasks(held)), "held_out")
+        _write_traces(file, folder / "docs", settings, list(tasks(sft_places)), processes)
+    say(f"{traces} traces in {file}")
+    write_rl_rows(folder / "train.parquet", _questions(list(tasks(grpo_places)), "train"))
+    say(f"{questions} training questions in {folder / 'train.parquet'}")
+    held_out = _questions(list(tasks(held_out_places)), "held_out")
     write_rl_rows(
-        folder / "validation.parquet", [*asked, *_shuffled(asked[:CONTROLS])], "validation"
+        folder / "validation.parquet", [*held_out, *_shuffled(held_out[:CONTROLS])], "validation"
     )
-    told(f"{HELD_OUT} held-out questions and {CONTROLS} controls in validation.parquet")
+    say(f"{HELD_OUT} held-out questions and {CONTROLS} controls in validation.parquet")
     if not (folder / "base" / "config.json").exists():
-        _write_model(folder / "base", list(read_traces(file)), settings, warm, told)
+        _write_model(folder / "base", list(read_traces(file)), settings, warm, say)
 
 
 def research_settings(execution: str) -> ResearchSettings:
@@ -82,13 +81,13 @@ def _questions(of: list[Task], name: str) -> list[RLQuestion]:
     ]
 
 
-def _shuffled(asked: list[RLQuestion]) -> list[RLQuestion]:
+def _shuffled(questions: list[RLQuestion]) -> list[RLQuestion]:
     """Each question with the search results of the next one: no observation can answer it."""
     return [
         question.model_copy(
             update={"id": f"{question.id}-shuffled", "search_instead": other.question}
         )
-        for question, other in zip(asked, [*asked[1:], asked[0]], strict=True)
+        for question, other in zip(questions, [*questions[1:], questions[0]], strict=True)
     ]
 
 
@@ -103,9 +102,9 @@ def _write_traces(
     first = work(shares[0][:1])
     shares[0] = shares[0][1:]
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        done = [*first, *(trace for found in pool.map(work, shares) for trace in found)]
+        researched = [*first, *(trace for traces in pool.map(work, shares) for trace in traces)]
     with TraceWriter(part) as writer:
-        for trace in done:
+        for trace in researched:
             writer.write(trace)
     part.rename(file)
 
@@ -119,11 +118,11 @@ def _research(docs: Path, settings: ResearchSettings, of: list[Task]) -> list[Tr
 
 
 def _write_model(
-    folder: Path, traces: list[Trace], settings: ResearchSettings, warm: int, told: Any  # noqa: ANN401
+    folder: Path, traces: list[Trace], settings: ResearchSettings, warm: int, say: Any  # noqa: ANN401
 ) -> None:  # fmt: skip
     import torch
 
-    from rl.tiny.model import as_pretrained, make_model, make_tokenizer, save, warm_up
+    from rl.tiny.base_model import as_pretrained, make_model, make_tokenizer, save, warm_up
 
     # Two threads wait for each other by spinning: on a busy machine a step took 5 times as long.
     torch.set_num_threads(1)
@@ -131,12 +130,12 @@ def _write_model(
     texts = [f"{trace.question}\n{render_trace(trace)}" for trace in traces[:1_000]]
     tokenizer = as_pretrained(make_tokenizer(texts, system))
     model = make_model(tokenizer)
-    told(f"{model.num_parameters() / 1e6:.2f} M parameters, {len(tokenizer)} words")
+    say(f"{model.num_parameters() / 1e6:.2f} M parameters, {len(tokenizer)} words")
     if warm > 0:
         # Words of the world only: neither tags nor lines of the prompt are ever copied.
         pool = [id_ for id_ in range(len(tokenizer)) if id_ > 2 and id_ < tokenizer.vocab_size]
-        loss = warm_up(model, pool, warm, told=told)
-        told(f"copy warm-up ended at loss {loss:.3f}")
+        loss = warm_up(model, pool, warm, say=say)
+        say(f"copy warm-up ended at loss {loss:.3f}")
     save(model, tokenizer, folder)
 
 
@@ -154,7 +153,7 @@ def main(
         questions=questions,
         warm=warm,
         execution=execution,
-        told=Console().print,
+        say=Console().print,
     )
 
 

@@ -53,7 +53,7 @@ class IndexClient:
     name = "index"
 
     def __init__(self, address: str | Callable[[], str], *, seconds: float = 12.0) -> None:
-        self._given = address
+        self._source = address
         self._address: str | None = None
         self._seconds = seconds
         self._locating = threading.Lock()
@@ -70,7 +70,7 @@ class IndexClient:
 
     def check(self) -> Health:
         """What the service says of itself. Blocks. Raises ToolError when it does not answer."""
-        address = self._located()
+        address = self._locate()
         try:
             answer = httpx.get(f"{address}/health", timeout=self._seconds, trust_env=False)
             return Health.model_validate_json(answer.raise_for_status().content)
@@ -87,7 +87,7 @@ class IndexClient:
 
     async def _post(self, path: str, request: BaseModel) -> bytes:
         content = request.model_dump_json()
-        address = self._address or await asyncio.to_thread(self._located)
+        address = self._address or await asyncio.to_thread(self._locate)
         connections = self._connections()
 
         async def once() -> bytes:
@@ -113,11 +113,11 @@ class IndexClient:
                 "or lower oresearch.tools.concurrency"
             ) from error
 
-    def _located(self) -> str:
+    def _locate(self) -> str:
         with self._locating:  # a hundred calls that find it gone look for it once
             if self._address is None:
-                given = self._given if isinstance(self._given, str) else self._given()
-                self._address = given.rstrip("/")
+                address = self._source if isinstance(self._source, str) else self._source()
+                self._address = address.rstrip("/")
             return self._address
 
     def _connections(self) -> _Connections:

@@ -20,7 +20,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +38,6 @@ from oresearch_graph.errors import ConfigurationError, OresearchError, ToolError
 from oresearch_graph.tools.backend import Hits, Page
 from oresearch_graph.tools.corpus.local import IndexedCorpus, LocalCorpus
 from oresearch_graph.tools.corpus.python_docs import PythonCorpus
-from rl.tools.answer_cache import AnswerCache, Overloaded
 
 CACHE_BYTES: Final = 256_000_000
 BACKLOG: Final = 4_096
@@ -79,6 +79,69 @@ class Health(BaseModel):
     """Most that the server's process held."""
 
 
+class Overloaded(Exception):
+    """More distinct answers are being made than the service takes on."""
+
+
+class AnswerCache:
+    """The most recently used answers, up to `size` bytes; at most `backlog` in the making.
+
+    For one event loop. An answer in the making goes on when those who asked have left: the next
+    who asks finds it. A failure is told to all who wait and not kept.
+    """
+
+    def __init__(self, size: int, backlog: int) -> None:
+        self.requests = 0
+        self.computed = 0
+        """Answers made; the others that were asked for had been made, or were in the making."""
+        self._size, self._backlog = size, backlog
+        self._bytes = 0
+        self._answers: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._in_flight: dict[Hashable, asyncio.Task[bytes]] = {}
+
+    @property
+    def waiting(self) -> int:
+        """Answers in the making."""
+        return len(self._in_flight)
+
+    async def of(self, key: Hashable, make: Callable[[], Awaitable[bytes]]) -> bytes:
+        """The answer of `key`, made by `make` unless it is there. Raises Overloaded, and what
+        `make` raises."""
+        self.requests += 1
+        answer = self._answers.get(key)
+        if answer is not None:
+            self._answers.move_to_end(key)
+            return answer
+        task = self._in_flight.get(key)
+        if task is None:
+            if len(self._in_flight) >= self._backlog:
+                raise Overloaded
+            task = asyncio.create_task(self._make(key, make))
+            self._in_flight[key] = task
+            task.add_done_callback(lambda task: self._finish(key, task))
+        return await asyncio.shield(task)
+
+    async def _make(self, key: Hashable, make: Callable[[], Awaitable[bytes]]) -> bytes:
+        answer = await make()
+        self.computed += 1
+        self._keep(key, answer)
+        return answer
+
+    def _finish(self, key: Hashable, task: asyncio.Task[bytes]) -> None:
+        del self._in_flight[key]
+        if not task.cancelled():
+            task.exception()  # heard, even when all who asked have left
+
+    def _keep(self, key: Hashable, answer: bytes) -> None:
+        if len(answer) > self._size // 8:
+            return  # one such page would push out what is asked for again
+        self._answers[key] = answer
+        self._bytes += len(answer)
+        while self._bytes > self._size:
+            _, oldest = self._answers.popitem(last=False)
+            self._bytes -= len(oldest)
+
+
 class IndexService:
     """The answers over one corpus, whose index must be up to date."""
 
@@ -108,17 +171,17 @@ class IndexService:
 
     async def _search(self, request: Request) -> Response:
         async def answers() -> list[bytes]:
-            asked = SearchRequest.model_validate_json(await request.body())
-            return await _all(self._hits(query, asked.k) for query in asked.queries)
+            body = SearchRequest.model_validate_json(await request.body())
+            return await _all(self._hits(query, body.k) for query in body.queries)
 
-        return await _answered(answers)
+        return await _respond(answers)
 
     async def _pages(self, request: Request) -> Response:
         async def answers() -> list[bytes]:
-            asked = PagesRequest.model_validate_json(await request.body())
-            return await _all(self._page(url) for url in asked.urls)
+            body = PagesRequest.model_validate_json(await request.body())
+            return await _all(self._page(url) for url in body.urls)
 
-        return await _answered(answers)
+        return await _respond(answers)
 
     def _hits(self, query: str, k: int) -> Awaitable[bytes]:
         def search() -> bytes:
@@ -131,8 +194,8 @@ class IndexService:
         def read() -> bytes:
             page = self.corpus.index.page(self.corpus.normal(url))
             fault = "is not in the corpus: open addresses that a search gave"
-            found = page.model_copy(update={"url": url}) if page else Page(url=url, fault=fault)
-            return found.model_dump_json().encode()
+            answer = page.model_copy(update={"url": url}) if page else Page(url=url, fault=fault)
+            return answer.model_dump_json().encode()
 
         return self.cache.of(url, lambda: self._in_thread(read))
 
@@ -145,8 +208,8 @@ class IndexService:
             corpus=self.corpus.name,
             documents=self.documents,
             passages=self.passages,
-            asked=self.cache.asked,
-            made=self.cache.made,
+            asked=self.cache.requests,
+            made=self.cache.computed,
             waiting=self.cache.waiting,
             cpu_seconds=round(usage.ru_utime + usage.ru_stime, 2),
             memory_mb=round(usage.ru_maxrss / 1024, 1),
@@ -158,7 +221,7 @@ async def _all(answers: Iterator[Awaitable[bytes]]) -> list[bytes]:
     return await asyncio.gather(*answers)
 
 
-async def _answered(answers: Callable[[], Awaitable[Sequence[bytes]]]) -> Response:
+async def _respond(answers: Callable[[], Awaitable[Sequence[bytes]]]) -> Response:
     """Answers as a JSON list, or the error as {"error": …} with its status."""
     try:
         return Response(b"[" + b",".join(await answers()) + b"]", media_type="application/json")
@@ -186,14 +249,14 @@ def serving(service: IndexService, host: str = "127.0.0.1", port: int = 0) -> It
 
     Raises ConfigurationError for an address that cannot be served at.
     """
-    taken = _listening(host, port)
+    listener = _listening(host, port)
     server = uvicorn.Server(
         uvicorn.Config(
             service.app(), log_level="warning", access_log=False, lifespan="off", ws="none",
             timeout_keep_alive=75, timeout_graceful_shutdown=5,
         )
     )  # fmt: skip
-    thread = threading.Thread(target=server.run, args=([taken],), name="index-http", daemon=True)
+    thread = threading.Thread(target=server.run, args=([listener],), name="index-http", daemon=True)
     thread.start()
     end = time.monotonic() + _START_SECONDS
     while not server.started and thread.is_alive() and time.monotonic() < end:
@@ -201,25 +264,25 @@ def serving(service: IndexService, host: str = "127.0.0.1", port: int = 0) -> It
     if not server.started:
         raise ToolError(f"the index service did not start at {host}: see its messages above")
     try:
-        yield f"http://{host}:{taken.getsockname()[1]}"
+        yield f"http://{host}:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(10)
-        taken.close()
+        listener.close()
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    taken = socket.socket()
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        taken.bind((host, port))
+        listener.bind((host, port))
     except OSError as error:
-        taken.close()
+        listener.close()
         raise ConfigurationError(
             f"cannot serve at {host}:{port} ({error.strerror}): name another --host or --port"
         ) from error
-    taken.listen(4_096)
-    return taken
+    listener.listen(4_096)
+    return listener
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -231,12 +294,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8765)
     parser.add_argument("--threads", type=int, help="searches at one time; default: one per core")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        service = IndexService(open_corpus(given.folder), threads=given.threads)
-        with serving(service, given.host, given.port) as address:
+        service = IndexService(open_corpus(options.folder), threads=options.threads)
+        with serving(service, options.host, options.port) as address:
             facts: dict[str, Any] = {"documents": service.documents, "passages": service.passages}
-            sys.stdout.write(f"serving {given.folder} at {address} {json.dumps(facts)}\n")
+            sys.stdout.write(f"serving {options.folder} at {address} {json.dumps(facts)}\n")
             sys.stdout.flush()
             threading.Event().wait()
     except OresearchError as error:

@@ -17,155 +17,115 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Final, Protocol
-
-import ray
-from ray.exceptions import RayError
+from typing import Final, Protocol
 
 from oresearch_graph.errors import ToolError
-from rl.job_actor import forget_actor, job_actor
 
 _ASK_SECONDS: Final = 2.0
 """Longest wait of one message; a permit granted to a worker that died meanwhile is a lease."""
-_CONNECT_TRIES: Final = 20
-_CONNECT_PAUSE: Final = 0.25
-"""Seconds; a name is free only when Ray has noticed its actor's death."""
 
 
 class NoTurn(ToolError):
     """A call waited too long for its turn: the workers ask for more than the tools give."""
 
 
-class Office(Protocol):
+class PermitStore(Protocol):
     """Where permits are kept."""
 
-    async def take(self, worker: str, wanted: int, lease: float, wait: float) -> list[int]: ...
+    async def take(self, worker: str, most: int, lease: float, wait: float) -> list[int]: ...
 
     def give_back(self, leases: Sequence[int]) -> None: ...
 
 
 @dataclass(eq=False)
-class _Ask:
+class _Request:
     worker: str
-    wanted: int
+    most: int
     lease: float
-    got: list[int] = field(default_factory=list)
-    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    leases: list[int] = field(default_factory=list)
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Permits:
-    """At most `limit` leases at one time, dealt one by one to the workers that ask, in turn."""
+    """At most `limit` leases at one time, granted one by one to the workers that ask, in turn."""
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         if limit < 1:
             raise ValueError("a limiter needs at least one permit")
         self.limit = limit
         self._clock = clock
-        self._until: dict[int, float] = {}
-        self._holder: dict[int, str] = {}
-        self._asking: deque[_Ask] = deque()
+        self._expiries: dict[int, float] = {}
+        self._holders: dict[int, str] = {}
+        self._requests: deque[_Request] = deque()
         self._ids = count(1)
 
-    async def take(self, worker: str, wanted: int, lease: float, wait: float) -> list[int]:
-        """Between one and `wanted` permits for `lease` seconds; none when none came free within
+    async def take(self, worker: str, most: int, lease: float, wait: float) -> list[int]:
+        """Between one and `most` permits for `lease` seconds; none when none came free within
         `wait` seconds."""
-        ask = _Ask(worker, wanted, lease)
-        self._asking.append(ask)
+        request = _Request(worker, most, lease)
+        self._requests.append(request)
         try:
-            await self._answered(ask, wait)
+            await self._wait(request, wait)
         except BaseException:
-            self.give_back(ask.got)
+            self.give_back(request.leases)
             raise
         finally:
-            if ask in self._asking:
-                self._asking.remove(ask)
-        return ask.got
+            if request in self._requests:
+                self._requests.remove(request)
+        return request.leases
 
-    async def _answered(self, ask: _Ask, wait: float) -> None:
+    async def _wait(self, request: _Request, wait: float) -> None:
         end = self._clock() + wait
-        self._deal()
-        while not ask.got and (left := end - self._clock()) > 0:
-            soonest = min(self._until.values(), default=end) - self._clock()
+        self._grant()
+        while not request.leases and (rest := end - self._clock()) > 0:
+            soonest = min(self._expiries.values(), default=end) - self._clock()
             try:
-                async with asyncio.timeout(max(0.01, min(left, soonest))):
-                    await ask.answered.wait()
+                async with asyncio.timeout(max(0.01, min(rest, soonest))):
+                    await request.ready.wait()
             except TimeoutError:
-                self._deal()
+                self._grant()
 
     def give_back(self, leases: Sequence[int]) -> None:
         """End leases; those that ran out already are ignored."""
         for lease in leases:
             self._end(lease)
-        self._deal()
+        self._grant()
 
     def state(self) -> dict[str, int]:
         """Permits in use, the workers that hold some, and the calls that wait."""
         self._end_old()
         return {
-            "in_use": len(self._until),
-            "workers": len(set(self._holder.values())),
-            "waiting": sum(ask.wanted for ask in self._asking),
+            "in_use": len(self._expiries),
+            "workers": len(set(self._holders.values())),
+            "waiting": sum(request.most for request in self._requests),
         }
 
-    def _deal(self) -> None:
+    def _grant(self) -> None:
         self._end_old()
-        served: list[_Ask] = []
-        while self._asking and len(self._until) < self.limit:
-            ask = self._asking.popleft()
+        granted: list[_Request] = []
+        while self._requests and len(self._expiries) < self.limit:
+            request = self._requests.popleft()
             lease = next(self._ids)
-            self._until[lease] = self._clock() + ask.lease
-            self._holder[lease] = ask.worker
-            ask.got.append(lease)
-            if ask not in served:
-                served.append(ask)
-            if len(ask.got) < ask.wanted:
-                self._asking.append(ask)
-        for ask in served:  # its worker goes on with what it got, and asks again at the end
-            ask.answered.set()
-            if ask in self._asking:
-                self._asking.remove(ask)
+            self._expiries[lease] = self._clock() + request.lease
+            self._holders[lease] = request.worker
+            request.leases.append(lease)
+            if request not in granted:
+                granted.append(request)
+            if len(request.leases) < request.most:
+                self._requests.append(request)
+        for request in granted:  # its worker goes on with what it got, and asks again at the end
+            request.ready.set()
+            if request in self._requests:
+                self._requests.remove(request)
 
     def _end_old(self) -> None:
         now = self._clock()
-        for lease in [lease for lease, until in self._until.items() if until <= now]:
+        for lease in [lease for lease, until in self._expiries.items() if until <= now]:
             self._end(lease)
 
     def _end(self, lease: int) -> None:
-        self._until.pop(lease, None)
-        self._holder.pop(lease, None)
-
-
-class RayOffice:
-    """Permits in a Ray actor, found by name or made by whoever comes first. The actor ends with
-    its maker; the next who asks makes another."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._name = limit, f"oresearch-tool-limiter-{limit}"
-        self._actor: Any = None
-
-    async def take(self, worker: str, wanted: int, lease: float, wait: float) -> list[int]:
-        for _ in range(_CONNECT_TRIES):
-            try:
-                actor = self._actor or await asyncio.to_thread(self._connect)
-                leases: list[int] = await actor.take.remote(worker, wanted, lease, wait)
-            except RayError as error:
-                cause = error
-                self._actor = None
-                forget_actor(self._name)
-                await asyncio.sleep(_CONNECT_PAUSE)
-            else:
-                return leases
-        raise ToolError(
-            f"the limiter of tool calls, a Ray actor, does not answer ({cause}): check the cluster"
-        )
-
-    def give_back(self, leases: Sequence[int]) -> None:
-        if self._actor is not None:
-            self._actor.give_back.remote(list(leases))
-
-    def _connect(self) -> Any:  # noqa: ANN401 - Ray's handles have no type
-        self._actor = job_actor(self._name, Permits, self._limit, max_concurrency=10_000)
-        return self._actor
+        self._expiries.pop(lease, None)
+        self._holders.pop(lease, None)
 
 
 class ToolLimiter:
@@ -174,8 +134,8 @@ class ToolLimiter:
     `lease`: seconds that a turn may last. `longest_wait`: seconds to wait for one, then NoTurn.
     """
 
-    def __init__(self, office: Office, *, lease: float, longest_wait: float) -> None:
-        self._office, self._lease, self._longest = office, lease, longest_wait
+    def __init__(self, store: PermitStore, *, lease: float, longest_wait: float) -> None:
+        self._store, self._lease, self._longest = store, lease, longest_wait
         self._worker = uuid.uuid4().hex
         self._waiting: deque[asyncio.Future[int]] = deque()
         self._asking: asyncio.Task[None] | None = None
@@ -187,7 +147,7 @@ class ToolLimiter:
         try:
             yield
         finally:
-            self._office.give_back([lease])
+            self._store.give_back([lease])
 
     async def _take(self) -> int:
         turn: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -212,24 +172,24 @@ class ToolLimiter:
         if turn in self._waiting:
             self._waiting.remove(turn)
         if not turn.cancel() and not turn.cancelled() and turn.exception() is None:
-            self._office.give_back([turn.result()])
+            self._store.give_back([turn.result()])
 
     async def _ask(self) -> None:
         """Ask until nobody of this worker waits."""
         while self._waiting:
             try:
-                leases = await self._office.take(
+                leases = await self._store.take(
                     self._worker, len(self._waiting), self._lease, _ASK_SECONDS
                 )
             except ToolError as error:
                 while self._waiting:
                     self._waiting.popleft().set_exception(error)
                 return
-            unused = [lease for lease in leases if not self._handed(lease)]
+            unused = [lease for lease in leases if not self._hand_over(lease)]
             if unused:
-                self._office.give_back(unused)
+                self._store.give_back(unused)
 
-    def _handed(self, lease: int) -> bool:
+    def _hand_over(self, lease: int) -> bool:
         """Give the lease to the first who still waits; False when nobody does."""
         while self._waiting:
             turn = self._waiting.popleft()
@@ -237,9 +197,3 @@ class ToolLimiter:
                 turn.set_result(lease)
                 return True
         return False
-
-
-def tool_limiter(limit: int, *, lease: float, longest_wait: float) -> ToolLimiter:
-    """The limiter of this process: one count of all workers where Ray runs, else its own."""
-    office: Office = RayOffice(limit) if ray.is_initialized() else Permits(limit)
-    return ToolLimiter(office, lease=lease, longest_wait=longest_wait)

@@ -1,32 +1,202 @@
-"""The documents of a training run: which ones, shared in a process, patient for each rollout."""
+"""The tools of one rollout: patient with services, limited over all workers, counted.
+
+Each try of a call has its turn and its time, failing services are asked again, slow pages become
+observations. Whose fault it is decides which (see the table in rl/rollouts/reward.py). The web's (a
+page that hangs, answers 404, is empty) is an observation. A service's is tried again, then raised
+as ToolError: such a rollout is dropped, never scored. Waiting for a turn counts into no time-out of
+a try.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import math
-import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Final
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
 from weakref import WeakKeyDictionary
 
-from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.tools.backend import Hits, PageReader, SearchBackend
-from oresearch_graph.tools.choose import Documents, choose_backend
-from oresearch_graph.tools.corpus.local import IndexedCorpus, LocalCorpus
-from oresearch_graph.tools.corpus.python_docs import PythonCorpus
-from oresearch_graph.tools.recorded import Replay
-from oresearch_graph.tools.source_rules import RuledReader, RuledSearch, SourceRules
-from rl.settings import RLSettings, ToolSettings
-from rl.tools.index_actor import shared_index
-from rl.tools.index_client import IndexClient
-from rl.tools.patient_tools import Patience, PatientReader, PatientSearch, ToolCounts
-from rl.tools.tool_limiter import ToolLimiter, tool_limiter
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
+from oresearch_graph.errors import AddressRefused, ToolError
+from oresearch_graph.tools.backend import Hits, Page, PageReader, SearchBackend
+from oresearch_graph.tools.choose import Documents
+from rl.settings import RLSettings, ToolSettings
+from rl.tools.documents import open_documents
+from rl.tools.job_actors import tool_limiter
+from rl.tools.tool_limiter import NoTurn, ToolLimiter
+
+T = TypeVar("T")
+_WAITS: Final = wait_exponential(0.2, max=3.0) + wait_random(0, 0.3)
+"""Seconds between tries; `ToolSettings.longest_call` allows five."""
 _LEASE_MARGIN: Final = 10.0
 """Seconds that a turn may outlast its try before its permit counts as a dead worker's."""
+
+
+class Silent(ToolError):
+    """A service gave no answer within the time of one try."""
+
+
+@dataclass
+class ToolCounts:
+    """What happened to the tool calls of one rollout."""
+
+    searches: int = 0
+    """Search calls; one may carry several queries."""
+    pages: int = 0
+    """Pages asked for."""
+    retries: int = 0
+    page_faults: int = 0
+    """Pages that the web did not give (404, empty, refused), without those that hung."""
+    page_timeouts: int = 0
+    failed_tries: Counter[str] = field(default_factory=Counter)
+    """Tries that a service failed, by the name of the error; Silent is a time-out."""
+    given_up: int = 0
+    """Searches and pages without an answer after all tries: infrastructure."""
+
+    @property
+    def calls(self) -> int:
+        """Searches and pages together."""
+        return self.searches + self.pages
+
+    @property
+    def timeouts(self) -> int:
+        """Tries without an answer in time, of services; `page_timeouts` are the web's."""
+        return self.failed_tries[Silent.__name__]
+
+    def metrics(self) -> dict[str, float]:
+        """The counts by name, the same names for every rollout: failures by class are summed."""
+        return {
+            "searches": self.searches,
+            "pages": self.pages,
+            "retries": self.retries,
+            "page_faults": self.page_faults,
+            "page_timeouts": self.page_timeouts,
+            "timeouts": self.timeouts,
+            "failed_tries": sum(self.failed_tries.values()),
+            "given_up": self.given_up,
+        }
+
+
+class ToolRetries:
+    """How often and how long a rollout asks, and where it counts."""
+
+    def __init__(self, settings: ToolSettings, limiter: ToolLimiter, counts: ToolCounts) -> None:
+        self.settings, self.counts = settings, counts
+        self._limiter = limiter
+
+    async def run(self, once: Callable[[], Awaitable[T]]) -> T:
+        """What `once` gives, after at most `tries` tries that each wait for their turn. Raises
+        ToolError, or what `once` raises that no retry can mend."""
+
+        async def in_turn() -> T:
+            async with self._limiter.turn():
+                return await once()
+
+        tries = AsyncRetrying(
+            retry=retry_if_exception(_passing),
+            stop=stop_after_attempt(self.settings.tries),
+            wait=_WAITS,
+            after=self._note,
+            before_sleep=self._note_retry,
+            reraise=True,
+        )
+        try:
+            return await tries(in_turn)
+        except Exception as error:
+            if not _passing(error):  # tenacity notes only what it would try again
+                self.counts.failed_tries[type(error).__name__] += 1
+            self.counts.given_up += 1
+            raise
+
+    def _note(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        self.counts.failed_tries[type(error).__name__] += 1
+
+    def _note_retry(self, _: RetryCallState) -> None:
+        self.counts.retries += 1
+
+
+def _passing(error: BaseException) -> bool:
+    return isinstance(error, ToolError) and not isinstance(error, (AddressRefused, NoTurn))
+
+
+class PatientSearch:
+    """A search backend asked with patience. One query that fails alone fails the try: its fault
+    would be shown to the policy as if the web had nothing."""
+
+    def __init__(self, inner: SearchBackend, retries: ToolRetries) -> None:
+        self.name = inner.name
+        self._inner, self._retries = inner, retries
+
+    async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
+        self._retries.counts.searches += 1
+        return await self._retries.run(lambda: self._once(queries, k))
+
+    async def _once(self, queries: Sequence[str], k: int) -> list[Hits]:
+        seconds = self._retries.settings.timeout
+        try:
+            async with asyncio.timeout(seconds):
+                results = await self._inner.search(queries, k)
+        except TimeoutError as error:
+            raise Silent(
+                f"search ({self.name}) gave no answer within {seconds:g} s: check the service, or "
+                "raise oresearch.tools.timeout"
+            ) from error
+        for hits in results:
+            if hits.fault is not None:
+                raise ToolError(hits.fault)
+        return results
+
+
+class PatientReader:
+    """A page reader asked with patience, page by page and side by side."""
+
+    def __init__(self, inner: PageReader, retries: ToolRetries) -> None:
+        self.name = inner.name
+        self._inner, self._retries = inner, retries
+
+    async def read(self, urls: Sequence[str], focus: str) -> list[Page]:
+        reading = [asyncio.create_task(self._page(url, focus)) for url in urls]
+        try:
+            return list(await asyncio.gather(*reading))
+        finally:
+            for task in reading:
+                task.cancel()
+            await asyncio.gather(*reading, return_exceptions=True)
+
+    async def _page(self, url: str, focus: str) -> Page:
+        counts = self._retries.counts
+        counts.pages += 1
+        page = await self._retries.run(lambda: self._once(url, focus))
+        if page is None:
+            counts.page_timeouts += 1
+            seconds = self._retries.settings.page_timeout
+            return Page(url=url, fault=f"gave no answer within {seconds:g} s")
+        counts.page_faults += page.fault is not None
+        return page
+
+    async def _once(self, url: str, focus: str) -> Page | None:
+        """The page; None when it hung."""
+        settings = self._retries.settings
+        try:
+            async with asyncio.timeout(settings.page_timeout) as time:
+                [page] = await self._inner.read([url], focus)
+        except TimeoutError as error:
+            if time.expired():
+                return None
+            raise Silent(
+                f"the page reader ({self.name}) timed out: check the service, or raise "
+                "oresearch.tools.timeout"
+            ) from error
+        return page
 
 
 @dataclass(frozen=True)
@@ -47,88 +217,8 @@ def training_tools(settings: RLSettings, documents: Documents | None = None) -> 
     """
     search, reader = documents or open_documents(settings)
     counts = ToolCounts()
-    patience = Patience(settings.tools, _limiter(settings.tools), counts)
-    return TrainingTools(PatientSearch(search, patience), PatientReader(reader, patience), counts)
-
-
-_opened: dict[str, Documents] = {}
-_opening = threading.Lock()
-
-
-def open_documents(settings: RLSettings) -> Documents:
-    """The documents that the settings name, opened once per process. Blocks while it opens them:
-    call it in a thread. Raises ConfigurationError, and ToolError for a service out of order."""
-    tools = settings.tools
-    research = settings.research_settings
-    key = f"{tools.source} {tools.path} {tools.address} {research.model_dump_json()}"
-    with _opening:
-        if key not in _opened:
-            _opened[key] = _documents(tools, research)
-        return _opened[key]
-
-
-def check_documents(settings: RLSettings) -> None:
-    """Raise ConfigurationError or ToolError unless the documents can be had. Starts nothing: of
-    a service that training will start, the folder is checked. Blocks."""
-    tools = settings.tools
-    if tools.source == "service" and tools.address:
-        IndexClient(tools.address, seconds=_patience_of_client(tools)).check()
-    elif tools.source in ("corpus", "service"):
-        if str(_path(tools)) != "python":
-            LocalCorpus(_path(tools)).check()
-    elif tools.source != "python":
-        _documents(tools, settings.research_settings)
-
-
-def _documents(tools: ToolSettings, research: ResearchSettings) -> Documents:
-    rules = SourceRules.of(research)
-    match tools.source:
-        case "live":
-            return choose_backend(research)
-        case "recorded":  # the source rules held when it was recorded
-            replay = Replay(_path(tools))
-            return replay, replay
-        case "service":
-            client = _service(tools)
-            return _ruled(client, client, rules)
-        case "python":
-            corpus: IndexedCorpus = PythonCorpus()
-        case "corpus":
-            # Documents do not change under a run: what a rollout found, its siblings find.
-            corpus = LocalCorpus(_path(tools), refresh_seconds=math.inf)
-    corpus.update()
-    return _ruled(corpus, corpus, rules)
-
-
-def _service(tools: ToolSettings) -> IndexClient:
-    seconds = _patience_of_client(tools)
-    if tools.address:
-        client = IndexClient(tools.address, seconds=seconds)
-    else:
-        folder = str(_path(tools))
-        client = IndexClient(lambda: shared_index(folder), seconds=seconds)
-    client.check()
-    return client
-
-
-def _patience_of_client(tools: ToolSettings) -> float:
-    """Less than a page's time: an index that is silent is a service's fault, not a page's."""
-    return 0.8 * min(tools.timeout, tools.page_timeout)
-
-
-def _ruled(search: SearchBackend, reader: PageReader, rules: SourceRules) -> Documents:
-    if rules.empty:
-        return search, reader
-    return RuledSearch(search, rules), RuledReader(reader, rules)
-
-
-def _path(tools: ToolSettings) -> Path:
-    if tools.path is None:
-        what = "the file of recorded answers" if tools.source == "recorded" else "the folder"
-        raise ConfigurationError(
-            f"oresearch.tools.source={tools.source} needs {what}: set oresearch.tools.path"
-        )
-    return tools.path
+    retries = ToolRetries(settings.tools, _limiter(settings.tools), counts)
+    return TrainingTools(PatientSearch(search, retries), PatientReader(reader, retries), counts)
 
 
 _limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[float, ...], ToolLimiter]] = (
@@ -154,8 +244,8 @@ class Redirected:
         self._search, self._instead = search, instead
 
     async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
-        [found] = await self._search.search([self._instead], k)
-        return [found.model_copy(update={"query": query}) for query in queries]
+        [hits] = await self._search.search([self._instead], k)
+        return [hits.model_copy(update={"query": query}) for query in queries]
 
 
 def shuffled(tools: TrainingTools, question: str) -> TrainingTools:

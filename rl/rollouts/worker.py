@@ -19,14 +19,15 @@ from oresearch_graph.errors import ConfigurationError, JudgeError, TraceFileErro
 from oresearch_graph.graph.boundary import failure_of
 from oresearch_graph.tools.choose import Documents
 from oresearch_graph.trace import Trace, TraceWriter
+from rl.rollouts.graph import Rollout, RolloutGraph
 from rl.rollouts.ledger_policy import Engine, LedgerPolicy, Sampling
+from rl.rollouts.log import RolloutReports
 from rl.rollouts.reward import RewardJudge, RewardParts, judge_from, spoiled_by
-from rl.rollouts.rollout import Rollout, RolloutGraph
-from rl.rollouts.rollout_log import RolloutReports
 from rl.rollouts.thread_tokens import ThreadTokens
-from rl.rollouts.token_ledger import Row
+from rl.rollouts.token_ledger import TokenRow
 from rl.settings import RLSettings
-from rl.tools.training_tools import open_documents, shuffled, training_tools
+from rl.tools.documents import open_documents
+from rl.tools.training_tools import shuffled, training_tools
 
 _log = logging.getLogger("oresearch.rl")
 VALIDATION: Final = frozenset(("val", "validation", "test", "held_out"))
@@ -43,11 +44,11 @@ def spare_collector() -> None:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredRollout:
     """A rollout that is trained on: its rows, its reward, and what is logged of it."""
 
     rollout: Rollout
-    rows: list[Row]
+    rows: list[TokenRow]
     parts: RewardParts
     info: dict[str, float | None]
     """verl's `reward_extra_info`: the same keys for every rollout."""
@@ -75,11 +76,11 @@ class RolloutWorker:
         self._documents, self._policy = documents, policy
         self._opening: asyncio.Task[Documents] | None = None
         self._writers: dict[Path, TraceWriter] = {}
-        self._writing, self._told = threading.Lock(), False
+        self._writing, self._warned = threading.Lock(), False
 
     async def rollout(
         self, row: Mapping[str, Any], engine: Engine, sampling: Sampling
-    ) -> Scored | None:
+    ) -> ScoredRollout | None:
         """One rollout of a row of verl's data; None when it is dropped. The log is told both.
 
         Raises ConfigurationError, which every rollout would meet, and nothing else.
@@ -89,7 +90,7 @@ class RolloutWorker:
         failures, calls, scored = dict[str, int](), dict[str, int](), None
         self.log.begin(uid, session, question, int(row.get("global_steps", 0)), validate)
         try:
-            scored = await self._scored(question, row, engine, sampling, failures, calls)
+            scored = await self._run_and_score(question, row, engine, sampling, failures, calls)
         except ConfigurationError:
             failures["infrastructure.configuration"] = 1
             raise
@@ -104,10 +105,10 @@ class RolloutWorker:
             self.log.report(uid, session, "kept" if scored else "dropped", failures, calls)
         return scored
 
-    async def _scored(
+    async def _run_and_score(
         self, question: str, row: Mapping[str, Any], engine: Engine, sampling: Sampling,
         failures: dict[str, int], calls: dict[str, int],
-    ) -> Scored | None:  # fmt: skip
+    ) -> ScoredRollout | None:  # fmt: skip
         """Run, score and keep; tells what happened in `failures` and `calls`."""
         rollout = await self._run(question, row, engine, sampling)
         failures.update(rollout.failures)
@@ -120,7 +121,7 @@ class RolloutWorker:
     async def _run(
         self, question: str, row: Mapping[str, Any], engine: Engine, sampling: Sampling
     ) -> Rollout:
-        tools = training_tools(self.settings, await self._opened())
+        tools = training_tools(self.settings, await self._open())
         if other := (row.get("extra_info") or {}).get("search_instead"):
             tools = shuffled(tools, str(other))
         sequential = self.settings.research_settings.execution == "sequential"
@@ -130,7 +131,7 @@ class RolloutWorker:
         )  # fmt: skip
         return await self.graph.run(question, policy, tools)
 
-    async def _opened(self) -> Documents:
+    async def _open(self) -> Documents:
         """The documents, opened once; rollouts that begin meanwhile wait for the same opening and
         share its fault."""
         if self._documents is None:
@@ -147,7 +148,7 @@ class RolloutWorker:
 
     async def _score(
         self, rollout: Rollout, row: Mapping[str, Any], failures: dict[str, int]
-    ) -> Scored | None:
+    ) -> ScoredRollout | None:
         """None, with the reason among the failures, where nothing may be trained on."""
         trace, rows = rollout.trace, rollout.rows
         if trace is None or spoiled_by(trace) is not None:
@@ -160,10 +161,10 @@ class RolloutWorker:
         except JudgeError:
             failures["infrastructure.judge_error"] = 1
             return None
-        return Scored(rollout, rows, parts, _info(rollout, rows, parts))
+        return ScoredRollout(rollout, rows, parts, _info(rollout, rows, parts))
 
     async def _keep(
-        self, rollout: Rollout, scored: Scored | None, row: Mapping[str, Any],
+        self, rollout: Rollout, scored: ScoredRollout | None, row: Mapping[str, Any],
         failures: Mapping[str, int],
     ) -> None:  # fmt: skip
         """Trace and reward as files, where the settings ask for them. A full disk costs no
@@ -181,9 +182,9 @@ class RolloutWorker:
         try:
             await asyncio.to_thread(self._write, file, rollout.trace, line)
         except (TraceFileError, OSError) as error:
-            if not self._told:
+            if not self._warned:
                 _log.warning("traces of rollouts are not kept: %s", error)
-            self._told = True
+            self._warned = True
 
     def _write(self, file: Path, trace: Trace, line: Mapping[str, Any]) -> None:
         with self._writing:
@@ -196,7 +197,7 @@ class RolloutWorker:
                 rewards.write(json.dumps(line) + "\n")
 
 
-def _info(rollout: Rollout, rows: list[Row], parts: RewardParts) -> dict[str, float | None]:
+def _info(rollout: Rollout, rows: list[TokenRow], parts: RewardParts) -> dict[str, float | None]:
     stops = [stop for row in rows for stop in row.stops]
     return {
         **parts.as_floats(),

@@ -21,7 +21,7 @@ from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import omega_conf_to_dataclass, validate_config
 from verl.workers.config import HFModelConfig
 
-from rl.launch.problem import Kind, Launch, Problem
+from rl.check.problem import Kind, Launch, Problem
 
 _MOST_LORA_RANK: Final = 512
 """verl/workers/rollout/vllm_rollout/utils.py, get_vllm_max_lora_rank."""
@@ -51,10 +51,14 @@ _OURS: Final[dict[Kind, frozenset[str]]] = {
 
 def validate_upstream(config: DictConfig, kind: Kind) -> list[Problem]:
     """What verl's dataclasses and its own validation refuse, and keys that it does not know."""
-    found = [*_unknown_keys(config, kind), *_unbuildable(config, kind), *_model_keys(config, kind)]
-    if kind == "grpo" and not found:
-        found += _own_validation(config)
-    return found
+    problems = [
+        *_unknown_keys(config, kind),
+        *_unbuildable(config, kind),
+        *_model_keys(config, kind),
+    ]
+    if kind == "grpo" and not problems:
+        problems += _own_validation(config)
+    return problems
 
 
 def upstream_agrees(launch: Launch) -> Iterator[Problem]:
@@ -101,9 +105,9 @@ def _reference(config: DictConfig) -> DictConfig:
 def _model_keys(config: DictConfig, kind: Kind) -> Iterator[Problem]:
     """HFModelConfig reads the model's folder as it is built; its names are enough."""
     key = "actor_rollout_ref.model" if kind == "grpo" else "model"
-    known = {field.name for field in fields(HFModelConfig)}
+    names = {field.name for field in fields(HFModelConfig)}
     for name in OmegaConf.select(config, key):
-        if name not in known and name != "_target_":
+        if name not in names and name != "_target_":
             yield _unknown(f"{key}.{name}")
 
 
@@ -128,25 +132,25 @@ def _own_validation(config: DictConfig) -> list[Problem]:
 
 
 def _unknown_keys(config: DictConfig, kind: Kind) -> Iterator[Problem]:
-    known, ours = _upstream(kind), _OURS[kind]
+    upstream, ours = _upstream(kind), _OURS[kind]
     for name in config:
-        if name not in known and name not in ours:
+        if name not in upstream and name not in ours:
             yield _unknown(str(name))
     for section in _LOOSE[kind]:
-        yield from _unknown_in(config[section], known[section], section, ours)
+        yield from _unknown_in(config[section], upstream[section], section, ours)
 
 
 def _unknown_in(
-    part: DictConfig, known: dict[str, Any], path: str, ours: frozenset[str]
+    part: DictConfig, upstream: dict[str, Any], path: str, ours: frozenset[str]
 ) -> Iterator[Problem]:
     for name in part:
         key = f"{path}.{name}"
         if key in ours or key == "data.apply_chat_template_kwargs":
             continue
-        if name not in known:
+        if name not in upstream:
             yield _unknown(key)
-        elif isinstance(known[name], dict) and known[name] and OmegaConf.is_dict(part[name]):
-            yield from _unknown_in(part[name], known[name], key, ours)
+        elif isinstance(upstream[name], dict) and upstream[name] and OmegaConf.is_dict(part[name]):
+            yield from _unknown_in(part[name], upstream[name], key, ours)
 
 
 def _unknown(key: str) -> Problem:

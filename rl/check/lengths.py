@@ -1,19 +1,92 @@
-"""Start-up rules about lengths: a thread must fit the row, the row the engine and the actor."""
+"""Lengths: how long a thread's rows can become, and the start-up rules that a thread fits the row,
+the row the engine and the actor.
+
+The figures are worst cases: every continuation as long as it may be, every observation full. A
+researcher's last continuation is its answer, so it makes at most one tool call less than it has
+steps.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from transformers import AutoConfig, AutoTokenizer
 
 from oresearch_graph.prompts import system_prompt
-from rl.launch.problem import Launch, Problem, existing_folder
-from rl.launch.thread_budget import QUESTION, estimated_opening, thread_budgets
+from oresearch_graph.settings import Limits
+from oresearch_graph.trace import Role
+from rl.check.problem import Launch, Problem, existing_folder
 from rl.rollouts.thread_tokens import ThreadTokens
+from rl.settings import RLSettings
 
 _ROLLOUT = "actor_rollout_ref.rollout"
 _OVERRIDES = f"{_ROLLOUT}.engine_kwargs.vllm.hf_overrides"
+OBSERVATION_FRAME: Final = 64
+"""Tokens of an observation's tags, of a notice in it and of what stands between two steps."""
+OBSERVATION_OVERHEAD: Final = 1.25
+"""`observation_tokens` counts what sources say; titles, addresses and queries come on top."""
+SUBTASK_LINE: Final = 100
+"""Tokens of one subtask as the world repeats it at the head of a branch."""
+QUESTION: Final = 400
+"""Tokens of a question, where no tokenizer is at hand to count real ones."""
+
+
+class ThreadBudget(NamedTuple):
+    """The longest row of one kind of thread, in tokens."""
+
+    thread: Role | str
+    prompt: int
+    response: int
+    terms: str
+    """How the response came about, in numbers."""
+
+    @property
+    def total(self) -> int:
+        return self.prompt + self.response
+
+
+def estimated_opening(settings: RLSettings) -> int:
+    """Tokens of the system prompt and a question at 3.5 characters a token; a tokenizer that was
+    trained on English needs fewer."""
+    return round(len(system_prompt(settings.research_settings)) / 3.5) + QUESTION
+
+
+def observation_length(settings: RLSettings) -> int:
+    """Tokens of one full observation."""
+    tokens = settings.research_settings.limits.observation_tokens * OBSERVATION_OVERHEAD
+    return round(tokens) + OBSERVATION_FRAME
+
+
+def thread_budgets(settings: RLSettings, opening: int) -> list[ThreadBudget]:
+    """The longest row of each kind of thread; one in sequential execution.
+
+    `opening`: tokens of system prompt and question.
+    """
+    limits, turn = settings.research_settings.limits, settings.turn_tokens
+    calls, observation = most_calls_possible(limits), observation_length(settings)
+    branch = limits.steps * turn + calls * observation
+    terms = f"{limits.steps} steps × {turn} + {calls} observations × {observation}"
+    if settings.research_settings.execution == "sequential":
+        whole = turn + limits.subtasks * branch + settings.report_tokens
+        terms = (
+            f"plan {turn} + {limits.subtasks} subtasks × ({terms})"
+            f" + report {settings.report_tokens}"
+        )
+        return [ThreadBudget("sequential", opening, whole, terms)]
+    answers = turn + limits.subtasks * (SUBTASK_LINE + turn)
+    report = settings.report_tokens
+    return [
+        ThreadBudget("planner", opening, turn, f"plan {turn}"),
+        ThreadBudget("researcher", opening + turn + SUBTASK_LINE, branch, terms),
+        ThreadBudget("summarizer", opening + answers, report, f"report {report}"),
+    ]
+
+
+def most_calls_possible(limits: Limits) -> int:
+    """Calls that one subtask can hold: a turn of the policy under training ends at its call's
+    close tag, and the last turn is the answer."""
+    return max(0, min(limits.tool_calls, limits.steps - 1))
 
 
 def opening_tokens(launch: Launch) -> int:
@@ -33,7 +106,7 @@ def threads_fit(launch: Launch) -> Iterator[Problem]:
     response = int(launch.get("data.max_response_length", 0))
     budgets = thread_budgets(launch.settings, opening_tokens(launch))
     context = max(budgets, key=lambda budget: budget.prompt)
-    written = max(budgets, key=lambda budget: budget.response)
+    output = max(budgets, key=lambda budget: budget.response)
     if context.prompt > prompt:
         yield Problem(
             "data.max_prompt_length",
@@ -41,12 +114,11 @@ def threads_fit(launch: Launch) -> Iterator[Problem]:
             f"set it to {context.prompt}, or lower oresearch.turn_tokens or"
             " oresearch.research.max_subtasks",
         )
-    if written.response > response:
+    if output.response > response:
         yield Problem(
             "data.max_response_length",
-            f"{response} cannot hold a {written.thread}'s {written.response} tokens"
-            f" ({written.terms})",
-            f"set it to {written.response}, or lower oresearch.research.max_steps,"
+            f"{response} cannot hold a {output.thread}'s {output.response} tokens ({output.terms})",
+            f"set it to {output.response}, or lower oresearch.research.max_steps,"
             " observation_tokens or oresearch.turn_tokens",
         )
 
@@ -75,11 +147,11 @@ def rows_fit(launch: Launch) -> Iterator[Problem]:
 
 
 def _packed(launch: Launch, key: str, row: int) -> Iterator[Problem]:
-    held = int(launch.get(key, 0)) * launch.sequence_parallel
-    if held < row:
+    capacity = int(launch.get(key, 0)) * launch.sequence_parallel
+    if capacity < row:
         yield Problem(
             key,
-            f"{launch.get(key)} × sequence parallel size {launch.sequence_parallel} = {held}"
+            f"{launch.get(key)} × sequence parallel size {launch.sequence_parallel} = {capacity}"
             f" cannot hold a row of {row} tokens",
             f"set it to {-(-row // launch.sequence_parallel)}, or raise"
             " ulysses_sequence_parallel_size",
@@ -105,15 +177,15 @@ def same_positions(launch: Launch) -> Iterator[Problem]:
                 "verl 0.9.1 cannot set a dictionary in the model's configuration",
                 f"put it under long_context and set {folder_key} to a folder for it",
             )
-    wanted = _rope(launch.get("long_context", {}))
-    if launch.kind == "grpo" and (engine := _rope(launch.get(_OVERRIDES, {}))) != wanted:
+    rope = _rope(launch.get("long_context", {}))
+    if launch.kind == "grpo" and (engine := _rope(launch.get(_OVERRIDES, {}))) != rope:
         yield Problem(
             _OVERRIDES,
             f"the engine stretches positions by {engine or 'nothing'}, actor and reference by"
-            f" {wanted or 'nothing'}: they would disagree about every token",
+            f" {rope or 'nothing'}: they would disagree about every token",
             f"{_OVERRIDES}=${{long_context}}",
         )
-    if wanted and not launch.get(folder_key):
+    if rope and not launch.get(folder_key):
         yield Problem(
             folder_key,
             "long_context reaches actor and reference through a folder, and none is named",
@@ -132,13 +204,13 @@ def model_window(launch: Launch) -> Iterator[Problem]:
     folder = existing_folder(launch.get(f"{launch.model_key}.path"))
     if row is None or (stretched is None and folder is None):
         return
-    known = stretched
-    if known is None:
+    positions = stretched
+    if positions is None:
         config = AutoConfig.from_pretrained(folder)
-        known = getattr(config, "max_position_embeddings", None)
-    if known is not None and int(row) > int(known):
+        positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and int(row) > int(positions):
         yield Problem(
             key,
-            f"{row} is more than the {known} positions that the model knows",
-            f"lower it to {known}, or stretch positions as qwen2.5-72b_multinode.yaml does",
+            f"{row} is more than the {positions} positions that the model knows",
+            f"lower it to {positions}, or stretch positions as qwen2.5-72b_multinode.yaml does",
         )

@@ -12,11 +12,9 @@ from typing import NamedTuple
 from omegaconf import DictConfig
 from rich.table import Table
 
-from rl.launch.check_lengths import opening_tokens
-from rl.launch.memory import GIB, Memory, memory
-from rl.launch.model_shape import ModelShape, model_shape
-from rl.launch.problem import Launch
-from rl.launch.thread_budget import ThreadBudget, thread_budgets
+from rl.check.lengths import ThreadBudget, opening_tokens, thread_budgets
+from rl.check.problem import Launch
+from rl.plan.memory import GIB, Memory, ModelShape, memory, model_shape
 from rl.settings import from_config
 
 
@@ -119,7 +117,7 @@ def _thread_lines(plan: LaunchPlan) -> list[tuple[str, str]]:
 
 
 def _machine_lines(plan: LaunchPlan) -> list[tuple[str, str]]:
-    found = [
+    lines = [
         (
             "parallelism",
             f"{plan.gpus} GPUs: actor {plan.data_parallel} data × {plan.sequence_parallel} sequence"
@@ -128,29 +126,29 @@ def _machine_lines(plan: LaunchPlan) -> list[tuple[str, str]]:
     ]
     if plan.shape is None or plan.memory is None:
         return [
-            *found,
+            *lines,
             ("memory", "not estimated: the model is neither a folder nor known by name"),
         ]
-    return [*found, ("model", f"{plan.shape.parameters / 1e9:.3g} billion parameters"),
+    return [*lines, ("model", f"{plan.shape.parameters / 1e9:.3g} billion parameters"),
             *_memory_lines(plan, plan.memory)]  # fmt: skip
 
 
-def _memory_lines(plan: LaunchPlan, held: Memory) -> list[tuple[str, str]]:
-    full = held.cache_tokens // max(1, plan.row)
+def _memory_lines(plan: LaunchPlan, memory: Memory) -> list[tuple[str, str]]:
+    full = memory.cache_tokens // max(1, plan.row)
     return [
         (
             "memory, learning",
-            f"{_gib(held.learning)} a GPU of {_gib(held.gpu)}: state {_gib(held.state)},"
-            f" reference {_gib(held.reference)}, activations {_gib(held.activations)}",
+            f"{_gib(memory.learning)} a GPU of {_gib(memory.gpu)}: state {_gib(memory.state)},"
+            f" reference {_gib(memory.reference)}, activations {_gib(memory.activations)}",
         ),
         (
             "memory, rolling out",
-            f"{_gib(held.rolling_out)} a GPU: kept {_gib(held.kept)},"
-            f" weights {_gib(held.engine_weights)}, cache {_gib(held.cache)}",
+            f"{_gib(memory.rolling_out)} a GPU: kept {_gib(memory.resident)},"
+            f" weights {_gib(memory.engine_weights)}, cache {_gib(memory.cache)}",
         ),
         (
             "cache",
-            f"{held.cache_tokens:,} tokens a replica: {full} rows of full length at one time",
+            f"{memory.cache_tokens:,} tokens a replica: {full} rows of full length at one time",
         ),
     ]
 

@@ -21,7 +21,7 @@ from oresearch_graph.threads import Thread
 from oresearch_graph.tools.backend import Hits, Page
 from oresearch_graph.trace import Trace
 from rl.rollouts.ledger_policy import LedgerPolicy
-from rl.rollouts.token_ledger import Row
+from rl.rollouts.token_ledger import TokenRow
 from rl.settings import RLSettings
 from rl.tools.training_tools import TrainingTools
 
@@ -81,23 +81,23 @@ class Rollout:
     """`deadline`, or the name of an error that no branch's boundary caught."""
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[TokenRow]:
         """Planner, researchers by branch, summarizer last; rows without a sampled id left out."""
         return self.policy.ledger.training_rows()
 
     @property
     def failures(self) -> dict[str, int]:
         """Failures by class: whose fault, and which. Pages that failed are the web's."""
-        found = Counter(
+        counts = Counter(
             f"{failure.fault}.{failure.name}"
             for failure in (self.trace.failures if self.trace else ())
         )
-        counts = self.tools.counts
-        found["web.page"] += counts.page_faults
-        found["web.page_timeout"] += counts.page_timeouts
+        tool_counts = self.tools.counts
+        counts["web.page"] += tool_counts.page_faults
+        counts["web.page_timeout"] += tool_counts.page_timeouts
         if self.crash is not None:
-            found[f"infrastructure.{self.crash}"] += 1
-        return {name: number for name, number in sorted(found.items()) if number}
+            counts[f"infrastructure.{self.crash}"] += 1
+        return {name: number for name, number in sorted(counts.items()) if number}
 
 
 class RolloutGraph:
@@ -122,10 +122,10 @@ class RolloutGraph:
         token = _parts.set(_Parts(policy, tools))
         try:
             async with asyncio.timeout(self.settings.seconds.rollout) as limit:
-                done = await self._graph.ainvoke(
+                state = await self._graph.ainvoke(
                     {"question": question}, {"recursion_limit": RECURSION_LIMIT}
                 )
-            trace = done["trace"]
+            trace = state["trace"]
         except ConfigurationError:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of a rollout: it is dropped, named

@@ -1,4 +1,4 @@
-"""What the start-up check works on and what it says: a launch, and the problems found in it."""
+"""What the start-up check works on and what it says: a launch, and a problem of it."""
 
 from __future__ import annotations
 

@@ -1,12 +1,19 @@
-"""Start-up rules about the algorithm: what verl would run without complaint and train wrongly."""
+"""Start-up rules about the algorithm: what verl would run without complaint and train wrongly.
+
+A group is compared by differences: a reward's term that cannot vary teaches nothing, and an upper
+bound that no rollout can reach restrains nobody.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from rl.launch.problem import Launch, Problem
-from rl.rollouts.tool_term import constant_tool_use
+from oresearch_graph.settings import Limits
+from rl.check.lengths import most_calls_possible
+from rl.check.problem import Launch, Problem
+from rl.learning.advantage import ESTIMATOR
+from rl.settings import RewardSettings, RLSettings
 
 _ROLLOUT = "actor_rollout_ref.rollout"
 _ACTOR = "actor_rollout_ref.actor"
@@ -38,7 +45,7 @@ def trainer_is_ours(launch: Launch) -> Iterator[Problem]:
 def estimator_knows_rollouts(launch: Launch) -> Iterator[Problem]:
     """The estimator takes a rollout, not a row, for a member of the group."""
     estimator = launch.get("algorithm.adv_estimator")
-    if estimator == "rollout_grpo":
+    if estimator == ESTIMATOR:
         return
     why = (
         "takes the last row's reward and, with one survivor, the raw reward as advantage"
@@ -46,7 +53,7 @@ def estimator_knows_rollouts(launch: Launch) -> Iterator[Problem]:
         else "takes each row for a member of the group: a rollout with more rows counts more"
     )
     yield Problem(
-        "algorithm.adv_estimator", f"{estimator} {why}", "algorithm.adv_estimator=rollout_grpo"
+        "algorithm.adv_estimator", f"{estimator} {why}", f"algorithm.adv_estimator={ESTIMATOR}"
     )
 
 
@@ -161,6 +168,57 @@ def reward_can_vary(launch: Launch) -> Iterator[Problem]:
             "oresearch.research.max_steps=10 oresearch.research.max_tool_calls=12",
             refused=False,
         )
+
+
+def constant_tool_use(settings: RLSettings) -> str | None:
+    """One line when the tool term is constant, or when its upper bound cannot be felt or punishes
+    what the prompt asks for; None when all is well. Raises ConfigurationError.
+
+    Begins with `constant:`, `never 1:`, `the upper bound is never felt:` or `against the prompt:`.
+    """
+    reward, limits = settings.reward, settings.research_settings.limits
+    if reward.tool_use == 0:
+        return "constant: oresearch.reward.tool_use is 0, tool calls are not rewarded"
+    if reward.fewest_calls > reward.most_calls:
+        return (
+            f"never 1: fewest_calls={reward.fewest_calls} is above most_calls={reward.most_calls}; "
+            "swap them"
+        )
+    return _by_reach(reward, limits) or _by_prompt(reward, limits)
+
+
+def _by_reach(reward: RewardSettings, limits: Limits) -> str | None:
+    """What the most calls that fit say about the bounds."""
+    each = most_calls_possible(limits)
+    whole = reward.scope == "trajectory"
+    most = each * limits.subtasks if whole else each
+    where = "a trajectory" if whole else "a subtask"
+    holds = (
+        f"{where} holds at most {most} calls (max_tool_calls={limits.tool_calls}, "
+        f"max_steps={limits.steps}{f', max_subtasks={limits.subtasks}' if whole else ''})"
+    )
+    if most < reward.fewest_calls:
+        return f"constant: always 0, {holds}, fewest_calls={reward.fewest_calls}; raise the limits"
+    if most > reward.most_calls:
+        return None
+    if reward.fewest_calls == 0:
+        return f"constant: always 1, {holds} and fewest_calls=0; raise fewest_calls"
+    return (
+        f"the upper bound is never felt: {holds}, most_calls={reward.most_calls}; the term is 0 "
+        "or 1. Raise the limits or lower most_calls"
+    )
+
+
+def _by_prompt(reward: RewardSettings, limits: Limits) -> str | None:
+    """The prompt asks for a number of calls per subtask; over a trajectory they add up."""
+    least = min(5, limits.tool_calls) * min(2, limits.subtasks)
+    if reward.scope == "subtask" or least <= reward.most_calls:
+        return None
+    return (
+        f"against the prompt: scope=trajectory allows {reward.most_calls} calls, and the prompt "
+        f"asks for {min(5, limits.tool_calls)} or more in each subtask: two subtasks done as asked "
+        "earn −1. Use scope=subtask, or a max_tool_calls per subtask that adds up to fewer"
+    )
 
 
 RULES = (

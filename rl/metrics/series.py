@@ -39,11 +39,11 @@ class RunMetrics:
     @property
     def by_step(self) -> dict[int, dict[str, float]]:
         """All that was measured at each step, by the metric's name."""
-        found: dict[int, dict[str, float]] = {}
+        steps: dict[int, dict[str, float]] = {}
         for name, series in self.series.items():
             for step, value in series.items():
-                found.setdefault(step, {})[name] = value
-        return dict(sorted(found.items()))
+                steps.setdefault(step, {})[name] = value
+        return dict(sorted(steps.items()))
 
 
 def metrics_environment(run: Path | str) -> dict[str, str]:
@@ -51,13 +51,13 @@ def metrics_environment(run: Path | str) -> dict[str, str]:
     the others. A variable that is set already stays as it is; W&B is offline unless told."""
     folder = Path(run).absolute()
     started = time.strftime("%Y%m%d-%H%M%S")
-    wanted = {
+    variables = {
         "VERL_FILE_LOGGER_ROOT": str(folder / FOLDER / started),
         "TENSORBOARD_DIR": str(folder / EVENTS),
         "WANDB_MODE": "offline",
         "WANDB_DIR": str(folder),
     }
-    return {name: os.environ.setdefault(name, value) for name, value in wanted.items()}
+    return {name: os.environ.setdefault(name, value) for name, value in variables.items()}
 
 
 def read_metrics(run: Path | str) -> RunMetrics:
@@ -70,7 +70,7 @@ def read_metrics(run: Path | str) -> RunMetrics:
     if not folder.is_dir():
         raise ConfigurationError(f"{folder}: there is no such folder; name the run's own")
     for source, starts in ((folder / FOLDER, _json_starts), (folder, _event_starts)):
-        if series := _joined(starts(source)):
+        if series := _join_starts(starts(source)):
             return RunMetrics(series, source)
     raise ConfigurationError(
         f"{folder}: no metrics in it: neither {FOLDER}/…/*.jsonl nor TensorBoard's event files; "
@@ -78,21 +78,21 @@ def read_metrics(run: Path | str) -> RunMetrics:
     )
 
 
-def _joined(starts: Iterable[Iterable[_Row]]) -> dict[str, Series]:
+def _join_starts(starts: Iterable[Iterable[_Row]]) -> dict[str, Series]:
     """The series of starts in their order."""
     series: dict[str, Series] = {}
     for start in starts:
         rows = list(start)
         first = min((step for step, _ in rows), default=math.inf)
-        for known in series.values():
-            for step in [step for step in known if step > first]:
-                del known[step]
+        for values in series.values():
+            for step in [step for step in values if step > first]:
+                del values[step]
         for step, data in rows:
             for name, value in data.items():
                 # JSON has null where the value was not a number.
                 if isinstance(value, int | float) and math.isfinite(value):
                     series.setdefault(name, {})[step] = float(value)
-    return {name: dict(sorted(found.items())) for name, found in series.items() if found}
+    return {name: dict(sorted(values.items())) for name, values in series.items() if values}
 
 
 def _json_starts(folder: Path) -> Iterator[list[_Row]]:
@@ -107,8 +107,8 @@ def _json_rows(file: Path) -> Iterator[_Row]:
         if not line.strip():
             continue
         try:
-            found = json.loads(line)
-            yield int(found["step"]), dict(found["data"])
+            entry = json.loads(line)
+            yield int(entry["step"]), dict(entry["data"])
         except (ValueError, KeyError, TypeError) as error:
             if number == len(lines):
                 return

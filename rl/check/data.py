@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 from transformers import AutoTokenizer
 
 from oresearch_graph.errors import OresearchError
-from oresearch_graph.judging.ground_truth import GroundTruth
 from oresearch_graph.trace import Protocol
-from rl.launch.problem import Launch, Problem
-from rl.rollouts.rollout_worker import VALIDATION
+from rl.check.problem import Launch, Problem
+from rl.rollouts.reward import read_truth
 from rl.rollouts.thread_tokens import ThreadTokens
+from rl.rollouts.worker import VALIDATION
 from rl.rows.fingerprint import dataset_fingerprint, read_fingerprint, training_protocol
 
 _COLUMNS = ("prompt", "reward_model", "data_source")
@@ -97,17 +97,14 @@ def _unfit_questions(launch: Launch, file: Path) -> str | None:
     return None
 
 
-def _unjudgeable(row: Any, kind: str) -> str | None:  # noqa: ANN401 - one cell of the file
-    text = (row or {}).get("ground_truth") if isinstance(row, dict) else None
-    if not text:
-        return "reward_model.ground_truth is empty"
+def _unjudgeable(cell: Any, judge: str) -> str | None:  # noqa: ANN401 - a cell of `reward_model`
     try:
-        truth = GroundTruth.from_json(str(text))
+        truth = read_truth({"reward_model": cell if isinstance(cell, dict) else None})
     except OresearchError as error:
         return str(error)
-    if kind == "key_points" and not truth.key_points:
+    if judge == "key_points" and not truth.key_points:
         return "no key points, and oresearch.judge.kind=key_points judges by nothing else"
-    return None if truth.judgeable else "neither key points nor a rubric"
+    return None
 
 
 def traces_are_there(launch: Launch) -> Iterator[Problem]:
@@ -131,16 +128,16 @@ def traces_are_there(launch: Launch) -> Iterator[Problem]:
 
 def _other_traces(launch: Launch, key: str, path: Path) -> Problem | None:
     try:
-        found = dataset_fingerprint(path)
+        fingerprints = dataset_fingerprint(path)
     except OresearchError as error:
         return Problem(key, str(error), "export the traces again")
-    for execution, fingerprint in found.items():
-        wanted = training_protocol(launch.research, execution).fingerprint
-        if fingerprint != wanted:
+    for execution, fingerprint in fingerprints.items():
+        expected = training_protocol(launch.research, execution).fingerprint
+        if fingerprint != expected:
             return Problem(
                 key,
                 f"{path} holds traces of the protocol {fingerprint}, and oresearch.research trains"
-                f" {wanted}",
+                f" {expected}",
                 "set execution, dialect, max_subtasks and max_tool_calls as the traces had them",
             )
     return None
@@ -150,7 +147,7 @@ def model_knows_protocol(launch: Launch) -> Iterator[Problem]:
     """A model that carries a protocol carries the one that is trained."""
     folders = {f"{launch.model_key}.path": launch.model_folder, **_resumed(launch)}
     try:
-        wanted = training_protocol(launch.research)
+        expected = training_protocol(launch.research)
     except OresearchError as error:
         yield Problem("oresearch.research", str(error), "keep them for serving")
         return
@@ -160,11 +157,11 @@ def model_knows_protocol(launch: Launch) -> Iterator[Problem]:
         except OresearchError as error:
             yield Problem(key, str(error), "export the checkpoint again")
             continue
-        if carried and carried.fingerprint != wanted.fingerprint:
+        if carried and carried.fingerprint != expected.fingerprint:
             yield Problem(
                 key,
                 f"{folder} was trained on the protocol {carried.fingerprint}, and this run's is"
-                f" {wanted.fingerprint} ({_difference(carried, wanted)})",
+                f" {expected.fingerprint} ({_difference(carried, expected)})",
                 "set oresearch.research as the model was trained, or start from another model",
             )
 
@@ -173,8 +170,8 @@ def _resumed(launch: Launch) -> dict[str, Path | None]:
     """The checkpoint that the run would go on from, under the key that says so."""
     mode, step = launch.get("trainer.resume_mode"), None
     key = "trainer.resume_from_path" if mode == "resume_path" else "trainer.default_local_dir"
-    if mode == "resume_path" and (named := launch.get(key)):
-        step = Path(str(named))
+    if mode == "resume_path" and (path := launch.get(key)):
+        step = Path(str(path))
     elif mode == "auto":
         runs = Path(str(launch.get(key, "")))
         latest = runs / "latest_checkpointed_iteration.txt"
@@ -185,12 +182,12 @@ def _resumed(launch: Launch) -> dict[str, Path | None]:
     return {key: step / "actor" if (step / "actor").is_dir() else step}
 
 
-def _difference(carried: Protocol, wanted: Protocol) -> str:
+def _difference(carried: Protocol, expected: Protocol) -> str:
     fields = ("dialect", "execution", "prompt", "tools", "extended")
     return ", ".join(
-        f"{name} {getattr(carried, name)} against {getattr(wanted, name)}"
+        f"{name} {getattr(carried, name)} against {getattr(expected, name)}"
         for name in fields
-        if getattr(carried, name) != getattr(wanted, name)
+        if getattr(carried, name) != getattr(expected, name)
     )
 
 

@@ -14,30 +14,27 @@ from rich.console import Console
 from rich.text import Text
 
 from oresearch_graph.errors import ConfigurationError
-from rl.launch import check_data, check_lengths, check_machine, check_services, check_training
-from rl.launch.check_upstream import upstream_agrees, validate_upstream
-from rl.launch.problem import Kind, Launch, Problem, Rule
+from rl.check import data, lengths, surroundings, training
+from rl.check.problem import Kind, Launch, Problem, Rule
+from rl.check.upstream import upstream_agrees
 from rl.settings import from_config
 
-__all__ = ["Problem", "check", "refused", "show_problems", "validate_upstream"]
-
 _GRPO: Final[tuple[Rule, ...]] = (
-    *check_data.GRPO_RULES,
-    *check_training.RULES,
-    check_lengths.threads_fit,
-    check_lengths.rows_fit,
-    check_lengths.same_positions,
-    check_lengths.model_window,
-    *check_services.RULES,
-    *check_machine.RULES,
+    *data.GRPO_RULES,
+    *training.RULES,
+    lengths.threads_fit,
+    lengths.rows_fit,
+    lengths.same_positions,
+    lengths.model_window,
+    *surroundings.GRPO_RULES,
     upstream_agrees,
 )
 _SFT: Final[tuple[Rule, ...]] = (
-    *check_data.SFT_RULES,
-    check_lengths.sft_rows_fit,
-    check_lengths.same_positions,
-    check_lengths.model_window,
-    *check_machine.RULES,
+    *data.SFT_RULES,
+    lengths.sft_rows_fit,
+    lengths.same_positions,
+    lengths.model_window,
+    *surroundings.SFT_RULES,
     upstream_agrees,
 )
 
@@ -50,12 +47,13 @@ def check(config: DictConfig, kind: Kind = "grpo", *, dry_run: bool = False) -> 
     try:
         settings = from_config(config)
         launch = Launch(config, kind, settings, dry_run)
-        launch.research  # noqa: B018 - its validation is what is wanted
+        launch.research  # noqa: B018 - its validation raises
     except ConfigurationError as error:
         setting, _, what = str(error).partition(" ")
         return [Problem(setting.rstrip(":"), what or str(error), "correct the value")]
-    found = [problem for rule in (_GRPO if kind == "grpo" else _SFT) for problem in rule(launch)]
-    return sorted(dict.fromkeys(found), key=lambda problem: not problem.refused)
+    rules = _GRPO if kind == "grpo" else _SFT
+    problems = [problem for rule in rules for problem in rule(launch)]
+    return sorted(dict.fromkeys(problems), key=lambda problem: not problem.refused)
 
 
 def refused(problems: Sequence[Problem]) -> bool:

@@ -86,23 +86,23 @@ class RolloutLog:
         tools: Mapping[str, int] | None = None,
     ) -> None:
         """A rollout ended. One whose begin was never told is kept with step −1."""
-        known = self._running.pop((uid, session), None)
-        record = known or RolloutRecord(uid, session, "", step=-1)
+        begun = self._running.pop((uid, session), None)
+        record = begun or RolloutRecord(uid, session, "", step=-1)
         self._ended.append(
             replace(
                 record,
                 fate=fate,
                 failures=dict(failures or {}),
                 tools=dict(tools or {}),
-                seconds=None if known is None else time.monotonic() - known.began,
+                seconds=None if begun is None else time.monotonic() - begun.began,
             )
         )
 
     def drain(self, validate: bool = False) -> list[RolloutRecord]:
         """The rollouts that ended since the last drain, of training or of validation."""
-        taken = [record for record in self._ended if record.validate is validate]
+        records = [record for record in self._ended if record.validate is validate]
         self._ended = [record for record in self._ended if record.validate is not validate]
-        return taken
+        return records
 
     def waiting(self) -> list[RolloutRecord]:
         """The rollouts that began and did not end, the oldest first."""

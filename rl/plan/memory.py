@@ -1,23 +1,95 @@
 """What a run takes of each GPU, in bytes: an estimate to see by what it is off, not by how much.
 
 FSDP shards weights, gradients and AdamW's two moments evenly. Activations are counted with
-gradient checkpointing: one hidden state a layer, and one layer in full while it is recomputed.
+gradient checkpointing: one hidden state a layer, and one layer in full while it is recomputed. The
+model's sizes are read from its folder, or known by name.
 """
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import torch
+from transformers import AutoConfig, PretrainedConfig
 
-from rl.launch.model_shape import ModelShape
-from rl.launch.problem import Launch
+from rl.check.problem import Launch
 
 GIB: Final = 2**30
 _SUPPOSED_GPU: Final = 80 * GIB
 _RECOMPUTED: Final = 16
 """Hidden states that one layer holds while it is recomputed, its MLP apart."""
+
+
+class ModelShape(NamedTuple):
+    """A decoder with grouped-query attention and a gated MLP."""
+
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head: int
+    """Width of one head."""
+    mlp: int
+    vocabulary: int
+    tied: bool = False
+
+    @property
+    def layer_parameters(self) -> int:
+        attention = 2 * self.hidden * self.head * (self.heads + self.kv_heads)
+        return attention + 3 * self.hidden * self.mlp + 2 * self.hidden
+
+    @property
+    def embedding_parameters(self) -> int:
+        return self.vocabulary * self.hidden
+
+    @property
+    def parameters(self) -> int:
+        """All of them; biases are left out (0.01 %)."""
+        ends = self.embedding_parameters * (1 if self.tied else 2)
+        return self.layers * self.layer_parameters + ends + self.hidden
+
+    @property
+    def kv_bytes(self) -> int:
+        """Of one token in a cache of 2 bytes a number."""
+        return self.layers * 2 * self.kv_heads * self.head * 2
+
+    def lora_parameters(self, rank: int) -> int:
+        """Of adapters on every linear layer."""
+        queries, keys = self.heads * self.head, self.kv_heads * self.head
+        widths = (
+            2 * (self.hidden + queries) + 2 * (self.hidden + keys) + 3 * (self.hidden + self.mlp)
+        )
+        return self.layers * rank * widths
+
+
+_KNOWN: Final[dict[str, ModelShape]] = {
+    "Qwen/Qwen2.5-7B-Instruct": ModelShape(28, 3584, 28, 4, 128, 18944, 152064),
+    "Qwen/Qwen3-8B": ModelShape(36, 4096, 32, 8, 128, 12288, 151936),
+    "Qwen/Qwen2.5-72B-Instruct": ModelShape(80, 8192, 64, 8, 128, 29568, 152064),
+}
+"""From the config.json of each."""
+
+
+def model_shape(path: str | None) -> ModelShape | None:
+    """The shape of a model's folder or of a known name; None for anything else."""
+    if path in _KNOWN:
+        return _KNOWN[path]
+    if not path or not (Path(path) / "config.json").is_file():
+        return None
+    config: PretrainedConfig = AutoConfig.from_pretrained(path)
+    heads = int(config.num_attention_heads)
+    return ModelShape(
+        layers=int(config.num_hidden_layers),
+        hidden=int(config.hidden_size),
+        heads=heads,
+        kv_heads=int(getattr(config, "num_key_value_heads", heads)),
+        head=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
+        mlp=int(config.intermediate_size),
+        vocabulary=int(config.vocab_size),
+        tied=bool(getattr(config, "tie_word_embeddings", False)),
+    )
 
 
 class Memory(NamedTuple):
@@ -27,7 +99,7 @@ class Memory(NamedTuple):
     """Weights, gradients and moments of the actor while it learns."""
     reference: int
     activations: int
-    kept: int
+    resident: int
     """What stays on the GPU while the engine works."""
     engine_weights: int
     cache: int
@@ -43,7 +115,7 @@ class Memory(NamedTuple):
 
     @property
     def rolling_out(self) -> int:
-        return self.kept + self.engine_weights + self.cache
+        return self.resident + self.engine_weights + self.cache
 
 
 def memory(launch: Launch, shape: ModelShape) -> Memory:
@@ -53,7 +125,7 @@ def memory(launch: Launch, shape: ModelShape) -> Memory:
     offloaded = bool(launch.get(f"{actor}.param_offload", False))
     moments = 0 if launch.get(f"{actor}.optimizer_offload", False) else 2
     weights = 0 if offloaded else 1
-    kept = (weights * shape.parameters + moments * _trained(launch, shape)) * 4 // launch.gpus
+    resident = (weights * shape.parameters + moments * _trainable(launch, shape)) * 4 // launch.gpus
     tensor = int(launch.get("actor_rollout_ref.rollout.tensor_model_parallel_size", 1))
     width = 4 if launch.get("actor_rollout_ref.rollout.dtype") == "float32" else 2
     engine = shape.parameters * width // tensor
@@ -63,7 +135,7 @@ def memory(launch: Launch, shape: ModelShape) -> Memory:
         state=state,
         reference=_reference(launch, shape),
         activations=_activations(launch, shape),
-        kept=kept,
+        resident=resident,
         engine_weights=engine,
         cache=cache,
         cache_tokens=cache // max(1, each_token),
@@ -77,7 +149,7 @@ def _gpu_bytes() -> int:
     return _SUPPOSED_GPU
 
 
-def _trained(launch: Launch, shape: ModelShape) -> int:
+def _trainable(launch: Launch, shape: ModelShape) -> int:
     """Parameters that have gradients and moments."""
     rank = int(launch.get("actor_rollout_ref.model.lora_rank", 0))
     return shape.lora_parameters(rank) if rank else shape.parameters
@@ -85,7 +157,7 @@ def _trained(launch: Launch, shape: ModelShape) -> int:
 
 def _state(launch: Launch, shape: ModelShape) -> int:
     """fp32: weights, gradients, two moments; one layer gathered in 2 bytes, and the next."""
-    shards = (shape.parameters + 3 * _trained(launch, shape)) * 4 // launch.gpus
+    shards = (shape.parameters + 3 * _trainable(launch, shape)) * 4 // launch.gpus
     return shards + 2 * max(shape.layer_parameters, shape.embedding_parameters) * 2
 
 
