@@ -14,5 +14,9 @@ def accepted_candidates(work: Work, candidates: Collection[str]) -> set[str]:
     """Those of the candidates that the filter passes and the judge accepts."""
     for name in ("filter", "judge"):
         run_stage(BY_NAME[name], work)
-    judged = read_records(work.run.judged, Judgement)
-    return {told.id for told in judged if told.accepted and told.id in candidates}
+    judgements = read_records(work.run.judged, Judgement)
+    return {
+        judgement.id
+        for judgement in judgements
+        if judgement.accepted and judgement.id in candidates
+    }

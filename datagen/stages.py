@@ -96,7 +96,7 @@ def run_stage(stage: Stage, work: Work, **more: object) -> Counts:
 
 def states(run: RunFolder, settings: DatagenSettings) -> dict[str, State]:
     """Each stage's state; behind a stale or missing one nothing is fresh."""
-    found: dict[str, State] = {}
+    by_name: dict[str, State] = {}
     spoilt = False
     for stage in STAGES:
         mark = fingerprint(stage.version, stage.sections(settings))
@@ -104,12 +104,12 @@ def states(run: RunFolder, settings: DatagenSettings) -> dict[str, State]:
         if spoilt and state == "fresh":
             state = "stale"
         spoilt = spoilt or state != "fresh"
-        found[stage.name] = state
-    return found
+        by_name[stage.name] = state
+    return by_name
 
 
 def outdated_before(name: str, work: Work) -> list[str]:
     """The stages before this one that are missing or stale: it would read what they left."""
-    found = states(work.run, work.settings)
+    state = states(work.run, work.settings)
     names = [stage.name for stage in STAGES]
-    return [before for before in names[: names.index(name)] if found[before] != "fresh"]
+    return [before for before in names[: names.index(name)] if state[before] != "fresh"]

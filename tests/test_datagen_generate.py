@@ -135,7 +135,7 @@ def test_the_funnel_is_counted_while_a_line_is_being_written(tmp_path: Path):
     generate(work, scripted())
     for file, part in ((work.run.generated, b'{"version":1,"id":"s1'), (work.run.lost, b'{"id"')):
         file.write_bytes(file.read_bytes() + part)
-    levels = {level.name: (level.left, level.lost) for level in count_funnel(work).levels}
+    levels = {level.name: (level.remaining, level.lost) for level in count_funnel(work).levels}
     assert levels["traces"] == (2, {})
 
 
@@ -194,7 +194,7 @@ def test_a_run_holds_no_trace_of_what_it_wrote(tmp_path: Path):
 def test_progress_tells_of_the_time_left(tmp_path: Path):
     work = work_in(tmp_path)
     with Book(work.run, work.settings.generate) as book:
-        tally = Tally(book, planned=6, standing=0, wanted=6)
+        tally = Tally(book, planned=6, standing=0, missing=6)
         assert tally.line() == "0 of 6 done, 0 running"
         book.begin("a.1")
         book.charge("a.1", Usage(role="planner", prompt_tokens=1_000, completion_tokens=500))

@@ -94,7 +94,7 @@ def test_the_pipeline_goes_from_seeds_to_a_proved_data_set(tmp_path: Path, seeds
         assert len(server.requests) == asked, "what is fresh is left alone"
         run_all(work_for(tmp_path, seeds, server, judge={"min_quality": 0.5}))
         assert len(server.requests) == asked, "another threshold decides anew and asks nobody"
-    left = {level.name: level.left for level in count_funnel(work).levels}
+    left = {level.name: level.remaining for level in count_funnel(work).levels}
     assert left["seeds"] == 2
     assert left["candidates"] == left["traces"] == 4
     assert left["exported"] == left["best of their seed"] == 4

@@ -17,18 +17,18 @@ def unverifiable_citations(case: Case) -> Iterator[Finding]:
 
 def uncited_report(case: Case) -> Iterator[Finding]:
     """The report was checked and cites nothing."""
-    cited = case.citations
-    if case.report is not None and cited is not None and not cited.claims:
+    citations = case.citations
+    if case.report is not None and citations is not None and not citations.claims:
         yield finding("uncited_report", "no sentence of the report carries a citation", case.report)
 
 
 def citation_precision(case: Case) -> Iterator[Finding]:
     """Too many cited sentences are not borne out by their sources; each is a finding."""
-    cited, least = case.citations, case.settings.min_precision
-    if cited is None or cited.precision is None or cited.precision >= least:
+    citations, least = case.citations, case.settings.min_precision
+    if citations is None or citations.precision is None or citations.precision >= least:
         return
-    rate = f"{cited.precision:.2f} of the cited sentences hold, at least {least:g} asked"
-    for claim in cited.claims:
+    rate = f"{citations.precision:.2f} of the cited sentences hold, at least {least:g} asked"
+    for claim in citations.claims:
         if claim.status != "supported":
             lacks = f", the source lacks {', '.join(claim.missing)[:120]}" if claim.missing else ""
             text = f"{rate}; {claim.status}{lacks}"
@@ -37,9 +37,14 @@ def citation_precision(case: Case) -> Iterator[Finding]:
 
 def citation_coverage(case: Case) -> Iterator[Finding]:
     """Too few of the body's sentences carry a supported citation."""
-    cited, least = case.citations, case.settings.min_coverage
-    if cited is None or cited.coverage is None or cited.coverage >= least or not cited.claims:
+    citations, least = case.citations, case.settings.min_coverage
+    if (
+        citations is None
+        or citations.coverage is None
+        or citations.coverage >= least
+        or not citations.claims
+    ):
         return
-    text = f"{cited.coverage:.2f} of {cited.sentences} sentences carry a supported citation, at "
-    yield finding("citation_coverage", f"{text}least {least:g} asked", case.report,
-                  (0, len(case.body)))  # fmt: skip
+    share = f"{citations.coverage:.2f} of {citations.sentences} sentences"
+    text = f"{share} carry a supported citation, at least {least:g} asked"
+    yield finding("citation_coverage", text, case.report, (0, len(case.body)))

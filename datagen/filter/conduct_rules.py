@@ -27,8 +27,8 @@ def few_subtasks(case: Case) -> Iterator[Finding]:
 def call_bounds(case: Case) -> Iterator[Finding]:
     """A subtask has too few or too many distinct well-formed tool calls."""
     least, most = case.settings.min_calls, case.settings.max_calls
-    listed = range(1, len(case.trace.subtasks) + 1) or list(case.trace.branches)
-    for branch, calls in zip(listed, calls_per_subtask(case.trace), strict=True):
+    numbers = range(1, len(case.trace.subtasks) + 1) or list(case.trace.branches)
+    for branch, calls in zip(numbers, calls_per_subtask(case.trace), strict=True):
         if least <= calls <= most:
             continue
         bound = f"at least {least}" if calls < least else f"at most {most}"
@@ -48,36 +48,36 @@ def unanswered_subtask(case: Case) -> Iterator[Finding]:
             yield finding("unanswered_subtask", text, _opening(case, branch), branch=branch)
             continue
         end = body_span(place[1].text)[1]
-        said = words(_MARK.sub("", place[1].text[:end]))
-        if said < least:
-            text = f"the answer to subtask {branch} has {said} words, at least {least} asked"
+        size = words(_MARK.sub("", place[1].text[:end]))
+        if size < least:
+            text = f"the answer to subtask {branch} has {size} words, at least {least} asked"
             yield finding("unanswered_subtask", text, place, (0, end), branch)
 
 
 def repeated_call(case: Case) -> Iterator[Finding]:
     """One branch makes the very same call again and again."""
-    made: Counter[tuple[int | None, str, str]] = Counter()
+    counts: Counter[tuple[int | None, str, str]] = Counter()
     most = case.settings.same_call
     for at, step in _steps(case):
         if not step.is_call:
             continue
         call = (step.branch, step.tag or step.kind, " ".join(step.text.split()))
-        made[call] += 1
-        if made[call] == most + 1:
-            text = f"the same {call[1]} for time {made[call]}, at most {most} allowed"
+        counts[call] += 1
+        if counts[call] == most + 1:
+            text = f"the same {call[1]} for time {counts[call]}, at most {most} allowed"
             yield finding("repeated_call", text, (at, step), (0, len(step.text)))
 
 
 def short_path(case: Case) -> Iterator[Finding]:
     """Too few steps, or too few observations that show something."""
     steps = sum(1 for step in case.trace.steps if step.kind != "stray")
-    seen = sum(1 for _, step in case.observations() if shows_something(step.text))
+    useful = sum(1 for _, step in case.observations() if shows_something(step.text))
     if steps < case.settings.min_steps:
         text = f"{steps} steps in all, at least {case.settings.min_steps} asked"
         yield finding("short_path", text)
-    if seen < case.settings.min_observations:
+    if useful < case.settings.min_observations:
         least = case.settings.min_observations
-        yield finding("short_path", f"{seen} observations show something, at least {least} asked")
+        yield finding("short_path", f"{useful} observations show something, at least {least} asked")
 
 
 def token_limit(case: Case) -> Iterator[Finding]:
@@ -105,10 +105,10 @@ def _opening(case: Case, branch: int) -> tuple[int, Step] | None:
 
 def _beyond(case: Case, branch: int, most: int) -> tuple[int, Step] | None:
     """The call with which a branch passes its bound."""
-    made: set[tuple[str, str]] = set()
+    calls: set[tuple[str, str]] = set()
     for at, step in _steps(case):
         if step.branch == branch and step.is_call:
-            made |= distinct_calls([step])
-            if len(made) > most:
+            calls |= distinct_calls([step])
+            if len(calls) > most:
                 return at, step
     return None

@@ -27,14 +27,14 @@ _MOST: Final = 0.5
 
 def error_page(case: Case) -> Iterator[Finding]:
     """Observations most of which is an error page, a captcha or a cookie wall."""
-    found = []
+    findings = []
     for at, step in case.observations():
         if (span := _mostly_boilerplate(step.text)) is not None:
-            told = " ".join(step.text[span[0] : span[1]].split())[:80]
-            text = f"most of the observation is no page: {told!r}"
-            found.append(finding("error_page", text, (at, step), span))
-    if len(found) > case.settings.error_pages:
-        yield from found
+            excerpt = " ".join(step.text[span[0] : span[1]].split())[:80]
+            text = f"most of the observation is no page: {excerpt!r}"
+            findings.append(finding("error_page", text, (at, step), span))
+    if len(findings) > case.settings.error_pages:
+        yield from findings
 
 
 def empty_observations(case: Case) -> Iterator[Finding]:

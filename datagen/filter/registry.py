@@ -56,7 +56,7 @@ class Rules:
     def findings(self, trace: Trace) -> tuple[Finding, ...]:
         """Everything that is against the trace; empty: it passes."""
         case = Case(trace, self.settings, self._count)
-        return tuple(found for check in self._checks for found in check(case))
+        return tuple(finding for check in self._checks for finding in check(case))
 
     def filtered(self, trace: Trace) -> Filtered:
         """The trace's line in `filtered.jsonl`."""

@@ -39,7 +39,7 @@ def filter_traces(work: Work, processes: int | None = None) -> Counts:
         nonlocal passed
         for line in lines:
             passed += line.passed
-            refused.update({found.rule for found in line.findings})
+            refused.update({finding.rule for finding in line.findings})
             yield line
 
     def told(lines: Iterable[Filtered]) -> Iterable[Filtered]:

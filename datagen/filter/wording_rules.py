@@ -55,25 +55,25 @@ def repeated_text(case: Case) -> Iterator[Finding]:
     """The policy says the same over and over: one sentence, or a stretch that is one loop."""
     thoughts: dict[int | None, Counter[str]] = {}
     for at, step in case.of_policy():
-        said = Counter[str]()
+        counts = Counter[str]()
         if step.kind in {"think", "plan"}:
-            said = thoughts.setdefault(step.branch, said)
+            counts = thoughts.setdefault(step.branch, counts)
         text = step.text[: _own_end(step)]
-        again = _said_again(text, said, case.settings.same_sentence)
+        again = _said_again(text, counts, case.settings.same_sentence)
         if again is not None:
-            told = f"a sentence for time {case.settings.same_sentence + 1}"
-            yield finding("repeated_text", told, (at, step), again)
+            message = f"a sentence for time {case.settings.same_sentence + 1}"
+            yield finding("repeated_text", message, (at, step), again)
         elif (loop := _loop(text, case.settings.compressed)) is not None:
-            told = f"a loop: zlib makes less than {case.settings.compressed:g} of it"
-            yield finding("repeated_text", told, (at, step), loop)
+            message = f"a loop: zlib makes less than {case.settings.compressed:g} of it"
+            yield finding("repeated_text", message, (at, step), loop)
 
 
 def refusal(case: Case) -> Iterator[Finding]:
     """An answer refuses in the first person instead of answering."""
     for at, step in case.of_policy():
         if step.kind in ANSWER_KINDS and (match := _REFUSAL.search(step.text)):
-            told = f"an answer that refuses: {match[0].strip()!r}"
-            yield finding("refusal", told, (at, step), match.span())
+            message = f"an answer that refuses: {match[0].strip()!r}"
+            yield finding("refusal", message, (at, step), match.span())
 
 
 def tag_leak(case: Case) -> Iterator[Finding]:
@@ -81,8 +81,8 @@ def tag_leak(case: Case) -> Iterator[Finding]:
     for at, step in case.of_policy():
         for match in _LEAK.finditer(step.text):
             if _TAG.fullmatch(match[0]) is None:
-                told = f"{match[0]!r} in what the policy wrote"
-                yield finding("tag_leak", told, (at, step), match.span())
+                message = f"{match[0]!r} in what the policy wrote"
+                yield finding("tag_leak", message, (at, step), match.span())
                 break
 
 
@@ -91,7 +91,7 @@ def _own_end(step: Step) -> int:
     return body_span(step.text)[1] if step.kind in ANSWER_KINDS else len(step.text)
 
 
-def _said_again(text: str, said: Counter[str], most: int) -> tuple[int, int] | None:
+def _said_again(text: str, counts: Counter[str], most: int) -> tuple[int, int] | None:
     """The first long sentence that is said once too often; `said` is added to."""
     for match in _SENTENCE.finditer(text):
         if len(match[0]) < _LONG_WIDE:
@@ -99,8 +99,8 @@ def _said_again(text: str, said: Counter[str], most: int) -> tuple[int, int] | N
         plain = _MARKS.sub(" ", match[0]).strip().casefold()
         if len(plain) < _LONG and len(_WIDE.findall(plain)) < _LONG_WIDE:
             continue
-        said[plain] += 1
-        if said[plain] > most:
+        counts[plain] += 1
+        if counts[plain] > most:
             return match.span()
     return None
 

@@ -22,7 +22,7 @@ class Level(NamedTuple):
     """One stage's part of the funnel."""
 
     name: str
-    left: int | None
+    remaining: int | None
     """What is left after it; None: it has not run."""
     lost: dict[str, int]
     """Why others went, most frequent first. A candidate with several reasons counts at each."""
@@ -32,31 +32,31 @@ class Funnel(NamedTuple):
     """The whole way from questions to rows."""
 
     levels: tuple[Level, ...]
-    spent: Spent
+    spending: Spent
     """What all candidates and their judgements cost, the rejected ones among them."""
     accepted: int | None
 
     @property
     def cost_per_accepted(self) -> float | None:
         """US dollars per accepted trace; None where no price is known."""
-        if not self.accepted or self.spent.cost is None:
+        if not self.accepted or self.spending.cost is None:
             return None
-        return self.spent.cost / self.accepted
+        return self.spending.cost / self.accepted
 
     @property
     def tokens_per_accepted(self) -> float | None:
-        if not self.accepted or self.spent.tokens is None:
+        if not self.accepted or self.spending.tokens is None:
             return None
-        return self.spent.tokens / self.accepted
+        return self.spending.tokens / self.accepted
 
 
 def count_funnel(work: Work) -> Funnel:
     """Count what the run's folder holds."""
     run = work.run
-    traces, spent = _traces(work)
+    traces, spending = _traces(work)
     judged = _judged(run.judged)
     for judgement in read_records(run.judged, Judgement):
-        spent = spent.plus(Spent(judgement.tokens, judgement.cost))
+        spending = spending.plus(Spent(judgement.tokens, judgement.cost))
     levels = (
         _seeds(work),
         _planned(work),
@@ -65,15 +65,15 @@ def count_funnel(work: Work) -> Funnel:
         *judged,
         _rows(work),
     )
-    return Funnel(levels, spent, judged[0].left)
+    return Funnel(levels, spending, judged[0].remaining)
 
 
 def _seeds(work: Work) -> Level:
     if not work.run.seeds.exists():
         return Level("seeds", None, {})
-    kept = _number(read_records(work.run.seeds, Seed))
+    count = _number(read_records(work.run.seeds, Seed))
     return Level(
-        "seeds", kept, _ranked(d.reason for d in read_records(work.run.dropped_seeds, Dropped))
+        "seeds", count, _ranked(d.reason for d in read_records(work.run.dropped_seeds, Dropped))
     )
 
 
@@ -86,14 +86,14 @@ def _planned(work: Work) -> Level:
 
 
 def _traces(work: Work) -> tuple[int | None, Spent]:
-    spent, ids = Spent(), set[str]()
+    spending, ids = Spent(), set[str]()
     for file in work.run.traces:
         for finished in read_finished(file):
             ids.add(finished.id)
-            spent = spent.plus(finished.spent)
+            spending = spending.plus(finished.spending)
     for lost in read_records(work.run.lost, Lost, unended=False):
-        spent = spent.plus(Spent(lost.tokens, lost.cost))
-    return (len(ids) if work.run.traces else None), spent
+        spending = spending.plus(Spent(lost.tokens, lost.cost))
+    return (len(ids) if work.run.traces else None), spending
 
 
 def _lost(work: Work, traces: int | None) -> dict[str, int]:
@@ -116,18 +116,18 @@ def _filtered(path: Path) -> Level:
 def _judged(path: Path) -> tuple[Level, Level]:
     if not path.exists():
         return Level("accepted by the judge", None, {}), Level("best of their seed", None, {})
-    accepted, chosen, reasons = 0, 0, Counter[str]()
+    accepted, best, reasons = 0, 0, Counter[str]()
     for judgement in read_records(path, Judgement):
         accepted += judgement.accepted
-        chosen += judgement.chosen
+        best += judgement.chosen
         if judgement.judged is None:
             reasons["unjudged"] += 1
         elif not judgement.accepted:
             reasons["below a threshold"] += 1
-    beaten = {"another of the seed was chosen": accepted - chosen} if accepted > chosen else {}
+    beaten = {"another of the seed was chosen": accepted - best} if accepted > best else {}
     return (
         Level("accepted by the judge", accepted, dict(reasons.most_common())),
-        Level("best of their seed", chosen, beaten),
+        Level("best of their seed", best, beaten),
     )
 
 

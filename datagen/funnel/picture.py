@@ -21,15 +21,15 @@ _BAR, _GREY, _LINE = "#3b6ea5", "#555555", 0.8
 def draw_funnel(work: Work, out: Path) -> Path:
     """Write the picture as PNG. Raises ConfigurationError when there is nothing to draw."""
     funnel = count_funnel(work)
-    levels = [level for level in funnel.levels if level.left is not None]
+    levels = [level for level in funnel.levels if level.remaining is not None]
     if not levels:
         raise ConfigurationError(f"{work.run.root}: no stage has run: begin with seeds")
     figure = Figure(figsize=(10, 1.1 + _LINE * len(levels)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    most = max(level.left or 0 for level in levels) or 1
+    most = max(level.remaining or 0 for level in levels) or 1
     for place, level in enumerate(levels):
-        axes.barh(place, level.left or 0, color=_BAR, height=0.6)
+        axes.barh(place, level.remaining or 0, color=_BAR, height=0.6)
         axes.text(most * 1.02, place, _beside(level), va="center", fontsize=8.5, color=_GREY)
     axes.set_yticks(range(len(levels)), [level.name for level in levels])
     axes.invert_yaxis()
@@ -50,5 +50,5 @@ def _beside(level: Level) -> str:
     """The count, then the reasons in a second line."""
     reasons = [f"{reason} {count:,}" for reason, count in list(level.lost.items())[:_REASONS]]
     more = len(level.lost) - len(reasons)
-    told = ", ".join([*reasons, *([f"{more} more"] if more > 0 else [])])
-    return f"{level.left:,}" + (f"\n{textwrap.fill(told, 60)}" if told else "")
+    text = ", ".join([*reasons, *([f"{more} more"] if more > 0 else [])])
+    return f"{level.remaining:,}" + (f"\n{textwrap.fill(text, 60)}" if text else "")

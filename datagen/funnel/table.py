@@ -40,18 +40,22 @@ def funnel_table(funnel: Funnel) -> Table:
     before: int | None = None
     for level in funnel.levels:
         grows = level.name == "candidates"
-        share = "" if grows or not before or level.left is None else f"{level.left / before:.0%}"
-        left = "–" if level.left is None else f"{level.left:,}"
-        table.add_row(level.name, left, share, Text(_why(level.lost)))
-        before = level.left
+        share = (
+            ""
+            if grows or not before or level.remaining is None
+            else f"{level.remaining / before:.0%}"
+        )
+        remaining = "–" if level.remaining is None else f"{level.remaining:,}"
+        table.add_row(level.name, remaining, share, Text(_why(level.lost)))
+        before = level.remaining
     table.caption = cost_line(funnel)
     return table
 
 
 def _why(lost: dict[str, int]) -> str:
-    shown = [f"{reason} {count:,}" for reason, count in list(lost.items())[:_REASONS]]
-    more = len(lost) - len(shown)
-    return ", ".join([*shown, *([f"{more} more"] if more > 0 else [])])
+    reasons = [f"{reason} {count:,}" for reason, count in list(lost.items())[:_REASONS]]
+    more = len(lost) - len(reasons)
+    return ", ".join([*reasons, *([f"{more} more"] if more > 0 else [])])
 
 
 def cost_line(funnel: Funnel) -> str:

@@ -38,11 +38,11 @@ class Book(Closing):
         self._traces = TraceWriter(run.generated, done=())
         self.extractive: int = 0
         self._settled = Spent()
-        self._asked: dict[str, str] = {}
+        self._question_ids: dict[str, str] = {}
         for finished in read_finished(run.generated):
             self._traces.done.add(finished.id)
-            self._asked[finished.id] = finished.asked
-            self._settled = self._settled.plus(finished.spent)
+            self._question_ids[finished.id] = finished.question_id
+            self._settled = self._settled.plus(finished.spending)
             self.extractive += finished.extractive
         self._lost_file = RecordWriter(run.lost, Lost)
         self._lost_path = run.lost
@@ -51,7 +51,7 @@ class Book(Closing):
         }
         self._open: dict[str, Spent] = {}
         self._silent_losses = 0
-        self.made = 0
+        self.finished_here = 0
         """Candidates finished in this run of the stage."""
         self.stopped: str | None = None
         """The limit that was met, in words."""
@@ -66,20 +66,20 @@ class Book(Closing):
         return len(self._open)
 
     @property
-    def spent(self) -> Spent:
+    def spending(self) -> Spent:
         """Of the whole run: finished and lost candidates, and what running ones have told."""
         total = self._settled
         for lost in list(self.lost.values()):
             if lost.id not in self._open:
                 total = total.plus(Spent(lost.tokens, lost.cost))
-        for spent in list(self._open.values()):
-            total = total.plus(spent)
+        for usage in list(self._open.values()):
+            total = total.plus(usage)
         return total
 
     def has(self, job: Job) -> bool:
         """Its trace is on the disk, and asks what the seed asks: a seed file may have come to give
         another question the same id. The last trace with an id counts."""
-        return self._asked.get(job.id) == seed_id(job.question)
+        return self._question_ids.get(job.id) == seed_id(job.question)
 
     def given_up(self, candidate: str) -> bool:
         """Lost as often as it is tried."""
@@ -107,12 +107,12 @@ class Book(Closing):
             self.lose(candidate, faults[0].message)
             return False
         self._traces.write(trace.model_copy(update={"id": candidate}))
-        self._asked[candidate] = seed_id(trace.question)
+        self._question_ids[candidate] = seed_id(trace.question)
         self._open.pop(candidate, None)
         self.lost.pop(candidate, None)
         self._settled = self._settled.plus(Spent.of(trace.usage))
         self.extractive += trace.extractive
-        self.made += 1
+        self.finished_here += 1
         self._silent_losses = 0
         return True
 
@@ -121,9 +121,9 @@ class Book(Closing):
 
         Raises PolicyError when so many were lost in a row that the next would be, too.
         """
-        spent = self._open.pop(candidate, Spent())
+        usage = self._open.pop(candidate, Spent())
         tries = self.lost[candidate].tries + 1 if candidate in self.lost else 1
-        lost = Lost(id=candidate, reason=reason, tries=tries, tokens=spent.tokens, cost=spent.cost)
+        lost = Lost(id=candidate, reason=reason, tries=tries, tokens=usage.tokens, cost=usage.cost)
         self._lost_file.write(lost)
         self.lost[candidate] = lost
         self._silent_losses += 1
@@ -146,11 +146,11 @@ class Book(Closing):
         settings = self._settings
         if settings.max_tokens is None and settings.max_cost is None:
             return None
-        spent = self.spent
-        if settings.max_tokens is not None and (spent.tokens or 0) >= settings.max_tokens:
+        usage = self.spending
+        if settings.max_tokens is not None and (usage.tokens or 0) >= settings.max_tokens:
             return (
-                f"{spent.tokens:,} tokens are spent of generate.max_tokens={settings.max_tokens:,}"
+                f"{usage.tokens:,} tokens are spent of generate.max_tokens={settings.max_tokens:,}"
             )
-        if settings.max_cost is not None and (spent.cost or 0.0) >= settings.max_cost:
-            return f"${spent.cost:.2f} is spent of generate.max_cost={settings.max_cost:g}"
+        if settings.max_cost is not None and (usage.cost or 0.0) >= settings.max_cost:
+            return f"${usage.cost:.2f} is spent of generate.max_cost={settings.max_cost:g}"
         return None

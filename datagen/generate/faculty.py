@@ -40,9 +40,9 @@ class Faculty:
         key = (recipe.teacher, recipe.temperature)
         if key not in self._made:
             teacher = teacher_named(self._settings.generate, recipe.teacher)
-            made = self._factory(teacher, writing_settings(self._settings, recipe))
-            self._require_prices(made)
-            self._made[key] = made
+            policies = self._factory(teacher, writing_settings(self._settings, recipe))
+            self._require_prices(policies)
+            self._made[key] = policies
         return self._made[key]
 
     def assemble(self) -> None:
@@ -52,8 +52,8 @@ class Faculty:
 
     def price(self, model: str) -> Price | None:
         """The settings' price of a model."""
-        own = self._settings.generate.prices.get(model)
-        return None if own is None else own.price
+        price = self._settings.generate.prices.get(model)
+        return None if price is None else price.price
 
     def _require_prices(self, policies: Policies) -> None:
         if self._settings.generate.max_cost is None:

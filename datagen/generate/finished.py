@@ -41,9 +41,9 @@ class Finished(NamedTuple):
     """A candidate whose trace stands in the file."""
 
     id: str
-    asked: str
+    question_id: str
     """The id that its question gives a seed: another question under the same id is another."""
-    spent: Spent
+    spending: Spent
     extractive: bool
 
 
@@ -66,9 +66,9 @@ def read_finished(path: Path) -> Iterator[Finished]:
 def _read(path: Path, number: int, line: bytes) -> Finished:
     try:
         raw: Any = from_json(line)
-        spent = Spent.of(Usage.model_validate(usage) for usage in raw["usage"])
+        spending = Spent.of(Usage.model_validate(usage) for usage in raw["usage"])
         extractive = "extractive" in raw["models"].values()
-        return Finished(str(raw["id"]), seed_id(raw["question"]), spent, extractive)
+        return Finished(str(raw["id"]), seed_id(raw["question"]), spending, extractive)
     except (ValueError, ValidationError, KeyError, TypeError, AttributeError) as error:
         raise TraceFileError(
             f"{path}:{number}: not a trace: take the line out, its candidate is made again"

@@ -59,9 +59,9 @@ class Forecast(NamedTuple):
 
 def sample_of(trace: Trace, *, accepted: bool) -> Sample:
     """What a pilot's trace tells; its time is that of its spans."""
-    spent = Spent.of(trace.usage)
+    spending = Spent.of(trace.usage)
     end = max((span.start + span.seconds for span in trace.spans), default=0.0)
-    return Sample(spent.tokens, spent.cost, end, accepted)
+    return Sample(spending.tokens, spending.cost, end, accepted)
 
 
 def forecast(samples: Sequence[Sample], candidates: int, concurrency: int) -> Forecast:
@@ -85,33 +85,33 @@ def forecast(samples: Sequence[Sample], candidates: int, concurrency: int) -> Fo
     )
 
 
-def forecast_table(told: Forecast) -> Table:
+def forecast_table(outlook: Forecast) -> Table:
     """The forecast for a person."""
-    table = Table(title=f"Forecast from {told.sampled} of {told.candidates:,} candidates")
+    table = Table(title=f"Forecast from {outlook.sampled} of {outlook.candidates:,} candidates")
     for name in ("", "expected", "95 % interval"):
         table.add_column(name, justify="left" if not name else "right")
     rows: list[tuple[str, Estimate | None, str]] = [
-        ("accepted", told.share.times(100), "{:.0f} %"),
-        ("accepted traces", told.yields, "{:,.0f}"),
-        ("tokens", told.tokens, "{:,.0f}"),
-        ("tokens per accepted trace", told.tokens_each, "{:,.0f}"),
-        ("money", told.cost, "${:,.2f}"),
-        ("money per accepted trace", told.cost_each, "${:,.4f}"),
+        ("accepted", outlook.share.times(100), "{:.0f} %"),
+        ("accepted traces", outlook.yields, "{:,.0f}"),
+        ("tokens", outlook.tokens, "{:,.0f}"),
+        ("tokens per accepted trace", outlook.tokens_each, "{:,.0f}"),
+        ("money", outlook.cost, "${:,.2f}"),
+        ("money per accepted trace", outlook.cost_each, "${:,.4f}"),
     ]
     for name, figure, form in rows:
         table.add_row(name, *_cells(figure, form.format))
-    table.add_row("time", *_cells(told.seconds, duration))
+    table.add_row("time", *_cells(outlook.seconds, duration))
     return table
 
 
-def _cells(figure: Estimate | None, shown: Callable[[float], str]) -> tuple[str, str]:
+def _cells(figure: Estimate | None, form: Callable[[float], str]) -> tuple[str, str]:
     if figure is None:
         return "not known", ""
     if figure.low is None and figure.high is None:
-        return shown(figure.value), "not known"
-    low = shown(figure.low or 0.0)
-    high = "no bound" if figure.high is None else shown(figure.high)
-    return shown(figure.value), f"{low} to {high}"
+        return form(figure.value), "not known"
+    low = form(figure.low or 0.0)
+    high = "no bound" if figure.high is None else form(figure.high)
+    return form(figure.value), f"{low} to {high}"
 
 
 def _share(accepted: int, of: int) -> Estimate:
@@ -124,15 +124,15 @@ def _share(accepted: int, of: int) -> Estimate:
 
 def _mean(values: Sequence[float | None]) -> Estimate | None:
     """The mean with Student's interval, never below zero; None unless every value is known."""
-    known = [value for value in values if value is not None]
-    if len(known) < len(values) or not known:
+    numbers = [value for value in values if value is not None]
+    if len(numbers) < len(values) or not numbers:
         return None
-    mean = fmean(known)
-    if len(known) == 1:
+    mean = fmean(numbers)
+    if len(numbers) == 1:
         return Estimate(mean)
     from scipy.stats import t
 
-    half = float(t.ppf(0.975, len(known) - 1)) * stdev(known) / len(known) ** 0.5
+    half = float(t.ppf(0.975, len(numbers) - 1)) * stdev(numbers) / len(numbers) ** 0.5
     return Estimate(mean, max(0.0, mean - half), mean + half)
 
 

@@ -50,21 +50,21 @@ async def _work_off(jobs: Iterator[Job], book: Book, shop: Workshop) -> None:
 async def _make(job: Job, book: Book, shop: Workshop) -> None:
     book.begin(job.id)
     try:
-        made = await shop.attempt(job, partial(book.charge, job.id))
-        if isinstance(made, Trace):
-            book.finish(job.id, made)
+        result = await shop.attempt(job, partial(book.charge, job.id))
+        if isinstance(result, Trace):
+            book.finish(job.id, result)
         else:
-            book.lose(job.id, made)
+            book.lose(job.id, result)
     finally:
         book.drop(job.id)
-    if isinstance(made, Trace) or book.given_up(job.id):
+    if isinstance(result, Trace) or book.given_up(job.id):
         await shop.forget(job.id)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     """What ended the run: an error that a person can act on, where there is one."""
-    told = errors.subgroup(OresearchError) or errors
-    error: BaseException = told
+    useful = errors.subgroup(OresearchError) or errors
+    error: BaseException = useful
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

@@ -64,15 +64,15 @@ class MeteredPolicy:
         on_text: Callable[[str], None] | None = None,
     ) -> Continuation:
         try:
-            written = await self._policy.continue_thread(thread, stop, on_text=on_text)
+            continuation = await self._policy.continue_thread(thread, stop, on_text=on_text)
         except PolicyError as error:
             raise TeacherFault(error) from error
-        usage = written.usage
+        usage = continuation.usage
         if self._price is not None:
-            known = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
-            usage = usage.model_copy(update={"cost": cost(self._price, *known)})
+            counts = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
+            usage = usage.model_copy(update={"cost": cost(self._price, *counts)})
         self._charge(usage)
-        return written.model_copy(update={"usage": usage})
+        return continuation.model_copy(update={"usage": usage})
 
 
 def metered(

@@ -26,17 +26,17 @@ def run_pilot(work: Work, size: int, accepts: Accepts, runner: Runner | None = N
     """
     jobs = planned(work)
     total = sum(1 for _ in jobs())
-    chosen = pilot_sample(jobs, size)
-    make_candidates(work, lambda: (job for job in jobs() if job.id in chosen), runner)
+    sample = pilot_sample(jobs, size)
+    make_candidates(work, lambda: (job for job in jobs() if job.id in sample), runner)
     shelf = TraceShelf([work.run.generated])
-    made = [name for name in chosen if name in shelf]
-    if not made:
+    generated = [name for name in sample if name in shelf]
+    if not generated:
         raise ConfigurationError(f"no candidate of the pilot was generated; why: {work.run.lost}")
-    accepted = set(accepts(work, made))
-    samples = [sample_of(shelf.get(name), accepted=name in accepted) for name in made]
-    told = forecast(samples, total, work.settings.generate.concurrency)
-    work.console.print(forecast_table(told))
-    return told
+    accepted = set(accepts(work, generated))
+    samples = [sample_of(shelf.get(name), accepted=name in accepted) for name in generated]
+    outlook = forecast(samples, total, work.settings.generate.concurrency)
+    work.console.print(forecast_table(outlook))
+    return outlook
 
 
 def pilot_sample(jobs: Planned, size: int) -> frozenset[str]:
@@ -44,23 +44,26 @@ def pilot_sample(jobs: Planned, size: int) -> frozenset[str]:
 
     Memory: `size` ids for each variant.
     """
-    found: dict[tuple[object, ...], list[tuple[str, str]]] = {}
+    by_variant: dict[tuple[object, ...], list[tuple[str, str]]] = {}
     for job in jobs():
         variant = _variant(job.candidate.recipe)
-        kept = found.setdefault(variant, [])
-        kept.append((hashlib.sha256(job.id.encode()).hexdigest(), job.id))
-        if len(kept) > 2 * size:
-            found[variant] = nsmallest(size, kept)
-    lists = [nsmallest(size, kept) for _, kept in sorted(found.items(), key=lambda v: repr(v[0]))]
+        ranked = by_variant.setdefault(variant, [])
+        ranked.append((hashlib.sha256(job.id.encode()).hexdigest(), job.id))
+        if len(ranked) > 2 * size:
+            by_variant[variant] = nsmallest(size, ranked)
+    lists = [
+        nsmallest(size, ranked)
+        for _, ranked in sorted(by_variant.items(), key=lambda v: repr(v[0]))
+    ]
     in_turn = chain.from_iterable(zip_longest(*lists))
     return frozenset(_first(in_turn, size))
 
 
-def _first(found: Iterator[tuple[str, str] | None], size: int) -> Iterator[str]:
-    left = size
-    for each in found:
-        if each is not None and left:
-            left -= 1
+def _first(ranked: Iterator[tuple[str, str] | None], size: int) -> Iterator[str]:
+    room = size
+    for each in ranked:
+        if each is not None and room:
+            room -= 1
             yield each[1]
 
 

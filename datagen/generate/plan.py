@@ -45,17 +45,17 @@ class Variant(NamedTuple):
 
 def variants(settings: GenerateSettings) -> tuple[Variant, ...]:
     """Teachers × temperatures × executions, neighbours as different as can be."""
-    found: list[Variant] = []
+    combinations: list[Variant] = []
     for teacher in teachers_of(settings):
-        own = settings.temperatures if teacher.temperatures is None else teacher.temperatures
-        temperatures = () if teacher.extractive else dict.fromkeys(own)
+        configured = settings.temperatures if teacher.temperatures is None else teacher.temperatures
+        temperatures = () if teacher.extractive else dict.fromkeys(configured)
         executions = dict.fromkeys(settings.executions)
         for temperature, execution in product(temperatures or (None,), executions):
             pool = len(teacher.researcher_models) > 1
-            found.append(
+            combinations.append(
                 Variant(teacher.name, temperature, execution, not teacher.extractive, pool)
             )
-    return tuple(found)
+    return tuple(combinations)
 
 
 def plan(settings: GenerateSettings, seeds: Iterable[Seed]) -> Iterator[Job]:

@@ -18,30 +18,30 @@ from datagen.generate.finished import Spent
 class Tally:
     """What there is to tell at a moment."""
 
-    def __init__(self, book: Book, *, planned: int, standing: int, wanted: int) -> None:
+    def __init__(self, book: Book, *, planned: int, standing: int, missing: int) -> None:
         """Of the planned candidates some stood when this began, and some are wanted."""
-        self._book, self._planned, self._standing, self._wanted = book, planned, standing, wanted
+        self._book, self._planned, self._standing, self._missing = book, planned, standing, missing
         self._began = time.monotonic()
 
     def line(self) -> str:
-        book, ended = self._book, self._book.made
+        book, ended = self._book, self._book.finished_here
         parts = [f"{self._standing + ended:,} of {self._planned:,} done", f"{book.running} running"]
         if book.lost:
             parts.append(f"{len(book.lost):,} failed")
-        return ", ".join([*parts, *told(book.spent), *self._time_left(ended)])
+        return ", ".join([*parts, *spending_parts(book.spending), *self._time_left(ended)])
 
     def _time_left(self, ended: int) -> list[str]:
         if not ended:
             return []
-        left = max(0, self._wanted - ended)
-        seconds = (time.monotonic() - self._began) / ended * left
+        rest = max(0, self._missing - ended)
+        seconds = (time.monotonic() - self._began) / ended * rest
         return [f"about {duration(seconds)} left"]
 
 
-def told(spent: Spent) -> list[str]:
+def spending_parts(spending: Spent) -> list[str]:
     """What is known of the spending, in words."""
-    known = [] if spent.tokens is None else [f"{spent.tokens:,} tokens"]
-    return known if spent.cost is None else [*known, f"${spent.cost:.2f}"]
+    parts = [] if spending.tokens is None else [f"{spending.tokens:,} tokens"]
+    return parts if spending.cost is None else [*parts, f"${spending.cost:.2f}"]
 
 
 def duration(seconds: float) -> str:

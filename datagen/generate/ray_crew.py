@@ -116,11 +116,11 @@ class Crew:
         job, worker = self._running.pop(ref)
         worker.in_hand.discard(ref)
         try:
-            made: Made = self._ray.get(ref)
+            result: Made = self._ray.get(ref)
         except self._ray.exceptions.RayError as error:
             self._redo(job, worker, error)
             return
-        self._enter(job, made)
+        self._enter(job, result)
 
     def _greet(self, worker: _Worker, ref: Any) -> None:  # noqa: ANN401
         """A worker answers, or is asked again: Ray starts it anew where there is room."""
@@ -143,12 +143,12 @@ class Crew:
             self._book.drop(job.id)
             self._again.append(job)
 
-    def _enter(self, job: Job, made: Made) -> None:
-        for usage in made.usages:
+    def _enter(self, job: Job, result: Made) -> None:
+        for usage in result.usages:
             self._book.charge(job.id, usage)
-        if made.stop is not None:
-            raise ConfigurationError(made.stop)
-        if made.trace is not None:
-            self._book.finish(job.id, made.trace)
+        if result.stop is not None:
+            raise ConfigurationError(result.stop)
+        if result.trace is not None:
+            self._book.finish(job.id, result.trace)
         else:
-            self._book.lose(job.id, made.lost or "no reason was told")
+            self._book.lose(job.id, result.lost or "no reason was told")

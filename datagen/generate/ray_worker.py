@@ -44,13 +44,13 @@ class Maker:
         usages: list[Usage] = []
         try:
             shop = await self._workshop()
-            made = await shop.attempt(job, usages.append)
+            result = await shop.attempt(job, usages.append)
             await shop.forget(job.id)
         except OresearchError as error:
             return Made(None, None, str(error), tuple(usages))
-        if isinstance(made, Trace):
-            return Made(made, None, None, tuple(usages))
-        return Made(None, made, None, tuple(usages))
+        if isinstance(result, Trace):
+            return Made(result, None, None, tuple(usages))
+        return Made(None, result, None, tuple(usages))
 
     async def close(self) -> None:
         """Leave nothing on the machine."""

@@ -41,13 +41,13 @@ def make_candidates(work: Work, jobs: Planned, runner: Runner | None = None) -> 
     with Book(work.run, work.settings.generate) as book:
         _refuse_mixture(work, book)
         _tell_of_other_settings(work, book)
-        planned = standing = wanted = 0
+        planned = standing = missing = 0
         for job in jobs():
             planned += 1
             standing += book.has(job)
-            wanted += _is_wanted(job, book)
-        if wanted:
-            tally = Tally(book, planned=planned, standing=standing, wanted=wanted)
+            missing += _is_wanted(job, book)
+        if missing:
+            tally = Tally(book, planned=planned, standing=standing, missing=missing)
             with showing(tally, work.console, work.settings.generate.progress_seconds):
                 open_ones = (job for job in jobs() if _is_wanted(job, book))
                 (runner or _local()).run(open_ones, book, work)
@@ -71,8 +71,8 @@ def _counts(jobs: Iterator[Job], book: Book) -> Counts:
     counts = {"planned": 0, "generated": 0, "lost": 0, "left": 0}
     for job in jobs:
         counts["planned"] += 1
-        done, lost = book.has(job), job.id in book.lost
-        counts["generated" if done else "lost" if lost else "left"] += 1
+        is_finished, lost = book.has(job), job.id in book.lost
+        counts["generated" if is_finished else "lost" if lost else "left"] += 1
     return counts
 
 
@@ -90,9 +90,11 @@ def _refuse_mixture(work: Work, book: Book) -> None:
 
 
 def _tell_of_other_settings(work: Work, book: Book) -> None:
-    own = checkpoint_file(work)
+    current = checkpoint_file(work)
     others = [
-        file for file in work.run.work.glob(own.with_stem("candidates-*").name) if file != own
+        file
+        for file in work.run.work.glob(current.with_stem("candidates-*").name)
+        if file != current
     ]
     if book.done and others:
         _say(

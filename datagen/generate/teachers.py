@@ -29,14 +29,14 @@ system prompt itself, so that a server's prefix cache serves them all. Such trac
 
 def teachers_of(settings: GenerateSettings) -> tuple[Teacher, ...]:
     """The teachers named, or the extractive policy. Raises ConfigurationError for a mixture."""
-    named = settings.teachers or (Teacher(name=EXTRACTIVE),)
-    without = [teacher.name for teacher in named if teacher.extractive]
-    if without and len(without) < len(named) and not settings.allow_extractive:
+    teachers = settings.teachers or (Teacher(name=EXTRACTIVE),)
+    without = [teacher.name for teacher in teachers if teacher.extractive]
+    if without and len(without) < len(teachers) and not settings.allow_extractive:
         raise ConfigurationError(
             f"generate.teachers: {without[0]} has no model, and extractive traces do not mix with "
             "a model's: give it one, or set generate.allow_extractive=true"
         )
-    return named
+    return teachers
 
 
 def check_teachers(settings: DatagenSettings) -> None:
@@ -57,8 +57,8 @@ def writing_settings(settings: DatagenSettings, recipe: Recipe) -> ResearchSetti
     """The graph's settings for one recipe, every one explicit: no variable of a machine's
     environment makes its candidates others."""
     teacher = teacher_named(settings.generate, recipe.teacher)
-    asked = settings.generate.ask_for_reasoning and not teacher.extractive
-    chosen = {
+    reasons = settings.generate.ask_for_reasoning and not teacher.extractive
+    overrides = {
         "model": teacher.model,
         "base_url": teacher.base_url,
         "planner_model": teacher.planner_model,
@@ -72,10 +72,10 @@ def writing_settings(settings: DatagenSettings, recipe: Recipe) -> ResearchSetti
         "seed": recipe.draw,
         "approve_plan": False,
         "prompts": dict.fromkeys(("planner", "researcher", "summarizer"), REASONING)
-        if asked
+        if reasons
         else {},
     }
-    return ResearchSettings.model_validate({**settings.research.model_dump(), **chosen})
+    return ResearchSettings.model_validate({**settings.research.model_dump(), **overrides})
 
 
 def recipes_mark(settings: DatagenSettings) -> str:
@@ -84,11 +84,11 @@ def recipes_mark(settings: DatagenSettings) -> str:
     A candidate is not resumed with another mark than it began with.
     """
     parts = {"teachers", "temperatures", "executions", "ask_for_reasoning"}
-    told = [
+    basis = [
         settings.research.model_dump(mode="json"),
         settings.generate.model_dump(mode="json", include=parts),
     ]
-    return text_hash(json.dumps(told, sort_keys=True))[:16]
+    return text_hash(json.dumps(basis, sort_keys=True))[:16]
 
 
 def teacher_named(settings: GenerateSettings, name: str) -> Teacher:

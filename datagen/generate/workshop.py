@@ -71,12 +71,12 @@ class Workshop:
         if not state.next and "trace" in state.values:
             return _trace(state.values)
         begun = bool(state.next)
-        given: Any = None if begun else {"question": job.question}
-        done = await graph.ainvoke(
-            given, thread, context=self._time_anew(job, state) if begun else None,
+        inputs: Any = None if begun else {"question": job.question}
+        values = await graph.ainvoke(
+            inputs, thread, context=self._time_anew(job, state) if begun else None,
             durability="sync",
         )  # fmt: skip
-        return _trace(done)
+        return _trace(values)
 
     async def forget(self, candidate: str) -> None:
         """Delete a candidate's checkpoints: its trace is written, or is to be made anew."""

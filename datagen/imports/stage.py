@@ -111,8 +111,8 @@ class _Importing:
 
     def _left_out(self, count: str, row: Row, why: str) -> None:
         self.counts[count] += 1
-        told = self.counts["broken"] + self.counts["contaminated"]
-        if told <= _TOLD:
+        count_so_far = self.counts["broken"] + self.counts["contaminated"]
+        if count_so_far <= _TOLD:
             text = f"{row.place}: left out: {' '.join(why.split())}"
             self._work.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
@@ -168,5 +168,5 @@ def _text(values: Mapping[str, Any], names: Sequence[str]) -> str | None:
 
 def _mark(values: Mapping[str, Any]) -> str:
     """Of all that a row holds, however its file writes it."""
-    told = json.dumps(values, sort_keys=True, ensure_ascii=True, default=str)
-    return text_hash(told)[:10]
+    content = json.dumps(values, sort_keys=True, ensure_ascii=True, default=str)
+    return text_hash(content)[:10]

@@ -35,8 +35,8 @@ def is_accepted(judgement: Judgement, settings: JudgeSettings, criteria: Sequenc
     least, agreed = settings.min_agreement, judgement.agreement
     if least is not None and agreed is not None and agreed < least:
         return False
-    named = dict(zip(criteria, judged.scores, strict=False))
-    return all(named[name].score >= low for name, low in settings.min_scores.items())
+    by_name = dict(zip(criteria, judged.scores, strict=False))
+    return all(by_name[name].score >= low for name, low in settings.min_scores.items())
 
 
 def choose(ranks: Iterable[Rank], keep: int) -> frozenset[str]:

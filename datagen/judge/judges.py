@@ -33,7 +33,7 @@ class TraceJudge(Protocol):
         """Why it cannot judge candidates of that seed."""
         ...
 
-    async def judge(self, trace: Trace, seed: Seed | None, spent: Spent) -> Opinions:
+    async def judge(self, trace: Trace, seed: Seed | None, spending: Spent) -> Opinions:
         """Raises JudgeError when no opinion could be had."""
         ...
 
@@ -52,7 +52,7 @@ class KeyPointTraceJudge:
     def lacks(self, seed: Seed | None) -> str | None:
         return None if seed and seed.key_points else "its seed has no key points"
 
-    async def judge(self, trace: Trace, seed: Seed | None, spent: Spent) -> Opinions:  # noqa: ARG002
+    async def judge(self, trace: Trace, seed: Seed | None, spending: Spent) -> Opinions:  # noqa: ARG002
         citations = await asyncio.to_thread(citations_of, trace)
         truth = GroundTruth(key_points=seed.key_points if seed else ())
         judged = await KeyPointJudge().judge(
@@ -87,21 +87,21 @@ class ModelTraceJudge:
         )
 
     def basis(self, seed: Seed | None) -> object:  # noqa: ARG002  # one rubric for all seeds
-        told = self._settings
-        models = [told.model, told.second_model]
+        settings = self._settings
+        models = [settings.model, settings.second_model]
         rubric = self._rubric.model_dump(mode="json")
-        return [*models, VERSION, told.votes, told.evidence_tokens, rubric]
+        return [*models, VERSION, settings.votes, settings.evidence_tokens, rubric]
 
     def lacks(self, seed: Seed | None) -> str | None:  # noqa: ARG002
         return None
 
-    async def judge(self, trace: Trace, seed: Seed | None, spent: Spent) -> Opinions:  # noqa: ARG002
+    async def judge(self, trace: Trace, seed: Seed | None, spending: Spent) -> Opinions:  # noqa: ARG002
         criteria = [criterion.criterion for criterion in self._rubric.criteria]
         if not report_of(trace).strip():
             return Opinions(empty_verdict(criteria), None)
         tokens = self._settings.evidence_tokens
         request = await asyncio.to_thread(judge_request, trace, criteria, tokens)
-        return await self._model.opinions(request, spent)
+        return await self._model.opinions(request, spending)
 
     async def aclose(self) -> None:
         await self._model.aclose()

@@ -30,14 +30,14 @@ def judge(work: Work) -> Counts:
     run, settings = work.run, work.settings.judge
     if not run.filtered.exists():
         raise ConfigurationError(f"{run.filtered}: not there: run the filter stage first")
-    asked = judge_from(settings)
-    candidates, dropped = _candidates(run)
+    trace_judge = judge_from(settings)
+    candidates, orphans = _candidates(run)
     _restore(run)
-    with KeptRecords(run.work / _VERDICTS, Judgement, lambda kept: kept.key) as kept:
-        judging = Judging(asked, settings, candidates, kept, work.console)
+    with KeptRecords(run.work / _VERDICTS, Judgement, lambda verdict: verdict.key) as verdicts:
+        judging = Judging(trace_judge, settings, candidates, verdicts, work.console)
         asyncio.run(judging.run())
-        counts = _decide(work, judging, asked.criteria)
-        counts |= {"without_seed": dropped} if dropped else {}
+        counts = _decide(work, judging, trace_judge.criteria)
+        counts |= {"without_seed": orphans} if orphans else {}
     _tell_unjudged(work, judging, counts["unjudged"])
     if judging.gave_up is not None:
         raise JudgeError(
@@ -52,13 +52,13 @@ def _candidates(run: RunFolder) -> tuple[Candidates, int]:
     a benchmark's, or a repeat, is not trained on because its trace is there already."""
     passed = {f.id: f.seed for f in read_records(run.filtered, Filtered) if f.passed}
     seeds: dict[str, Seed] = {}
-    known: set[str] = set()
+    seed_ids: set[str] = set()
     for seed in read_records(run.seeds, Seed):
-        known.add(seed.id)
+        seed_ids.add(seed.id)
         if seed.key_points:
             seeds[seed.id] = seed
-    kept = {trace: seed for trace, seed in passed.items() if seed in known}
-    return Candidates(kept, seeds, TraceShelf(run.traces)), len(passed) - len(kept)
+    with_seed = {trace: seed for trace, seed in passed.items() if seed in seed_ids}
+    return Candidates(with_seed, seeds, TraceShelf(run.traces)), len(passed) - len(with_seed)
 
 
 def _restore(run: RunFolder) -> None:
@@ -78,21 +78,21 @@ def _decide(work: Work, judging: Judging, criteria: tuple[str, ...]) -> Counts:
         if j.judged is not None and is_accepted(j, settings, criteria)
     ]
     accepted = frozenset(rank.id for rank in ranks)
-    chosen = choose(ranks, settings.keep_per_seed)
+    best = choose(ranks, settings.keep_per_seed)
     unjudged = 0
 
     def decided() -> Iterator[Judgement]:
         nonlocal unjudged
         for j in _judgements(judging):
             unjudged += j.judged is None
-            yield j.model_copy(update={"accepted": j.id in accepted, "chosen": j.id in chosen})
+            yield j.model_copy(update={"accepted": j.id in accepted, "chosen": j.id in best})
 
     total = write_records(work.run.judged, decided())
     return {
         "judged": total - unjudged,
         "unjudged": unjudged,
         "accepted": len(accepted),
-        "chosen": len(chosen),
+        "chosen": len(best),
     }
 
 
@@ -100,10 +100,10 @@ def _judgements(judging: Judging) -> Iterator[Judgement]:
     """What is known of each candidate. One verdict serves all that have the same content."""
     for trace_id, seed in judging.candidates.passed.items():
         key = judging.keys.get(trace_id, "")
-        kept = judging.kept.get(key) or Judgement(id=trace_id, seed=seed, key=key)
-        reason = None if kept.judged else judging.unjudged.get(trace_id, kept.unjudged)
+        judgement = judging.verdicts.get(key) or Judgement(id=trace_id, seed=seed, key=key)
+        reason = None if judgement.judged else judging.unjudged.get(trace_id, judgement.unjudged)
         update = {"id": trace_id, "seed": seed, "unjudged": reason}
-        yield kept.model_copy(update={**update, "accepted": False, "chosen": False})
+        yield judgement.model_copy(update={**update, "accepted": False, "chosen": False})
 
 
 def _tell_unjudged(work: Work, judging: Judging, unjudged: int) -> None:

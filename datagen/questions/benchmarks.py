@@ -57,8 +57,8 @@ class Benchmarks:
                 return self._held[number].question
         return None
 
-    def _one_holds_other(self, sought: Wording, held: Wording) -> bool:
-        shorter, longer = sorted((sought, held), key=lambda one: len(one.text))
+    def _one_holds_other(self, sought: Wording, benchmark: Wording) -> bool:
+        shorter, longer = sorted((sought, benchmark), key=lambda one: len(one.text))
         return token_count(shorter.text) >= _SHORTEST and holds(longer, shorter, _HELD)
 
     def _add(self, question: Wording) -> None:

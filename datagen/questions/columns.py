@@ -93,13 +93,13 @@ class Columns:
         if row.fault:
             raise RowFault(row.fault)
         self._seen |= dict.fromkeys(map(str, row.values))
-        found = self._cell(row, "question")
-        if found is None:
+        cell = self._cell(row, "question")
+        if cell is None:
             column = self._named.question or ", ".join(_GUESSES["question"])
             raise RowFault(f"there is no question in it (column {column})")
-        if not isinstance(found, str):
-            raise RowFault(f"the question is no text but {type(found).__name__}")
-        question = tidy(found)
+        if not isinstance(cell, str):
+            raise RowFault(f"the question is no text but {type(cell).__name__}")
+        question = tidy(cell)
         if not compared(question):
             raise RowFault("the question holds no words")
         if len(question) > self._settings.longest:
@@ -111,57 +111,57 @@ class Columns:
         return question
 
     def _id(self, row: Row, question: str) -> str:
-        found = self._text(row, "id")
-        made = safe_id(found)[:_LONGEST_ID] if found else ""
-        plain = all(c.isalpha() or c.isdecimal() or c in "_-" for c in made)
-        return made if made and plain else seed_id(question)
+        label = self._text(row, "id")
+        identifier = safe_id(label)[:_LONGEST_ID] if label else ""
+        plain = all(c.isalpha() or c.isdecimal() or c in "_-" for c in identifier)
+        return identifier if identifier and plain else seed_id(question)
 
     def _text(self, row: Row, what: str) -> str | None:
         """A label; a number is one as well."""
-        found = self._cell(row, what)
-        if isinstance(found, bool) or not isinstance(found, str | int):
+        cell = self._cell(row, what)
+        if isinstance(cell, bool) or not isinstance(cell, str | int):
             return None
-        return " ".join(tidy(str(found)).split()) or None
+        return " ".join(tidy(str(cell)).split()) or None
 
     def _cell(self, row: Row, what: str) -> Any:  # noqa: ANN401
-        named = getattr(self._named, what)
-        if named is not None:
-            return row.values.get(named)
+        column = getattr(self._named, what)
+        if column is not None:
+            return row.values.get(column)
         by_name = {str(name).strip().lower(): cell for name, cell in row.values.items()}
         cells = (by_name.get(guess) for guess in _GUESSES[what])
         return next((cell for cell in cells if cell not in (None, "")), None)
 
 
-def _language(told: str | None) -> str | None:
+def _language(label: str | None) -> str | None:
     """ISO 639-1 of what a file says; None when that is no language we know the code of."""
-    if told is None:
+    if label is None:
         return None
-    name = told.lower()
+    name = label.lower()
     code = re.split(r"[-_]", name)[0]
     return _LANGUAGES.get(name) or (code if re.fullmatch(r"[a-z]{2}", code) else None)
 
 
-def _key_points(told: Any) -> Iterator[KeyPoint]:  # noqa: ANN401
-    if isinstance(told, str):
+def _key_points(points: Any) -> Iterator[KeyPoint]:  # noqa: ANN401
+    if isinstance(points, str):
         try:
-            told = json.loads(told)
+            points = json.loads(points)
         except ValueError as error:
             raise RowFault(f"key_points is no JSON list: {error}") from error
-    if told is None:
+    if points is None:
         return
-    if not isinstance(told, list):
+    if not isinstance(points, list):
         raise RowFault("key_points is no list: write one fact, or one object, for each")
-    for number, point in enumerate(told, start=1):
+    for number, point in enumerate(points, start=1):
         yield _key_point(number, point)
 
 
-def _key_point(number: int, told: Any) -> KeyPoint:  # noqa: ANN401
-    if isinstance(told, str):
-        told = {"text": told}
-    if isinstance(told, dict):  # columns of a table fill what a row lacks with None
-        told = {name: value for name, value in told.items() if value is not None}
+def _key_point(number: int, point: Any) -> KeyPoint:  # noqa: ANN401
+    if isinstance(point, str):
+        point = {"text": point}
+    if isinstance(point, dict):  # columns of a table fill what a row lacks with None
+        point = {name: value for name, value in point.items() if value is not None}
     try:
-        return KeyPoint.model_validate(told)
+        return KeyPoint.model_validate(point)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "it"

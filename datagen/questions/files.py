@@ -34,9 +34,11 @@ def load_benchmarks(settings: SeedSettings) -> Benchmarks:
 
 
 def _benchmark(name: str, settings: SeedSettings) -> Iterator[str]:
-    named = SeedColumns(question=settings.benchmark_column)
-    asked = settings.model_copy(update={"columns": named, "longest": sys.maxsize})
-    columns = Columns(name, asked, "seeds.benchmark_column")
+    column_names = SeedColumns(question=settings.benchmark_column)
+    benchmark_settings = settings.model_copy(
+        update={"columns": column_names, "longest": sys.maxsize}
+    )
+    columns = Columns(name, benchmark_settings, "seeds.benchmark_column")
     first_fault = ""
     for row in read_rows(name, settings.split):
         try:
@@ -64,5 +66,5 @@ def _load(name: str, settings: SeedSettings) -> Iterator[Placed | Dropped]:
 
 
 def _dropped(row: Row, fault: RowFault) -> Dropped:
-    told = next((cell for cell in row.values.values() if isinstance(cell, str)), "")
-    return Dropped(question=told[:500], reason="invalid", detail=str(fault), source=row.place)
+    text = next((cell for cell in row.values.values() if isinstance(cell, str)), "")
+    return Dropped(question=text[:500], reason="invalid", detail=str(fault), source=row.place)

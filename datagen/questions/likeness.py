@@ -70,5 +70,5 @@ def _fixed_parts_in(one: Wording, other: Wording) -> bool:
     words = set(other.text.split())
     figures = set(_FIGURE.findall(one.text)) <= set(_FIGURE.findall(other.text))
     parts = checkable_parts(one.question)
-    named = (word for name in parts.names for word in compared(name).split())
-    return figures and all(word in words or word in other.text for word in named)
+    name_words = (word for name in parts.names for word in compared(name).split())
+    return figures and all(word in words or word in other.text for word in name_words)

@@ -59,7 +59,7 @@ class NearIndex:
 
     def _alike(self, sought: Wording, near: Sequence[int]) -> list[int]:
         """Those whose characters, or sorted words, are alike enough: thousands in a millisecond."""
-        found: set[int] = set()
+        numbers: set[int] = set()
         for mine, theirs in (
             (sought.text, [self._held[n].text for n in near]),
             (sought.in_order, [self._held[n].in_order for n in near]),
@@ -67,8 +67,8 @@ class NearIndex:
             scored = process.extract(
                 mine, theirs, scorer=fuzz.ratio, score_cutoff=100 * self.least, limit=None
             )
-            found.update(near[place] for _, _, place in scored)
-        return sorted(found)
+            numbers.update(near[place] for _, _, place in scored)
+        return sorted(numbers)
 
     def _hash(self, wording: Wording) -> MinHash:
         """Kept for the `add` that follows a `find`."""

@@ -39,15 +39,15 @@ def kappas(words: Words, items: Sequence[str]) -> tuple[Kappa, ...]:
     """Every two reviewers over the items that both decided on."""
     reviewers = sorted({name for item in items for name in words.get(item, {})})
     return tuple(
-        found
+        kappa
         for one, other in combinations(reviewers, 2)
-        if (found := _kappa(words, items, one, other)) is not None
+        if (kappa := _kappa(words, items, one, other)) is not None
     )
 
 
 def _kappa(words: Words, items: Sequence[str], one: str, other: str) -> Kappa | None:
-    said = (words.get(item, {}) for item in items)
-    pairs = [(s[one].accept, s[other].accept) for s in said if one in s and other in s]
+    by_item = (words.get(item, {}) for item in items)
+    pairs = [(s[one].accept, s[other].accept) for s in by_item if one in s and other in s]
     if not pairs:
         return None
     equal = sum(a == b for a, b in pairs) / len(pairs)
@@ -69,9 +69,9 @@ def judge_agreement(points: Sequence[Judged]) -> JudgeAgreement | None:
     )
 
 
-def precise_cut(points: Sequence[Judged], wanted: float) -> Cut | None:
+def precise_cut(points: Sequence[Judged], precision: float) -> Cut | None:
     """The lowest quality at or above which people accept the wanted share: it keeps the most."""
-    return next((cut for cut, _ in _cuts(points) if cut.precision >= wanted), None)
+    return next((cut for cut, _ in _cuts(points) if cut.precision >= precision), None)
 
 
 def youden_cut(points: Sequence[Judged]) -> Cut | None:
@@ -86,9 +86,9 @@ def _cuts(points: Sequence[Judged]) -> Iterator[tuple[Cut, float]]:
     good = sum(point.weight for point in points if point.people)
     bad = sum(point.weight for point in points if not point.people)
     for threshold in sorted({point.quality for point in points}):
-        kept = [point for point in points if point.quality >= threshold]
-        right = sum(point.weight for point in kept if point.people)
-        wrong = sum(point.weight for point in kept if not point.people)
+        above = [point for point in points if point.quality >= threshold]
+        right = sum(point.weight for point in above if point.people)
+        wrong = sum(point.weight for point in above if not point.people)
         recall = right / good if good else None
         cut = Cut(threshold=threshold, precision=right / (right + wrong), recall=recall)
         yield cut, (recall or 0.0) - (wrong / bad if bad else 0.0)

@@ -19,15 +19,15 @@ _READ: Final = {"question", "steps", "sources"}
 def contents(run: RunFolder, items: Collection[str]) -> dict[str, str]:
     """The hash of each of these traces and rubrics; one that is not there has none."""
     shelf = TraceShelf(run.traces)
-    found = {
+    hashes = {
         item: _hash(shelf.get(item).model_dump_json(include=_READ))
         for item in items
         if item in shelf
     }
-    for told in read_records(run.rubrics, SeedTruth):
-        if (name := f"{RUBRIC}{told.seed}") in items:
-            found[name] = _hash(told.model_dump_json(include={"question", "truth"}))
-    return found
+    for truth in read_records(run.rubrics, SeedTruth):
+        if (name := f"{RUBRIC}{truth.seed}") in items:
+            hashes[name] = _hash(truth.model_dump_json(include={"question", "truth"}))
+    return hashes
 
 
 def _hash(text: str) -> str:

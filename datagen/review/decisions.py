@@ -24,15 +24,15 @@ def read_words(path: Path) -> dict[str, dict[str, Decision]]:
 def words_on(items: Iterable[SampleItem], words: Words) -> dict[str, dict[str, Decision]]:
     """The words that were said of these items as they are: those on what stood under the same id
     before are left out."""
-    found: dict[str, dict[str, Decision]] = {}
+    current: dict[str, dict[str, Decision]] = {}
     for item in items:
         for reviewer, word in words.get(item.item, {}).items():
             if word.content is None or word.content == item.content:
-                found.setdefault(item.item, {})[reviewer] = word
-    return found
+                current.setdefault(item.item, {})[reviewer] = word
+    return current
 
 
-def verdict(said: Iterable[Decision]) -> bool | None:
+def verdict(decisions: Iterable[Decision]) -> bool | None:
     """The majority's word; a tie is no acceptance, silence is None."""
-    words = [decision.accept for decision in said]
+    words = [decision.accept for decision in decisions]
     return sum(words) * 2 > len(words) if words else None

@@ -51,13 +51,13 @@ def population(run: RunFolder, bands: Sequence[float]) -> list[Member]:
 
 def _judged(run: RunFolder, bands: Sequence[float], kinds: dict[str, str]) -> Iterator[Member]:
     executions = dict(_executions(run.traces))
-    for said in read_records(run.judged, Judgement):
-        if said.quality is not None:
-            kind = kinds.get(said.seed, "unknown/unknown")
-            execution = executions.get(said.id, "unknown")
-            stratum = f"{kind}/{execution}/{band(said.quality, bands)}"
-            group: Group = "accepted" if said.accepted else "rejected"
-            yield Member(said.id, group, stratum, said.quality, said.agreement)
+    for judgement in read_records(run.judged, Judgement):
+        if judgement.quality is not None:
+            kind = kinds.get(judgement.seed, "unknown/unknown")
+            execution = executions.get(judgement.id, "unknown")
+            stratum = f"{kind}/{execution}/{band(judgement.quality, bands)}"
+            group: Group = "accepted" if judgement.accepted else "rejected"
+            yield Member(judgement.id, group, stratum, judgement.quality, judgement.agreement)
 
 
 def band(quality: float, borders: Sequence[float]) -> str:

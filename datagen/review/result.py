@@ -20,23 +20,23 @@ def review_result(
     sample: Sample, words: Words, settings: ReviewSettings, inputs: dict[str, str]
 ) -> ReviewResult:
     """All that the words on the sample say."""
-    said = {item.item: verdict(words.get(item.item, {}).values()) for item in sample.items}
+    verdicts = {item.item: verdict(words.get(item.item, {}).values()) for item in sample.items}
     traces = _of_group(sample, "accepted")
-    strata = tuple(_stratum(each, sample, said, settings) for each in sample.strata)
-    points = _judged(sample, said)
+    strata = tuple(_stratum(each, sample, verdicts, settings) for each in sample.strata)
+    points = _judged(sample, verdicts)
     return ReviewResult(
         seed=sample.seed,
         made_of=sample.made_of,
         inputs=inputs,
         confidence=settings.confidence,
-        traces=_group_rate("accepted traces", sample, "accepted", said, settings),
+        traces=_group_rate("accepted traces", sample, "accepted", verdicts, settings),
         weighted=_weighted(
             rate for rate, each in zip(strata, sample.strata, strict=True)
             if each.group == "accepted"
         ),
         strata=strata,
-        rejected=_group_rate("rejected traces", sample, "rejected", said, settings),
-        rubrics=_group_rate("rubrics", sample, "rubric", said, settings),
+        rejected=_group_rate("rejected traces", sample, "rejected", verdicts, settings),
+        rubrics=_group_rate("rubrics", sample, "rubric", verdicts, settings),
         reviewers=_reviewers(traces, words, settings),
         kappas=kappas(words, [item.item for item in sample.items]),
         judge=judge_agreement(points),
@@ -52,19 +52,22 @@ def review_result(
 
 
 def rate(
-    name: str, said: Iterable[bool | None], settings: ReviewSettings, population: int | None = None
+    name: str,
+    verdicts: Iterable[bool | None],
+    settings: ReviewSettings,
+    population: int | None = None,
 ) -> Rate:
     """The share of acceptances among what was decided, with Wilson's interval."""
     from scipy.stats import binomtest  # a second to load
 
-    decided = [word for word in said if word is not None]
-    told = Rate(name=name, population=population, decided=len(decided), accepted=sum(decided))
+    decided = [word for word in verdicts if word is not None]
+    figures = Rate(name=name, population=population, decided=len(decided), accepted=sum(decided))
     if not decided:
-        return told
+        return figures
     interval = binomtest(sum(decided), len(decided)).proportion_ci(
         confidence_level=settings.confidence, method="wilson"
     )
-    return told.model_copy(
+    return figures.model_copy(
         update={
             "rate": sum(decided) / len(decided),
             "low": float(interval.low),
@@ -78,18 +81,22 @@ def _of_group(sample: Sample, group: Group) -> list[SampleItem]:
 
 
 def _group_rate(
-    name: str, sample: Sample, group: Group, said: dict[str, bool | None], settings: ReviewSettings
+    name: str,
+    sample: Sample,
+    group: Group,
+    verdicts: dict[str, bool | None],
+    settings: ReviewSettings,
 ) -> Rate:
     size = sum(stratum.population for stratum in sample.strata if stratum.group == group)
-    words = (said[item.item] for item in _of_group(sample, group))
+    words = (verdicts[item.item] for item in _of_group(sample, group))
     return rate(name, words, settings, size)
 
 
 def _stratum(
-    stratum: Stratum, sample: Sample, said: dict[str, bool | None], settings: ReviewSettings
+    stratum: Stratum, sample: Sample, verdicts: dict[str, bool | None], settings: ReviewSettings
 ) -> Rate:
     words = (
-        said[item.item]
+        verdicts[item.item]
         for item in sample.items
         if (item.group, item.stratum) == (stratum.group, stratum.name)
     )
@@ -97,31 +104,31 @@ def _stratum(
 
 
 def _weighted(rates: Iterable[Rate]) -> float | None:
-    known = [(each.rate, each.population or 0) for each in rates if each.rate is not None]
-    whole = sum(size for _, size in known)
-    return sum(share * size for share, size in known) / whole if whole else None
+    rated = [(each.rate, each.population or 0) for each in rates if each.rate is not None]
+    whole = sum(size for _, size in rated)
+    return sum(share * size for share, size in rated) / whole if whole else None
 
 
 def _reviewers(
     traces: Sequence[SampleItem], words: Words, settings: ReviewSettings
 ) -> tuple[Rate, ...]:
-    said = [words.get(item.item, {}) for item in traces]
-    names = sorted({name for each in said for name in each})
+    by_item = [words.get(item.item, {}) for item in traces]
+    names = sorted({name for each in by_item for name in each})
     return tuple(
-        rate(name, (each[name].accept for each in said if name in each), settings)
+        rate(name, (each[name].accept for each in by_item if name in each), settings)
         for name in names
     )  # fmt: skip
 
 
-def _judged(sample: Sample, said: dict[str, bool | None]) -> list[Judged]:
+def _judged(sample: Sample, verdicts: dict[str, bool | None]) -> list[Judged]:
     """The decided traces, each weighted by how many of its stratum it stands for."""
     sizes = {(each.group, each.name): each.population for each in sample.strata}
     decided = Counter(
-        (item.group, item.stratum) for item in sample.items if said[item.item] is not None
+        (item.group, item.stratum) for item in sample.items if verdicts[item.item] is not None
     )
     points = []
     for item in sample.items:
-        people, kind = said[item.item], (item.group, item.stratum)
+        people, kind = verdicts[item.item], (item.group, item.stratum)
         if people is not None and item.quality is not None:
             weight = sizes[kind] / decided[kind]
             points.append(Judged(item.quality, item.group == "accepted", people, weight))

@@ -68,9 +68,9 @@ def current_sample(work: Work) -> Sample:
     path = work.run.review / "sample.json"
     made_of = _made_of(work.run, work.settings.review)
     try:
-        known = Sample.model_validate_json(path.read_bytes())
-        if known.made_of == made_of:
-            return known
+        stored = Sample.model_validate_json(path.read_bytes())
+        if stored.made_of == made_of:
+            return stored
     except (OSError, ValidationError):
         pass  # none, or spoilt: it is drawn anew, the same from the same
     if not work.run.judged.exists():
@@ -87,27 +87,29 @@ def current_sample(work: Work) -> Sample:
 
 def _with_contents(sample: Sample, run: RunFolder) -> Sample:
     items = [*sample.items, *sample.queue]
-    found = contents(run, {item.item for item in items})
-    told = [item.model_copy(update={"content": found.get(item.item)}) for item in items]
+    hashes = contents(run, {item.item for item in items})
+    hashed = [item.model_copy(update={"content": hashes.get(item.item)}) for item in items]
     drawn = len(sample.items)
-    return sample.model_copy(update={"items": tuple(told[:drawn]), "queue": tuple(told[drawn:])})
+    return sample.model_copy(
+        update={"items": tuple(hashed[:drawn]), "queue": tuple(hashed[drawn:])}
+    )
 
 
 def draw(members: Sequence[Member], settings: ReviewSettings, made_of: str = "") -> Sample:
     """Draw the sample of each group, and the queue."""
     accepted = sum(member.group == "accepted" for member in members)
     traces = min(settings.sample, accepted)
-    wanted: dict[Group, int] = {
+    sizes: dict[Group, int] = {
         "accepted": traces,
         "rejected": round(traces * settings.rejected_share),
         "rubric": settings.rubrics,
     }
     strata: list[Stratum] = []
     drawn: list[Member] = []
-    for group, count in wanted.items():
-        for stratum, chosen, size in _drawn(members, group, count, settings.seed):
-            strata.append(Stratum(name=stratum, group=group, population=size, drawn=len(chosen)))
-            drawn += chosen
+    for group, count in sizes.items():
+        for stratum, picks, size in _drawn(members, group, count, settings.seed):
+            strata.append(Stratum(name=stratum, group=group, population=size, drawn=len(picks)))
+            drawn += picks
     drawn.sort(key=lambda member: _rank(settings.seed, member.item))
     return Sample(
         seed=settings.seed,
@@ -123,14 +125,14 @@ def allocate(sizes: Mapping[str, int], total: int) -> dict[str, int]:
     whole = sum(sizes.values())
     total = max(min(total, whole), len(sizes))
     share = {name: total * size / whole for name, size in sizes.items()}
-    given = {name: max(1, int(share[name])) for name in sizes}
-    while (short := total - sum(given.values())) != 0:
+    counts = {name: max(1, int(share[name])) for name in sizes}
+    while (short := total - sum(counts.values())) != 0:
         step = 1 if short > 0 else -1
-        may = [n for n in sizes if (given[n] < sizes[n] if step > 0 else given[n] > 1)]
+        may = [n for n in sizes if (counts[n] < sizes[n] if step > 0 else counts[n] > 1)]
         # By name among equals, so that every machine allocates the same.
-        most = max(may, key=lambda name: (step * (share[name] - given[name]), name))
-        given[most] += step
-    return given
+        most = max(may, key=lambda name: (step * (share[name] - counts[name]), name))
+        counts[most] += step
+    return counts
 
 
 def _drawn(
@@ -143,12 +145,12 @@ def _drawn(
             strata[member.stratum].append(member)
     if not count or not strata:
         return []
-    given = allocate(Counter({name: len(each) for name, each in strata.items()}), count)
+    counts = allocate(Counter({name: len(each) for name, each in strata.items()}), count)
     ranked = {
         name: sorted(each, key=lambda member: _rank(seed, member.item))
         for name, each in strata.items()
     }
-    return [(name, ranked[name][: given[name]], len(strata[name])) for name in sorted(strata)]
+    return [(name, ranked[name][: counts[name]], len(strata[name])) for name in sorted(strata)]
 
 
 def _rank(seed: int, item: str) -> str:
@@ -157,9 +159,9 @@ def _rank(seed: int, item: str) -> str:
 
 def _risky(members: Sequence[Member], drawn: Sequence[Member], count: int) -> list[Member]:
     """Accepted traces beyond the sample: lowest quality first, then lowest agreement."""
-    taken = {member.item for member in drawn}
-    left = (m for m in members if m.group == "accepted" and m.item not in taken)
-    return sorted(left, key=_risk)[:count]
+    sampled = {member.item for member in drawn}
+    others = (m for m in members if m.group == "accepted" and m.item not in sampled)
+    return sorted(others, key=_risk)[:count]
 
 
 def _risk(member: Member) -> tuple[float, float, str]:
@@ -176,9 +178,9 @@ def _item(member: Member) -> SampleItem:
 
 def _made_of(run: RunFolder, settings: ReviewSettings) -> str:
     names = ("sample", "rejected_share", "rubrics", "queue", "seed", "bands")
-    told = {
+    basis = {
         "version": _VERSION,
         "settings": {name: getattr(settings, name) for name in names},
         "files": inputs_of([run.seeds, run.judged, run.rubrics]),
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()[:16]

@@ -146,8 +146,8 @@ class _Guard:
 
         async def with_headers(message: dict[str, object]) -> None:
             if message["type"] == "http.response.start":
-                own = [(k.lower().encode(), v.encode()) for k, v in _HEADERS.items()]
-                message["headers"] = [*message.get("headers", []), *own]  # type: ignore[misc]
+                extra = [(k.lower().encode(), v.encode()) for k, v in _HEADERS.items()]
+                message["headers"] = [*message.get("headers", []), *extra]  # type: ignore[misc]
             await send(message)
 
         await self._app(scope, receive, with_headers)  # type: ignore[arg-type]  # a message is a dict
@@ -156,8 +156,8 @@ class _Guard:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         if [value for name, value in headers if name == b"host"] != [self._host]:
             return "this server answers to its own address only"
-        given = scope["path"].removeprefix("/").partition("/")[0].encode()
-        if not hmac.compare_digest(given, self._token):
+        token = scope["path"].removeprefix("/").partition("/")[0].encode()
+        if not hmac.compare_digest(token, self._token):
             return "the address lacks the token: use the one that the terminal shows"
         origins = [value for name, value in headers if name == b"origin"]
         if scope["method"] != "GET" and origins not in ([], [b"http://" + self._host]):

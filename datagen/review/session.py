@@ -43,13 +43,13 @@ class ReviewSession:
         """So many of the items are the random sample; the rest is the queue."""
         if not self.items:
             raise ConfigurationError(f"{work.run.root}: no judged trace and no rubric to review")
-        wanted = {item.item for item in self.items}
+        items = {item.item for item in self.items}
         self.judgements = {j.id: j for j in read_records(work.run.judged, Judgement)
-                           if j.id in wanted}  # fmt: skip
+                           if j.id in items}  # fmt: skip
         self.filtered = {f.id: f for f in read_records(work.run.filtered, Filtered)
-                         if f.id in wanted}  # fmt: skip
+                         if f.id in items}  # fmt: skip
         self.truths = {f"{RUBRIC}{t.seed}": t for t in read_records(work.run.rubrics, SeedTruth)
-                       if f"{RUBRIC}{t.seed}" in wanted}  # fmt: skip
+                       if f"{RUBRIC}{t.seed}" in items}  # fmt: skip
         self._shelf = TraceShelf(work.run.traces)
         self._path = work.run.review / "decisions.jsonl"
         self._writer = RecordWriter(self._path, Decision)
@@ -68,9 +68,9 @@ class ReviewSession:
         size = self._path.stat().st_size
         if self._read[0] != size:
             words = words_on(self.items, read_words(self._path))
-            own = {item: said[self.reviewer] for item, said in words.items()
-                   if self.reviewer in said}  # fmt: skip
-            self._read = (size, own)
+            mine = {item: by_reviewer[self.reviewer] for item, by_reviewer in words.items()
+                   if self.reviewer in by_reviewer}  # fmt: skip
+            self._read = (size, mine)
         return self._read[1]
 
     def decide(self, number: int, *, accept: bool, reason: str) -> None:
@@ -94,8 +94,8 @@ class ReviewSession:
 
     def progress(self) -> Progress:
         words = self.own_words()
-        said = [words[item.item].accept for item in self.items if item.item in words]
-        return Progress(said.count(True), said.count(False), len(self.items))
+        verdicts = [words[item.item].accept for item in self.items if item.item in words]
+        return Progress(verdicts.count(True), verdicts.count(False), len(self.items))
 
     def numbered(self) -> Iterable[tuple[int, SampleItem, Decision | None]]:
         """Every item with its place and this reviewer's word."""

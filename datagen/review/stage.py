@@ -40,14 +40,14 @@ def _tell(work: Work, result: ReviewResult) -> None:
         if rate.decided:
             work.console.print(_line(rate, result.confidence), markup=False, highlight=False)
     for each in result.kappas:
-        known = "unknown" if each.kappa is None else f"{each.kappa:.2f}"
-        told = f"{each.one} and {each.other}: kappa {known} over {each.items} items"
-        work.console.print(told, markup=False, highlight=False)
+        kappa = "unknown" if each.kappa is None else f"{each.kappa:.2f}"
+        line = f"{each.one} and {each.other}: kappa {kappa} over {each.items} items"
+        work.console.print(line, markup=False, highlight=False)
     if result.judge is not None:
-        told = f"judge and people agree on {result.judge.agreement:.0%}"
+        line = f"judge and people agree on {result.judge.agreement:.0%}"
         if result.precise is not None:
-            told += f"; a quality of {result.precise.threshold:g} would do for the wanted precision"
-        work.console.print(told, markup=False, highlight=False)
+            line += f"; a quality of {result.precise.threshold:g} would do for the wanted precision"
+        work.console.print(line, markup=False, highlight=False)
 
 
 def _line(rate: Rate, confidence: float) -> str:

@@ -41,25 +41,26 @@ class Authoring:
     """One run over the questions. Afterwards `keys` and `without` say how each one stands."""
 
     settings: RubricSettings
-    kept: KeptRecords[KeptTruth]
+    truths: KeptRecords[KeptTruth]
     console: Console
     keys: dict[str, str] = field(default_factory=dict)
     """The key of each seed's truth."""
     without: dict[str, str] = field(default_factory=dict)
     """Why a seed has none."""
-    spent: Spent = field(default_factory=Spent)
+    spending: Spent = field(default_factory=Spent)
     gave_up: str | None = None
 
     def __post_init__(self) -> None:
         """Raises ConfigurationError for a model that cannot be had."""
-        told, stats = self.settings, JudgeStats()
+        settings, stats = self.settings, JudgeStats()
         self._model = OneJudge(
-            told.model or "", told.base_url, Patience(timeout=told.timeout, tries=told.tries),
-            AdaptiveLimiter(told.concurrency), True, lambda: stats, schema=SCHEMA,
-            price=None if told.price is None else told.price.price,
+            settings.model or "", settings.base_url,
+            Patience(timeout=settings.timeout, tries=settings.tries),
+            AdaptiveLimiter(settings.concurrency), True, lambda: stats, schema=SCHEMA,
+            price=None if settings.price is None else settings.price.price,
         )  # fmt: skip
         self._failed = self._done = 0
-        self._progress = ProgressLines(self.console, told.progress_seconds)
+        self._progress = ProgressLines(self.console, settings.progress_seconds)
 
     async def run(self, materials: Iterable[Material]) -> None:
         """Raises ConfigurationError when what was written cannot be kept."""
@@ -67,7 +68,7 @@ class Authoring:
             await in_flight(self._open(materials), self._one, self.settings.concurrency)
         finally:
             await self._model.aclose()
-        if self.spent.calls:
+        if self.spending.calls:
             self._progress.tell(self._line(), last=True)
 
     def _open(self, materials: Iterable[Material]) -> Iterator[Material]:
@@ -77,17 +78,25 @@ class Authoring:
                 self.without[material.seed] = "no verified claim stands by itself"
                 continue
             key = self.keys[material.seed] = self._key(material)
-            if key in self.kept:
+            if key in self.truths:
                 self._done += 1
             else:
                 yield material
 
     def _key(self, material: Material) -> str:
-        told = self.settings
-        given = [point.model_dump() for point in material.given]
+        settings = self.settings
+        seed_points = [point.model_dump() for point in material.seed_points]
         facts = [[claim.prose, claim.quote] for group in material.facts for claim in group]
         texts = [report.text for report in material.reports]
-        basis = [VERSION, told.model, told.fewest_points, told.most_points, given, facts, texts]
+        basis = [
+            VERSION,
+            settings.model,
+            settings.fewest_points,
+            settings.most_points,
+            seed_points,
+            facts,
+            texts,
+        ]
         whole = json.dumps([*basis, material.seed, material.question, material.foreign])
         return hashlib.sha256(whole.encode()).hexdigest()
 
@@ -95,26 +104,26 @@ class Authoring:
         if self.gave_up is not None:
             self.without[material.seed] = f"not asked, the model kept failing: {self.gave_up}"
             return
-        spent = Spent()
+        spending = Spent()
         try:
-            written = await self._written(material, spent)
+            draft = await self._written(material, spending)
         except PolicyError as error:
             self._fail(material.seed, f"{self._model.name}: {error}")
         except VerdictFault as fault:
             self.without[material.seed] = f"{self._model.name}: {fault}"
             self._failed = 0  # the server is there: another question may fare better
         else:
-            await asyncio.to_thread(self.kept.keep, self._kept(material, written, spent))
+            await asyncio.to_thread(self.truths.keep, self._kept(material, draft, spending))
             self._failed, self._done = 0, self._done + 1
-        self.spent.add(spent)
+        self.spending.add(spending)
         self._progress.tell(self._line())
 
-    async def _written(self, material: Material, spent: Spent) -> Written:
+    async def _written(self, material: Material, spending: Spent) -> Written:
         fewest, most = self.settings.fewest_points, self.settings.most_points
         return await self._model.opinion(
             writing_messages(material, most),
             lambda text: read_written(text, material, fewest, most),
-            spent,
+            spending,
         )
 
     def _fail(self, seed: str, reason: str) -> None:
@@ -123,18 +132,18 @@ class Authoring:
         if self._failed >= self.settings.give_up_after:
             self.gave_up = reason
 
-    def _kept(self, material: Material, written: Written, spent: Spent) -> KeptTruth:
+    def _kept(self, material: Material, draft: Written, spending: Spent) -> KeptTruth:
         truth = SeedTruth(
-            seed=material.seed, question=material.question, truth=written.truth,
+            seed=material.seed, question=material.question, truth=draft.truth,
             by=self._model.name, traces=tuple(report.trace for report in material.reports),
         )  # fmt: skip
         return KeptTruth(
-            key=self.keys[material.seed], truth=truth, refused=written.refused,
-            tokens=spent.tokens, cost=spent.cost,
+            key=self.keys[material.seed], truth=truth, refused=draft.refused,
+            tokens=spending.tokens, cost=spending.cost,
         )  # fmt: skip
 
     def _line(self) -> str:
         parts = [f"{self._done:,} questions have a truth"]
         if self.without:
             parts.append(f"{len(self.without):,} have none")
-        return ", ".join([*parts, *self.spent.told()])
+        return ", ".join([*parts, *self.spending.told()])

@@ -58,9 +58,9 @@ def verified_claims(trace: Trace) -> Iterator[VerifiedClaim]:
     for claim in citations.claims if citations else ():
         best = max(claim.evidence, key=lambda evidence: evidence.score, default=None)
         if claim.status == "supported" and best is not None and best.source in addresses:
-            made = _claim(trace, claim, best, addresses[best.source])
-            if _stands_alone(made):
-                yield made
+            verified = _claim(trace, claim, best, addresses[best.source])
+            if _stands_alone(verified):
+                yield verified
 
 
 def _claim(trace: Trace, claim: Claim, best: Evidence, source: str) -> VerifiedClaim:

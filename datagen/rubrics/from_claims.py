@@ -22,19 +22,23 @@ def points_from_claims(material: Material, most: int) -> tuple[KeyPoint, ...]:
         for group in map(_shortest_first, material.facts)
         if (point := _point(group, material, common)) is not None
     ]
-    asked = set(terms(material.question))
+    question_terms = set(terms(material.question))
 
-    def order(found: Checked) -> tuple[float, int, int]:
-        return -found.point.weight, -len(asked & set(terms(found.point.text))), found.place
+    def order(candidate: Checked) -> tuple[float, int, int]:
+        return (
+            -candidate.point.weight,
+            -len(question_terms & set(terms(candidate.point.text))),
+            candidate.place,
+        )
 
     passed = sorted(checked(proposed, material), key=order)
-    kept: list[KeyPoint] = []
-    for found in passed:
-        if len(kept) == most:
+    points: list[KeyPoint] = []
+    for candidate in passed:
+        if len(points) == most:
             break
-        if not repeats(found.point, [*material.given, *kept]):
-            kept.append(found.point)
-    return tuple(kept)
+        if not repeats(candidate.point, [*material.seed_points, *points]):
+            points.append(candidate.point)
+    return tuple(points)
 
 
 def repeats(point: KeyPoint, others: Sequence[KeyPoint]) -> bool:
@@ -67,8 +71,8 @@ def _point(
     claim = group[0]
     shared = set(claim.terms).intersection(*(other.terms for other in group))
     quoted = shared & set(terms(claim.quote))
-    known = set(terms(material.question))
-    needs = needs_of(claim.prose, claim.names, quoted or shared, known, common)
+    question_terms = set(terms(material.question))
+    needs = needs_of(claim.prose, claim.names, quoted or shared, question_terms, common)
     if not needs:
         return None
     return KeyPoint(text=claim.prose, needs=needs, source=claim.source)

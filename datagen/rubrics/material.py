@@ -27,7 +27,7 @@ class Material(NamedTuple):
 
     seed: str
     question: str
-    given: tuple[KeyPoint, ...]
+    seed_points: tuple[KeyPoint, ...]
     """Key points that the seed brought."""
     reports: tuple[OwnReport, ...]
     facts: tuple[tuple[VerifiedClaim, ...], ...]
@@ -47,11 +47,11 @@ class Checked(NamedTuple):
 
 def accepted_traces(judgements: Iterator[Judgement]) -> dict[str, list[str]]:
     """The accepted candidates of each seed that has any, in order."""
-    found: dict[str, list[str]] = {}
+    by_seed: dict[str, list[str]] = {}
     for judgement in judgements:
         if judgement.accepted:
-            found.setdefault(judgement.seed, []).append(judgement.id)
-    return found
+            by_seed.setdefault(judgement.seed, []).append(judgement.id)
+    return by_seed
 
 
 def materials(
@@ -87,12 +87,12 @@ def checked(points: Sequence[tuple[KeyPoint, str]], material: Material) -> list[
     if not alone:
         return []
     foreign = {
-        found.point for text in material.foreign for found in judge_report(text, alone, None).found
+        hit.point for text in material.foreign for hit in judge_report(text, alone, None).found
     }
     stating: dict[KeyPoint, dict[str, bool]] = {point: {} for point in alone}
     for report in material.reports:
-        for found in judge_report(report.text, alone, report.citations).found:
-            stating[found.point][report.trace] = found.supported is not False
+        for hit in judge_report(report.text, alone, report.citations).found:
+            stating[hit.point][report.trace] = hit.supported is not False
     return [
         Checked(_weighted(point, len(stating[point]) / len(material.reports)), place)
         for place, (point, trace) in enumerate(points)

@@ -22,30 +22,30 @@ Needs = tuple[tuple[str, ...], ...]
 
 
 def needs_of(
-    prose: str, names: Collection[str], wanted: Collection[str], known: Collection[str],
+    prose: str, names: Collection[str], candidates: Collection[str], shared: Collection[str],
     common: Mapping[str, int],
 ) -> Needs:  # fmt: skip
     """Groups for a KeyPoint, empty when nothing sets the fact apart.
 
-    `wanted` are the terms that may be asked for, `known` those that every report on the question
-    has, `common` how often a term is met elsewhere: the others come first.
+    `candidates` are the terms that may be asked for, `shared` those that every report on the
+    question has, `common` how often a term is met elsewhere: the others come first.
     """
     groups = [_figure_options(figure) for figure in _plain_figures(prose)[:_MOST_FIGURES]]
-    told = [name for name in names if not _known(name, known)]
-    groups += [(name,) for name in told[:_MOST_NAMES]]
+    telling = [name for name in names if not _known(name, shared)]
+    groups += [(name,) for name in telling[:_MOST_NAMES]]
     covered = {term for group in groups for option in group for term in terms(option)}
-    left = [
+    others = [
         (term, options)
         for term, options in _words(prose).items()
-        if term in wanted and term not in known and term not in covered
+        if term in candidates and term not in shared and term not in covered
     ]
-    left.sort(key=lambda word: (common.get(word[0], 0), -len(word[0])))
-    groups += [options for _, options in left[: max(0, _GROUPS - len(groups))]]
+    others.sort(key=lambda word: (common.get(word[0], 0), -len(word[0])))
+    groups += [options for _, options in others[: max(0, _GROUPS - len(groups))]]
     return tuple(dict.fromkeys(groups))
 
 
-def _known(name: str, known: Collection[str]) -> bool:
-    return name.lower() in _SHORT_FORMS or set(terms(name)) <= set(known)
+def _known(name: str, shared: Collection[str]) -> bool:
+    return name.lower() in _SHORT_FORMS or set(terms(name)) <= set(shared)
 
 
 def _plain_figures(prose: str) -> list[Figure]:
@@ -64,16 +64,20 @@ def _figure_options(figure: Figure) -> tuple[str, ...]:
 def _words(prose: str) -> dict[str, tuple[str, ...]]:
     """Content terms with what may stand for each: the word as written. Of two neighbouring pairs
     of Chinese or Japanese characters one at least lies inside a word: either will do."""
-    found: dict[str, tuple[str, ...]] = {term: (word,) for term, word in _latin(prose)}
+    options: dict[str, tuple[str, ...]] = {term: (word,) for term, word in _latin(prose)}
     if has_cjk(prose):
         pairs = [term for term in terms(prose) if has_cjk(term)]
-        found |= {pairs[i]: tuple(pairs[i : i + 2]) for i in range(0, len(pairs), 2)}
-    return found
+        options |= {pairs[i]: tuple(pairs[i : i + 2]) for i in range(0, len(pairs), 2)}
+    return options
 
 
 def _latin(prose: str) -> Iterator[tuple[str, str]]:
     content = set(terms(prose))
     for match in _WORD.finditer(prose):
-        held = terms(match[0])
-        if len(held) == 1 and held[0] in content and not (has_cjk(held[0]) or held[0].isdigit()):
-            yield held[0], match[0]
+        word_terms = terms(match[0])
+        if (
+            len(word_terms) == 1
+            and word_terms[0] in content
+            and not (has_cjk(word_terms[0]) or word_terms[0].isdigit())
+        ):
+            yield word_terms[0], match[0]

@@ -33,21 +33,21 @@ def make_rubrics(work: Work) -> Counts:
         raise ConfigurationError(f"{run.judged}: not there: run the judge stage first")
     accepted = accepted_traces(read_records(run.judged, Judgement))
     seeds = {seed.id: seed for seed in read_records(run.seeds, Seed) if seed.key_points}
-    found = materials(accepted, seeds, TraceShelf(run.traces), settings.foreign_reports)
+    questions = materials(accepted, seeds, TraceShelf(run.traces), settings.foreign_reports)
     counts = {"seeds": len(accepted), "with_truth": 0, "without_truth": 0, "key_points": 0}
     if settings.model is None:
-        truths = _from_claims(found, settings)
+        truths = _from_claims(questions, settings)
         write_records(run.rubrics, _counted(truths, counts))
     else:
         counts["refused"] = 0
-        _by_model(work, found, counts)
+        _by_model(work, questions, counts)
     counts["without_truth"] = counts["seeds"] - counts["with_truth"]
     return counts
 
 
-def _from_claims(found: Iterator[Material], settings: RubricSettings) -> Iterator[SeedTruth]:
-    for material in found:
-        points = (*material.given, *points_from_claims(material, settings.most_points))
+def _from_claims(questions: Iterator[Material], settings: RubricSettings) -> Iterator[SeedTruth]:
+    for material in questions:
+        points = (*material.seed_points, *points_from_claims(material, settings.most_points))
         if len(points) >= settings.fewest_points:
             traces = tuple(report.trace for report in material.reports)
             yield SeedTruth(
@@ -56,11 +56,11 @@ def _from_claims(found: Iterator[Material], settings: RubricSettings) -> Iterato
             )  # fmt: skip
 
 
-def _by_model(work: Work, found: Iterator[Material], counts: Counts) -> None:
+def _by_model(work: Work, questions: Iterator[Material], counts: Counts) -> None:
     file = work.run.work / _WRITTEN
-    with KeptRecords(file, KeptTruth, lambda kept: kept.key) as kept:
-        authoring = Authoring(work.settings.rubrics, kept, work.console)
-        asyncio.run(authoring.run(found))
+    with KeptRecords(file, KeptTruth, lambda record: record.key) as truths:
+        authoring = Authoring(work.settings.rubrics, truths, work.console)
+        asyncio.run(authoring.run(questions))
         write_records(work.run.rubrics, _counted(_written(authoring, counts), counts))
     if authoring.without:
         seed, reason = next(iter(authoring.without.items()))
@@ -78,9 +78,9 @@ def _by_model(work: Work, found: Iterator[Material], counts: Counts) -> None:
 
 def _written(authoring: Authoring, counts: Counts) -> Iterator[SeedTruth]:
     for key in authoring.keys.values():
-        if (kept := authoring.kept.get(key)) is not None:
-            counts["refused"] += kept.refused
-            yield kept.truth
+        if (record := authoring.truths.get(key)) is not None:
+            counts["refused"] += record.refused
+            yield record.truth
 
 
 def _counted(truths: Iterator[SeedTruth], counts: Counts) -> Iterator[SeedTruth]:

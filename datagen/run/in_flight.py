@@ -33,10 +33,10 @@ async def in_flight(items: Iterable[T], act: Callable[[T], Awaitable[None]], lim
 
 
 async def _some_done(running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
-    done, left = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-    for task in done:
+    ended, pending = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    for task in ended:
         task.result()
-    return left
+    return pending
 
 
 async def _acting(act: Callable[[T], Awaitable[None]], item: T) -> None:

@@ -61,14 +61,14 @@ def read_rows(name: str, split: str = "train") -> Iterator[Row]:
 
 def files_behind(names: Iterable[str]) -> list[Path]:
     """The files that these names stand for, folders opened; none for a data set's name."""
-    found: list[Path] = []
+    files: list[Path] = []
     for name in names:
         path = Path(name).expanduser()
         if path.is_dir():
-            found += sorted(file for file in path.rglob("*") if file.is_file())
+            files += sorted(file for file in path.rglob("*") if file.is_file())
         elif path.suffix.lower() in KNOWN or path.exists():
-            found.append(path)
-    return found
+            files.append(path)
+    return files
 
 
 def _guarded(name: str, rows: Callable[[], Iterator[Row]]) -> Iterator[Row]:
@@ -128,10 +128,10 @@ def _table_row(place: str, values: dict[str | Any, Any]) -> Row:
     surplus = values.pop(None, None)
     if surplus is not None:
         return Row(place, {}, "it has more cells than the first line names: quote its commas")
-    held = {name: cell for name, cell in values.items() if cell not in {None, ""}}
-    if any(not _is_utf8(cell) for cell in held.values()):
+    filled = {name: cell for name, cell in values.items() if cell not in {None, ""}}
+    if any(not _is_utf8(cell) for cell in filled.values()):
         return Row(place, {}, "it is not UTF-8: save the file as UTF-8")
-    return Row(place, {name: held.get(name) for name in values})
+    return Row(place, {name: filled.get(name) for name in values})
 
 
 def _is_utf8(text: str) -> bool:

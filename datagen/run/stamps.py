@@ -44,8 +44,8 @@ class Stamp(Record):
 
 def fingerprint(version: int, sections: Sequence[Section]) -> str:
     """Sixteen hexadecimal digits over a stage's version and the settings it reads."""
-    told = [version, [section.model_dump(mode="json") for section in sections]]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    basis = [version, [section.model_dump(mode="json") for section in sections]]
+    return hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def digest(path: Path) -> str:
@@ -54,10 +54,10 @@ def digest(path: Path) -> str:
     An edit in the middle of such a file that keeps its size is not seen; `verify` reads everything.
     """
     try:
-        told = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return "none"
-    return _digest(path, told.st_size, told.st_mtime_ns, told.st_ino)
+    return _digest(path, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 @lru_cache(maxsize=256)

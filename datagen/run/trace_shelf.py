@@ -37,8 +37,8 @@ class TraceShelf:
                 offset = 0
                 for number, line in enumerate(lines, start=1):
                     if line.strip():
-                        found = _id(file, number, line)
-                        self._places[found] = Place(file, number, offset)
+                        trace_id = _id(file, number, line)
+                        self._places[trace_id] = Place(file, number, offset)
                     offset += len(line)
 
     def __len__(self) -> int:

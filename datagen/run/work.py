@@ -25,5 +25,5 @@ Counts = dict[str, int]
 
 def told(counts: Counts) -> str:
     """Counts as a line to read; what was found nowhere is left out behind the first."""
-    shown = [item for place, item in enumerate(counts.items()) if item[1] or not place]
-    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in shown)
+    items = [item for place, item in enumerate(counts.items()) if item[1] or not place]
+    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in items)

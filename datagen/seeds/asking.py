@@ -49,9 +49,9 @@ class Asking:
         )
         self._answers = KeptRecords(file, Answer, lambda answer: answer.key)
 
-    def key(self, *told: object) -> str:
+    def key(self, *parts: object) -> str:
         """The hash of a question to this model."""
-        text = json.dumps([self._name, self._base_url, *told], ensure_ascii=False)
+        text = json.dumps([self._name, self._base_url, *parts], ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def kept(self, key: str) -> str | None:

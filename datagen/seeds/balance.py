@@ -19,17 +19,17 @@ def group_of(seed: Seed) -> Group:
 def quotas(sizes: dict[Group, int], limit: int, draw: int) -> dict[Group, int]:
     """How many of each group stay: as equal as their sizes allow, `limit` together. Groups that
     get one more than others are drawn."""
-    given = dict.fromkeys(sizes, 0)
-    left = min(limit, sum(sizes.values()))
+    counts = dict.fromkeys(sizes, 0)
+    rest = min(limit, sum(sizes.values()))
     order = sorted(sizes, key=lambda group: _lot(draw, repr(group)))
-    while left:
-        hungry = [group for group in order if given[group] < sizes[group]]
-        share = max(1, left // len(hungry))
-        for group in hungry[:left]:
-            more = min(share, sizes[group] - given[group])
-            given[group] += more
-            left -= more
-    return given
+    while rest:
+        hungry = [group for group in order if counts[group] < sizes[group]]
+        share = max(1, rest // len(hungry))
+        for group in hungry[:rest]:
+            more = min(share, sizes[group] - counts[group])
+            counts[group] += more
+            rest -= more
+    return counts
 
 
 def balanced(seeds: Sequence[Seed], limit: int, draw: int) -> tuple[list[Seed], dict[str, str]]:
@@ -38,21 +38,21 @@ def balanced(seeds: Sequence[Seed], limit: int, draw: int) -> tuple[list[Seed], 
     sizes: dict[Group, int] = {}
     for seed in seeds:
         sizes[group_of(seed)] = sizes.get(group_of(seed), 0) + 1
-    given = quotas(sizes, limit, draw)
+    counts = quotas(sizes, limit, draw)
     members: dict[Group, list[Seed]] = {}
     for seed in sorted(seeds, key=lambda seed: _lot(draw, seed.id)):
         members.setdefault(group_of(seed), []).append(seed)
-    kept = {seed.id for group, all_ in members.items() for seed in all_[: given[group]]}
+    stay = {seed.id for group, all_ in members.items() for seed in all_[: counts[group]]}
     surplus = {
-        seed.id: _told(group_of(seed), given, sizes) for seed in seeds if seed.id not in kept
+        seed.id: _told(group_of(seed), counts, sizes) for seed in seeds if seed.id not in stay
     }
-    return [seed for seed in seeds if seed.id in kept], surplus
+    return [seed for seed in seeds if seed.id in stay], surplus
 
 
-def _told(group: Group, given: dict[Group, int], sizes: dict[Group, int]) -> str:
+def _told(group: Group, counts: dict[Group, int], sizes: dict[Group, int]) -> str:
     language, domain = group
     where = f"{language or 'no language'}, {domain or 'no domain'}"
-    return f"quota of ({where}): {given[group]} of {sizes[group]}"
+    return f"quota of ({where}): {counts[group]} of {sizes[group]}"
 
 
 def _lot(draw: int, name: str) -> str:

@@ -42,17 +42,17 @@ async def label_domains(
         if failures:
             return
         try:
-            told = _read(await asking.ask(_prompt(batch, domains)), domains)
+            labels_read = _read(await asking.ask(_prompt(batch, domains)), domains)
         except PolicyError as error:
             failures.append(str(error))
             return
         for number, seed in enumerate(batch, start=1):
-            await asking.keep(keys[seed.id], told.get(number, ""))
+            await asking.keep(keys[seed.id], labels_read.get(number, ""))
 
     batches = [unknown[at : at + _BATCH] for at in range(0, len(unknown), _BATCH)]
     await asyncio.gather(*(label(batch) for batch in batches))
-    found = {seed.id: asking.kept(keys[seed.id]) for seed in bare}
-    labels = {seed: domain for seed, domain in found.items() if domain}
+    answers = {seed.id: asking.kept(keys[seed.id]) for seed in bare}
+    labels = {seed: domain for seed, domain in answers.items() if domain}
     return labels, next(iter(failures), None)
 
 
@@ -66,8 +66,8 @@ def _prompt(batch: Sequence[Seed], domains: Sequence[str]) -> str:
 
 def _read(answer: str, domains: Sequence[str]) -> dict[int, str]:
     """Labels by the question's number; what is no domain of the list is left out."""
-    known = {_EDGES.sub("", domain).casefold(): domain for domain in domains}
-    told = (
+    by_name = {_EDGES.sub("", domain).casefold(): domain for domain in domains}
+    lines = (
         (int(match[1]), _EDGES.sub("", match[2]).casefold()) for match in _LINE.finditer(answer)
     )
-    return {number: known[label] for number, label in told if label in known}
+    return {number: by_name[label] for number, label in lines if label in by_name}

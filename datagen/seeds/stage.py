@@ -47,19 +47,19 @@ def make_seeds(work: Work) -> Counts:
 
 def _imported(work: Work) -> dict[str, Seed]:
     """By question: the seeds of traces that came from elsewhere."""
-    kept = read_records(work.run.seeds, Seed)
-    return {seed.question: seed for seed in kept if seed.origin == "imported"}
+    seeds = read_records(work.run.seeds, Seed)
+    return {seed.question: seed for seed in seeds if seed.origin == "imported"}
 
 
 def _load(work: Work, gate: Gate, imported: Mapping[str, Seed]) -> None:
     """The files' seeds into the gate. One that repeats an imported seed word by word lends it
     what it knows more."""
-    told = 0
+    rejected = 0
     for loaded in load_seeds(work.settings.seeds):
         if isinstance(loaded, Dropped):
             gate.drop(loaded)
-            told += 1
-            if told <= _TOLD:
+            rejected += 1
+            if rejected <= _TOLD:
                 _say(work, f"{loaded.source}: left out: {loaded.detail}")
             continue
         place, seed = loaded
@@ -67,8 +67,8 @@ def _load(work: Work, gate: Gate, imported: Mapping[str, Seed]) -> None:
         if twin is not None and twin.id in gate.seeds:
             gate.seeds[twin.id] = _enriched(gate.seeds[twin.id], seed)
         gate.admit(seed, place)
-    if told > _TOLD:
-        _say(work, f"and {told - _TOLD} more, see {work.run.dropped_seeds}")
+    if rejected > _TOLD:
+        _say(work, f"and {rejected - _TOLD} more, see {work.run.dropped_seeds}")
 
 
 def _enriched(seed: Seed, other: Seed) -> Seed:
@@ -90,8 +90,8 @@ async def _ask_model(work: Work, gate: Gate) -> None:
         return
     async with asking:
         if settings.label_domains:
-            given = list(gate.seeds.values())
-            labels, failure = await label_domains(asking, given, settings.domains)
+            seeds = list(gate.seeds.values())
+            labels, failure = await label_domains(asking, seeds, settings.domains)
             for seed, domain in labels.items():
                 gate.seeds[seed] = gate.seeds[seed].model_copy(update={"domain": domain})
             if failure:
@@ -104,19 +104,19 @@ async def _ask_model(work: Work, gate: Gate) -> None:
 
 
 def _write(work: Work, gate: Gate) -> Counts:
-    kept, dropped = _sampled(work, gate)
-    if not kept:
+    seeds, rejected = _sampled(work, gate)
+    if not seeds:
         raise ConfigurationError(
-            f"no question is left of {len(dropped)}; the first: {dropped[0].source}: "
-            f"{dropped[0].reason}: {dropped[0].detail}"
-            if dropped
+            f"no question is left of {len(rejected)}; the first: {rejected[0].source}: "
+            f"{rejected[0].reason}: {rejected[0].detail}"
+            if rejected
             else "the files hold no question"
         )
-    write_records(work.run.dropped_seeds, dropped)
-    write_records(work.run.seeds, kept)
-    origins = Counter(seed.origin for seed in kept)
-    reasons = Counter(each.reason for each in dropped)
-    counts = {"seeds": len(kept), "written": origins["written"], "imported": origins["imported"]}
+    write_records(work.run.dropped_seeds, rejected)
+    write_records(work.run.seeds, seeds)
+    origins = Counter(seed.origin for seed in seeds)
+    reasons = Counter(each.reason for each in rejected)
+    counts = {"seeds": len(seeds), "written": origins["written"], "imported": origins["imported"]}
     return counts | {reason: reasons[reason] for reason in _REASONS}
 
 
@@ -126,13 +126,13 @@ def _sampled(work: Work, gate: Gate) -> tuple[Sequence[Seed], Sequence[Dropped]]
     others = [seed for seed in gate.seeds.values() if seed.origin != "imported"]
     if settings.limit is None:
         return [*others, *imported], gate.dropped
-    kept, surplus = balanced(others, settings.limit, settings.seed)
+    sample, surplus = balanced(others, settings.limit, settings.seed)
     late = [
         Dropped(question=gate.seeds[seed].question, reason="surplus", detail=why,
                 source=gate.places[seed])
         for seed, why in surplus.items()
     ]  # fmt: skip
-    return [*kept, *imported], [*gate.dropped, *late]
+    return [*sample, *imported], [*gate.dropped, *late]
 
 
 def _say(work: Work, text: str) -> None:

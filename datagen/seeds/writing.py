@@ -52,8 +52,8 @@ async def write_questions(
     Shortage.
     """
     short: list[Shortage] = []
-    for domain, wanted in settings.write.items():
-        missing = wanted - there.get(domain.casefold(), 0)
+    for domain, total in settings.write.items():
+        missing = total - there.get(domain.casefold(), 0)
         if missing <= 0:
             continue
         try:
@@ -74,11 +74,11 @@ async def _write(
     admit: Callable[[Seed], bool],
 ) -> int:
     """How many are still missing."""
-    wanted = settings.write[domain]
-    written: list[str] = []
-    for turn in range(-(-wanted // _BATCH) + settings.write_rounds - 1):
-        questions = await _asked(asking, settings, domain, turn, written)
-        written += questions
+    total = settings.write[domain]
+    earlier: list[str] = []
+    for turn in range(-(-total // _BATCH) + settings.write_rounds - 1):
+        questions = await _asked(asking, settings, domain, turn, earlier)
+        earlier += questions
         for question in questions:
             missing -= admit(_seed(question, domain, asking.name))
             if not missing:
@@ -87,12 +87,12 @@ async def _write(
 
 
 async def _asked(
-    asking: Asking, settings: SeedSettings, domain: str, turn: int, written: Sequence[str]
+    asking: Asking, settings: SeedSettings, domain: str, turn: int, earlier: Sequence[str]
 ) -> list[str]:
-    known = _KNOWN + "\n".join(written) if written else ""
+    exclusions = _KNOWN + "\n".join(earlier) if earlier else ""
     prompt = _PROMPT.format(
         count=min(_BATCH, settings.write[domain]), domain=domain,
-        language=settings.write_language, known=known,
+        language=settings.write_language, known=exclusions,
     )  # fmt: skip
     key = asking.key("write", turn, prompt)
     answer = asking.kept(key)

@@ -72,8 +72,8 @@ def read_settings(path: Path, changes: tuple[str, ...] = ()) -> DatagenSettings:
 
 def settings_text(settings: DatagenSettings) -> str:
     """The YAML of what differs from the defaults."""
-    told = settings.model_dump(mode="json", exclude_defaults=True)
-    return yaml.safe_dump(told, sort_keys=False, allow_unicode=True)
+    changed = settings.model_dump(mode="json", exclude_defaults=True)
+    return yaml.safe_dump(changed, sort_keys=False, allow_unicode=True)
 
 
 def _apply(values: dict[str, Any], change: str) -> None:
