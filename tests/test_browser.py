@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
-from datagen.review.decisions import read_words
+from datagen.review.sample import read_words
+from datagen.run.folder import Work
 from datagen.run.record_files import write_records
-from datagen.run.review_gate import gate_fault, read_result
-from datagen.run.work import Work
+from datagen.run.review_result import gate_fault, read_result
 from datagen.settings import settings_text
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.trace import Trace, write_traces

@@ -14,14 +14,13 @@ import pytest
 from rich.console import Console
 
 from datagen.funnel.count import count_funnel
-from datagen.generate.book import Book
+from datagen.generate.candidate_store import Book, checkpoint_file
 from datagen.generate.progress import Tally, duration
-from datagen.generate.runner import checkpoint_file
 from datagen.generate.stage import generate
 from datagen.records import Lost
+from datagen.run.folder import Work
 from datagen.run.record_files import read_records, write_records
 from datagen.run.trace_shelf import TraceShelf
-from datagen.run.work import Work
 from oresearch_graph.errors import PolicyError, TraceFileError
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Trace, Usage, read_traces, violations

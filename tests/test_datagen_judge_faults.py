@@ -114,7 +114,7 @@ def test_a_run_that_ends_midway_loses_no_verdict_and_asks_nothing_twice(
 
 def _die_at_write(monkeypatch: pytest.MonkeyPatch, last: int) -> Callable[[], int]:
     """The process is interrupted before its `last` verdict is on the disk."""
-    from datagen.run.kept_records import KeptRecords
+    from datagen.run.record_files import KeptRecords
 
     count = 0
     keep = KeptRecords.keep

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from datagen.generate.forecast import Sample, forecast
-from datagen.generate.pilot import pilot_sample, run_pilot
+from datagen.generate.pilot import Sample, forecast, pilot_sample, run_pilot
 from datagen.generate.plan import plan
 from datagen.generate.stage import generate
-from datagen.run.work import Work
+from datagen.run.folder import Work
 from oresearch_graph.errors import ConfigurationError, PolicyError
 from oresearch_graph.trace import read_traces
 from tests.datagen_work import said

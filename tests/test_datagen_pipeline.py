@@ -15,12 +15,10 @@ from rich.console import Console
 
 from datagen.export.verify import verify_dataset
 from datagen.funnel.count import count_funnel
-from datagen.funnel.picture import draw_funnel
-from datagen.pipeline import run_all
-from datagen.run.folder import RunFolder
-from datagen.run.work import Work
+from datagen.funnel.views import draw_funnel
+from datagen.run.folder import RunFolder, Work
 from datagen.settings import DatagenSettings
-from datagen.stages import STAGES, states
+from datagen.stages import STAGES, run_all, states
 from oresearch_graph.errors import ConfigurationError
 from tests.openai_server import OpenAIServer
 from tests.quoting_brain import QuotingBrain

@@ -10,11 +10,11 @@ import httpx
 import pytest
 
 from datagen.records import Filtered, Finding
-from datagen.review.decisions import read_words
+from datagen.review.sample import read_words
 from datagen.review.server import review_app, serve_review
 from datagen.review.session import ReviewSession
+from datagen.run.folder import Work
 from datagen.run.record_files import write_records
-from datagen.run.work import Work
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace import write_traces
 from tests.hostile import hostile_trace

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datagen.imports import shown
-from datagen.seeds import labels
+from datagen.imports import sources
+from datagen.seeds import model
 from oresearch_graph.evidence import claim_parts, sentences
 from oresearch_graph.evidence.language import detect_language
 from oresearch_graph.policies import extractive_plan, extractive_report, extractive_sentences
@@ -81,8 +81,8 @@ MENDED: Final = {
     r"\s*\[\d+\]": extractive_report._MARK,
     r"\s+(?:works?|happens?|mean|means|used)$": extractive_plan._LAST_VERB,
     r"\[\d+(?:[,，\s]+\d+)*\]|【\d+】": extractive_sentences._NUMBERED,
-    r"^\W+|\W+$": labels._EDGES,
-    r"\s*(?:\d{1,3}[.)、]|[-*+•]|[\[【]\d{1,4}[\]】]|#{1,4}\s)": shown._RESULT,
+    r"^\W+|\W+$": model._LABEL_EDGES,
+    r"\s*(?:\d{1,3}[.)、]|[-*+•]|[\[【]\d{1,4}[\]】]|#{1,4}\s)": sources._RESULT,
     _STOPS: sentences._END,
 }
 """What patterns were before they took whole runs, and what they are."""

@@ -15,9 +15,8 @@ from rich.console import Console
 from datagen.generate.local_runner import LocalRunner
 from datagen.generate.stage import generate
 from datagen.records import Seed
-from datagen.run.folder import RunFolder
+from datagen.run.folder import RunFolder, Work
 from datagen.run.record_files import write_records
-from datagen.run.work import Work
 from datagen.settings import DatagenSettings
 from oresearch_graph import ResearchSettings, create_research_graph, violations
 from oresearch_graph.policies.models import Policies

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from datagen.filter.registry import Rules
 from datagen.records import Finding
+from datagen.run.folder import Work
 from datagen.run.trace_shelf import TraceShelf
-from datagen.run.work import Work
 from oresearch_graph.command.terminal import harmless, line
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace import Step, Trace

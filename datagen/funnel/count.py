@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from datagen.generate.finished import Spent, read_finished
+from datagen.generate.candidate_store import Spent, read_finished
 from datagen.generate.plan import plan
 from datagen.records import Dropped, Filtered, Judgement, Lost, Seed
+from datagen.run.folder import Work
 from datagen.run.record_files import read_records
 from datagen.run.stamps import read_stamp
-from datagen.run.work import Work
 
 
 class Level(NamedTuple):

@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Iterator
 from functools import partial
 
-from datagen.generate.book import Book
-from datagen.generate.faculty import PolicyFactory
+from datagen.generate.candidate_store import Book, checkpoint_file
+from datagen.generate.maker import Workshop, open_workshop
 from datagen.generate.plan import Job
-from datagen.generate.runner import checkpoint_file
-from datagen.generate.workshop import Workshop, open_workshop
-from datagen.run.work import Work
+from datagen.generate.policies import PolicyFactory
+from datagen.run.folder import Work
 from oresearch_graph.errors import OresearchError
 from oresearch_graph.graph import Search
 from oresearch_graph.trace import Trace

@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from datagen.generate.book import Book
-from datagen.generate.finished import Spent
+from datagen.generate.candidate_store import Book, Spent
 
 
 class Tally:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from datagen.generate.book import Book
-from datagen.generate.plan import Job, plan
+from datagen.generate.candidate_store import Book, Runner, checkpoint_file
+from datagen.generate.plan import Job, check_teachers, plan, teachers_of
 from datagen.generate.progress import Tally, showing
-from datagen.generate.runner import Runner, checkpoint_file
-from datagen.generate.teachers import check_teachers, teachers_of
 from datagen.records import Seed
+from datagen.run.folder import Counts, Work
 from datagen.run.record_files import read_records
-from datagen.run.work import Counts, Work
 from oresearch_graph.errors import ConfigurationError
 
 Planned = Callable[[], Iterator[Job]]
@@ -97,8 +95,7 @@ def _tell_of_other_settings(work: Work, book: Book) -> None:
         if file != current
     ]
     if book.done and others:
-        _say(
-            work,
+        work.say(
             f"{len(book.done):,} candidates stand as they were made, some with other settings; "
             f"to make all anew, delete {work.run.generated}",
         )
@@ -106,19 +103,13 @@ def _tell_of_other_settings(work: Work, book: Book) -> None:
 
 def _tell_the_end(work: Work, counts: Counts, book: Book) -> None:
     if book.stopped is not None and counts["left"]:
-        _say(
-            work,
+        work.say(
             f"stopped: {book.stopped}; {counts['left']:,} candidates were not begun; raise the "
             "limit and run again to go on",
         )
     elif counts["lost"]:
         again = sum(not book.given_up(name) for name in book.lost)
-        _say(
-            work,
+        work.say(
             f"{counts['lost']:,} candidates are lost, {again:,} of them are tried again when the "
             f"stage is run again; why: {work.run.lost}",
         )
-
-
-def _say(work: Work, text: str) -> None:
-    work.console.print(text, markup=False, highlight=False, soft_wrap=True)

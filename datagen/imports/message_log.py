@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from datagen.imports.piece import ImportFault
+from datagen.imports.trace import ImportFault
 from oresearch_graph.trace import (
     PROTOCOL_TAGS,
     Step,

@@ -15,15 +15,15 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from datagen.imports.message_log import read_log
-from datagen.imports.piece import ImportFault, trace_of
-from datagen.questions.benchmarks import Benchmarks
+from datagen.imports.trace import ImportFault, trace_of
 from datagen.questions.files import load_benchmarks
-from datagen.questions.likeness import wording
-from datagen.questions.wording import tidy
+from datagen.questions.index import Benchmarks
+from datagen.questions.likeness import tidy, wording
 from datagen.records import Seed, seed_id
+from datagen.run.folder import Counts, Work
 from datagen.run.record_files import RecordWriter, read_records
 from datagen.run.rows import Row, read_rows
-from datagen.run.work import Counts, Work
+from datagen.validation import first_fault
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.evidence.language import detect_language
 from oresearch_graph.trace import Trace, TraceWriter, parse_trace, text_hash
@@ -113,8 +113,7 @@ class _Importing:
         self.counts[count] += 1
         count_so_far = self.counts["broken"] + self.counts["contaminated"]
         if count_so_far <= _TOLD:
-            text = f"{row.place}: left out: {' '.join(why.split())}"
-            self._work.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._work.say(f"{row.place}: left out: {' '.join(why.split())}")
 
 
 def read_trace(values: Mapping[str, Any]) -> Trace:
@@ -156,8 +155,7 @@ def _of_trace(values: Mapping[str, Any]) -> Trace:
     try:
         return Trace.model_validate_json(json.dumps(values))
     except (ValidationError, ValueError, TypeError) as error:
-        first = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else None
-        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error)
+        why = first_fault(error, "it") if isinstance(error, ValidationError) else str(error)
         raise ImportFault(f"it is no Trace: {why}") from error
 
 

@@ -17,9 +17,8 @@ from rich.console import Console
 
 from datagen.judge.judges import TraceJudge
 from datagen.records import Judgement, Seed
-from datagen.run.in_flight import in_flight
-from datagen.run.kept_records import KeptRecords
-from datagen.run.progress_lines import ProgressLines
+from datagen.run.in_flight import ProgressLines, in_flight
+from datagen.run.record_files import KeptRecords
 from datagen.run.trace_shelf import TraceShelf
 from datagen.settings.judge import JudgeSettings
 from oresearch_graph.errors import JudgeError

@@ -7,18 +7,17 @@ on. So a killed run goes on where it was, and a changed threshold decides anew w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from typing import Final
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
 
-from datagen.judge.deciding import Rank, choose, is_accepted
 from datagen.judge.judges import judge_from
 from datagen.judge.judging import Candidates, Judging
 from datagen.records import Filtered, Judgement, Seed
-from datagen.run.folder import RunFolder
-from datagen.run.kept_records import KeptRecords
-from datagen.run.record_files import read_records, write_records
+from datagen.run.folder import Counts, RunFolder, Work
+from datagen.run.record_files import KeptRecords, read_records, write_records
 from datagen.run.trace_shelf import TraceShelf
-from datagen.run.work import Counts, Work
+from datagen.settings.judge import JudgeSettings
 from oresearch_graph.errors import ConfigurationError, JudgeError
 
 _VERDICTS: Final = "judged.jsonl"
@@ -110,8 +109,47 @@ def _tell_unjudged(work: Work, judging: Judging, unjudged: int) -> None:
     if not unjudged:
         return
     reason = next(iter(judging.unjudged.values()))
-    work.console.print(
+    work.say(
         f"{unjudged:,} unjudged, one of them: {reason}; they are tried again when the stage is "
-        "run again",
-        markup=False, highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        "run again"
+    )
+
+
+class Rank(NamedTuple):
+    """An accepted candidate among its siblings."""
+
+    seed: str
+    id: str
+    quality: float
+    agreement: float | None
+
+    @property
+    def order(self) -> tuple[float, float, int, str]:
+        """The best first: by quality, then by agreement, then the earlier candidate."""
+        number = self.id.rpartition(".")[2]
+        agreed = -1.0 if self.agreement is None else self.agreement
+        return -self.quality, -agreed, int(number) if number.isdecimal() else 0, self.id
+
+
+def is_accepted(judgement: Judgement, settings: JudgeSettings, criteria: Sequence[str]) -> bool:
+    """Whether a verdict is above every threshold; `criteria` names its scores in order."""
+    judged = judgement.judged
+    if judged is None or judged.quality < settings.min_quality:
+        return False
+    least, agreed = settings.min_agreement, judgement.agreement
+    if least is not None and agreed is not None and agreed < least:
+        return False
+    by_name = dict(zip(criteria, judged.scores, strict=False))
+    return all(by_name[name].score >= low for name, low in settings.min_scores.items())
+
+
+def choose(ranks: Iterable[Rank], keep: int) -> frozenset[str]:
+    """The ids of the best `keep` of each seed."""
+    by_seed: dict[str, list[Rank]] = defaultdict(list)
+    for rank in ranks:
+        by_seed[rank.seed].append(rank)
+    return frozenset(
+        rank.id
+        for siblings in by_seed.values()
+        for rank in sorted(siblings, key=lambda rank: rank.order)[:keep]
+    )

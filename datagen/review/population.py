@@ -1,4 +1,5 @@
-"""Who can be drawn for review: every judged trace and every rubric, with its stratum.
+"""Who can be drawn for review: every judged trace and every rubric, with its stratum, and the hash
+of what an item says: a decision on it counts for this content alone.
 
 Ids are held, traces are not. A trace's execution is read off the head of its line.
 """
@@ -7,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -15,7 +16,9 @@ from datagen.records import Judgement, Seed, SeedTruth
 from datagen.run.folder import RunFolder
 from datagen.run.record_files import read_records
 from datagen.run.review_result import RUBRIC
+from datagen.run.trace_shelf import TraceShelf
 from oresearch_graph.errors import TraceFileError
+from oresearch_graph.trace import text_hash
 from oresearch_graph.trace.files import read_trace_line
 
 Group = Literal["accepted", "rejected", "rubric"]
@@ -23,6 +26,8 @@ Group = Literal["accepted", "rejected", "rubric"]
 # A quote inside a JSON string is escaped: neither can match within a question's text.
 _ID: Final = re.compile(rb'"id":"([^"\\]*)"')
 _EXECUTION: Final = re.compile(rb'"protocol":\{"dialect":"\w+","execution":"(\w+)"')
+_REVIEWED: Final = {"question", "steps", "sources"}
+"""What of a trace people judge: not when it was made, nor what it cost."""
 
 
 class Member(NamedTuple):
@@ -84,3 +89,21 @@ def _execution(path: Path, number: int, line: bytes) -> tuple[str, str]:
         return name[1].decode(), execution[1].decode()
     trace = read_trace_line(path, number, line)
     return trace.id, trace.execution
+
+
+def contents(run: RunFolder, items: Collection[str]) -> dict[str, str]:
+    """The hash of each of these traces and rubrics; one that is not there has none."""
+    shelf = TraceShelf(run.traces)
+    hashes = {
+        item: _content_hash(shelf.get(item).model_dump_json(include=_REVIEWED))
+        for item in items
+        if item in shelf
+    }
+    for truth in read_records(run.rubrics, SeedTruth):
+        if (name := f"{RUBRIC}{truth.seed}") in items:
+            hashes[name] = _content_hash(truth.model_dump_json(include={"question", "truth"}))
+    return hashes
+
+
+def _content_hash(text: str) -> str:
+    return text_hash(text)[:16]

@@ -1,4 +1,5 @@
-"""The stratified random sample that people look at, and the queue of risky traces beside it.
+"""The stratified random sample that people look at, the queue of risky traces beside it, and what
+reviewers decided: the last word of each on each item.
 
 An item's rank is a hash of the seed and its id, and the lowest ranks of each stratum are drawn: the
 same seed draws the same sample on every machine, and when the population changes most of the
@@ -12,23 +13,24 @@ import hashlib
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
-from datagen.records import Record
-from datagen.review.content import contents
-from datagen.review.population import Group, Member, population
-from datagen.run.folder import RunFolder
-from datagen.run.record_files import replacing
+from datagen.records import Decision, Record
+from datagen.review.population import Group, Member, contents, population
+from datagen.run.folder import RunFolder, Work
+from datagen.run.record_files import read_records, replacing
 from datagen.run.stamps import inputs_of
-from datagen.run.work import Work
 from datagen.settings import ReviewSettings
 from oresearch_graph.errors import ConfigurationError
 
 _VERSION: Final = 2
 """Raised when the same population and settings come to give another sample."""
+Words = Mapping[str, Mapping[str, Decision]]
+"""By item, then by reviewer."""
 
 
 class SampleItem(Record):
@@ -184,3 +186,28 @@ def _made_of(run: RunFolder, settings: ReviewSettings) -> str:
         "files": inputs_of([run.seeds, run.judged, run.rubrics]),
     }
     return hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_words(path: Path) -> dict[str, dict[str, Decision]]:
+    """The words that count, of a file that others may append to meanwhile."""
+    words: dict[str, dict[str, Decision]] = {}
+    for decision in read_records(path, Decision, unended=False):
+        words.setdefault(decision.item, {})[decision.reviewer] = decision
+    return words
+
+
+def words_on(items: Iterable[SampleItem], words: Words) -> dict[str, dict[str, Decision]]:
+    """The words that were said of these items as they are: those on what stood under the same id
+    before are left out."""
+    current: dict[str, dict[str, Decision]] = {}
+    for item in items:
+        for reviewer, word in words.get(item.item, {}).items():
+            if word.content is None or word.content == item.content:
+                current.setdefault(item.item, {})[reviewer] = word
+    return current
+
+
+def verdict(decisions: Iterable[Decision]) -> bool | None:
+    """The majority's word; a tie is no acceptance, silence is None."""
+    words = [decision.accept for decision in decisions]
+    return sum(words) * 2 > len(words) if words else None

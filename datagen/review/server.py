@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from datagen.review.pages import item_page, list_page
 from datagen.review.session import ReviewSession
-from datagen.run.work import Work
+from datagen.run.folder import Work
 from oresearch_graph.errors import ConfigurationError
 
 _HEADERS: Final = {
@@ -46,11 +46,10 @@ def serve_review(work: Work, reviewer: str, port: int) -> None:
     try:
         listening = _listen(port)
         host = f"127.0.0.1:{listening.getsockname()[1]}"
-        work.console.print(
+        work.say(
             f"review by {session.reviewer}, {len(session.items)} items: http://{host}/{token}/\n"
-            "Ctrl-C ends it; every word is kept as it is said",
-            markup=False, highlight=False, soft_wrap=True,
-        )  # fmt: skip
+            "Ctrl-C ends it; every word is kept as it is said"
+        )
         config = uvicorn.Config(
             review_app(session, token, host), log_level="warning", access_log=False,
             lifespan="off", server_header=False, timeout_graceful_shutdown=2,

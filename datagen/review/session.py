@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from datagen.records import Decision, Filtered, Judgement, SeedTruth
-from datagen.review.decisions import read_words, words_on
-from datagen.review.sample import SampleItem, current_sample
+from datagen.review.sample import SampleItem, current_sample, read_words, words_on
+from datagen.run.folder import Work
 from datagen.run.record_files import RecordWriter, read_records
 from datagen.run.review_result import RUBRIC
 from datagen.run.trace_shelf import TraceShelf
-from datagen.run.work import Work
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace import Trace
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datagen.records import Decision
-from datagen.review.decisions import read_words, words_on
-from datagen.review.sample import current_sample
+from datagen.review.sample import current_sample, read_words, words_on
+from datagen.run.folder import Counts, Work
 from datagen.run.record_files import RecordWriter, replacing
 from datagen.run.review_result import Rate, ReviewResult
 from datagen.run.stamps import inputs_of
-from datagen.run.work import Counts, Work
 
 
 def settle_review(work: Work) -> Counts:
@@ -38,16 +37,16 @@ def settle_review(work: Work) -> Counts:
 def _tell(work: Work, result: ReviewResult) -> None:
     for rate in (result.traces, result.rejected, result.rubrics):
         if rate.decided:
-            work.console.print(_line(rate, result.confidence), markup=False, highlight=False)
+            work.say(_line(rate, result.confidence))
     for each in result.kappas:
         kappa = "unknown" if each.kappa is None else f"{each.kappa:.2f}"
         line = f"{each.one} and {each.other}: kappa {kappa} over {each.items} items"
-        work.console.print(line, markup=False, highlight=False)
+        work.say(line)
     if result.judge is not None:
         line = f"judge and people agree on {result.judge.agreement:.0%}"
         if result.precise is not None:
             line += f"; a quality of {result.precise.threshold:g} would do for the wanted precision"
-        work.console.print(line, markup=False, highlight=False)
+        work.say(line)
 
 
 def _line(rate: Rate, confidence: float) -> str:

@@ -1,8 +1,10 @@
-"""Files of records: read a line at a time, appended to crash-safely, or replaced as a whole."""
+"""Files of records: read a line at a time, appended to crash-safely, replaced as a whole, or kept
+by key for a stage that asks a model and pays for each answer once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Generic, TypeVar
@@ -10,6 +12,7 @@ from typing import BinaryIO, Generic, TypeVar
 from pydantic import ValidationError
 
 from datagen.records import Record
+from datagen.validation import first_fault
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace.lines import Closing, LineWriter
 
@@ -38,11 +41,8 @@ def read_record_line(path: Path, number: int, line: bytes, kind: type[R]) -> R:
     try:
         return kind.model_validate_json(line)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the line"
-        raise ConfigurationError(
-            f"{path}:{number}: no {kind.__name__}: {place}: {first['msg']}"
-        ) from error
+        fault = first_fault(error, "the line")
+        raise ConfigurationError(f"{path}:{number}: no {kind.__name__}: {fault}") from error
 
 
 class RecordWriter(Closing, Generic[R]):
@@ -104,3 +104,52 @@ def _told(path: Path) -> Iterator[None]:
         raise ConfigurationError(
             f"{path}: not written: {error.strerror or error}; what was there is kept"
         ) from error
+
+
+class KeptRecords(Closing, Generic[R]):
+    """Records by key; the last of a key counts. Memory holds keys and places, not records.
+
+    Writers of one process only: the run's folder is locked.
+    """
+
+    def __init__(self, path: Path, kind: type[R], key: Callable[[R], str]) -> None:
+        """Raises ConfigurationError for a file that cannot be written, or a spoilt line of it."""
+        self.path, self._kind, self._key = path, kind, key
+        self._writer = RecordWriter(path, kind)
+        self._lock = threading.Lock()
+        self._places: dict[str, int] = {}
+        self._end = 0
+        for record, size in self._lines():
+            self._places[key(record)] = self._end
+            self._end += size
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._places
+
+    def get(self, key: str) -> R | None:
+        """The record of a key."""
+        place = self._places.get(key)
+        if place is None:
+            return None
+        with self.path.open("rb") as file:
+            file.seek(place)
+            return self._kind.model_validate_json(file.readline())
+
+    def keep(self, record: R) -> None:
+        """It is on the disk when this returns. Raises ConfigurationError."""
+        with self._lock:
+            self._writer.write(record)
+            self._places[self._key(record)] = self._end
+            self._end = self.path.stat().st_size
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _lines(self) -> Iterator[tuple[R, int]]:
+        """Each record with its line's size in bytes."""
+        try:
+            with self.path.open("rb") as lines:
+                for number, line in enumerate(lines, start=1):
+                    yield read_record_line(self.path, number, line, self._kind), len(line)
+        except OSError as error:
+            raise ConfigurationError(f"{self.path}: cannot be read: {error.strerror}") from error

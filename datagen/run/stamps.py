@@ -15,12 +15,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from datagen.records import Record
 from datagen.run.folder import RunFolder
 from datagen.run.record_files import replacing
-from datagen.settings.section import Section
 
 _WHOLE: Final = 1 << 30
 """Bytes of a file that is hashed whole: about a second. Only files of traces grow larger."""
@@ -42,7 +41,7 @@ class Stamp(Record):
     """ISO 8601 in UTC."""
 
 
-def fingerprint(version: int, sections: Sequence[Section]) -> str:
+def fingerprint(version: int, sections: Sequence[BaseModel]) -> str:
     """Sixteen hexadecimal digits over a stage's version and the settings it reads."""
     basis = [version, [section.model_dump(mode="json") for section in sections]]
     return hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()[:16]

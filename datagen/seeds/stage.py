@@ -9,12 +9,10 @@ from typing import Final, get_args
 
 from datagen.questions.files import load_benchmarks, load_seeds
 from datagen.records import Dropped, Seed
+from datagen.run.folder import Counts, Work
 from datagen.run.record_files import read_records, write_records
-from datagen.run.work import Counts, Work
-from datagen.seeds.balance import balanced
-from datagen.seeds.gate import Gate
-from datagen.seeds.labels import label_domains
-from datagen.seeds.writing import write_questions
+from datagen.seeds.model import label_domains, write_questions
+from datagen.seeds.selection import Gate, balanced
 from oresearch_graph.errors import ConfigurationError
 
 _REASONS: Final = get_args(Dropped.model_fields["reason"].annotation)
@@ -79,7 +77,7 @@ def _enriched(seed: Seed, other: Seed) -> Seed:
 
 async def _ask_model(work: Work, gate: Gate) -> None:
     """Labels, then questions. Whatever goes wrong is told, and what there is stands."""
-    from datagen.seeds.asking import Asking  # langchain takes a second to import
+    from datagen.seeds.model import Asking  # langchain takes a second to import
 
     settings = work.settings.seeds
     file = work.run.work / "seed-answers.jsonl"
@@ -136,4 +134,4 @@ def _sampled(work: Work, gate: Gate) -> tuple[Sequence[Seed], Sequence[Dropped]]
 
 
 def _say(work: Work, text: str) -> None:
-    work.console.print(" ".join(text.split()), markup=False, highlight=False, soft_wrap=True)
+    work.say(" ".join(text.split()))

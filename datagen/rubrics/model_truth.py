@@ -1,4 +1,4 @@
-"""The model's way: what it is asked, and what of its answer is taken.
+"""Key points and criteria by a model: what it is asked, and what of its answer is taken.
 
 A key point must name the claim it rests on and say nothing beyond it: figures and names must stand
 there. What does not is refused, and so is a point that fails the judge's own check. Not covered:
@@ -13,9 +13,9 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from pydantic import ValidationError
 
 from datagen.rubrics.claims import VerifiedClaim
-from datagen.rubrics.from_claims import repeats, term_counts
+from datagen.rubrics.key_points import Needs, needs_of, repeats, term_counts
 from datagen.rubrics.material import Material, checked
-from datagen.rubrics.needs import Needs, needs_of
+from datagen.validation import first_fault
 from oresearch_graph.evidence.claim_parts import checkable_parts
 from oresearch_graph.evidence.figures import agrees, stated
 from oresearch_graph.evidence.language import detect_language
@@ -142,8 +142,7 @@ def _criterion(row: dict[str, Any]) -> Criterion:
             weight=row.get("weight", 1.0),
         )
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise VerdictFault(f"a criterion's {first['loc'][0]}: {first['msg']}") from error
+        raise VerdictFault(f"a criterion's {first_fault(error, 'form')}") from error
 
 
 def _point(row: dict[str, Any], material: Material) -> tuple[KeyPoint, str]:

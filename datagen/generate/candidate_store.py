@@ -1,20 +1,26 @@
-"""Book: what has become of each candidate, on the disk at once, and what it all has cost.
+"""CandidateStore: what has become of each candidate, on the disk at once, and what it all has cost;
+Runner, the seam to the machines that make candidates.
 
-The one writer of `generated.jsonl` and `lost.jsonl`, whoever runs the candidates.
+The store is the one writer of `generated.jsonl` and `lost.jsonl`, whoever runs the candidates. To
+read what stands in a file no trace is built, so a hundred thousand take seconds.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol, Self
 
-from datagen.generate.finished import Spent, read_finished
-from datagen.generate.plan import Job
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from datagen.generate.plan import Job, recipes_mark
 from datagen.records import Lost, seed_id
-from datagen.run.folder import RunFolder
+from datagen.run.folder import RunFolder, Work
 from datagen.run.record_files import RecordWriter, read_records, write_records
 from datagen.settings import GenerateSettings
-from oresearch_graph.errors import PolicyError
-from oresearch_graph.trace import FailureName, Trace, TraceWriter, Usage
+from oresearch_graph.errors import PolicyError, TraceFileError
+from oresearch_graph.trace import FailureName, Trace, TraceWriter, Usage, known_sum
 from oresearch_graph.trace.lines import Closing
 
 _INFRASTRUCTURE: Final[frozenset[FailureName]] = frozenset(
@@ -23,6 +29,66 @@ _INFRASTRUCTURE: Final[frozenset[FailureName]] = frozenset(
 """Failures after which a candidate is made again. A budget that is spent is its own end."""
 _IN_A_ROW: Final = 5
 """Candidates lost without one model call answered in between: something is out of order."""
+
+
+class Spent(NamedTuple):
+    """What model calls cost. None: no provider said."""
+
+    tokens: int | None = None
+    """Prompt and completion tokens."""
+    cost: float | None = None
+    """US dollars."""
+
+    @classmethod
+    def of(cls, usages: Iterable[Usage]) -> Self:
+        tokens: int | None = None
+        cost: float | None = None
+        for usage in usages:
+            tokens = known_sum((tokens, usage.prompt_tokens, usage.completion_tokens))
+            cost = known_sum((cost, usage.cost))
+        return cls(tokens, cost)
+
+    def plus(self, other: Spent) -> Spent:
+        tokens = known_sum((self.tokens, other.tokens))
+        return Spent(tokens, known_sum((self.cost, other.cost)))
+
+
+class Finished(NamedTuple):
+    """A candidate whose trace stands in the file."""
+
+    id: str
+    question_id: str
+    """The id that its question gives a seed: another question under the same id is another."""
+    spending: Spent
+    extractive: bool
+
+
+def read_finished(path: Path) -> Iterator[Finished]:
+    """What stands in a trace file; a last line without its end is being written, or was cut.
+
+    Raises TraceFileError naming a line that is no trace.
+    """
+    if not path.exists():
+        return
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip() and line.endswith(b"\n"):
+                    yield _finished_candidate(path, number, line)
+    except OSError as error:
+        raise TraceFileError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _finished_candidate(path: Path, number: int, line: bytes) -> Finished:
+    try:
+        raw: Any = from_json(line)
+        spending = Spent.of(Usage.model_validate(usage) for usage in raw["usage"])
+        extractive = "extractive" in raw["models"].values()
+        return Finished(str(raw["id"]), seed_id(raw["question"]), spending, extractive)
+    except (ValueError, ValidationError, KeyError, TypeError, AttributeError) as error:
+        raise TraceFileError(
+            f"{path}:{number}: not a trace: take the line out, its candidate is made again"
+        ) from error
 
 
 class Book(Closing):
@@ -154,3 +220,19 @@ class Book(Closing):
         if settings.max_cost is not None and (usage.cost or 0.0) >= settings.max_cost:
             return f"${usage.cost:.2f} is spent of generate.max_cost={settings.max_cost:g}"
         return None
+
+
+class Runner(Protocol):
+    """Where candidates are made."""
+
+    def run(self, jobs: Iterator[Job], book: Book, work: Work) -> None:
+        """Make the candidates, as long as the book lets any begin, and enter each in it.
+
+        Raises OresearchError for what would hit every candidate.
+        """
+        ...
+
+
+def checkpoint_file(work: Work) -> Path:
+    """Where this run's candidates are kept while they are made; another one for other recipes."""
+    return work.run.work / f"candidates-{recipes_mark(work.settings)}.sqlite"

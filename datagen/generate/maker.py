@@ -1,4 +1,5 @@
-"""Workshop: candidates are made here, by the research graph over one checkpoint file.
+"""CandidateMaker: candidates are made here, by the research graph over one checkpoint file; and the
+Ray actor that holds one.
 
 A candidate's thread in the file has its id. What was killed goes on from its last step; what ended
 and was not written is taken from its state.
@@ -6,26 +7,26 @@ and was not written is taken from its state.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import StateSnapshot
 
-from datagen.generate.faculty import Faculty, PolicyFactory
-from datagen.generate.metering import Charge, TeacherFault, metered
-from datagen.generate.plan import Job
-from datagen.generate.teachers import writing_settings
+from datagen.generate.plan import Job, writing_settings
+from datagen.generate.policies import Charge, Faculty, PolicyFactory, TeacherFault, metered
 from datagen.settings import DatagenSettings
-from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.errors import ConfigurationError, OresearchError
 from oresearch_graph.graph import ResearchGraph, Search, create_research_graph
 from oresearch_graph.redaction import brief
-from oresearch_graph.trace import Trace
+from oresearch_graph.trace import Trace, Usage
 from oresearch_graph.trace.private_files import create_private
 
 _STEPS: Final = 10_000
@@ -134,3 +135,52 @@ def _thread(candidate: str) -> RunnableConfig:
 
 def _trace(values: dict[str, Any]) -> Trace:
     return Trace.model_validate(values["trace"])
+
+
+class Made(NamedTuple):
+    """What an actor gives back."""
+
+    trace: Trace | None
+    lost: str | None
+    stop: str | None
+    """What would hit every candidate."""
+    usages: tuple[Usage, ...]
+
+
+class Maker:
+    """The actor: a workshop on some machine of the cluster, with a checkpoint file of its own."""
+
+    def __init__(self, settings: DatagenSettings) -> None:
+        self._settings, self._lock = settings, asyncio.Lock()
+        self._shop: Workshop | None = None
+        self._open = AsyncExitStack()
+
+    async def ready(self) -> bool:
+        """The actor lives."""
+        return True
+
+    async def make(self, job: Job) -> Made:
+        usages: list[Usage] = []
+        try:
+            shop = await self._workshop()
+            result = await shop.attempt(job, usages.append)
+            await shop.forget(job.id)
+        except OresearchError as error:
+            return Made(None, None, str(error), tuple(usages))
+        if isinstance(result, Trace):
+            return Made(result, None, None, tuple(usages))
+        return Made(None, result, None, tuple(usages))
+
+    async def close(self) -> None:
+        """Leave nothing on the machine."""
+        await self._open.aclose()
+
+    async def _workshop(self) -> Workshop:
+        async with self._lock:
+            if self._shop is None:
+                folder = self._open.enter_context(tempfile.TemporaryDirectory(prefix="datagen-"))
+                file = Path(folder) / "candidates.sqlite"
+                self._shop = await self._open.enter_async_context(
+                    open_workshop(file, self._settings)
+                )
+            return self._shop

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from datagen.imports.shown import shown_sources
+from datagen.imports.sources import shown_sources
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.evidence.language import detect_language
 from oresearch_graph.trace import Dialect, Outcome, Protocol, Role, Step, Trace
