@@ -24,7 +24,7 @@ from datagen.filter.registry import Rules
 from datagen.records import Filtered
 from datagen.run.folder import Counts, Work
 from datagen.run.record_files import write_records
-from datagen.run.trace_shelf import Place, TraceShelf, trace_at
+from datagen.run.trace_shelf import TracePlace, TraceShelf, trace_at
 from datagen.settings.filter import FilterSettings
 from oresearch_graph.errors import OresearchError
 
@@ -60,13 +60,13 @@ def filter_traces(work: Work, processes: int | None = None) -> Counts:
         alone = (rules.filtered(trace_at(place)) for place in shelf.places)
         total = write_records(work.run.filtered, counted(told(alone)))
     else:
-        with Crew(work.settings.filter, several) as crew:
-            lines = crew.filtered(shelf.places)
+        with FilterPool(work.settings.filter, several) as pool:
+            lines = pool.filtered(shelf.places)
             total = write_records(work.run.filtered, counted(told(lines)))
     return {"candidates": total, "passed": passed, **dict(refused.most_common())}
 
 
-class Crew:
+class FilterPool:
     """A pool of processes for one run of the stage. What comes back keeps the order of places."""
 
     def __init__(self, settings: FilterSettings, processes: int) -> None:
@@ -78,7 +78,7 @@ class Crew:
             initargs=(settings,),
         )
 
-    def filtered(self, places: Collection[Place]) -> Iterator[Filtered]:
+    def filtered(self, places: Collection[TracePlace]) -> Iterator[Filtered]:
         """Raises what a rule's process raised, and OresearchError when one was killed."""
         batches = iter(_batched(places))
         try:
@@ -97,7 +97,7 @@ class Crew:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _batched(places: Iterable[Place]) -> Iterator[tuple[Place, ...]]:
+def _batched(places: Iterable[TracePlace]) -> Iterator[tuple[TracePlace, ...]]:
     remaining = iter(places)
     while batch := tuple(islice(remaining, _BATCH)):
         yield batch
@@ -117,7 +117,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _filter_batch(batch: tuple[Place, ...]) -> list[Filtered]:
+def _filter_batch(batch: tuple[TracePlace, ...]) -> list[Filtered]:
     if _rules is None:
         raise RuntimeError("the process was not made ready")
     return [_rules.filtered(trace_at(place)) for place in batch]

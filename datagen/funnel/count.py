@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from datagen.generate.candidate_store import Spent, read_finished
+from datagen.generate.candidate_store import Spending, read_finished
 from datagen.generate.plan import plan
 from datagen.records import Dropped, Filtered, Judgement, Lost, Seed
 from datagen.run.folder import Work
@@ -32,7 +32,7 @@ class Funnel(NamedTuple):
     """The whole way from questions to rows."""
 
     levels: tuple[Level, ...]
-    spending: Spent
+    spending: Spending
     """What all candidates and their judgements cost, the rejected ones among them."""
     accepted: int | None
 
@@ -56,7 +56,7 @@ def count_funnel(work: Work) -> Funnel:
     traces, spending = _traces(work)
     judged = _judged(run.judged)
     for judgement in read_records(run.judged, Judgement):
-        spending = spending.plus(Spent(judgement.tokens, judgement.cost))
+        spending = spending.plus(Spending(judgement.tokens, judgement.cost))
     levels = (
         _seeds(work),
         _planned(work),
@@ -85,14 +85,14 @@ def _planned(work: Work) -> Level:
     return Level("candidates", _number(planned) + _number(read_finished(run.imported)), {})
 
 
-def _traces(work: Work) -> tuple[int | None, Spent]:
-    spending, ids = Spent(), set[str]()
+def _traces(work: Work) -> tuple[int | None, Spending]:
+    spending, ids = Spending(), set[str]()
     for file in work.run.traces:
         for finished in read_finished(file):
             ids.add(finished.id)
             spending = spending.plus(finished.spending)
     for lost in read_records(work.run.lost, Lost, unended=False):
-        spending = spending.plus(Spent(lost.tokens, lost.cost))
+        spending = spending.plus(Spending(lost.tokens, lost.cost))
     return (len(ids) if work.run.traces else None), spending
 
 

@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from datagen.generate.plan import Job, recipes_mark
 from datagen.records import Lost, seed_id
 from datagen.run.folder import RunFolder, Work
-from datagen.run.record_files import RecordWriter, read_records, write_records
+from datagen.run.record_files import RecordWriter, file_lines, read_records, write_records
 from datagen.settings import GenerateSettings
 from oresearch_graph.errors import PolicyError, TraceFileError
 from oresearch_graph.trace import FailureName, Trace, TraceWriter, Usage, known_sum
@@ -28,10 +28,10 @@ _INFRASTRUCTURE: Final[frozenset[FailureName]] = frozenset(
 )
 """Failures after which a candidate is made again. A budget that is spent is its own end."""
 _IN_A_ROW: Final = 5
-"""Candidates lost without one model call answered in between: something is out of order."""
+"""Candidates lost without one model call answered in between: a service is unavailable."""
 
 
-class Spent(NamedTuple):
+class Spending(NamedTuple):
     """What model calls cost. None: no provider said."""
 
     tokens: int | None = None
@@ -48,51 +48,44 @@ class Spent(NamedTuple):
             cost = known_sum((cost, usage.cost))
         return cls(tokens, cost)
 
-    def plus(self, other: Spent) -> Spent:
+    def plus(self, other: Spending) -> Spending:
         tokens = known_sum((self.tokens, other.tokens))
-        return Spent(tokens, known_sum((self.cost, other.cost)))
+        return Spending(tokens, known_sum((self.cost, other.cost)))
 
 
-class Finished(NamedTuple):
+class FinishedCandidate(NamedTuple):
     """A candidate whose trace stands in the file."""
 
     id: str
     question_id: str
     """The id that its question gives a seed: another question under the same id is another."""
-    spending: Spent
+    spending: Spending
     extractive: bool
 
 
-def read_finished(path: Path) -> Iterator[Finished]:
+def read_finished(path: Path) -> Iterator[FinishedCandidate]:
     """What stands in a trace file; a last line without its end is being written, or was cut.
 
     Raises TraceFileError naming a line that is no trace.
     """
-    if not path.exists():
-        return
-    try:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip() and line.endswith(b"\n"):
-                    yield _finished_candidate(path, number, line)
-    except OSError as error:
-        raise TraceFileError(f"{path}: cannot be read: {error.strerror}") from error
+    for line in file_lines(path, unended=False):
+        yield _finished_candidate(path, line.number, line.text)
 
 
-def _finished_candidate(path: Path, number: int, line: bytes) -> Finished:
+def _finished_candidate(path: Path, number: int, line: bytes) -> FinishedCandidate:
     try:
         raw: Any = from_json(line)
-        spending = Spent.of(Usage.model_validate(usage) for usage in raw["usage"])
+        spending = Spending.of(Usage.model_validate(usage) for usage in raw["usage"])
         extractive = "extractive" in raw["models"].values()
-        return Finished(str(raw["id"]), seed_id(raw["question"]), spending, extractive)
+        return FinishedCandidate(str(raw["id"]), seed_id(raw["question"]), spending, extractive)
     except (ValueError, ValidationError, KeyError, TypeError, AttributeError) as error:
         raise TraceFileError(
             f"{path}:{number}: not a trace: take the line out, its candidate is made again"
         ) from error
 
 
-class Book(Closing):
-    """The books of a run's candidates; a context manager.
+class CandidateStore(Closing):
+    """What became of a run's candidates; a context manager.
 
     Memory: an id for each finished candidate, a record for each lost one, no trace.
     """
@@ -103,7 +96,7 @@ class Book(Closing):
         # Opened first: it moves aside what a killed process left of its last line.
         self._traces = TraceWriter(run.generated, done=())
         self.extractive: int = 0
-        self._settled = Spent()
+        self._settled = Spending()
         self._question_ids: dict[str, str] = {}
         for finished in read_finished(run.generated):
             self._traces.done.add(finished.id)
@@ -115,7 +108,7 @@ class Book(Closing):
         self.lost = {
             lost.id: lost for lost in read_records(run.lost, Lost) if lost.id not in self.done
         }
-        self._open: dict[str, Spent] = {}
+        self._open: dict[str, Spending] = {}
         self._silent_losses = 0
         self.finished_here = 0
         """Candidates finished in this run of the stage."""
@@ -132,12 +125,12 @@ class Book(Closing):
         return len(self._open)
 
     @property
-    def spending(self) -> Spent:
+    def spending(self) -> Spending:
         """Of the whole run: finished and lost candidates, and what running ones have told."""
         total = self._settled
         for lost in list(self.lost.values()):
             if lost.id not in self._open:
-                total = total.plus(Spent(lost.tokens, lost.cost))
+                total = total.plus(Spending(lost.tokens, lost.cost))
         for usage in list(self._open.values()):
             total = total.plus(usage)
         return total
@@ -159,12 +152,12 @@ class Book(Closing):
 
     def begin(self, candidate: str) -> None:
         lost = self.lost.get(candidate)
-        self._open[candidate] = Spent() if lost is None else Spent(lost.tokens, lost.cost)
+        self._open[candidate] = Spending() if lost is None else Spending(lost.tokens, lost.cost)
 
     def charge(self, candidate: str, usage: Usage) -> None:
         """A call of a running candidate was answered."""
         self._silent_losses = 0
-        self._open[candidate] = self._open.get(candidate, Spent()).plus(Spent.of((usage,)))
+        self._open[candidate] = self._open.get(candidate, Spending()).plus(Spending.of((usage,)))
 
     def finish(self, candidate: str, trace: Trace) -> bool:
         """Keep a trace, which is on the disk then. False: services failed it, and it is lost."""
@@ -176,7 +169,7 @@ class Book(Closing):
         self._question_ids[candidate] = seed_id(trace.question)
         self._open.pop(candidate, None)
         self.lost.pop(candidate, None)
-        self._settled = self._settled.plus(Spent.of(trace.usage))
+        self._settled = self._settled.plus(Spending.of(trace.usage))
         self.extractive += trace.extractive
         self.finished_here += 1
         self._silent_losses = 0
@@ -187,7 +180,7 @@ class Book(Closing):
 
         Raises PolicyError when so many were lost in a row that the next would be, too.
         """
-        usage = self._open.pop(candidate, Spent())
+        usage = self._open.pop(candidate, Spending())
         tries = self.lost[candidate].tries + 1 if candidate in self.lost else 1
         lost = Lost(id=candidate, reason=reason, tries=tries, tokens=usage.tokens, cost=usage.cost)
         self._lost_file.write(lost)
@@ -225,8 +218,8 @@ class Book(Closing):
 class Runner(Protocol):
     """Where candidates are made."""
 
-    def run(self, jobs: Iterator[Job], book: Book, work: Work) -> None:
-        """Make the candidates, as long as the book lets any begin, and enter each in it.
+    def run(self, jobs: Iterator[Job], store: CandidateStore, work: Work) -> None:
+        """Make the candidates, as long as the store lets any begin, and enter each in it.
 
         Raises OresearchError for what would hit every candidate.
         """

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Iterator
 from functools import partial
 
-from datagen.generate.candidate_store import Book, checkpoint_file
-from datagen.generate.maker import Workshop, open_workshop
+from datagen.generate.candidate_store import CandidateStore, checkpoint_file
+from datagen.generate.maker import CandidateMaker, open_maker
 from datagen.generate.plan import Job
 from datagen.generate.policies import PolicyFactory
 from datagen.run.folder import Work
@@ -25,39 +25,39 @@ class LocalRunner:
     def __init__(self, policies: PolicyFactory | None = None, search: Search | None = None) -> None:
         self._policies, self._search = policies, search
 
-    def run(self, jobs: Iterator[Job], book: Book, work: Work) -> None:
-        asyncio.run(self._all(jobs, book, work))
+    def run(self, jobs: Iterator[Job], store: CandidateStore, work: Work) -> None:
+        asyncio.run(self._all(jobs, store, work))
 
-    async def _all(self, jobs: Iterator[Job], book: Book, work: Work) -> None:
+    async def _all(self, jobs: Iterator[Job], store: CandidateStore, work: Work) -> None:
         at_once = work.settings.generate.concurrency
-        async with open_workshop(
+        async with open_maker(
             checkpoint_file(work), work.settings, policies=self._policies, search=self._search
-        ) as shop:
+        ) as maker:
             try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(at_once):
-                        group.create_task(_work_off(jobs, book, shop))
+                        group.create_task(_work_off(jobs, store, maker))
             except BaseExceptionGroup as errors:
                 raise _first(errors) from errors
 
 
-async def _work_off(jobs: Iterator[Job], book: Book, shop: Workshop) -> None:
-    while book.may_begin() and (job := next(jobs, None)) is not None:
-        await _make(job, book, shop)
+async def _work_off(jobs: Iterator[Job], store: CandidateStore, maker: CandidateMaker) -> None:
+    while store.may_begin() and (job := next(jobs, None)) is not None:
+        await _make(job, store, maker)
 
 
-async def _make(job: Job, book: Book, shop: Workshop) -> None:
-    book.begin(job.id)
+async def _make(job: Job, store: CandidateStore, maker: CandidateMaker) -> None:
+    store.begin(job.id)
     try:
-        result = await shop.attempt(job, partial(book.charge, job.id))
+        result = await maker.attempt(job, partial(store.charge, job.id))
         if isinstance(result, Trace):
-            book.finish(job.id, result)
+            store.finish(job.id, result)
         else:
-            book.lose(job.id, result)
+            store.lose(job.id, result)
     finally:
-        book.drop(job.id)
-    if isinstance(result, Trace) or book.given_up(job.id):
-        await shop.forget(job.id)
+        store.drop(job.id)
+    if isinstance(result, Trace) or store.given_up(job.id):
+        await maker.forget(job.id)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -21,7 +21,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import StateSnapshot
 
 from datagen.generate.plan import Job, writing_settings
-from datagen.generate.policies import Charge, Faculty, PolicyFactory, TeacherFault, metered
+from datagen.generate.policies import Charge, PolicyFactory, TeacherFault, TeacherPolicies, metered
 from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError, OresearchError
 from oresearch_graph.graph import ResearchGraph, Search, create_research_graph
@@ -33,14 +33,15 @@ _STEPS: Final = 10_000
 """LangGraph's own bound on super-steps; ours are the settings' limits."""
 
 
-class Workshop:
+class CandidateMaker:
     """Makes candidates in one process. Not thread-safe: one event loop owns it."""
 
     def __init__(
-        self, settings: DatagenSettings, saver: AsyncSqliteSaver, faculty: Faculty,
+        self, settings: DatagenSettings, saver: AsyncSqliteSaver, teachers: TeacherPolicies,
         search: Search | None = None,
     ) -> None:  # fmt: skip
-        self._settings, self._saver, self._faculty, self._search = settings, saver, faculty, search
+        self._settings, self._saver = settings, saver
+        self._teachers, self._search = teachers, search
 
     async def attempt(self, job: Job, charge: Charge) -> Trace | str:
         """The candidate's trace, or why it is lost this time.
@@ -85,7 +86,8 @@ class Workshop:
 
     def _graph(self, job: Job, charge: Charge) -> ResearchGraph:
         recipe = job.candidate.recipe
-        policies = metered(self._faculty.policies(recipe), self._faculty.price, charge, recipe.draw)
+        teachers = self._teachers
+        policies = metered(teachers.policies(recipe), teachers.price, charge, recipe.draw)
         return create_research_graph(
             policies,
             search=self._search,
@@ -105,13 +107,13 @@ class Workshop:
 
 
 @asynccontextmanager
-async def open_workshop(
+async def open_maker(
     checkpoints: Path, settings: DatagenSettings, *,
     policies: PolicyFactory | None = None, search: Search | None = None,
-) -> AsyncIterator[Workshop]:  # fmt: skip
-    """A workshop over a checkpoint file. Raises ConfigurationError for a file that fails."""
-    faculty = Faculty(settings, policies)
-    faculty.assemble()
+) -> AsyncIterator[CandidateMaker]:  # fmt: skip
+    """A maker over a checkpoint file. Raises ConfigurationError for a file that fails."""
+    teachers = TeacherPolicies(settings, policies)
+    teachers.assemble()
     try:
         create_private(checkpoints)
         async with AsyncSqliteSaver.from_conn_string(str(checkpoints)) as saver:
@@ -119,9 +121,9 @@ async def open_workshop(
             # step waits for no disk (13 ms a commit were measured, three commits a step).
             await saver.conn.execute("PRAGMA synchronous=NORMAL")
             try:
-                yield Workshop(settings, saver, faculty, search)
+                yield CandidateMaker(settings, saver, teachers, search)
             finally:
-                await faculty.aclose()
+                await teachers.aclose()
     except sqlite3.Error as error:
         raise ConfigurationError(
             f"{checkpoints}: the checkpoints of running candidates fail: {error}; free the disk, "
@@ -137,7 +139,7 @@ def _trace(values: dict[str, Any]) -> Trace:
     return Trace.model_validate(values["trace"])
 
 
-class Made(NamedTuple):
+class Attempt(NamedTuple):
     """What an actor gives back."""
 
     trace: Trace | None
@@ -147,40 +149,38 @@ class Made(NamedTuple):
     usages: tuple[Usage, ...]
 
 
-class Maker:
-    """The actor: a workshop on some machine of the cluster, with a checkpoint file of its own."""
+class CandidateActor:
+    """The actor: a maker on some machine of the cluster, with a checkpoint file of its own."""
 
     def __init__(self, settings: DatagenSettings) -> None:
         self._settings, self._lock = settings, asyncio.Lock()
-        self._shop: Workshop | None = None
+        self._maker: CandidateMaker | None = None
         self._open = AsyncExitStack()
 
     async def ready(self) -> bool:
         """The actor lives."""
         return True
 
-    async def make(self, job: Job) -> Made:
+    async def make(self, job: Job) -> Attempt:
         usages: list[Usage] = []
         try:
-            shop = await self._workshop()
-            result = await shop.attempt(job, usages.append)
-            await shop.forget(job.id)
+            maker = await self._open_maker()
+            result = await maker.attempt(job, usages.append)
+            await maker.forget(job.id)
         except OresearchError as error:
-            return Made(None, None, str(error), tuple(usages))
+            return Attempt(None, None, str(error), tuple(usages))
         if isinstance(result, Trace):
-            return Made(result, None, None, tuple(usages))
-        return Made(None, result, None, tuple(usages))
+            return Attempt(result, None, None, tuple(usages))
+        return Attempt(None, result, None, tuple(usages))
 
     async def close(self) -> None:
         """Leave nothing on the machine."""
         await self._open.aclose()
 
-    async def _workshop(self) -> Workshop:
+    async def _open_maker(self) -> CandidateMaker:
         async with self._lock:
-            if self._shop is None:
+            if self._maker is None:
                 folder = self._open.enter_context(tempfile.TemporaryDirectory(prefix="datagen-"))
                 file = Path(folder) / "candidates.sqlite"
-                self._shop = await self._open.enter_async_context(
-                    open_workshop(file, self._settings)
-                )
-            return self._shop
+                self._maker = await self._open.enter_async_context(open_maker(file, self._settings))
+            return self._maker

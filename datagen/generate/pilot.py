@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from rich.table import Table
 
-from datagen.generate.candidate_store import Runner, Spent
+from datagen.generate.candidate_store import Runner, Spending
 from datagen.generate.progress import duration
 from datagen.generate.stage import Planned, make_candidates, planned
 from datagen.records import Recipe
@@ -92,7 +92,7 @@ class Estimate(NamedTuple):
         )
 
 
-class Sample(NamedTuple):
+class PilotCandidate(NamedTuple):
     """What one candidate of the pilot was."""
 
     tokens: int | None
@@ -121,14 +121,14 @@ class Forecast(NamedTuple):
     """Of the stage, at its concurrency."""
 
 
-def sample_of(trace: Trace, *, accepted: bool) -> Sample:
+def sample_of(trace: Trace, *, accepted: bool) -> PilotCandidate:
     """What a pilot's trace tells; its time is that of its spans."""
-    spending = Spent.of(trace.usage)
+    spending = Spending.of(trace.usage)
     end = max((span.start + span.seconds for span in trace.spans), default=0.0)
-    return Sample(spending.tokens, spending.cost, end, accepted)
+    return PilotCandidate(spending.tokens, spending.cost, end, accepted)
 
 
-def forecast(samples: Sequence[Sample], candidates: int, concurrency: int) -> Forecast:
+def forecast(samples: Sequence[PilotCandidate], candidates: int, concurrency: int) -> Forecast:
     """What so many candidates come to. At least one sample."""
     accepted = sum(sample.accepted for sample in samples)
     share = _share(accepted, len(samples))

@@ -38,7 +38,7 @@ def teacher_policies(teacher: Teacher, settings: ResearchSettings) -> Policies:
     return chat_policies(settings, parameters=settings.parameters)
 
 
-class Faculty:
+class TeacherPolicies:
     """The policies of all teachers, made once for each teacher and temperature."""
 
     def __init__(self, settings: DatagenSettings, factory: PolicyFactory | None = None) -> None:

@@ -11,23 +11,25 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from datagen.generate.candidate_store import Book, Spent
+from datagen.generate.candidate_store import CandidateStore, Spending
 
 
 class Tally:
     """What there is to tell at a moment."""
 
-    def __init__(self, book: Book, *, planned: int, standing: int, missing: int) -> None:
-        """Of the planned candidates some stood when this began, and some are wanted."""
-        self._book, self._planned, self._standing, self._missing = book, planned, standing, missing
+    def __init__(self, store: CandidateStore, *, planned: int, standing: int, missing: int) -> None:
+        """Of the planned candidates some stood when this began, and some are to be made."""
+        self._store, self._planned = store, planned
+        self._standing, self._missing = standing, missing
         self._began = time.monotonic()
 
     def line(self) -> str:
-        book, ended = self._book, self._book.finished_here
-        parts = [f"{self._standing + ended:,} of {self._planned:,} done", f"{book.running} running"]
-        if book.lost:
-            parts.append(f"{len(book.lost):,} failed")
-        return ", ".join([*parts, *spending_parts(book.spending), *self._time_left(ended)])
+        store, ended = self._store, self._store.finished_here
+        parts = [f"{self._standing + ended:,} of {self._planned:,} done"]
+        parts.append(f"{store.running} running")
+        if store.lost:
+            parts.append(f"{len(store.lost):,} failed")
+        return ", ".join([*parts, *spending_parts(store.spending), *self._time_left(ended)])
 
     def _time_left(self, ended: int) -> list[str]:
         if not ended:
@@ -37,7 +39,7 @@ class Tally:
         return [f"about {duration(seconds)} left"]
 
 
-def spending_parts(spending: Spent) -> list[str]:
+def spending_parts(spending: Spending) -> list[str]:
     """What is known of the spending, in words."""
     parts = [] if spending.tokens is None else [f"{spending.tokens:,} tokens"]
     return parts if spending.cost is None else [*parts, f"${spending.cost:.2f}"]

@@ -16,8 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from datagen.generate.candidate_store import Book, Runner
-from datagen.generate.maker import Made, Maker
+from datagen.generate.candidate_store import CandidateStore, Runner
+from datagen.generate.maker import Attempt, CandidateActor
 from datagen.generate.plan import Job
 from datagen.run.folder import Work
 from datagen.settings import DatagenSettings
@@ -41,13 +41,13 @@ class RayRunner:
     def __init__(self, address: str) -> None:
         self._address = address
 
-    def run(self, jobs: Iterator[Job], book: Book, work: Work) -> None:
+    def run(self, jobs: Iterator[Job], store: CandidateStore, work: Work) -> None:
         ray, joined = _join(self._address)
-        crew = Crew(ray, jobs, book, work.settings)
+        pool = WorkerPool(ray, jobs, store, work.settings)
         try:
-            crew.work_off()
+            pool.work_off()
         finally:
-            crew.dismiss()
+            pool.dismiss()
             if joined:
                 ray.shutdown()
 
@@ -84,17 +84,17 @@ class _Worker:
     in_hand: set[Any] = field(default_factory=set)
 
 
-class Crew:
+class WorkerPool:
     """The actors, and who has which candidate in hand."""
 
     def __init__(
         self,
         ray: Any,  # noqa: ANN401 - the module
         jobs: Iterator[Job],
-        book: Book,
+        store: CandidateStore,
         settings: DatagenSettings,
     ) -> None:
-        self._ray, self._jobs, self._book, self._settings = ray, jobs, book, settings
+        self._ray, self._jobs, self._store, self._settings = ray, jobs, store, settings
         self._again: list[Job] = []
         self._deaths: Counter[str] = Counter()
         at_once = settings.generate.concurrency
@@ -102,7 +102,7 @@ class Crew:
         self._each = -(-at_once // size)
         actor = ray.remote(
             num_cpus=1, max_restarts=-1, max_task_retries=0, max_concurrency=self._each + 1
-        )(Maker)
+        )(CandidateActor)
         self._workers = [_Worker(actor.remote(settings)) for _ in range(size)]
         self._pings = {worker.actor.ready.remote(): worker for worker in self._workers}
         self._running: dict[Any, tuple[Job, _Worker]] = {}
@@ -133,7 +133,7 @@ class Crew:
 
     def _waits_for_workers(self) -> bool:
         """There is work, and nobody to do it yet."""
-        if any(worker.ready for worker in self._workers) or not self._book.may_begin():
+        if any(worker.ready for worker in self._workers) or not self._store.may_begin():
             return False
         if not self._again and (job := next(self._jobs, None)) is not None:
             self._again.append(job)
@@ -149,13 +149,13 @@ class Crew:
     def _hand_out(self) -> None:
         while len(self._running) < self._settings.generate.concurrency:
             free = [w for w in self._workers if w.ready and len(w.in_hand) < self._each]
-            if not free or not self._book.may_begin():
+            if not free or not self._store.may_begin():
                 return
             job = self._again.pop() if self._again else next(self._jobs, None)
             if job is None:
                 return
             worker = min(free, key=lambda each: len(each.in_hand))
-            self._book.begin(job.id)
+            self._store.begin(job.id)
             ref = worker.actor.make.remote(job)
             worker.in_hand.add(ref)
             self._running[ref] = (job, worker)
@@ -167,7 +167,7 @@ class Crew:
         job, worker = self._running.pop(ref)
         worker.in_hand.discard(ref)
         try:
-            result: Made = self._ray.get(ref)
+            result: Attempt = self._ray.get(ref)
         except self._ray.exceptions.RayError as error:
             self._redo(job, worker, error)
             return
@@ -189,17 +189,17 @@ class Crew:
         self._deaths[job.id] += 1
         if self._deaths[job.id] >= self._settings.generate.tries:
             reason = f"its worker died {self._deaths[job.id]} times: {type(error).__name__}"
-            self._book.lose(job.id, reason)
+            self._store.lose(job.id, reason)
         else:
-            self._book.drop(job.id)
+            self._store.drop(job.id)
             self._again.append(job)
 
-    def _enter(self, job: Job, result: Made) -> None:
+    def _enter(self, job: Job, result: Attempt) -> None:
         for usage in result.usages:
-            self._book.charge(job.id, usage)
+            self._store.charge(job.id, usage)
         if result.stop is not None:
             raise ConfigurationError(result.stop)
         if result.trace is not None:
-            self._book.finish(job.id, result.trace)
+            self._store.finish(job.id, result.trace)
         else:
-            self._book.lose(job.id, result.lost or "no reason was told")
+            self._store.lose(job.id, result.lost or "no reason was told")

@@ -51,7 +51,7 @@ class Log(NamedTuple):
     """Names of the tools whose tags are not the protocol's own."""
 
 
-class _Asked:
+class _PendingCall:
     """A call that waits for its result."""
 
     def __init__(self, key: str | None, step: Step) -> None:
@@ -80,7 +80,7 @@ class _Reader:
         self.question: str | None = None
         self.system: list[str] = []
         self.tools: dict[str, None] = {}
-        self.pending: list[_Asked] = []
+        self.pending: list[_PendingCall] = []
         self.orphans: list[str] = []
 
     def read(self, message: Mapping[str, Any], *, last: bool) -> None:
@@ -143,14 +143,14 @@ class _Reader:
         first = steps[0]
         return [first.model_copy(update={"lead": first.lead or _APART}), *steps[1:]]
 
-    def _call(self, call: Mapping[str, Any]) -> _Asked:
+    def _call(self, call: Mapping[str, Any]) -> _PendingCall:
         function = call.get("function")
         function = function if isinstance(function, dict) else call
         name, raw = function.get("name"), function.get("arguments")
         if not isinstance(name, str) or not name.strip():
             raise ImportFault("a tool call has no name")
-        key = call.get("id")
-        return _Asked(key if isinstance(key, str) else None, self._call_step(name.strip(), raw))
+        key, step = call.get("id"), self._call_step(name.strip(), raw)
+        return _PendingCall(key if isinstance(key, str) else None, step)
 
     def _call_step(self, name: str, raw: Any) -> Step:  # noqa: ANN401
         arguments = _arguments(raw)

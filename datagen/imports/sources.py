@@ -42,7 +42,7 @@ _SHORT: Final = 400
 """Characters: a page that is shorter and speaks of an error was not read."""
 
 
-class Shown(NamedTuple):
+class Sighting(NamedTuple):
     """What one observation shows of one address."""
 
     url: str
@@ -95,7 +95,7 @@ def _own(steps: Iterable[Step]) -> list[Source]:
     return list(sources.values())
 
 
-def _shown(call: Step | None, observation: Step, mentions: Collection[str]) -> Iterator[Shown]:
+def _shown(call: Step | None, observation: Step, mentions: Collection[str]) -> Iterator[Sighting]:
     """The addresses of an observation, those that it is about first."""
     text = observation.text
     requests = read_call(call).items if call is not None and call.kind == "crawl_page" else ()
@@ -105,7 +105,7 @@ def _shown(call: Step | None, observation: Step, mentions: Collection[str]) -> I
     urls = (source.url for source in seen_sources(_pair(call, observation)))
     rest = [url for url in urls if same_address(url) not in have]
     if requests or records:
-        yield from (Shown(url) for url in rest if same_address(url) in mentions)
+        yield from (Sighting(url) for url in rest if same_address(url) in mentions)
     else:
         yield from _listed(text, rest)
 
@@ -114,21 +114,21 @@ def _pair(call: Step | None, observation: Step) -> list[Step]:
     return [observation] if call is None else [call, observation]
 
 
-def _pages(text: str, requests: Sequence[str]) -> Iterator[Shown]:
+def _pages(text: str, requests: Sequence[str]) -> Iterator[Sighting]:
     """Pages that were asked for. Of several, each begins where its address stands."""
     if len(requests) == 1:
-        yield Shown(requests[0], text.strip(), read=_was_read(text))
+        yield Sighting(requests[0], text.strip(), read=_was_read(text))
         return
     found_at = _places(text)
     places = {url: found_at[url] for url in requests if url in found_at}
     ends = [*sorted(places.values()), len(text)]
     for url in requests:
         if url not in places:
-            yield Shown(url)
+            yield Sighting(url)
             continue
         end = ends[bisect_right(ends, places[url], hi=len(ends) - 1)]
         page = text[places[url] : end].removeprefix(url).strip()
-        yield Shown(url, page, read=_was_read(page))
+        yield Sighting(url, page, read=_was_read(page))
 
 
 def _places(text: str) -> dict[str, int]:
@@ -145,7 +145,7 @@ def _was_read(page: str) -> bool:
     return bool(page.strip()) and not (len(page) < _SHORT and _FAULT.search(page))
 
 
-def _json_results(text: str) -> Iterator[Shown]:
+def _json_results(text: str) -> Iterator[Sighting]:
     if not text.lstrip().startswith(("[", "{")):
         return
     try:
@@ -156,7 +156,7 @@ def _json_results(text: str) -> Iterator[Shown]:
     yield from _results_in(whole)
 
 
-def _results_in(value: Any, depth: int = 20) -> Iterator[Shown]:  # noqa: ANN401
+def _results_in(value: Any, depth: int = 20) -> Iterator[Sighting]:  # noqa: ANN401
     """What lies more than `left` lists or objects deep is no result."""
     if isinstance(value, list) and depth:
         for each in value:
@@ -167,7 +167,7 @@ def _results_in(value: Any, depth: int = 20) -> Iterator[Shown]:  # noqa: ANN401
     if re.match(r"[A-Za-z][\w+.-]*:\S+$", url):
         dated = _ISO_DATE.match(_first(value, ("published_date", "published", "date")))
         texts = (value[key] for key in _TEXT_KEYS if isinstance(value.get(key), str))
-        yield Shown(url, "\n".join(dict.fromkeys(texts)), _first(value, _TITLE_KEYS),
+        yield Sighting(url, "\n".join(dict.fromkeys(texts)), _first(value, _TITLE_KEYS),
                     published=dated[0] if dated else None)  # fmt: skip
         return
     for each in value.values():
@@ -185,7 +185,7 @@ class _Head(NamedTuple):
     title: str
 
 
-def _listed(text: str, urls: Sequence[str]) -> Iterator[Shown]:
+def _listed(text: str, urls: Sequence[str]) -> Iterator[Sighting]:
     """Results in a list of text: a result's head is a marked line with its address, an address
     that is labelled, or one that stands alone; what follows is said of it. Of an address inside
     other text only its line is."""
@@ -194,14 +194,14 @@ def _listed(text: str, urls: Sequence[str]) -> Iterator[Shown]:
         start, end = _line_around(text, places.get(url, 0))
         head = _head(text, start, end, url)
         if head is None:
-            loose.append(Shown(url, text[start:end].strip()))
+            loose.append(Sighting(url, text[start:end].strip()))
         else:
             heads.append(head)
     heads.sort()
     stops = [*(head.start for head in heads), len(text)]
     for head, stop in zip(heads, stops[1:], strict=True):
         text_below = _QUERY.split(text[head.end : max(stop, head.end)])[0].strip()
-        yield Shown(head.url, text_below, head.title)
+        yield Sighting(head.url, text_below, head.title)
     yield from loose
 
 

@@ -22,7 +22,7 @@ from datagen.questions.likeness import tidy, wording
 from datagen.records import Seed, seed_id
 from datagen.run.folder import Counts, Work
 from datagen.run.record_files import RecordWriter, read_records
-from datagen.run.rows import Row, read_rows
+from datagen.run.rows import FileRow, read_rows
 from datagen.validation import first_fault
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.evidence.language import detect_language
@@ -80,7 +80,7 @@ class _Importing:
         if not sound:
             raise ConfigurationError(f"{file}: no trace in it: {first_fault or 'it is empty'}")
 
-    def _row(self, row: Row, file: Path) -> None:
+    def _row(self, row: FileRow, file: Path) -> None:
         if row.fault:
             raise ImportFault(row.fault)
         trace = read_trace(row.values)
@@ -109,7 +109,7 @@ class _Importing:
         self.counts["new_seeds"] += 1
         return seed.id
 
-    def _left_out(self, count: str, row: Row, why: str) -> None:
+    def _left_out(self, count: str, row: FileRow, why: str) -> None:
         self.counts[count] += 1
         count_so_far = self.counts["broken"] + self.counts["contaminated"]
         if count_so_far <= _TOLD:

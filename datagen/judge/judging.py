@@ -18,7 +18,7 @@ from rich.console import Console
 from datagen.judge.judges import TraceJudge
 from datagen.records import Judgement, Seed
 from datagen.run.in_flight import ProgressLines, in_flight
-from datagen.run.record_files import KeptRecords
+from datagen.run.record_files import KeyedRecords
 from datagen.run.trace_shelf import TraceShelf
 from datagen.settings.judge import JudgeSettings
 from oresearch_graph.errors import JudgeError
@@ -53,7 +53,7 @@ class Judging:
     judge: TraceJudge
     settings: JudgeSettings
     candidates: Candidates
-    verdicts: KeptRecords[Judgement]
+    verdicts: KeyedRecords[Judgement]
     console: Console
     keys: dict[str, str] = field(default_factory=dict)
     """The key of each candidate's verdict."""
@@ -129,7 +129,7 @@ class Judging:
         )
 
     def _with_costs(self, judgement: Judgement, spending: Spent) -> Judgement:
-        """With what earlier vain runs spent on the same verdict."""
+        """With what earlier failed runs spent on the same verdict."""
         before = self.verdicts.get(judgement.key)
         tokens = known_sum((spending.tokens, before.tokens if before else None))
         cost = known_sum((spending.cost, before.cost if before else None))

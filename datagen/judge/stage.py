@@ -15,7 +15,7 @@ from datagen.judge.judges import judge_from
 from datagen.judge.judging import Candidates, Judging
 from datagen.records import Filtered, Judgement, Seed
 from datagen.run.folder import Counts, RunFolder, Work
-from datagen.run.record_files import KeptRecords, read_records, write_records
+from datagen.run.record_files import KeyedRecords, read_records, write_records
 from datagen.run.trace_shelf import TraceShelf
 from datagen.settings.judge import JudgeSettings
 from oresearch_graph.errors import ConfigurationError, JudgeError
@@ -32,7 +32,7 @@ def judge(work: Work) -> Counts:
     trace_judge = judge_from(settings)
     candidates, orphans = _candidates(run)
     _restore(run)
-    with KeptRecords(run.work / _VERDICTS, Judgement, lambda verdict: verdict.key) as verdicts:
+    with KeyedRecords(run.work / _VERDICTS, Judgement, lambda verdict: verdict.key) as verdicts:
         judging = Judging(trace_judge, settings, candidates, verdicts, work.console)
         asyncio.run(judging.run())
         counts = _decide(work, judging, trace_judge.criteria)

@@ -15,13 +15,13 @@ from pydantic import ValidationError
 from datagen.questions.index import Benchmarks
 from datagen.questions.likeness import compared, tidy
 from datagen.records import Dropped, Seed, safe_id, seed_id
-from datagen.run.rows import Row, read_rows
+from datagen.run.rows import FileRow, read_rows
 from datagen.settings.seeds import SeedColumns, SeedSettings
 from datagen.validation import first_fault
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.judge import KeyPoint
 
-Placed = tuple[str, Seed]
+PlacedSeed = tuple[str, Seed]
 """A seed and its place in its file."""
 _GUESSES: Final[Mapping[str, tuple[str, ...]]] = {
     "question": ("question", "prompt", "query", "instruction", "title"),
@@ -39,7 +39,7 @@ _LANGUAGES: Final = {
 _LONGEST_ID: Final = 80
 
 
-def load_seeds(settings: SeedSettings) -> Iterator[Placed | Dropped]:
+def load_seeds(settings: SeedSettings) -> Iterator[PlacedSeed | Dropped]:
     """Every row of the seed files, in order: a seed, or why it is none.
 
     Raises ConfigurationError for a file that cannot be read or holds no question, and with
@@ -73,7 +73,7 @@ def _benchmark(name: str, settings: SeedSettings) -> Iterator[str]:
         raise ConfigurationError(f"{first_fault}; a benchmark's questions are read whole or not")
 
 
-def _load(name: str, settings: SeedSettings) -> Iterator[Placed | Dropped]:
+def _load(name: str, settings: SeedSettings) -> Iterator[PlacedSeed | Dropped]:
     columns = Columns(name, settings)
     first_fault = ""
     for row in read_rows(name, settings.split):
@@ -88,7 +88,7 @@ def _load(name: str, settings: SeedSettings) -> Iterator[Placed | Dropped]:
         raise ConfigurationError(first_fault)
 
 
-def _dropped(row: Row, fault: RowFault) -> Dropped:
+def _dropped(row: FileRow, fault: RowFault) -> Dropped:
     text = next((cell for cell in row.values.values() if isinstance(cell, str)), "")
     return Dropped(question=text[:500], reason="invalid", detail=str(fault), source=row.place)
 
@@ -109,7 +109,7 @@ class Columns:
         self._seen: dict[str, None] = {}
         self._sound = 0
 
-    def seed(self, row: Row) -> Seed:
+    def seed(self, row: FileRow) -> Seed:
         """Raises RowFault."""
         question = self.question(row)
         return Seed(
@@ -148,7 +148,7 @@ class Columns:
     def _named_by(self, what: str) -> str:
         return self._setting if what == "question" else f"seeds.columns.{what}"
 
-    def question(self, row: Row) -> str:
+    def question(self, row: FileRow) -> str:
         """The question alone, in its form. Raises RowFault."""
         if row.fault:
             raise RowFault(row.fault)
@@ -170,20 +170,20 @@ class Columns:
         self._sound += 1
         return question
 
-    def _id(self, row: Row, question: str) -> str:
+    def _id(self, row: FileRow, question: str) -> str:
         label = self._text(row, "id")
         identifier = safe_id(label)[:_LONGEST_ID] if label else ""
         plain = all(c.isalpha() or c.isdecimal() or c in "_-" for c in identifier)
         return identifier if identifier and plain else seed_id(question)
 
-    def _text(self, row: Row, what: str) -> str | None:
+    def _text(self, row: FileRow, what: str) -> str | None:
         """A label; a number is one as well."""
         cell = self._cell(row, what)
         if isinstance(cell, bool) or not isinstance(cell, str | int):
             return None
         return " ".join(tidy(str(cell)).split()) or None
 
-    def _cell(self, row: Row, what: str) -> Any:  # noqa: ANN401
+    def _cell(self, row: FileRow, what: str) -> Any:  # noqa: ANN401
         column = getattr(self._named, what)
         if column is not None:
             return row.values.get(column)

@@ -58,7 +58,7 @@ def list_page(session: ReviewSession, root: str) -> str:
 def item_page(session: ReviewSession, number: int, root: str, notice: str = "") -> str:
     """One item with the form that takes the reviewer's word."""
     item = session.items[number]
-    word = session.own_words().get(item.item)
+    word = session.own_decisions().get(item.item)
     body = joined(
         _bar(session, number, root, word, notice),
         _content(session, item.item),

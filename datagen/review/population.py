@@ -14,10 +14,9 @@ from typing import Final, Literal, NamedTuple
 
 from datagen.records import Judgement, Seed, SeedTruth
 from datagen.run.folder import RunFolder
-from datagen.run.record_files import read_records
+from datagen.run.record_files import file_lines, read_records
 from datagen.run.review_result import RUBRIC
 from datagen.run.trace_shelf import TraceShelf
-from oresearch_graph.errors import TraceFileError
 from oresearch_graph.trace import text_hash
 from oresearch_graph.trace.files import read_trace_line
 
@@ -74,13 +73,8 @@ def band(quality: float, borders: Sequence[float]) -> str:
 
 def _executions(files: Sequence[Path]) -> Iterator[tuple[str, str]]:
     for path in files:
-        try:
-            with path.open("rb") as lines:
-                for number, line in enumerate(lines, start=1):
-                    if line.strip():
-                        yield _execution(path, number, line)
-        except OSError as error:
-            raise TraceFileError(f"{path}: cannot be read: {error.strerror}") from error
+        for line in file_lines(path):
+            yield _execution(path, line.number, line.text)
 
 
 def _execution(path: Path, number: int, line: bytes) -> tuple[str, str]:

@@ -13,16 +13,16 @@ from itertools import combinations
 from typing import NamedTuple
 
 from datagen.review.population import Group
-from datagen.review.sample import Sample, SampleItem, Stratum, Words, verdict
+from datagen.review.sample import Decisions, Sample, SampleItem, Stratum, verdict
 from datagen.run.review_result import Cut, JudgeAgreement, Kappa, Rate, ReviewResult
 from datagen.settings import ReviewSettings
 
 
 def review_result(
-    sample: Sample, words: Words, settings: ReviewSettings, inputs: dict[str, str]
+    sample: Sample, decisions: Decisions, settings: ReviewSettings, inputs: dict[str, str]
 ) -> ReviewResult:
-    """All that the words on the sample say."""
-    verdicts = {item.item: verdict(words.get(item.item, {}).values()) for item in sample.items}
+    """All that the decisions on the sample say."""
+    verdicts = {item.item: verdict(decisions.get(item.item, {}).values()) for item in sample.items}
     traces = _of_group(sample, "accepted")
     strata = tuple(_stratum(each, sample, verdicts, settings) for each in sample.strata)
     points = _judged(sample, verdicts)
@@ -39,16 +39,16 @@ def review_result(
         strata=strata,
         rejected=_group_rate("rejected traces", sample, "rejected", verdicts, settings),
         rubrics=_group_rate("rubrics", sample, "rubric", verdicts, settings),
-        reviewers=_reviewers(traces, words, settings),
-        kappas=kappas(words, [item.item for item in sample.items]),
+        reviewers=_reviewers(traces, decisions, settings),
+        kappas=kappas(decisions, [item.item for item in sample.items]),
         judge=judge_agreement(points),
         precise=precise_cut(points, settings.wanted_precision),
         youden=youden_cut(points),
-        queue=sum(item.item in words for item in sample.queue),
+        queue=sum(item.item in decisions for item in sample.queue),
         refused=tuple(
             item.item
             for item in (*sample.items, *sample.queue)
-            if verdict(words.get(item.item, {}).values()) is False
+            if verdict(decisions.get(item.item, {}).values()) is False
         ),
     )  # fmt: skip
 
@@ -90,19 +90,19 @@ def _group_rate(
     settings: ReviewSettings,
 ) -> Rate:
     size = sum(stratum.population for stratum in sample.strata if stratum.group == group)
-    words = (verdicts[item.item] for item in _of_group(sample, group))
-    return rate(name, words, settings, size)
+    of_group = (verdicts[item.item] for item in _of_group(sample, group))
+    return rate(name, of_group, settings, size)
 
 
 def _stratum(
     stratum: Stratum, sample: Sample, verdicts: dict[str, bool | None], settings: ReviewSettings
 ) -> Rate:
-    words = (
+    of_stratum = (
         verdicts[item.item]
         for item in sample.items
         if (item.group, item.stratum) == (stratum.group, stratum.name)
     )
-    return rate(f"{stratum.group}: {stratum.name}", words, settings, stratum.population)
+    return rate(f"{stratum.group}: {stratum.name}", of_stratum, settings, stratum.population)
 
 
 def _weighted(rates: Iterable[Rate]) -> float | None:
@@ -112,9 +112,9 @@ def _weighted(rates: Iterable[Rate]) -> float | None:
 
 
 def _reviewers(
-    traces: Sequence[SampleItem], words: Words, settings: ReviewSettings
+    traces: Sequence[SampleItem], decisions: Decisions, settings: ReviewSettings
 ) -> tuple[Rate, ...]:
-    by_item = [words.get(item.item, {}) for item in traces]
+    by_item = [decisions.get(item.item, {}) for item in traces]
     names = sorted({name for each in by_item for name in each})
     return tuple(
         rate(name, (each[name].accept for each in by_item if name in each), settings)
@@ -122,7 +122,7 @@ def _reviewers(
     )  # fmt: skip
 
 
-def _judged(sample: Sample, verdicts: dict[str, bool | None]) -> list[Judged]:
+def _judged(sample: Sample, verdicts: dict[str, bool | None]) -> list[PairedVerdict]:
     """The decided traces, each weighted by how many of its stratum it stands for."""
     sizes = {(each.group, each.name): each.population for each in sample.strata}
     decided = Counter(
@@ -133,11 +133,11 @@ def _judged(sample: Sample, verdicts: dict[str, bool | None]) -> list[Judged]:
         people, kind = verdicts[item.item], (item.group, item.stratum)
         if people is not None and item.quality is not None:
             weight = sizes[kind] / decided[kind]
-            points.append(Judged(item.quality, item.group == "accepted", people, weight))
+            points.append(PairedVerdict(item.quality, item.group == "accepted", people, weight))
     return points
 
 
-class Judged(NamedTuple):
+class PairedVerdict(NamedTuple):
     """A sampled trace that both the judge and people spoke on."""
 
     quality: float
@@ -159,18 +159,18 @@ def cohen_kappa(pairs: Sequence[tuple[bool, bool]]) -> float | None:
     return None if expected == 1 else (observed - expected) / (1 - expected)
 
 
-def kappas(words: Words, items: Sequence[str]) -> tuple[Kappa, ...]:
+def kappas(decisions: Decisions, items: Sequence[str]) -> tuple[Kappa, ...]:
     """Every two reviewers over the items that both decided on."""
-    reviewers = sorted({name for item in items for name in words.get(item, {})})
+    reviewers = sorted({name for item in items for name in decisions.get(item, {})})
     return tuple(
         kappa
         for one, other in combinations(reviewers, 2)
-        if (kappa := _kappa(words, items, one, other)) is not None
+        if (kappa := _kappa(decisions, items, one, other)) is not None
     )
 
 
-def _kappa(words: Words, items: Sequence[str], one: str, other: str) -> Kappa | None:
-    by_item = (words.get(item, {}) for item in items)
+def _kappa(decisions: Decisions, items: Sequence[str], one: str, other: str) -> Kappa | None:
+    by_item = (decisions.get(item, {}) for item in items)
     pairs = [(s[one].accept, s[other].accept) for s in by_item if one in s and other in s]
     if not pairs:
         return None
@@ -178,7 +178,7 @@ def _kappa(words: Words, items: Sequence[str], one: str, other: str) -> Kappa | 
     return Kappa(one=one, other=other, items=len(pairs), agreement=equal, kappa=cohen_kappa(pairs))
 
 
-def judge_agreement(points: Sequence[Judged]) -> JudgeAgreement | None:
+def judge_agreement(points: Sequence[PairedVerdict]) -> JudgeAgreement | None:
     """The four counts, unweighted; None where nobody decided."""
     if not points:
         return None
@@ -193,19 +193,19 @@ def judge_agreement(points: Sequence[Judged]) -> JudgeAgreement | None:
     )
 
 
-def precise_cut(points: Sequence[Judged], precision: float) -> Cut | None:
+def precise_cut(points: Sequence[PairedVerdict], precision: float) -> Cut | None:
     """The lowest quality at or above which people accept the wanted share: it keeps the most."""
     return next((cut for cut, _ in _cuts(points) if cut.precision >= precision), None)
 
 
-def youden_cut(points: Sequence[Judged]) -> Cut | None:
+def youden_cut(points: Sequence[PairedVerdict]) -> Cut | None:
     """The lowest quality of those with the highest J; None where people all said the same."""
     if len({point.people for point in points}) < 2:
         return None
     return max(_cuts(points), key=lambda each: (each[1], -each[0].threshold))[0]
 
 
-def _cuts(points: Sequence[Judged]) -> Iterator[tuple[Cut, float]]:
+def _cuts(points: Sequence[PairedVerdict]) -> Iterator[tuple[Cut, float]]:
     """Every threshold that tells points apart, lowest first, with Youden's J."""
     good = sum(point.weight for point in points if point.people)
     bad = sum(point.weight for point in points if not point.people)

@@ -29,7 +29,7 @@ from oresearch_graph.errors import ConfigurationError
 
 _VERSION: Final = 2
 """Raised when the same population and settings come to give another sample."""
-Words = Mapping[str, Mapping[str, Decision]]
+Decisions = Mapping[str, Mapping[str, Decision]]
 """By item, then by reviewer."""
 
 
@@ -188,20 +188,22 @@ def _made_of(run: RunFolder, settings: ReviewSettings) -> str:
     return hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def read_words(path: Path) -> dict[str, dict[str, Decision]]:
-    """The words that count, of a file that others may append to meanwhile."""
-    words: dict[str, dict[str, Decision]] = {}
+def read_decisions(path: Path) -> dict[str, dict[str, Decision]]:
+    """The decisions that count, of a file that others may append to meanwhile."""
+    decisions: dict[str, dict[str, Decision]] = {}
     for decision in read_records(path, Decision, unended=False):
-        words.setdefault(decision.item, {})[decision.reviewer] = decision
-    return words
+        decisions.setdefault(decision.item, {})[decision.reviewer] = decision
+    return decisions
 
 
-def words_on(items: Iterable[SampleItem], words: Words) -> dict[str, dict[str, Decision]]:
-    """The words that were said of these items as they are: those on what stood under the same id
-    before are left out."""
+def decisions_on(
+    items: Iterable[SampleItem], decisions: Decisions
+) -> dict[str, dict[str, Decision]]:
+    """The decisions on these items as they are: those on what stood under the same id before are
+    left out."""
     current: dict[str, dict[str, Decision]] = {}
     for item in items:
-        for reviewer, word in words.get(item.item, {}).items():
+        for reviewer, word in decisions.get(item.item, {}).items():
             if word.content is None or word.content == item.content:
                 current.setdefault(item.item, {})[reviewer] = word
     return current
@@ -209,5 +211,5 @@ def words_on(items: Iterable[SampleItem], words: Words) -> dict[str, dict[str, D
 
 def verdict(decisions: Iterable[Decision]) -> bool | None:
     """The majority's word; a tie is no acceptance, silence is None."""
-    words = [decision.accept for decision in decisions]
-    return sum(words) * 2 > len(words) if words else None
+    votes = [decision.accept for decision in decisions]
+    return sum(votes) * 2 > len(votes) if votes else None

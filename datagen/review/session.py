@@ -1,4 +1,4 @@
-"""One reviewer's session: the items in order, what is known of each, and the words said so far.
+"""One reviewer's session: the items in order, what is known of each, and the decisions so far.
 
 Other sessions may append decisions at any moment. A reviewer sees nothing of what others said.
 """
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from datagen.records import Decision, Filtered, Judgement, SeedTruth
-from datagen.review.sample import SampleItem, current_sample, read_words, words_on
+from datagen.review.sample import SampleItem, current_sample, decisions_on, read_decisions
 from datagen.run.folder import Work
 from datagen.run.record_files import RecordWriter, read_records
 from datagen.run.review_result import RUBRIC
@@ -20,7 +20,7 @@ from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace import Trace
 
 
-class Progress(NamedTuple):
+class ReviewProgress(NamedTuple):
     """How far a reviewer is."""
 
     accepted: int
@@ -62,12 +62,12 @@ class ReviewSession:
         """The trace of an item; None when the run holds it no longer."""
         return self._shelf.get(item) if item in self._shelf else None
 
-    def own_words(self) -> dict[str, Decision]:
+    def own_decisions(self) -> dict[str, Decision]:
         """This reviewer's last word on each item, other processes of theirs included."""
         size = self._path.stat().st_size
         if self._read[0] != size:
-            words = words_on(self.items, read_words(self._path))
-            mine = {item: by_reviewer[self.reviewer] for item, by_reviewer in words.items()
+            decisions = decisions_on(self.items, read_decisions(self._path))
+            mine = {item: by_reviewer[self.reviewer] for item, by_reviewer in decisions.items()
                    if self.reviewer in by_reviewer}  # fmt: skip
             self._read = (size, mine)
         return self._read[1]
@@ -87,16 +87,16 @@ class ReviewSession:
 
     def next_open(self, after: int) -> int | None:
         """The place of the next undecided item behind this one, from the start again at the end."""
-        words = self.own_words()
+        decisions = self.own_decisions()
         around = [*range(after + 1, len(self.items)), *range(after + 1)]
-        return next((n for n in around if self.items[n].item not in words), None)
+        return next((n for n in around if self.items[n].item not in decisions), None)
 
-    def progress(self) -> Progress:
-        words = self.own_words()
-        verdicts = [words[item.item].accept for item in self.items if item.item in words]
-        return Progress(verdicts.count(True), verdicts.count(False), len(self.items))
+    def progress(self) -> ReviewProgress:
+        decisions = self.own_decisions()
+        verdicts = [decisions[item.item].accept for item in self.items if item.item in decisions]
+        return ReviewProgress(verdicts.count(True), verdicts.count(False), len(self.items))
 
     def numbered(self) -> Iterable[tuple[int, SampleItem, Decision | None]]:
         """Every item with its place and this reviewer's word."""
-        words = self.own_words()
-        return ((n, item, words.get(item.item)) for n, item in enumerate(self.items))
+        decisions = self.own_decisions()
+        return ((n, item, decisions.get(item.item)) for n, item in enumerate(self.items))

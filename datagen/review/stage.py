@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datagen.records import Decision
-from datagen.review.sample import current_sample, read_words, words_on
+from datagen.review.sample import current_sample, decisions_on, read_decisions
 from datagen.run.folder import Counts, Work
 from datagen.run.record_files import RecordWriter, replacing
 from datagen.run.review_result import Rate, ReviewResult
@@ -19,8 +19,8 @@ def settle_review(work: Work) -> Counts:
     path = work.run.review / "decisions.jsonl"
     if path.exists():
         RecordWriter(path, Decision).close()  # moves aside what a killed writer left of a line
-    words = words_on([*sample.items, *sample.queue], read_words(path))
-    result = review_result(sample, words, work.settings.review, inputs)
+    decisions = decisions_on([*sample.items, *sample.queue], read_decisions(path))
+    result = review_result(sample, decisions, work.settings.review, inputs)
     with replacing(work.run.review / "result.json") as file:
         file.write(result.model_dump_json(indent=1).encode())
     _tell(work, result)

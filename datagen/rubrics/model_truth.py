@@ -73,7 +73,7 @@ SCHEMA: Final[dict[str, Any]] = {
 }
 
 
-class Written(NamedTuple):
+class TruthDraft(NamedTuple):
     """What was taken of a model's answer."""
 
     truth: GroundTruth
@@ -96,7 +96,7 @@ def writing_messages(material: Material, most: int) -> list[BaseMessage]:
     return [SystemMessage(_SYSTEM), HumanMessage("\n\n".join(parts))]
 
 
-def read_written(text: str, material: Material, fewest: int, most: int) -> Written:
+def read_written(text: str, material: Material, fewest: int, most: int) -> TruthDraft:
     """Criteria and the key points that hold. Raises VerdictFault, in words for the model."""
     answer = _object(text)
     rows = _rows(answer, "key_points")
@@ -116,7 +116,7 @@ def read_written(text: str, material: Material, fewest: int, most: int) -> Writt
         faults = faults or ["the others are not found in the reports by their needs, or repeat"]
         raise VerdictFault(f"{len(points)} key points hold, {fewest} must; {'; '.join(faults)}")
     truth = GroundTruth(key_points=(*material.seed_points, *points), rubric=rubric)
-    return Written(truth, len(rows) - len(points))
+    return TruthDraft(truth, len(rows) - len(points))
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -19,10 +19,10 @@ from rich.console import Console
 from datagen.records import Judgement, Record, Seed, SeedTruth
 from datagen.rubrics.key_points import points_from_claims
 from datagen.rubrics.material import Material, accepted_traces, materials
-from datagen.rubrics.model_truth import SCHEMA, VERSION, Written, read_written, writing_messages
+from datagen.rubrics.model_truth import SCHEMA, VERSION, TruthDraft, read_written, writing_messages
 from datagen.run.folder import Counts, Work
 from datagen.run.in_flight import ProgressLines, in_flight
-from datagen.run.record_files import KeptRecords, read_records, write_records
+from datagen.run.record_files import KeyedRecords, read_records, write_records
 from datagen.run.trace_shelf import TraceShelf
 from datagen.settings.rubrics import RubricSettings
 from oresearch_graph.errors import ConfigurationError, PolicyError
@@ -69,7 +69,7 @@ def _from_claims(questions: Iterator[Material], settings: RubricSettings) -> Ite
 
 def _by_model(work: Work, questions: Iterator[Material], counts: Counts) -> None:
     file = work.run.work / _WRITTEN
-    with KeptRecords(file, KeptTruth, lambda record: record.key) as truths:
+    with KeyedRecords(file, StoredTruth, lambda record: record.key) as truths:
         authoring = Authoring(work.settings.rubrics, truths, work.console)
         asyncio.run(authoring.run(questions))
         write_records(work.run.rubrics, _counted(_model_truths(authoring, counts), counts))
@@ -100,7 +100,7 @@ def _counted(truths: Iterator[SeedTruth], counts: Counts) -> Iterator[SeedTruth]
         yield truth
 
 
-class KeptTruth(Record):
+class StoredTruth(Record):
     """What a model wrote on one question."""
 
     key: str
@@ -116,7 +116,7 @@ class Authoring:
     """One run over the questions. Afterwards `keys` and `without` say how each one stands."""
 
     settings: RubricSettings
-    truths: KeptRecords[KeptTruth]
+    truths: KeyedRecords[StoredTruth]
     console: Console
     keys: dict[str, str] = field(default_factory=dict)
     """The key of each seed's truth."""
@@ -193,7 +193,7 @@ class Authoring:
         self.spending.add(spending)
         self._progress.tell(self._line())
 
-    async def _written(self, material: Material, spending: Spent) -> Written:
+    async def _written(self, material: Material, spending: Spent) -> TruthDraft:
         fewest, most = self.settings.fewest_points, self.settings.most_points
         return await self._model.opinion(
             writing_messages(material, most),
@@ -207,12 +207,12 @@ class Authoring:
         if self._failed >= self.settings.give_up_after:
             self.gave_up = reason
 
-    def _kept(self, material: Material, draft: Written, spending: Spent) -> KeptTruth:
+    def _kept(self, material: Material, draft: TruthDraft, spending: Spent) -> StoredTruth:
         truth = SeedTruth(
             seed=material.seed, question=material.question, truth=draft.truth,
             by=self._model.name, traces=tuple(report.trace for report in material.reports),
         )  # fmt: skip
-        return KeptTruth(
+        return StoredTruth(
             key=self.keys[material.seed], truth=truth, refused=draft.refused,
             tokens=spending.tokens, cost=spending.cost,
         )  # fmt: skip

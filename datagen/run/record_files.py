@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Generic, TypeVar
+from typing import BinaryIO, Generic, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
@@ -19,30 +19,51 @@ from oresearch_graph.trace.lines import Closing, LineWriter
 R = TypeVar("R", bound=Record)
 
 
+class FileLine(NamedTuple):
+    """One line that holds something."""
+
+    number: int
+    """From 1; empty lines count."""
+    offset: int
+    """Bytes before it."""
+    text: bytes
+
+
+def file_lines(path: Path, *, unended: bool = True) -> Iterator[FileLine]:
+    """The lines of a file, one at a time, the empty ones left out; none when there is no file.
+
+    Without `unended` a last line that lacks its newline is left out: it is being written, or was
+    cut. Raises ConfigurationError.
+    """
+    if not path.exists():
+        return
+    offset = 0
+    try:
+        with path.open("rb") as lines:
+            for number, text in enumerate(lines, start=1):
+                if text.strip() and (unended or text.endswith(b"\n")):
+                    yield FileLine(number, offset, text)
+                offset += len(text)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+
+
 def read_records(path: Path, kind: type[R], *, unended: bool = True) -> Iterator[R]:
     """The records of a file, one at a time; none when there is no file.
 
     Without `unended` a last line that lacks its newline is left out: others are writing. Raises
     ConfigurationError naming the line.
     """
-    if not path.exists():
-        return
-    try:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip() and (unended or line.endswith(b"\n")):
-                    yield read_record_line(path, number, line, kind)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    for line in file_lines(path, unended=unended):
+        yield _record_of(path, line, kind)
 
 
-def read_record_line(path: Path, number: int, line: bytes, kind: type[R]) -> R:
-    """The record of one line. Raises ConfigurationError naming file and line."""
+def _record_of(path: Path, line: FileLine, kind: type[R]) -> R:
     try:
-        return kind.model_validate_json(line)
+        return kind.model_validate_json(line.text)
     except ValidationError as error:
         fault = first_fault(error, "the line")
-        raise ConfigurationError(f"{path}:{number}: no {kind.__name__}: {fault}") from error
+        raise ConfigurationError(f"{path}:{line.number}: no {kind.__name__}: {fault}") from error
 
 
 class RecordWriter(Closing, Generic[R]):
@@ -50,11 +71,11 @@ class RecordWriter(Closing, Generic[R]):
 
     def __init__(self, path: Path, kind: type[R]) -> None:
         self.path = path
-        with _told(path):
+        with _one_line_faults(path):
             self._lines = LineWriter(path, lambda line: _is_one(kind, line))
 
     def write(self, record: R) -> None:
-        with _told(self.path):
+        with _one_line_faults(self.path):
             self._lines.write(record.model_dump_json().encode())
 
     def close(self) -> None:
@@ -68,7 +89,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises ConfigurationError for a disk that does not take it.
     """
     part = path.with_name(f"{path.name}.part")
-    with _told(path):
+    with _one_line_faults(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
@@ -97,7 +118,7 @@ def _is_one(kind: type[Record], line: bytes) -> bool:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _one_line_faults(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -106,7 +127,7 @@ def _told(path: Path) -> Iterator[None]:
         ) from error
 
 
-class KeptRecords(Closing, Generic[R]):
+class KeyedRecords(Closing, Generic[R]):
     """Records by key; the last of a key counts. Memory holds keys and places, not records.
 
     Writers of one process only: the run's folder is locked.
@@ -117,11 +138,8 @@ class KeptRecords(Closing, Generic[R]):
         self.path, self._kind, self._key = path, kind, key
         self._writer = RecordWriter(path, kind)
         self._lock = threading.Lock()
-        self._places: dict[str, int] = {}
-        self._end = 0
-        for record, size in self._lines():
-            self._places[key(record)] = self._end
-            self._end += size
+        self._places = {key(_record_of(path, line, kind)): line.offset for line in file_lines(path)}
+        self._end = path.stat().st_size
 
     def __contains__(self, key: object) -> bool:
         return key in self._places
@@ -144,12 +162,3 @@ class KeptRecords(Closing, Generic[R]):
 
     def close(self) -> None:
         self._writer.close()
-
-    def _lines(self) -> Iterator[tuple[R, int]]:
-        """Each record with its line's size in bytes."""
-        try:
-            with self.path.open("rb") as lines:
-                for number, line in enumerate(lines, start=1):
-                    yield read_record_line(self.path, number, line, self._kind), len(line)
-        except OSError as error:
-            raise ConfigurationError(f"{self.path}: cannot be read: {error.strerror}") from error

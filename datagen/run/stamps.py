@@ -28,7 +28,7 @@ _EDGE: Final = 65_536
 State = Literal["missing", "fresh", "stale"]
 
 
-class Stamp(Record):
+class StageStamp(Record):
     """A finished stage."""
 
     stage: str
@@ -80,19 +80,19 @@ def inputs_of(files: Sequence[Path]) -> dict[str, str]:
 
 def write_stamp(
     run: RunFolder, stage: str, mark: str, inputs: dict[str, str], counts: dict[str, int]
-) -> Stamp:
+) -> StageStamp:
     """Say that a stage is finished; `inputs` are those from before it began."""
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    stamp = Stamp(stage=stage, fingerprint=mark, inputs=inputs, counts=counts, finished=at)
+    stamp = StageStamp(stage=stage, fingerprint=mark, inputs=inputs, counts=counts, finished=at)
     with replacing(run.stamps / f"{stage}.json") as file:
         file.write(stamp.model_dump_json(indent=1).encode())
     return stamp
 
 
-def read_stamp(run: RunFolder, stage: str) -> Stamp | None:
+def read_stamp(run: RunFolder, stage: str) -> StageStamp | None:
     """The stamp of a stage; None when it was never finished, or its stamp is spoilt."""
     try:
-        return Stamp.model_validate_json((run.stamps / f"{stage}.json").read_bytes())
+        return StageStamp.model_validate_json((run.stamps / f"{stage}.json").read_bytes())
     except (OSError, ValidationError):
         return None
 

@@ -17,7 +17,7 @@ from langchain_core.runnables import ensure_config
 
 from datagen.questions.likeness import tidy
 from datagen.records import Record, Seed, seed_id
-from datagen.run.record_files import KeptRecords
+from datagen.run.record_files import KeyedRecords
 from datagen.settings.seeds import SeedSettings
 from oresearch_graph.errors import PolicyError
 from oresearch_graph.policies.chat import model_name
@@ -66,7 +66,7 @@ class Answer(Record):
     text: str
 
 
-class Asking:
+class CachedModel:
     """An asynchronous context; leaving it closes the connections and the file of answers."""
 
     def __init__(self, settings: SeedSettings, file: Path) -> None:
@@ -80,14 +80,14 @@ class Asking:
             Patience(timeout=settings.timeout, tries=_TRIES),
             says_finish=speaks_openai(self._model),
         )
-        self._answers = KeptRecords(file, Answer, lambda answer: answer.key)
+        self._answers = KeyedRecords(file, Answer, lambda answer: answer.key)
 
     def key(self, *parts: object) -> str:
         """The hash of a question to this model."""
         text = json.dumps([self._name, self._base_url, *parts], ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def kept(self, key: str) -> str | None:
+    def stored(self, key: str) -> str | None:
         """The answer that stands under a key."""
         answer = self._answers.get(key)
         return None if answer is None else answer.text
@@ -116,29 +116,29 @@ class Asking:
 
 
 async def label_domains(
-    asking: Asking, seeds: Sequence[Seed], domains: Sequence[str]
+    model: CachedModel, seeds: Sequence[Seed], domains: Sequence[str]
 ) -> tuple[dict[str, str], str | None]:
     """The domain of each seed without one, by its id, as far as the model told; and why it did
     not, if it failed. A failing model is not asked about the rest."""
     bare = [seed for seed in seeds if seed.domain is None]
-    keys = {seed.id: asking.key("domain", list(domains), seed.question) for seed in bare}
-    unknown = [seed for seed in bare if asking.kept(keys[seed.id]) is None]
+    keys = {seed.id: model.key("domain", list(domains), seed.question) for seed in bare}
+    unknown = [seed for seed in bare if model.stored(keys[seed.id]) is None]
     failures: list[str] = []
 
     async def label(batch: Sequence[Seed]) -> None:
         if failures:
             return
         try:
-            labels_read = _read_labels(await asking.ask(_label_prompt(batch, domains)), domains)
+            labels_read = _read_labels(await model.ask(_label_prompt(batch, domains)), domains)
         except PolicyError as error:
             failures.append(str(error))
             return
         for number, seed in enumerate(batch, start=1):
-            await asking.keep(keys[seed.id], labels_read.get(number, ""))
+            await model.keep(keys[seed.id], labels_read.get(number, ""))
 
     batches = [unknown[at : at + _LABEL_BATCH] for at in range(0, len(unknown), _LABEL_BATCH)]
     await asyncio.gather(*(label(batch) for batch in batches))
-    answers = {seed.id: asking.kept(keys[seed.id]) for seed in bare}
+    answers = {seed.id: model.stored(keys[seed.id]) for seed in bare}
     labels = {seed: domain for seed, domain in answers.items() if domain}
     return labels, next(iter(failures), None)
 
@@ -170,7 +170,7 @@ class Shortage(NamedTuple):
 
 
 async def write_questions(
-    asking: Asking,
+    model: CachedModel,
     settings: SeedSettings,
     there: Mapping[str, int],
     admit: Callable[[Seed], bool],
@@ -187,8 +187,8 @@ async def write_questions(
         if missing <= 0:
             continue
         try:
-            missing = await _write_domain(asking, settings, domain, missing, admit)
-            why = f"too few of {asking.name}'s questions passed the checks"
+            missing = await _write_domain(model, settings, domain, missing, admit)
+            why = f"too few of {model.name}'s questions passed the checks"
         except PolicyError as error:
             return [*short, Shortage(domain, missing, str(error))]
         if missing:
@@ -197,7 +197,7 @@ async def write_questions(
 
 
 async def _write_domain(
-    asking: Asking,
+    model: CachedModel,
     settings: SeedSettings,
     domain: str,
     missing: int,
@@ -207,28 +207,28 @@ async def _write_domain(
     total = settings.write[domain]
     earlier: list[str] = []
     for turn in range(-(-total // _WRITE_BATCH) + settings.write_rounds - 1):
-        questions = await _batch_of_questions(asking, settings, domain, turn, earlier)
+        questions = await _batch_of_questions(model, settings, domain, turn, earlier)
         earlier += questions
         for question in questions:
-            missing -= admit(_new_seed(question, domain, asking.name))
+            missing -= admit(_new_seed(question, domain, model.name))
             if not missing:
                 return 0
     return missing
 
 
 async def _batch_of_questions(
-    asking: Asking, settings: SeedSettings, domain: str, turn: int, earlier: Sequence[str]
+    model: CachedModel, settings: SeedSettings, domain: str, turn: int, earlier: Sequence[str]
 ) -> list[str]:
     exclusions = _EXCLUSIONS + "\n".join(earlier) if earlier else ""
     prompt = _WRITE_PROMPT.format(
         count=min(_WRITE_BATCH, settings.write[domain]), domain=domain,
         language=settings.write_language, known=exclusions,
     )  # fmt: skip
-    key = asking.key("write", turn, prompt)
-    answer = asking.kept(key)
+    key = model.key("write", turn, prompt)
+    answer = model.stored(key)
     if answer is None:
-        answer = await asking.ask(prompt)
-        await asking.keep(key, answer)
+        answer = await model.ask(prompt)
+        await model.keep(key, answer)
     return [question for item in list_items(answer) if (question := tidy(item))]
 
 

@@ -17,7 +17,7 @@ Group = tuple[str | None, str | None]
 """Language and domain."""
 
 
-class Gate:
+class SeedGate:
     """Holds the seeds so far, in order; the first of two that are alike stays."""
 
     def __init__(self, settings: SeedSettings, benchmarks: Benchmarks) -> None:

@@ -12,7 +12,7 @@ from datagen.records import Dropped, Seed
 from datagen.run.folder import Counts, Work
 from datagen.run.record_files import read_records, write_records
 from datagen.seeds.model import label_domains, write_questions
-from datagen.seeds.selection import Gate, balanced
+from datagen.seeds.selection import SeedGate, balanced
 from oresearch_graph.errors import ConfigurationError
 
 _REASONS: Final = get_args(Dropped.model_fields["reason"].annotation)
@@ -34,7 +34,7 @@ def make_seeds(work: Work) -> Counts:
     imported = _imported(work)
     if not (settings.files or settings.write or imported):
         raise ConfigurationError("there are no questions: name files with --file or seeds.files")
-    gate = Gate(settings, load_benchmarks(settings))
+    gate = SeedGate(settings, load_benchmarks(settings))
     for seed in imported.values():
         gate.admit(seed, seed.source)
     _load(work, gate, imported)
@@ -49,7 +49,7 @@ def _imported(work: Work) -> dict[str, Seed]:
     return {seed.question: seed for seed in seeds if seed.origin == "imported"}
 
 
-def _load(work: Work, gate: Gate, imported: Mapping[str, Seed]) -> None:
+def _load(work: Work, gate: SeedGate, imported: Mapping[str, Seed]) -> None:
     """The files' seeds into the gate. One that repeats an imported seed word by word lends it
     what it knows more."""
     rejected = 0
@@ -75,33 +75,33 @@ def _enriched(seed: Seed, other: Seed) -> Seed:
     return seed.model_copy(update=more)
 
 
-async def _ask_model(work: Work, gate: Gate) -> None:
+async def _ask_model(work: Work, gate: SeedGate) -> None:
     """Labels, then questions. Whatever goes wrong is told, and what there is stands."""
-    from datagen.seeds.model import Asking  # langchain takes a second to import
+    from datagen.seeds.model import CachedModel  # langchain takes a second to import
 
     settings = work.settings.seeds
     file = work.run.work / "seed-answers.jsonl"
     try:
-        asking = Asking(settings, file)
+        model = CachedModel(settings, file)
     except ConfigurationError as error:
         _say(work, f"no labels and no written questions: {error}")
         return
-    async with asking:
+    async with model:
         if settings.label_domains:
             seeds = list(gate.seeds.values())
-            labels, failure = await label_domains(asking, seeds, settings.domains)
+            labels, failure = await label_domains(model, seeds, settings.domains)
             for seed, domain in labels.items():
                 gate.seeds[seed] = gate.seeds[seed].model_copy(update={"domain": domain})
             if failure:
                 _say(work, f"not all domains are labelled: {failure}")
         there = Counter((seed.domain or "").casefold() for seed in gate.seeds.values())
         for short in await write_questions(
-            asking, settings, there, lambda seed: gate.admit(seed, seed.source)
+            model, settings, there, lambda seed: gate.admit(seed, seed.source)
         ):
             _say(work, f"{short.domain}: {short.missing} questions not written: {short.why}")
 
 
-def _write(work: Work, gate: Gate) -> Counts:
+def _write(work: Work, gate: SeedGate) -> Counts:
     seeds, rejected = _sampled(work, gate)
     if not seeds:
         raise ConfigurationError(
@@ -118,7 +118,7 @@ def _write(work: Work, gate: Gate) -> Counts:
     return counts | {reason: reasons[reason] for reason in _REASONS}
 
 
-def _sampled(work: Work, gate: Gate) -> tuple[Sequence[Seed], Sequence[Dropped]]:
+def _sampled(work: Work, gate: SeedGate) -> tuple[Sequence[Seed], Sequence[Dropped]]:
     settings = work.settings.seeds
     imported = [seed for seed in gate.seeds.values() if seed.origin == "imported"]
     others = [seed for seed in gate.seeds.values() if seed.origin != "imported"]
