@@ -173,7 +173,7 @@ def funnel(
     out: Annotated[Path | None, typer.Option(help="The picture; else RUN_DIR/funnel.png.")] = None,
 ) -> None:
     """The funnel as a picture: how many at each stage, why the others went, what one cost."""
-    from datagen.funnel.views import draw_funnel
+    from datagen.funnel import draw_funnel
 
     work = _work(run_dir, None, None)
     work.say(str(draw_funnel(work, out or work.run.root / "funnel.png")))

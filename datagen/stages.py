@@ -14,8 +14,7 @@ from rich.text import Text
 
 from datagen.export.stage import export
 from datagen.filter.stage import filter_traces
-from datagen.funnel.count import count_funnel
-from datagen.funnel.views import funnel_table
+from datagen.funnel import count_funnel, funnel_table
 from datagen.generate.stage import generate
 from datagen.judge.stage import judge
 from datagen.records import Judgement
@@ -128,14 +127,13 @@ def outdated_before(name: str, work: Work) -> list[str]:
 
 
 def run_all(work: Work) -> None:
-    """Run them in a locked folder. It stops behind the human stage, and says what to do, while
-    people have not decided enough; what is fresh is left alone."""
+    """`all`: the stages that are missing or stale, in order, in a locked folder. It stops behind the
+    human stage, and says what to do, while people have not decided enough."""
     with work.run.locked():
         for stage in STAGES:
             if states(work.run, work.settings)[stage.name] != "fresh":
                 work.console.rule(stage.name, align="left")
-                counts = run_stage(stage, work)
-                work.say(counts_line(counts))
+                work.say(counts_line(run_stage(stage, work)))
             if stage.name == _HUMAN and _waits_for_people(work):
                 break
         work.console.print(funnel_table(count_funnel(work)))
@@ -154,11 +152,7 @@ def accepted_candidates(work: Work, candidates: Collection[str]) -> set[str]:
     for name in ("filter", "judge"):
         run_stage(BY_NAME[name], work)
     judgements = read_records(work.run.judged, Judgement)
-    return {
-        judgement.id
-        for judgement in judgements
-        if judgement.accepted and judgement.id in candidates
-    }
+    return {j.id for j in judgements if j.accepted and j.id in candidates}
 
 
 def print_status(work: Work, console: Console) -> None:
@@ -172,8 +166,7 @@ def stage_table(work: Work) -> Table:
     table = Table("stage", "state", "finished", "counted", title=f"{work.run.root}")
     for name, state in states(work.run, work.settings).items():
         stamp = read_stamp(work.run, name)
-        finished, counted = (
-            ("–", "") if stamp is None else (stamp.finished, counts_line(stamp.counts))
-        )
+        finished = "–" if stamp is None else stamp.finished
+        counted = "" if stamp is None else counts_line(stamp.counts)
         table.add_row(name, Text(state, _STYLE[state]), Text(finished), Text(counted))
     return table

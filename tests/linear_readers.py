@@ -22,8 +22,8 @@ from datagen.judge.document import judge_request
 from datagen.questions.likeness import holds, same_question, tidy, wording
 from datagen.questions.open_ended import not_open_ended
 from datagen.records import safe_id, seed_id
-from datagen.rubrics.claims import grouped, verified_claims
 from datagen.rubrics.key_points import needs_of
+from datagen.rubrics.material import grouped, verified_claims
 from datagen.seeds.model import _read_labels as read_labels
 from datagen.settings.filter import FilterSettings
 from oresearch_graph.approval import overlaps, read_decision

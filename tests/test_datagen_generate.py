@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from datagen.funnel.count import count_funnel
+from datagen.funnel import count_funnel
 from datagen.generate.candidate_store import CandidateStore, checkpoint_file
-from datagen.generate.progress import Tally, duration
-from datagen.generate.stage import generate
+from datagen.generate.stage import Tally, duration, generate
 from datagen.records import Lost
 from datagen.run.folder import Work
 from datagen.run.record_files import read_records, write_records

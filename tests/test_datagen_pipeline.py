@@ -14,8 +14,7 @@ from datasets import load_dataset
 from rich.console import Console
 
 from datagen.export.verify import verify_dataset
-from datagen.funnel.count import count_funnel
-from datagen.funnel.views import draw_funnel
+from datagen.funnel import count_funnel, draw_funnel
 from datagen.run.folder import RunFolder, Work
 from datagen.settings import DatagenSettings
 from datagen.stages import STAGES, run_all, states

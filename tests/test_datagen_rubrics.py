@@ -12,8 +12,8 @@ import pytest
 from rich.console import Console
 
 from datagen.records import Judgement, Seed, SeedTruth
-from datagen.rubrics.claims import grouped, verified_claims
 from datagen.rubrics.key_points import needs_of
+from datagen.rubrics.material import grouped, verified_claims
 from datagen.rubrics.stage import make_rubrics
 from datagen.run.folder import RunFolder, Work
 from datagen.run.record_files import read_records, write_records

@@ -13,9 +13,13 @@ from datagen.filter.case import Case, finding
 from datagen.records import Finding
 
 _SAID_BY_TOOL: Final = re.compile(
-    r"No results\.|This (?:query failed|call failed|call could not be carried out): .*"
-    r"|This very call was made before.*|This call was not carried out.*"
-    r"|\S+: could not be read: .*"
+    r"""
+    No\ results\.
+    | This\ (?:query\ failed|call\ failed|call\ could\ not\ be\ carried\ out):\ .*
+    | This\ very\ call\ was\ made\ before.* | This\ call\ was\ not\ carried\ out.*
+    | \S+:\ could\ not\ be\ read:\ .*
+    """,
+    re.VERBOSE,
 )
 """The words of oresearch_graph's own tools for a call that shows nothing."""
 _FRAME: Final = re.compile(r"## Query: .*|Notice: .*|\[\d{1,7}\] .*|https?://\S+|\[…\]")

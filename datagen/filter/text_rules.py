@@ -24,31 +24,42 @@ _LONG_WIDE: Final = 15
 _WIDE: Final = re.compile(f"[{CJK}]")
 _MARKUP: Final = re.compile(r"[\[【][\d,，、;–\s-]{1,40}[\]】]|[\s*_#>|-]+")
 
-_START: Final = r"(?:^|(?<=[.!?。！？\n])[ \t]*)(?:[-*+>#]+[ \t]+)?(?:\*\*)?"
 _REFUSAL: Final = re.compile(
-    _START + r"(?:"
-    r"(?:i(?:'m| am|’m) )?(?:(?:very |really |so )?sorry|afraid|unfortunately)\b[^.!?\n]{0,40}?"
-    r"\bi (?:can(?:not|'t|’t)|am (?:not able|unable)|(?:'m|’m) (?:not able|unable)|won(?:'t|’t))"
-    r"|i (?:can(?:not|'t|’t)|am (?:not able|unable) to|won(?:'t|’t)|must decline to) "
-    r"(?:be able to )?(?:help|assist|provide|answer|comply|fulfil|complete|write|continue|discuss)"
-    r"|i(?:'m|’m) (?:not able|unable) to "
-    r"(?:help|assist|provide|answer|comply|fulfil|complete|write|continue|discuss)"
-    r"|as an? (?:ai|artificial intelligence)(?: (?:language )?(?:model|assistant))?,? i\b"
-    r"|(?:很|非常|十分)?(?:抱歉|对不起|遗憾)[，,。！ ]*(?:但是?)?"
-    r"我(?:们)?(?:无法|不能|不会|没有办法)"
-    r"|我(?:无法|不能|不便|没有办法)(?:为您|为你|给您)?(?:提供|回答|协助|帮助|完成|撰写|继续|讨论)"
-    r"|作为(?:一个|一名|一款)?(?:ai|人工智能)(?:语言)?(?:模型|助手|助理)?[，, ]*我"
-    r")",
-    re.IGNORECASE,
+    r"""
+    # The beginning of a line or a sentence, behind a list mark, a quote or bold.
+    (?:^|(?<=[.!?。！？\n])[ \t]*)(?:[-*+>#]+[ \t]+)?(?:\*\*)?
+    (?:
+    # "I'm sorry, but I cannot"
+    (?:i(?:'m|\ am|’m)\ )?(?:(?:very\ |really\ |so\ )?sorry|afraid|unfortunately)\b[^.!?\n]{0,40}?
+        \bi\ (?:can(?:not|'t|’t)|am\ (?:not\ able|unable)|(?:'m|’m)\ (?:not\ able|unable)
+        |won(?:'t|’t))
+    # "I cannot help", "I must decline to answer"
+    |i\ (?:can(?:not|'t|’t)|am\ (?:not\ able|unable)\ to|won(?:'t|’t)|must\ decline\ to)[ ]
+        (?:be\ able\ to\ )?
+        (?:help|assist|provide|answer|comply|fulfil|complete|write|continue|discuss)
+    |i(?:'m|’m)\ (?:not\ able|unable)\ to[ ]
+        (?:help|assist|provide|answer|comply|fulfil|complete|write|continue|discuss)
+    # "As an AI language model, I"
+    |as\ an?\ (?:ai|artificial\ intelligence)(?:\ (?:language\ )?(?:model|assistant))?,?\ i\b
+    # The same in Chinese.
+    |(?:很|非常|十分)?(?:抱歉|对不起|遗憾)[，,。！ ]*(?:但是?)?
+        我(?:们)?(?:无法|不能|不会|没有办法)
+    |我(?:无法|不能|不便|没有办法)(?:为您|为你|给您)?(?:提供|回答|协助|帮助|完成|撰写|继续|讨论)
+    |作为(?:一个|一名|一款)?(?:ai|人工智能)(?:语言)?(?:模型|助手|助理)?[，, ]*我
+    )
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 _NAMES: Final = "|".join(PROTOCOL_TAGS)
 _LEAK: Final = re.compile(
-    r"<\|[\w ./-]{1,40}\|>|<｜[^｜\n<>]{1,40}｜>|\[/?INST\]|<</?SYS>>"
-    r"|</?(?:tool_calls?|tool_response|function_calls?|start_of_turn|end_of_turn|im_start|im_end)>"
-    r"|</s>\s*+\Z"
+    rf"""
+    <\|[\w ./-]{{1,40}}\|> | <｜[^｜\n<>]{{1,40}}｜> | \[/?INST\] | <</?SYS>>
+    | </?(?:tool_calls?|tool_response|function_calls?|start_of_turn|end_of_turn|im_start|im_end)>
+    | </s>\s*+\Z
     # Almost a tag of the protocol: the exact ones are violations.
-    rf"|(?:<|&lt;|＜)[ \t]*+/?[ \t]*+(?:{_NAMES})[ \t]*+(?:>|&gt;|＞)",
-    re.IGNORECASE,
+    | (?:<|&lt;|＜)[ \t]*+/?[ \t]*+(?:{_NAMES})[ \t]*+(?:>|&gt;|＞)
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 _TAG: Final = re.compile(rf"</?(?:{_NAMES})>")
 

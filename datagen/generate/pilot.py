@@ -13,8 +13,7 @@ from typing import NamedTuple
 from rich.table import Table
 
 from datagen.generate.candidate_store import Runner, Spending
-from datagen.generate.progress import duration
-from datagen.generate.stage import Planned, make_candidates, planned
+from datagen.generate.stage import Planned, duration, make_candidates, planned
 from datagen.records import Recipe
 from datagen.run.folder import Work
 from datagen.run.trace_shelf import TraceShelf

@@ -8,8 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
-from datagen.rubrics.claims import VerifiedClaim
-from datagen.rubrics.material import Checked, Material, checked
+from datagen.rubrics.material import Checked, Material, VerifiedClaim, checked
 from oresearch_graph.evidence.figures import Figure, figures
 from oresearch_graph.evidence.scripts import has_cjk
 from oresearch_graph.evidence.words import terms

@@ -12,9 +12,8 @@ from typing import Any, Final, NamedTuple
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from pydantic import ValidationError
 
-from datagen.rubrics.claims import VerifiedClaim
 from datagen.rubrics.key_points import Needs, needs_of, repeats, term_counts
-from datagen.rubrics.material import Material, checked
+from datagen.rubrics.material import Material, VerifiedClaim, checked
 from datagen.validation import first_fault
 from oresearch_graph.evidence.claim_parts import checkable_parts
 from oresearch_graph.evidence.figures import agrees, stated
