@@ -127,7 +127,7 @@ def outdated_before(name: str, work: Work) -> list[str]:
 
 
 def run_all(work: Work) -> None:
-    """`all`: the stages that are missing or stale, in order, in a locked folder. It stops behind the
+    """`all`: the stages that are missing or stale, in order, the folder locked. It stops behind the
     human stage, and says what to do, while people have not decided enough."""
     with work.run.locked():
         for stage in STAGES:

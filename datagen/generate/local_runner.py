@@ -36,12 +36,12 @@ class LocalRunner:
             try:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(at_once):
-                        group.create_task(_work_off(jobs, store, maker))
+                        group.create_task(_run_jobs(jobs, store, maker))
             except BaseExceptionGroup as errors:
                 raise _first(errors) from errors
 
 
-async def _work_off(jobs: Iterator[Job], store: CandidateStore, maker: CandidateMaker) -> None:
+async def _run_jobs(jobs: Iterator[Job], store: CandidateStore, maker: CandidateMaker) -> None:
     while store.may_begin() and (job := next(jobs, None)) is not None:
         await _make(job, store, maker)
 

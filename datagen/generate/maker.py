@@ -113,7 +113,7 @@ async def open_maker(
 ) -> AsyncIterator[CandidateMaker]:  # fmt: skip
     """A maker over a checkpoint file. Raises ConfigurationError for a file that fails."""
     teachers = TeacherPolicies(settings, policies)
-    teachers.assemble()
+    teachers.make_all()
     try:
         create_private(checkpoints)
         async with AsyncSqliteSaver.from_conn_string(str(checkpoints)) as saver:

@@ -43,20 +43,20 @@ class TeacherPolicies:
 
     def __init__(self, settings: DatagenSettings, factory: PolicyFactory | None = None) -> None:
         self._settings, self._factory = settings, factory or teacher_policies
-        self._made: dict[tuple[str, float | None], Policies] = {}
+        self._by_recipe: dict[tuple[str, float | None], Policies] = {}
 
     def policies(self, recipe: Recipe) -> Policies:
         """Raises ConfigurationError for a model that cannot be had, or has no price where one is
         needed."""
         key = (recipe.teacher, recipe.temperature)
-        if key not in self._made:
+        if key not in self._by_recipe:
             teacher = teacher_named(self._settings.generate, recipe.teacher)
             policies = self._factory(teacher, writing_settings(self._settings, recipe))
             self._require_prices(policies)
-            self._made[key] = policies
-        return self._made[key]
+            self._by_recipe[key] = policies
+        return self._by_recipe[key]
 
-    def assemble(self) -> None:
+    def make_all(self) -> None:
         """Make them all, so that a key that is missing is told of before anything is spent."""
         for variant in variants(self._settings.generate):
             self.policies(Recipe(teacher=variant.teacher, temperature=variant.temperature))
@@ -78,7 +78,7 @@ class TeacherPolicies:
 
     async def aclose(self) -> None:
         """Close the connections that the policies opened."""
-        for policies in self._made.values():
+        for policies in self._by_recipe.values():
             await policies.aclose()
 
 

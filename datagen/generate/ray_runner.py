@@ -23,7 +23,7 @@ from datagen.run.folder import Work
 from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError, PolicyError
 
-PATIENCE: Final = 300.0
+SILENCE_LIMIT: Final = 300.0
 """Seconds without any worker that answers, after which the stage gives up: a node takes minutes to
 come back, a person does not wait for an hour."""
 _LOOK: Final = 1.0
@@ -45,9 +45,9 @@ class RayRunner:
         ray, joined = _join(self._address)
         pool = WorkerPool(ray, jobs, store, work.settings)
         try:
-            pool.work_off()
+            pool.run()
         finally:
-            pool.dismiss()
+            pool.shut_down()
             if joined:
                 ray.shutdown()
 
@@ -81,7 +81,7 @@ def _reach(address: str) -> None:
 class _Worker:
     actor: Any
     ready: bool = False
-    in_hand: set[Any] = field(default_factory=set)
+    running: set[Any] = field(default_factory=set)
 
 
 class WorkerPool:
@@ -96,7 +96,7 @@ class WorkerPool:
     ) -> None:
         self._ray, self._jobs, self._store, self._settings = ray, jobs, store, settings
         self._again: list[Job] = []
-        self._deaths: Counter[str] = Counter()
+        self._crashes: Counter[str] = Counter()
         at_once = settings.generate.concurrency
         size = max(1, min(at_once, int(ray.cluster_resources().get("CPU", 1))))
         self._each = -(-at_once // size)
@@ -106,23 +106,23 @@ class WorkerPool:
         self._workers = [_Worker(actor.remote(settings)) for _ in range(size)]
         self._pings = {worker.actor.ready.remote(): worker for worker in self._workers}
         self._running: dict[Any, tuple[Job, _Worker]] = {}
-        self._heard = time.monotonic()
+        self._last_answer = time.monotonic()
 
-    def work_off(self) -> None:
+    def run(self) -> None:
         """Until no candidate is left, or none may begin and those in hand are done."""
         while True:
             self._hand_out()
-            if not self._running and not self._waits_for_workers():
+            if not self._running and not self._lacks_workers():
                 return
             refs = [*self._running, *self._pings]
             ended, _ = self._ray.wait(refs, num_returns=1, timeout=_LOOK)
             for ref in ended:
-                self._heard = time.monotonic()
-                self._take(ref)
+                self._last_answer = time.monotonic()
+                self._collect(ref)
             if not any(worker.ready for worker in self._workers):
-                self._require_patience()
+                self._require_answer()
 
-    def dismiss(self) -> None:
+    def shut_down(self) -> None:
         """End the actors: those that answer clear up first."""
         with suppress(self._ray.exceptions.RayError):
             closing = [worker.actor.close.remote() for worker in self._workers if worker.ready]
@@ -131,7 +131,7 @@ class WorkerPool:
         for worker in self._workers:
             self._ray.kill(worker.actor)
 
-    def _waits_for_workers(self) -> bool:
+    def _lacks_workers(self) -> bool:
         """There is work, and nobody to do it yet."""
         if any(worker.ready for worker in self._workers) or not self._store.may_begin():
             return False
@@ -139,41 +139,41 @@ class WorkerPool:
             self._again.append(job)
         return bool(self._again)
 
-    def _require_patience(self) -> None:
-        if time.monotonic() - self._heard > PATIENCE:
+    def _require_answer(self) -> None:
+        if time.monotonic() - self._last_answer > SILENCE_LIMIT:
             raise PolicyError(
-                f"no worker of the Ray cluster has answered for {PATIENCE:.0f} s: look at "
+                f"no worker of the Ray cluster has answered for {SILENCE_LIMIT:.0f} s: look at "
                 "`ray status`, then run again"
             )
 
     def _hand_out(self) -> None:
         while len(self._running) < self._settings.generate.concurrency:
-            free = [w for w in self._workers if w.ready and len(w.in_hand) < self._each]
+            free = [w for w in self._workers if w.ready and len(w.running) < self._each]
             if not free or not self._store.may_begin():
                 return
             job = self._again.pop() if self._again else next(self._jobs, None)
             if job is None:
                 return
-            worker = min(free, key=lambda each: len(each.in_hand))
+            worker = min(free, key=lambda each: len(each.running))
             self._store.begin(job.id)
             ref = worker.actor.make.remote(job)
-            worker.in_hand.add(ref)
+            worker.running.add(ref)
             self._running[ref] = (job, worker)
 
-    def _take(self, ref: Any) -> None:  # noqa: ANN401 - ray's reference
+    def _collect(self, ref: Any) -> None:  # noqa: ANN401 - ray's reference
         if ref in self._pings:
-            self._greet(self._pings.pop(ref), ref)
+            self._mark_ready(self._pings.pop(ref), ref)
             return
         job, worker = self._running.pop(ref)
-        worker.in_hand.discard(ref)
+        worker.running.discard(ref)
         try:
             result: Attempt = self._ray.get(ref)
         except self._ray.exceptions.RayError as error:
-            self._redo(job, worker, error)
+            self._retry(job, worker, error)
             return
-        self._enter(job, result)
+        self._record(job, result)
 
-    def _greet(self, worker: _Worker, ref: Any) -> None:  # noqa: ANN401
+    def _mark_ready(self, worker: _Worker, ref: Any) -> None:  # noqa: ANN401
         """A worker answers, or is asked again: Ray starts it anew where there is room."""
         try:
             worker.ready = self._ray.get(ref)
@@ -181,20 +181,20 @@ class WorkerPool:
             time.sleep(0.1)
             self._pings[worker.actor.ready.remote()] = worker
 
-    def _redo(self, job: Job, worker: _Worker, error: Exception) -> None:
+    def _retry(self, job: Job, worker: _Worker, error: Exception) -> None:
         """The worker is gone: another makes its candidate anew, unless it is one that kills."""
         if worker.ready:
             worker.ready = False
             self._pings[worker.actor.ready.remote()] = worker
-        self._deaths[job.id] += 1
-        if self._deaths[job.id] >= self._settings.generate.tries:
-            reason = f"its worker died {self._deaths[job.id]} times: {type(error).__name__}"
+        self._crashes[job.id] += 1
+        if self._crashes[job.id] >= self._settings.generate.tries:
+            reason = f"its worker died {self._crashes[job.id]} times: {type(error).__name__}"
             self._store.lose(job.id, reason)
         else:
             self._store.drop(job.id)
             self._again.append(job)
 
-    def _enter(self, job: Job, result: Attempt) -> None:
+    def _record(self, job: Job, result: Attempt) -> None:
         for usage in result.usages:
             self._store.charge(job.id, usage)
         if result.stop is not None:
@@ -202,4 +202,4 @@ class WorkerPool:
         if result.trace is not None:
             self._store.finish(job.id, result.trace)
         else:
-            self._store.lose(job.id, result.lost or "no reason was told")
+            self._store.lose(job.id, result.lost or "no reason given")

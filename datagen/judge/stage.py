@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from datagen.judge.judge_run import Candidates, JudgeRun
 from datagen.judge.judges import judge_from
-from datagen.judge.judging import Candidates, Judging
 from datagen.records import Filtered, Judgement, Seed
 from datagen.run.folder import Counts, RunFolder, Work
 from datagen.run.record_files import KeyedRecords, read_records, write_records
@@ -33,15 +33,15 @@ def judge(work: Work) -> Counts:
     candidates, orphans = _candidates(run)
     _restore(run)
     with KeyedRecords(run.work / _VERDICTS, Judgement, lambda verdict: verdict.key) as verdicts:
-        judging = Judging(trace_judge, settings, candidates, verdicts, work.console)
-        asyncio.run(judging.run())
-        counts = _decide(work, judging, trace_judge.criteria)
+        judge_run = JudgeRun(trace_judge, settings, candidates, verdicts, work.console)
+        asyncio.run(judge_run.run())
+        counts = _decide(work, judge_run, trace_judge.criteria)
         counts |= {"without_seed": orphans} if orphans else {}
-    _tell_unjudged(work, judging, counts["unjudged"])
-    if judging.gave_up is not None:
+    _tell_unjudged(work, judge_run, counts["unjudged"])
+    if judge_run.gave_up is not None:
         raise JudgeError(
             f"the judge failed on {settings.give_up_after} candidates in a row, run the stage "
-            f"again to go on; the last failure: {judging.gave_up}"
+            f"again to go on; the last failure: {judge_run.gave_up}"
         )
     return counts
 
@@ -67,13 +67,13 @@ def _restore(run: RunFolder) -> None:
         write_records(verdicts, (j for j in read_records(run.judged, Judgement) if j.judged))
 
 
-def _decide(work: Work, judging: Judging, criteria: tuple[str, ...]) -> Counts:
+def _decide(work: Work, judge_run: JudgeRun, criteria: tuple[str, ...]) -> Counts:
     """Write every candidate's judgement, in the filter's order. Verdicts are read twice: of the
     first time only the accepted ones' scores are held."""
     settings = work.settings.judge
     ranks = [
         Rank(j.seed, j.id, j.judged.quality, j.agreement)
-        for j in _judgements(judging)
+        for j in _judgements(judge_run)
         if j.judged is not None and is_accepted(j, settings, criteria)
     ]
     accepted = frozenset(rank.id for rank in ranks)
@@ -82,7 +82,7 @@ def _decide(work: Work, judging: Judging, criteria: tuple[str, ...]) -> Counts:
 
     def decided() -> Iterator[Judgement]:
         nonlocal unjudged
-        for j in _judgements(judging):
+        for j in _judgements(judge_run):
             unjudged += j.judged is None
             yield j.model_copy(update={"accepted": j.id in accepted, "chosen": j.id in best})
 
@@ -95,20 +95,20 @@ def _decide(work: Work, judging: Judging, criteria: tuple[str, ...]) -> Counts:
     }
 
 
-def _judgements(judging: Judging) -> Iterator[Judgement]:
+def _judgements(judge_run: JudgeRun) -> Iterator[Judgement]:
     """What is known of each candidate. One verdict serves all that have the same content."""
-    for trace_id, seed in judging.candidates.passed.items():
-        key = judging.keys.get(trace_id, "")
-        judgement = judging.verdicts.get(key) or Judgement(id=trace_id, seed=seed, key=key)
-        reason = None if judgement.judged else judging.unjudged.get(trace_id, judgement.unjudged)
+    for trace_id, seed in judge_run.candidates.passed.items():
+        key = judge_run.keys.get(trace_id, "")
+        judgement = judge_run.verdicts.get(key) or Judgement(id=trace_id, seed=seed, key=key)
+        reason = None if judgement.judged else judge_run.unjudged.get(trace_id, judgement.unjudged)
         update = {"id": trace_id, "seed": seed, "unjudged": reason}
         yield judgement.model_copy(update={**update, "accepted": False, "chosen": False})
 
 
-def _tell_unjudged(work: Work, judging: Judging, unjudged: int) -> None:
+def _tell_unjudged(work: Work, judge_run: JudgeRun, unjudged: int) -> None:
     if not unjudged:
         return
-    reason = next(iter(judging.unjudged.values()))
+    reason = next(iter(judge_run.unjudged.values()))
     work.say(
         f"{unjudged:,} unjudged, one of them: {reason}; they are tried again when the stage is "
         "run again"

@@ -70,25 +70,25 @@ def _from_claims(questions: Iterator[Material], settings: RubricSettings) -> Ite
 def _by_model(work: Work, questions: Iterator[Material], counts: Counts) -> None:
     file = work.run.work / _WRITTEN
     with KeyedRecords(file, StoredTruth, lambda record: record.key) as truths:
-        authoring = Authoring(work.settings.rubrics, truths, work.console)
-        asyncio.run(authoring.run(questions))
-        write_records(work.run.rubrics, _counted(_model_truths(authoring, counts), counts))
-    if authoring.without:
-        seed, reason = next(iter(authoring.without.items()))
+        writer = TruthWriter(work.settings.rubrics, truths, work.console)
+        asyncio.run(writer.run(questions))
+        write_records(work.run.rubrics, _counted(_model_truths(writer, counts), counts))
+    if writer.without:
+        seed, reason = next(iter(writer.without.items()))
         work.say(
-            f"{len(authoring.without):,} questions have no truth, one of them {seed}: {reason}; "
+            f"{len(writer.without):,} questions have no truth, one of them {seed}: {reason}; "
             "they are tried again when the stage is run again"
         )
-    if authoring.gave_up is not None:
+    if writer.gave_up is not None:
         raise PolicyError(
             f"the model failed on {work.settings.rubrics.give_up_after} questions in a row, run "
-            f"the stage again to go on; the last failure: {authoring.gave_up}"
+            f"the stage again to go on; the last failure: {writer.gave_up}"
         )
 
 
-def _model_truths(authoring: Authoring, counts: Counts) -> Iterator[SeedTruth]:
-    for key in authoring.keys.values():
-        if (record := authoring.truths.get(key)) is not None:
+def _model_truths(writer: TruthWriter, counts: Counts) -> Iterator[SeedTruth]:
+    for key in writer.keys.values():
+        if (record := writer.truths.get(key)) is not None:
             counts["refused"] += record.refused
             yield record.truth
 
@@ -112,7 +112,7 @@ class StoredTruth(Record):
 
 
 @dataclass
-class Authoring:
+class TruthWriter:
     """One run over the questions. Afterwards `keys` and `without` say how each one stands."""
 
     settings: RubricSettings

@@ -1,4 +1,4 @@
-"""Judging: asks for the verdicts that are not there yet, a bounded number at a time.
+"""JudgeRun: asks for the verdicts that are not there yet, a bounded number at a time.
 
 A judge that fails leaves a candidate unjudged with its reason; what was spent on it is kept, the
 next run asks again. After many failures in a row the rest is left for the next run.
@@ -47,7 +47,7 @@ class _Item(NamedTuple):
 
 
 @dataclass
-class Judging:
+class JudgeRun:
     """One run over the candidates. Afterwards `keys` and `unjudged` say how each one stands."""
 
     judge: TraceJudge
