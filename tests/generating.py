@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from datagen.generate.local_runner import LocalRunner
+from datagen.generate.maker import LocalRunner
 from datagen.generate.plan import plan
 from datagen.records import Seed, seed_id
 from datagen.run.folder import RunFolder, Work

@@ -8,7 +8,7 @@ import pytest
 
 from datagen.questions.files import load_benchmarks, load_seeds
 from datagen.records import Seed
-from datagen.seeds.selection import SeedGate
+from datagen.seeds.stage import SeedGate
 from datagen.settings.seeds import SeedSettings
 from oresearch_graph.judge import key_point_recall
 from oresearch_graph.tools.python_pages import python_pages

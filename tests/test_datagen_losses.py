@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from datagen.generate.local_runner import LocalRunner
+from datagen.generate.maker import LocalRunner
 from datagen.generate.stage import generate
 from datagen.records import Lost
 from datagen.run.folder import Work

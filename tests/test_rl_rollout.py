@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from datagen.generate.local_runner import LocalRunner
+from datagen.generate.maker import LocalRunner
 from datagen.generate.stage import generate
 from datagen.records import Seed
 from datagen.run.folder import RunFolder, Work

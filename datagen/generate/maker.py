@@ -1,5 +1,5 @@
-"""CandidateMaker: candidates are made here, by the research graph over one checkpoint file; and the
-Ray actor that holds one.
+"""CandidateMaker: candidates are made here, by the research graph over one checkpoint file;
+LocalRunner makes them side by side in one process, and CandidateActor is what a Ray cluster runs.
 
 A candidate's thread in the file has its id. What was killed goes on from its last step; what ended
 and was not written is taken from its state.
@@ -11,8 +11,9 @@ import asyncio
 import sqlite3
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -20,8 +21,10 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import StateSnapshot
 
+from datagen.generate.candidate_store import CandidateStore, checkpoint_file
 from datagen.generate.plan import Job, writing_settings
 from datagen.generate.policies import Charge, PolicyFactory, TeacherFault, TeacherPolicies, metered
+from datagen.run.folder import Work
 from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError, OresearchError
 from oresearch_graph.graph import ResearchGraph, Search, create_research_graph
@@ -150,7 +153,10 @@ class Attempt(NamedTuple):
 
 
 class CandidateActor:
-    """The actor: a maker on some machine of the cluster, with a checkpoint file of its own."""
+    """A maker on some machine of a Ray cluster, with a checkpoint file of its own.
+
+    Every node needs this package installed and the teachers' keys in its environment.
+    """
 
     def __init__(self, settings: DatagenSettings) -> None:
         self._settings, self._lock = settings, asyncio.Lock()
@@ -184,3 +190,56 @@ class CandidateActor:
                 file = Path(folder) / "candidates.sqlite"
                 self._maker = await self._open.enter_async_context(open_maker(file, self._settings))
             return self._maker
+
+
+class LocalRunner:
+    """This machine: one event loop, one checkpoint file.
+
+    `policies` and `search` stand in for what the settings name.
+    """
+
+    def __init__(self, policies: PolicyFactory | None = None, search: Search | None = None) -> None:
+        self._policies, self._search = policies, search
+
+    def run(self, jobs: Iterator[Job], store: CandidateStore, work: Work) -> None:
+        asyncio.run(self._all(jobs, store, work))
+
+    async def _all(self, jobs: Iterator[Job], store: CandidateStore, work: Work) -> None:
+        at_once = work.settings.generate.concurrency
+        async with open_maker(
+            checkpoint_file(work), work.settings, policies=self._policies, search=self._search
+        ) as maker:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(at_once):
+                        group.create_task(_run_jobs(jobs, store, maker))
+            except BaseExceptionGroup as errors:
+                raise _first(errors) from errors
+
+
+async def _run_jobs(jobs: Iterator[Job], store: CandidateStore, maker: CandidateMaker) -> None:
+    while store.may_begin() and (job := next(jobs, None)) is not None:
+        await _make(job, store, maker)
+
+
+async def _make(job: Job, store: CandidateStore, maker: CandidateMaker) -> None:
+    store.begin(job.id)
+    try:
+        result = await maker.attempt(job, partial(store.charge, job.id))
+        if isinstance(result, Trace):
+            store.finish(job.id, result)
+        else:
+            store.lose(job.id, result)
+    finally:
+        store.drop(job.id)
+    if isinstance(result, Trace) or store.given_up(job.id):
+        await maker.forget(job.id)
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What ended the run: an error that a person can act on, where there is one."""
+    useful = errors.subgroup(OresearchError) or errors
+    error: BaseException = useful
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -63,7 +63,7 @@ def make_candidates(work: Work, jobs: Planned, runner: Runner | None = None) -> 
 
 def _local() -> Runner:
     # The graph takes two seconds to import, which `status` need not wait for.
-    from datagen.generate.local_runner import LocalRunner
+    from datagen.generate.maker import LocalRunner
 
     return LocalRunner()
 
