@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from datagen.records import Decision, Record
 from datagen.review.population import Group, Member, contents, population
 from datagen.run.folder import RunFolder, Work
-from datagen.run.record_files import read_records, replacing
+from datagen.run.record_files import read_records, write_document
 from datagen.run.stamps import inputs_of
 from datagen.settings import ReviewSettings
 from oresearch_graph.errors import ConfigurationError
@@ -81,8 +81,7 @@ def current_sample(work: Work) -> Sample:
     drawn = _with_contents(draw(members, work.settings.review, made_of), work.run)
     # A name of this process's own: two reviewers may start at once.
     part = path.with_name(f"sample-{os.getpid()}.json")
-    with replacing(part) as file:
-        file.write(drawn.model_dump_json(indent=1).encode())
+    write_document(part, drawn)
     part.replace(path)
     return drawn
 

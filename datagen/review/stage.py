@@ -5,7 +5,7 @@ from __future__ import annotations
 from datagen.records import Decision
 from datagen.review.sample import current_sample, decisions_on, read_decisions
 from datagen.run.folder import Counts, Work
-from datagen.run.record_files import RecordWriter, replacing
+from datagen.run.record_files import RecordWriter, write_document
 from datagen.run.review_result import Rate, ReviewResult
 from datagen.run.stamps import inputs_of
 
@@ -21,8 +21,7 @@ def settle_review(work: Work) -> Counts:
         RecordWriter(path, Decision).close()  # moves aside what a killed writer left of a line
     decisions = decisions_on([*sample.items, *sample.queue], read_decisions(path))
     result = review_result(sample, decisions, work.settings.review, inputs)
-    with replacing(work.run.review / "result.json") as file:
-        file.write(result.model_dump_json(indent=1).encode())
+    write_document(work.run.review / "result.json", result)
     _tell(work, result)
     decided = result.traces.decided + result.rejected.decided + result.rubrics.decided
     return {

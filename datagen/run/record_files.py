@@ -109,6 +109,12 @@ def write_records(path: Path, records: Iterable[Record]) -> int:
     return count
 
 
+def write_document(path: Path, record: Record) -> None:
+    """Replace a file by this one record, a field a line."""
+    with replacing(path) as file:
+        file.write(record.model_dump_json(indent=1).encode())
+
+
 def _is_one(kind: type[Record], line: bytes) -> bool:
     try:
         kind.model_validate_json(line)

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from datagen.records import Record
 from datagen.run.folder import RunFolder
-from datagen.run.record_files import replacing
+from datagen.run.record_files import write_document
 
 _WHOLE: Final = 1 << 30
 """Bytes of a file that is hashed whole: about a second. Only files of traces grow larger."""
@@ -84,8 +84,7 @@ def write_stamp(
     """Say that a stage is finished; `inputs` are those from before it began."""
     at = datetime.now(UTC).isoformat(timespec="seconds")
     stamp = StageStamp(stage=stage, fingerprint=mark, inputs=inputs, counts=counts, finished=at)
-    with replacing(run.stamps / f"{stage}.json") as file:
-        file.write(stamp.model_dump_json(indent=1).encode())
+    write_document(run.stamps / f"{stage}.json", stamp)
     return stamp
 
 
