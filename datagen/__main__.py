@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from datagen.run.folder import RunFolder
+from datagen.run.folder import RunFolder, Work, counts_line
 from datagen.run.record_files import replacing
-from datagen.run.work import Work, told
 from datagen.settings import read_settings, settings_text
 from oresearch_graph.errors import ConfigurationError, OresearchError, TraceFileError
 
 if TYPE_CHECKING:
-    from datagen.generate.runner import Runner
+    from datagen.generate.candidate_store import Runner
 
 app = typer.Typer(
     name="datagen",
@@ -64,7 +63,7 @@ def import_(
 
     work = _work(run_dir, config, changes)
     with work.run.locked():
-        _tell(work, import_files(work, files))
+        work.say(counts_line(import_files(work, files)))
 
 
 @app.command()
@@ -79,8 +78,8 @@ def generate(
 ) -> None:
     """Candidates for every seed, through the research graph. Run again to go on."""
     if pilot is not None:
-        from datagen.acceptance import accepted_candidates
         from datagen.generate.pilot import run_pilot
+        from datagen.stages import accepted_candidates
 
         work = _work(run_dir, config, changes)
         with work.run.locked():
@@ -155,7 +154,7 @@ def verify(dataset: Annotated[Path, typer.Argument(help="A folder that export wr
 @app.command("all")
 def all_(run_dir: Folder, config: Config = None, changes: Changes = None) -> None:
     """Every stage that is missing or stale, up to the human one and on after it."""
-    from datagen.pipeline import run_all
+    from datagen.stages import run_all
 
     run_all(_work(run_dir, config, changes))
 
@@ -163,7 +162,7 @@ def all_(run_dir: Folder, config: Config = None, changes: Changes = None) -> Non
 @app.command()
 def status(run_dir: Folder) -> None:
     """The funnel, and which stages are stale."""
-    from datagen.funnel.table import print_status
+    from datagen.stages import print_status
 
     print_status(_work(run_dir, None, None), Console())
 
@@ -174,10 +173,10 @@ def funnel(
     out: Annotated[Path | None, typer.Option(help="The picture; else RUN_DIR/funnel.png.")] = None,
 ) -> None:
     """The funnel as a picture: how many at each stage, why the others went, what one cost."""
-    from datagen.funnel.picture import draw_funnel
+    from datagen.funnel import draw_funnel
 
     work = _work(run_dir, None, None)
-    work.console.print(str(draw_funnel(work, out or work.run.root / "funnel.png")), markup=False)
+    work.say(str(draw_funnel(work, out or work.run.root / "funnel.png")))
 
 
 def _runner(ray: str | None) -> Runner | None:
@@ -196,8 +195,8 @@ def _run(
     work = _work(run_dir, config, changes)
     with work.run.locked():
         if outdated := outdated_before(name, work):
-            work.console.print(f"not up to date: {', '.join(outdated)}; `all` runs them first")
-        _tell(work, run_stage(BY_NAME[name], work, **more))
+            work.say(f"not up to date: {', '.join(outdated)}; `all` runs them first")
+        work.say(counts_line(run_stage(BY_NAME[name], work, **more)))
 
 
 def _work(run_dir: Path, config: Path | None, changes: list[str] | None) -> Work:
@@ -211,10 +210,6 @@ def _work(run_dir: Path, config: Path | None, changes: list[str] | None) -> Work
         with run.locked(), replacing(run.settings) as file:
             file.write(settings_text(settings).encode())
     return Work(run, settings)
-
-
-def _tell(work: Work, counts: dict[str, int]) -> None:
-    work.console.print(told(counts), markup=False, highlight=False, soft_wrap=True)
 
 
 def main() -> None:

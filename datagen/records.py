@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from datagen.validation import FrozenModel
 from oresearch_graph.judging.ground_truth import GroundTruth, Judged
 from oresearch_graph.judging.key_points import KeyPoint
 from oresearch_graph.trace import Execution, text_hash
@@ -18,11 +19,8 @@ from oresearch_graph.trace import Execution, text_hash
 _UNSAFE: Final = re.compile(r"[^\w-]+")
 
 
-class Record(BaseModel):
+class Record(FrozenModel):
     """A line of a stage's file."""
-
-    # JSON has no NaN: a file with one could be written and not read.
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Seed(Record):
@@ -127,7 +125,7 @@ class Judgement(Record):
     key: str = ""
     """Hash of all that the verdict rests on: a line with the same key is not judged again."""
     tokens: int | None = None
-    """Spent on the judge, vain requests too; None where no server said, or none was asked."""
+    """Spent on the judge, failed requests too; None where no server said, or none was asked."""
     cost: float | None = None
     """US dollars, likewise."""
 

@@ -1,25 +1,36 @@
-"""The stages in their order: what each reads, writes and is set by, and how one is run."""
+"""The stages in their order: what each reads, writes and is set by, and how one or all are run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 from datagen.export.stage import export
 from datagen.filter.stage import filter_traces
+from datagen.funnel import count_funnel, funnel_table
 from datagen.generate.stage import generate
 from datagen.judge.stage import judge
+from datagen.records import Judgement
 from datagen.review.stage import settle_review
 from datagen.rubrics.stage import make_rubrics
-from datagen.run.folder import RunFolder
+from datagen.run.folder import Counts, RunFolder, Work, counts_line
+from datagen.run.record_files import read_records
+from datagen.run.review_result import gate_fault
 from datagen.run.rows import files_behind
-from datagen.run.stamps import State, fingerprint, inputs_of, state_of, write_stamp
-from datagen.run.work import Counts, Work
+from datagen.run.stamps import State, fingerprint, inputs_of, read_stamp, state_of, write_stamp
 from datagen.seeds.stage import make_seeds
 from datagen.settings import DatagenSettings
-from datagen.settings.section import Section
+
+_HUMAN: Final = "review"
+"""The stage behind which people have the word."""
+_STYLE: Final[dict[State, str]] = {"fresh": "green", "stale": "yellow", "missing": "dim"}
 
 
 @dataclass(frozen=True)
@@ -31,13 +42,13 @@ class Stage:
     """Given the Work, and what the stage's own command adds."""
     version: int
     """Raised when the same settings and input come to give another output."""
-    sections: Callable[[DatagenSettings], list[Section]]
+    sections: Callable[[DatagenSettings], list[BaseModel]]
     reads: Callable[[RunFolder, DatagenSettings], list[Path]]
     writes: Callable[[RunFolder], Path]
     """Its output, without which it has not run: deleting that makes it anew."""
 
 
-def _of(*names: str) -> Callable[[DatagenSettings], list[Section]]:
+def _of(*names: str) -> Callable[[DatagenSettings], list[BaseModel]]:
     return lambda settings: [getattr(settings, name) for name in names]
 
 
@@ -96,7 +107,7 @@ def run_stage(stage: Stage, work: Work, **more: object) -> Counts:
 
 def states(run: RunFolder, settings: DatagenSettings) -> dict[str, State]:
     """Each stage's state; behind a stale or missing one nothing is fresh."""
-    found: dict[str, State] = {}
+    by_name: dict[str, State] = {}
     spoilt = False
     for stage in STAGES:
         mark = fingerprint(stage.version, stage.sections(settings))
@@ -104,12 +115,58 @@ def states(run: RunFolder, settings: DatagenSettings) -> dict[str, State]:
         if spoilt and state == "fresh":
             state = "stale"
         spoilt = spoilt or state != "fresh"
-        found[stage.name] = state
-    return found
+        by_name[stage.name] = state
+    return by_name
 
 
 def outdated_before(name: str, work: Work) -> list[str]:
     """The stages before this one that are missing or stale: it would read what they left."""
-    found = states(work.run, work.settings)
+    state = states(work.run, work.settings)
     names = [stage.name for stage in STAGES]
-    return [before for before in names[: names.index(name)] if found[before] != "fresh"]
+    return [before for before in names[: names.index(name)] if state[before] != "fresh"]
+
+
+def run_all(work: Work) -> None:
+    """`all`: the stages that are missing or stale, in order, the folder locked. It stops behind the
+    human stage, and says what to do, while people have not decided enough."""
+    with work.run.locked():
+        for stage in STAGES:
+            if states(work.run, work.settings)[stage.name] != "fresh":
+                work.console.rule(stage.name, align="left")
+                work.say(counts_line(run_stage(stage, work)))
+            if stage.name == _HUMAN and _waits_for_people(work):
+                break
+        work.console.print(funnel_table(count_funnel(work)))
+
+
+def _waits_for_people(work: Work) -> bool:
+    fault = gate_fault(work.run, work.settings.review)
+    if fault is None:
+        return False
+    work.say(f"{fault}\nthen: python -m datagen all {work.run.root}")
+    return True
+
+
+def accepted_candidates(work: Work, candidates: Collection[str]) -> set[str]:
+    """Those of the candidates that the filter passes and the judge accepts."""
+    for name in ("filter", "judge"):
+        run_stage(BY_NAME[name], work)
+    judgements = read_records(work.run.judged, Judgement)
+    return {j.id for j in judgements if j.accepted and j.id in candidates}
+
+
+def print_status(work: Work, console: Console) -> None:
+    """The stages' states, then the funnel."""
+    console.print(stage_table(work))
+    console.print(funnel_table(count_funnel(work)))
+
+
+def stage_table(work: Work) -> Table:
+    """Each stage: whether its output stands, when it was made, what it counted."""
+    table = Table("stage", "state", "finished", "counted", title=f"{work.run.root}")
+    for name, state in states(work.run, work.settings).items():
+        stamp = read_stamp(work.run, name)
+        finished = "–" if stamp is None else stamp.finished
+        counted = "" if stamp is None else counts_line(stamp.counts)
+        table.add_row(name, Text(state, _STYLE[state]), Text(finished), Text(counted))
+    return table

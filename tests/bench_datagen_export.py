@@ -20,9 +20,8 @@ from rich.console import Console
 
 from datagen.export.dataset import write_dataset
 from datagen.records import Judgement
-from datagen.run.folder import RunFolder
+from datagen.run.folder import RunFolder, Work
 from datagen.run.record_files import write_records
-from datagen.run.work import Work
 from datagen.settings import DatagenSettings
 from oresearch_graph.judging.ground_truth import Judged
 from tests.many_traces import PER_SEED, write_many

@@ -19,8 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from datagen.filter.stage import filter_traces
-from datagen.run.folder import RunFolder
-from datagen.run.work import Work
+from datagen.run.folder import RunFolder, Work
 from datagen.settings import DatagenSettings
 from tests.many_traces import write_many
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from datagen.run.folder import RunFolder
-from datagen.run.work import Work
+from datagen.run.folder import RunFolder, Work
 from datagen.settings import DatagenSettings
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from datagen.records import Judgement, Seed, SeedTruth
-from datagen.run.folder import RunFolder
+from datagen.run.folder import RunFolder, Work
 from datagen.run.record_files import write_records
-from datagen.run.work import Work
 from datagen.settings import DatagenSettings
 from oresearch_graph import ResearchSettings, create_research_graph
 from oresearch_graph.judging.ground_truth import Criterion, GroundTruth, Judged, Rubric

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from datagen.generate.local_runner import LocalRunner
+from datagen.generate.maker import LocalRunner
 from datagen.generate.plan import plan
 from datagen.records import Seed, seed_id
-from datagen.run.folder import RunFolder
+from datagen.run.folder import RunFolder, Work
 from datagen.run.record_files import read_records, write_records
-from datagen.run.work import Work
 from oresearch_graph.policies.models import Policies
 from oresearch_graph.policies.policy import Continuation
 from oresearch_graph.threads import Thread

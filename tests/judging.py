@@ -8,9 +8,8 @@ from typing import Any
 
 from datagen.judge.stage import judge
 from datagen.records import Filtered, Judgement, Seed, candidate_id
-from datagen.run.folder import RunFolder
+from datagen.run.folder import RunFolder, Work
 from datagen.run.record_files import read_records, write_records
-from datagen.run.work import Work
 from oresearch_graph.judging.key_points import KeyPoint
 from oresearch_graph.trace.files import write_traces
 from tests import verdicts

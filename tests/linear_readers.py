@@ -15,18 +15,16 @@ from datagen.export.conversations import messages, sharegpt
 from datagen.export.page_text import withheld
 from datagen.export.renumber import Unresolved, renumbered
 from datagen.export.scrub import Scrubber
-from datagen.filter.error_phrases import is_boilerplate
-from datagen.filter.observed_rules import shows_something
+from datagen.filter.observation_rules import is_boilerplate, shows_something
 from datagen.filter.registry import Rules
 from datagen.imports.stage import read_trace
 from datagen.judge.document import judge_request
-from datagen.questions.likeness import holds, same_question, wording
+from datagen.questions.likeness import holds, same_question, tidy, wording
 from datagen.questions.open_ended import not_open_ended
-from datagen.questions.wording import tidy
 from datagen.records import safe_id, seed_id
-from datagen.rubrics.claims import grouped, verified_claims
-from datagen.rubrics.needs import needs_of
-from datagen.seeds.labels import _read as read_labels
+from datagen.rubrics.key_points import needs_of
+from datagen.rubrics.material import grouped, verified_claims
+from datagen.seeds.model import _read_labels as read_labels
 from datagen.settings.filter import FilterSettings
 from oresearch_graph.command.places import places_for
 from oresearch_graph.command.terminal import harmless, line

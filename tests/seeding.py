@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from datagen.records import Seed
-from datagen.run.folder import RunFolder
+from datagen.run.folder import RunFolder, Work
 from datagen.run.record_files import read_records
-from datagen.run.work import Work
 from tests.datagen_work import work_of
 
 

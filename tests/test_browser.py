@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
-from datagen.review.decisions import read_words
+from datagen.review.sample import read_decisions
+from datagen.run.folder import Work
 from datagen.run.record_files import write_records
-from datagen.run.review_gate import gate_fault, read_result
-from datagen.run.work import Work
+from datagen.run.review_result import gate_fault, read_result
 from datagen.settings import settings_text
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.trace import Trace, write_traces
@@ -250,7 +250,7 @@ async def test_a_review_by_keyboard(browser: Browser, work: Work, servers: list[
     await keys.type("on second thought")
     await keys.press("Enter")
     await page.wait_for_url("**/item/3")
-    words = read_words(work.run.review / "decisions.jsonl")
+    words = read_decisions(work.run.review / "decisions.jsonl")
     said = sorted((d.accept, d.reason) for each in words.values() for d in each.values())
     assert said == [(False, "a thin jakra plan"), (False, "on second thought")]
     assert seen.console == []
@@ -284,7 +284,7 @@ async def test_a_hostile_item_does_nothing_to_the_review(
     )
     await seen.page.wait_for_timeout(300)
     seen.assert_quiet(requests=2)
-    assert read_words(work.run.review / "decisions.jsonl") == {}
+    assert read_decisions(work.run.review / "decisions.jsonl") == {}
 
 
 async def test_a_wrong_token_is_refused(browser: Browser, work: Work, servers: list[Server]):

@@ -24,9 +24,8 @@ from rich.console import Console
 from datagen.generate.plan import plan
 from datagen.generate.stage import generate
 from datagen.records import Lost, Seed, seed_id
-from datagen.run.folder import RunFolder
+from datagen.run.folder import RunFolder, Work
 from datagen.run.record_files import read_records, write_records
-from datagen.run.work import Work
 from datagen.settings import DatagenSettings
 from oresearch_graph.trace import read_traces, violations
 from tests.openai_server import Body, Fault, Habits, OpenAIServer

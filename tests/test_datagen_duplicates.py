@@ -10,10 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datagen.questions.benchmarks import Benchmarks
-from datagen.questions.likeness import same_question, wording
-from datagen.questions.near import NearIndex
-from datagen.questions.wording import compared, tidy
+from datagen.questions.index import Benchmarks, NearIndex
+from datagen.questions.likeness import compared, same_question, tidy, wording
 
 BENCH = Path(__file__).parents[2] / "shared" / "data" / "deep_research_bench" / "query.jsonl"
 TIDES = "How do the Moon and the Sun together cause the tides of the oceans on Earth?"

@@ -8,7 +8,7 @@ import pytest
 
 from datagen.questions.files import load_benchmarks, load_seeds
 from datagen.records import Seed
-from datagen.seeds.gate import Gate
+from datagen.seeds.stage import SeedGate
 from datagen.settings.seeds import SeedSettings
 from oresearch_graph.judging.key_points import key_point_recall
 from oresearch_graph.tools.corpus.python_docs import python_pages
@@ -19,7 +19,7 @@ SETTINGS = SeedSettings(files=(str(FILE),), strict=True)
 
 @pytest.fixture(scope="module")
 def seeds() -> list[Seed]:
-    gate = Gate(SETTINGS, load_benchmarks(SETTINGS))
+    gate = SeedGate(SETTINGS, load_benchmarks(SETTINGS))
     for loaded in load_seeds(SETTINGS):
         assert isinstance(loaded, tuple)
         place, seed = loaded

@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from datagen.filter.explain import explain_candidate
-from datagen.filter.observed_rules import shows_something
+from datagen.filter.observation_rules import shows_something
 from datagen.filter.registry import Rules
 from datagen.filter.stage import filter_traces
 from datagen.records import Filtered
-from datagen.run.folder import RunFolder
+from datagen.run.folder import RunFolder, Work
 from datagen.run.record_files import read_records
-from datagen.run.work import Work
 from datagen.settings import DatagenSettings, FilterSettings, read_settings
 from oresearch_graph import create_research_graph
 from oresearch_graph.errors import ConfigurationError, TraceFileError

@@ -13,15 +13,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from datagen.funnel.count import count_funnel
-from datagen.generate.book import Book
-from datagen.generate.progress import Tally, duration
-from datagen.generate.runner import checkpoint_file
-from datagen.generate.stage import generate
+from datagen.funnel import count_funnel
+from datagen.generate.candidate_store import CandidateStore, checkpoint_file
+from datagen.generate.stage import Tally, duration, generate
 from datagen.records import Lost
+from datagen.run.folder import Work
 from datagen.run.record_files import read_records, write_records
 from datagen.run.trace_shelf import TraceShelf
-from datagen.run.work import Work
 from oresearch_graph.errors import PolicyError, TraceFileError
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Trace, Usage, read_traces, violations
@@ -95,7 +93,7 @@ def test_what_ended_and_was_not_written_is_taken_from_its_state(
         raise TraceFileError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Book, "finish", full)
+        patch.setattr(CandidateStore, "finish", full)
         with pytest.raises(TraceFileError):
             generate(work, scripted(policy=policy))
     asked = len(policy.threads)
@@ -135,7 +133,7 @@ def test_the_funnel_is_counted_while_a_line_is_being_written(tmp_path: Path):
     generate(work, scripted())
     for file, part in ((work.run.generated, b'{"version":1,"id":"s1'), (work.run.lost, b'{"id"')):
         file.write_bytes(file.read_bytes() + part)
-    levels = {level.name: (level.left, level.lost) for level in count_funnel(work).levels}
+    levels = {level.name: (level.remaining, level.lost) for level in count_funnel(work).levels}
     assert levels["traces"] == (2, {})
 
 
@@ -176,16 +174,16 @@ def test_a_run_holds_no_trace_of_what_it_wrote(tmp_path: Path):
     work = work_in(tmp_path, 4, concurrency=2)
     seen: list[weakref.ref[Trace]] = []
     alive: list[int] = []
-    finish = Book.finish
+    finish = CandidateStore.finish
 
-    def watched(book: Book, candidate: str, trace: Trace) -> bool:
+    def watched(store: CandidateStore, candidate: str, trace: Trace) -> bool:
         gc.collect()
         alive.append(sum(each() is not None for each in seen))
         seen.append(weakref.ref(trace))
-        return finish(book, candidate, trace)
+        return finish(store, candidate, trace)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Book, "finish", watched)
+        patch.setattr(CandidateStore, "finish", watched)
         generate(work, scripted())
     assert len(alive) == 8
     assert max(alive) <= 2
@@ -193,13 +191,13 @@ def test_a_run_holds_no_trace_of_what_it_wrote(tmp_path: Path):
 
 def test_progress_tells_of_the_time_left(tmp_path: Path):
     work = work_in(tmp_path)
-    with Book(work.run, work.settings.generate) as book:
-        tally = Tally(book, planned=6, standing=0, wanted=6)
+    with CandidateStore(work.run, work.settings.generate) as store:
+        tally = Tally(store, planned=6, standing=0, missing=6)
         assert tally.line() == "0 of 6 done, 0 running"
-        book.begin("a.1")
-        book.charge("a.1", Usage(role="planner", prompt_tokens=1_000, completion_tokens=500))
+        store.begin("a.1")
+        store.charge("a.1", Usage(role="planner", prompt_tokens=1_000, completion_tokens=500))
         assert tally.line() == "0 of 6 done, 1 running, 1,500 tokens"
-        book.finish("a.1", good_trace(usage=(Usage(role="planner", prompt_tokens=9, cost=1.0),)))
+        store.finish("a.1", good_trace(usage=(Usage(role="planner", prompt_tokens=9, cost=1.0),)))
         assert tally.line() == "1 of 6 done, 0 running, 9 tokens, $1.00, about 0 s left"
 
 

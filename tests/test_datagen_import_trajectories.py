@@ -10,9 +10,8 @@ from rich.console import Console
 
 from datagen.imports.stage import import_files
 from datagen.records import Seed
-from datagen.run.folder import RunFolder
+from datagen.run.folder import RunFolder, Work
 from datagen.run.record_files import read_records
-from datagen.run.work import Work
 from datagen.settings import DatagenSettings
 from oresearch_graph.trace import Trace, read_traces, violations
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datagen.imports.message_log import read_log
-from datagen.imports.piece import ImportFault
 from datagen.imports.stage import import_files, read_trace
+from datagen.imports.trace import ImportFault
 from datagen.records import Seed, seed_id, seed_of
 from datagen.run.record_files import write_records
 from datagen.seeds.stage import make_seeds

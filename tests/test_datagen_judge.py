@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from datagen.judge.deciding import Rank, choose
-from datagen.judge.stage import judge
+from datagen.judge.stage import Rank, choose, judge
 from datagen.records import Filtered, Finding, Seed
 from datagen.run.folder import RunFolder
 from datagen.run.record_files import write_records

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from datagen.judge.document import judge_request
-from datagen.judge.rubric import read_rubric
+from datagen.judge.judges import read_rubric
 from datagen.judge.stage import judge
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.evidence.trace_report import citations_of

@@ -114,10 +114,10 @@ def test_a_run_that_ends_midway_loses_no_verdict_and_asks_nothing_twice(
 
 def _die_at_write(monkeypatch: pytest.MonkeyPatch, last: int) -> Callable[[], int]:
     """The process is interrupted before its `last` verdict is on the disk."""
-    from datagen.run.kept_records import KeptRecords
+    from datagen.run.record_files import KeyedRecords
 
     count = 0
-    keep = KeptRecords.keep
+    keep = KeyedRecords.keep
 
     def dies(self: Any, record: Any) -> None:
         nonlocal count
@@ -126,7 +126,7 @@ def _die_at_write(monkeypatch: pytest.MonkeyPatch, last: int) -> Callable[[], in
             raise KeyboardInterrupt
         keep(self, record)
 
-    monkeypatch.setattr(KeptRecords, "keep", dies)
+    monkeypatch.setattr(KeyedRecords, "keep", dies)
     return lambda: count
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from datagen.generate.local_runner import LocalRunner
+from datagen.generate.maker import LocalRunner
 from datagen.generate.stage import generate
 from datagen.records import Lost
+from datagen.run.folder import Work
 from datagen.run.record_files import read_records
-from datagen.run.work import Work
 from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError, PolicyError, ToolError
 from oresearch_graph.policies.chat.model_call import ModelCall

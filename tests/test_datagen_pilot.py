@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from datagen.generate.forecast import Sample, forecast
-from datagen.generate.pilot import pilot_sample, run_pilot
+from datagen.generate.pilot import PilotCandidate, forecast, pilot_sample, run_pilot
 from datagen.generate.plan import plan
 from datagen.generate.stage import generate
-from datagen.run.work import Work
+from datagen.run.folder import Work
 from oresearch_graph.errors import ConfigurationError, PolicyError
 from oresearch_graph.trace import read_traces
 from tests.datagen_work import said
@@ -60,7 +59,7 @@ def test_the_forecast_is_shown(tmp_path: Path):
 
 
 def test_intervals_hold_the_truth_and_narrow(tmp_path: Path):
-    few = [Sample(100, 0.5, 60.0, accepted=number < 5) for number in range(10)]
+    few = [PilotCandidate(100, 0.5, 60.0, accepted=number < 5) for number in range(10)]
     small, large = forecast(few, 1_000, 10), forecast(few * 20, 1_000, 10)
     for told in (small, large):
         assert told.yields.value == 500
@@ -76,9 +75,9 @@ def test_intervals_hold_the_truth_and_narrow(tmp_path: Path):
 
 
 def test_what_is_not_known_is_not_zero():
-    free = forecast([Sample(None, None, 1.0, accepted=False)], 10, 4)
+    free = forecast([PilotCandidate(None, None, 1.0, accepted=False)], 10, 4)
     assert (free.tokens, free.cost, free.cost_each) == (None, None, None)
-    paid = forecast([Sample(10, 1.0, 1.0, accepted=False)], 10, 4)
+    paid = forecast([PilotCandidate(10, 1.0, 1.0, accepted=False)], 10, 4)
     assert paid.cost is not None
     assert (paid.cost.value, paid.cost.high, paid.cost_each) == (10.0, None, None)
 

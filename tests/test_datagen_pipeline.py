@@ -14,13 +14,10 @@ from datasets import load_dataset
 from rich.console import Console
 
 from datagen.export.verify import verify_dataset
-from datagen.funnel.count import count_funnel
-from datagen.funnel.picture import draw_funnel
-from datagen.pipeline import run_all
-from datagen.run.folder import RunFolder
-from datagen.run.work import Work
+from datagen.funnel import count_funnel, draw_funnel
+from datagen.run.folder import RunFolder, Work
 from datagen.settings import DatagenSettings
-from datagen.stages import STAGES, states
+from datagen.stages import STAGES, run_all, states
 from oresearch_graph.errors import ConfigurationError
 from tests.openai_server import OpenAIServer
 from tests.quoting_brain import QuotingBrain
@@ -94,7 +91,7 @@ def test_the_pipeline_goes_from_seeds_to_a_proved_data_set(tmp_path: Path, seeds
         assert len(server.requests) == asked, "what is fresh is left alone"
         run_all(work_for(tmp_path, seeds, server, judge={"min_quality": 0.5}))
         assert len(server.requests) == asked, "another threshold decides anew and asks nobody"
-    left = {level.name: level.left for level in count_funnel(work).levels}
+    left = {level.name: level.remaining for level in count_funnel(work).levels}
     assert left["seeds"] == 2
     assert left["candidates"] == left["traces"] == 4
     assert left["exported"] == left["best of their seed"] == 4

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from datagen.generate.plan import plan, variants
-from datagen.generate.teachers import REASONING, writing_settings
+from datagen.generate.plan import REASONING, plan, variants, writing_settings
 from datagen.records import Recipe, Seed, candidate_id
 from tests.generating import MODEL, OTHER, seeds, work_in
 

@@ -7,18 +7,21 @@ from pathlib import Path
 import pytest
 
 from datagen.records import Decision, Judgement, Seed, SeedTruth
-from datagen.review.agreement import Judged as Point
-from datagen.review.agreement import cohen_kappa, judge_agreement, precise_cut, youden_cut
-from datagen.review.decisions import read_words, verdict
 from datagen.review.population import Member, band, population
-from datagen.review.result import rate, review_result
-from datagen.review.sample import Sample, allocate, current_sample, draw
+from datagen.review.result import PairedVerdict as Point
+from datagen.review.result import (
+    cohen_kappa,
+    judge_agreement,
+    precise_cut,
+    rate,
+    review_result,
+    youden_cut,
+)
+from datagen.review.sample import Sample, allocate, current_sample, draw, read_decisions, verdict
 from datagen.review.stage import settle_review
-from datagen.run.folder import RunFolder
+from datagen.run.folder import RunFolder, Work
 from datagen.run.record_files import RecordWriter, read_records, write_records
-from datagen.run.review_gate import gate_fault, read_result, require_gate
-from datagen.run.review_result import ReviewResult
-from datagen.run.work import Work
+from datagen.run.review_result import ReviewResult, gate_fault, read_result, require_gate
 from datagen.settings import DatagenSettings, ReviewSettings, read_settings, settings_text
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.judging.ground_truth import GroundTruth, Judged
@@ -204,7 +207,7 @@ class TestOnFile:
         decide(work, [said(item.item, "ann", True)])
         path = work.run.review / "decisions.jsonl"
         path.write_bytes(path.read_bytes() + b'{"item": "s3')
-        assert len(read_words(path)) == 1
+        assert len(read_decisions(path)) == 1
         assert settle_review(work)["decided"] == 1
 
 
@@ -212,7 +215,7 @@ class TestResult:
     def test_the_last_word_of_a_reviewer_counts(self, tmp_path: Path):
         work = filled(tmp_path)
         decide(work, [said("a", "ann", True), said("a", "bob", True), said("a", "ann", False)])
-        words = read_words(work.run.review / "decisions.jsonl")
+        words = read_decisions(work.run.review / "decisions.jsonl")
         assert {name: word.accept for name, word in words["a"].items()} == {
             "ann": False,
             "bob": True,

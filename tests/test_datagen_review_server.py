@@ -10,11 +10,11 @@ import httpx
 import pytest
 
 from datagen.records import Filtered, Finding
-from datagen.review.decisions import read_words
+from datagen.review.sample import read_decisions
 from datagen.review.server import review_app, serve_review
 from datagen.review.session import ReviewSession
+from datagen.run.folder import Work
 from datagen.run.record_files import write_records
-from datagen.run.work import Work
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace import write_traces
 from tests.hostile import hostile_trace
@@ -89,7 +89,7 @@ async def test_a_form_of_another_page_is_refused(client, work):
         refused = await client.post(f"/{TOKEN}/decide", data=form, headers={"Origin": origin})
         assert refused.status_code == 403
     assert (await client.post("/wrong/decide", data=form)).status_code == 403
-    assert read_words(work.run.review / "decisions.jsonl") == {}
+    assert read_decisions(work.run.review / "decisions.jsonl") == {}
 
 
 async def test_nothing_invites_other_origins(client):
@@ -107,7 +107,7 @@ async def test_words_are_recorded_and_the_last_one_counts(client, session, work)
     assert (gone.status_code, gone.headers["location"]) == (303, f"/{TOKEN}/item/2")
     form = {"item": "1", "verdict": "reject", "reason": " too \n thin "}
     await client.post(f"/{TOKEN}/decide", data=form, headers=here)
-    words = read_words(work.run.review / "decisions.jsonl")
+    words = read_decisions(work.run.review / "decisions.jsonl")
     word = words[session.items[0].item]["ann"]
     assert word.content == session.items[0].content is not None
     assert (word.accept, word.reason) == (False, "too thin")
@@ -132,7 +132,7 @@ async def test_words_are_recorded_and_the_last_one_counts(client, session, work)
 )
 async def test_what_is_no_word_is_not_recorded(client, work, form):
     assert (await client.post(f"/{TOKEN}/decide", data=form)).status_code == 400
-    assert read_words(work.run.review / "decisions.jsonl") == {}
+    assert read_decisions(work.run.review / "decisions.jsonl") == {}
 
 
 async def test_after_the_last_word_the_list_is_shown(client, session):
@@ -149,7 +149,7 @@ async def test_several_reviewers_write_at_once_and_see_only_their_own(client, se
     other.decide(0, accept=False, reason="no")
     again = ReviewSession(work, "ann")
     again.decide(1, accept=True, reason="")
-    words = read_words(work.run.review / "decisions.jsonl")
+    words = read_decisions(work.run.review / "decisions.jsonl")
     assert {name: w.accept for name, w in words[session.items[0].item].items()} == {
         "ann": True,
         "bob": False,

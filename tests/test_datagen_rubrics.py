@@ -12,12 +12,11 @@ import pytest
 from rich.console import Console
 
 from datagen.records import Judgement, Seed, SeedTruth
-from datagen.rubrics.claims import grouped, verified_claims
-from datagen.rubrics.needs import needs_of
+from datagen.rubrics.key_points import needs_of
+from datagen.rubrics.material import grouped, verified_claims
 from datagen.rubrics.stage import make_rubrics
-from datagen.run.folder import RunFolder
+from datagen.run.folder import RunFolder, Work
 from datagen.run.record_files import read_records, write_records
-from datagen.run.work import Work
 from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError, PolicyError
 from oresearch_graph.evidence.citations import verify_report

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from datagen.records import Dropped
+from datagen.run.folder import Work
 from datagen.run.record_files import read_records
-from datagen.run.work import Work
 from datagen.seeds.stage import make_seeds
 from tests import seeding
 from tests.datagen_work import said

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 
 from datagen.questions.open_ended import not_open_ended
 from datagen.records import Dropped, Seed, seed_id
+from datagen.run.folder import Work
 from datagen.run.record_files import read_records, write_records
 from datagen.run.stamps import inputs_of
-from datagen.run.work import Work
-from datagen.seeds.balance import balanced, quotas
-from datagen.seeds.stage import make_seeds
+from datagen.seeds.stage import balanced, make_seeds, quotas
 from datagen.stages import BY_NAME, run_stage, states
 from oresearch_graph.errors import ConfigurationError
 from tests.datagen_work import said

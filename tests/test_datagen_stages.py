@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from datagen.__main__ import _work
-from datagen.run.folder import RunFolder
+from datagen.run.folder import RunFolder, Work
 from datagen.run.stamps import digest, fingerprint, inputs_of, write_stamp
-from datagen.run.work import Work
 from datagen.settings import DatagenSettings
 from datagen.stages import STAGES, outdated_before, states
 from oresearch_graph.errors import ConfigurationError

@@ -120,13 +120,13 @@ RL_FLOORS = [
 
 
 DATAGEN_FLOORS = [
+    ["validation"],
     ["settings", "records"],
     ["run"],
     ["questions"],
     ["seeds", "imports", "generate", "filter", "judge", "rubrics", "review", "export"],
+    ["funnel"],
     ["stages"],
-    ["acceptance", "funnel"],
-    ["pipeline"],
     ["__main__"],
 ]
 """The data side, from the ground up; stages meet in the files of a run and nowhere else."""

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datagen.imports import shown
-from datagen.seeds import labels
+from datagen.imports import sources
+from datagen.seeds import model
 from oresearch_graph.evidence import claim_parts
 from oresearch_graph.policies.extractive import plan as extractive_plan
 from oresearch_graph.policies.extractive import report as extractive_report
@@ -40,8 +40,8 @@ from tests.linear_texts import families
 
 OWN_TEXT: Final = {
     "oresearch_graph.tools.corpus.python_docs": "docstrings of this interpreter",
-    "rl.tiny.base_model": "the demonstration's own prompts",
-    "rl.tiny.world": "the demonstration's own pages",
+    "rl.tiny.model": "the demonstration's own prompts",
+    "rl.tiny.teacher": "the demonstration's own pages",
     "rl.metrics.panels": "names of metrics, from our source",
     "rl.metrics.table": "names of metrics, from our source",
     "rl.learning.step_metrics": "names of metrics, from our source",
@@ -84,8 +84,8 @@ MENDED: Final = {
     r"\s*\[\d+\]": extractive_report._MARK,
     r"\s+(?:works?|happens?|mean|means|used)$": extractive_plan._LAST_VERB,
     r"\[\d+(?:[,，\s]+\d+)*\]|【\d+】": extractive_sentences._NUMBERED,
-    r"^\W+|\W+$": labels._EDGES,
-    r"\s*(?:\d{1,3}[.)、]|[-*+•]|[\[【]\d{1,4}[\]】]|#{1,4}\s)": shown._RESULT,
+    r"^\W+|\W+$": model._LABEL_EDGES,
+    r"\s*(?:\d{1,3}[.)、]|[-*+•]|[\[【]\d{1,4}[\]】]|#{1,4}\s)": sources._RESULT,
     _STOPS: sentences._END,
 }
 """What patterns were before they took whole runs, and what they are."""

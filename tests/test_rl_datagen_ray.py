@@ -18,9 +18,8 @@ from datagen.generate.plan import plan
 from datagen.generate.ray_runner import runner_on_ray
 from datagen.generate.stage import generate
 from datagen.records import Lost, Seed, seed_id
-from datagen.run.folder import RunFolder
+from datagen.run.folder import RunFolder, Work
 from datagen.run.record_files import read_records, write_records
-from datagen.run.work import Work
 from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace import Trace, read_traces, violations

@@ -12,12 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from datagen.generate.local_runner import LocalRunner
+from datagen.generate.maker import LocalRunner
 from datagen.generate.stage import generate
 from datagen.records import Seed
-from datagen.run.folder import RunFolder
+from datagen.run.folder import RunFolder, Work
 from datagen.run.record_files import write_records
-from datagen.run.work import Work
 from datagen.settings import DatagenSettings
 from oresearch_graph import ResearchSettings, create_research_graph, violations
 from oresearch_graph.policies.models import Policies

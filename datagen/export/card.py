@@ -15,8 +15,8 @@ from datagen.export.lengths import WINDOWS
 from datagen.export.rows import RowMaker
 from datagen.export.splits import SPLITS
 from datagen.export.verdicts import Origin
+from datagen.run.folder import Counts, Work
 from datagen.run.stamps import read_stamp
-from datagen.run.work import Counts, Work
 
 _STAGES: Final = ("seeds", "generate", "filter", "judge", "review", "rubrics")
 _TOLD: Final[dict[str, str]] = {

@@ -21,11 +21,11 @@ from datagen.export.splits import SPLITS, Split, split_of
 from datagen.export.tables import Tables, canonical, file_record
 from datagen.export.verdicts import Origin, Verdict, origins, verdicts
 from datagen.records import SeedTruth
+from datagen.run.folder import Counts, Work
 from datagen.run.record_files import read_records
 from datagen.run.review_result import RUBRIC
 from datagen.run.stamps import fingerprint
 from datagen.run.trace_shelf import TraceShelf
-from datagen.run.work import Counts, Work
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace import Trace, text_hash
 

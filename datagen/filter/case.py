@@ -64,11 +64,11 @@ class Case:
     @cached_property
     def first_steps(self) -> dict[int, int]:
         """Where each branch begins."""
-        found: dict[int, int] = {}
+        starts: dict[int, int] = {}
         for at, step in enumerate(self.trace.steps):
             if step.branch is not None:
-                found.setdefault(step.branch, at)
-        return found
+                starts.setdefault(step.branch, at)
+        return starts
 
     def of_policy(self) -> Iterator[tuple[int, Step]]:
         """The steps whose text the policy wrote, with their places."""

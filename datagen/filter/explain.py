@@ -11,8 +11,8 @@ from rich.text import Text
 
 from datagen.filter.registry import Rules
 from datagen.records import Finding
+from datagen.run.folder import Work
 from datagen.run.trace_shelf import TraceShelf
-from datagen.run.work import Work
 from oresearch_graph.command.terminal import harmless, line
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace import Step, Trace
@@ -29,7 +29,7 @@ def explain_candidate(work: Work, candidate: str, console: Console) -> None:
     """
     shelf = TraceShelf(work.run.traces)
     if candidate not in shelf:
-        near = [found[0] for found in process.extract(candidate, list(shelf), limit=3)]
+        near = [match[0] for match in process.extract(candidate, list(shelf), limit=3)]
         hint = f"; near it: {', '.join(near)}" if near else "; the run has no traces yet"
         raise ConfigurationError(f"there is no candidate {candidate!r} in {work.run.root}{hint}")
     trace = shelf.get(candidate)
@@ -37,22 +37,22 @@ def explain_candidate(work: Work, candidate: str, console: Console) -> None:
     console.print(line(f"{candidate}: {trace.question}", "bold"))
     if not findings:
         console.print(Text("passed: no rule finds anything", "green"))
-    for found in findings:
+    for finding in findings:
         console.print()
-        for text in _told(trace, found):
+        for text in _told(trace, finding):
             console.print(text, soft_wrap=True)
 
 
-def _told(trace: Trace, found: Finding) -> Iterator[Text]:
-    place = "" if found.branch is None else f", subtask {found.branch}"
+def _told(trace: Trace, finding: Finding) -> Iterator[Text]:
+    place = "" if finding.branch is None else f", subtask {finding.branch}"
     step = None
-    if found.step is not None:
-        step = trace.steps[found.step]
-        place = f", step {found.step} <{step.tag or 'stray'}>{place}"
-    yield Text.assemble((found.rule, "bold red"), harmless(place))
-    yield Text(f"  {_flat(found.message)}")
-    if step is not None and found.start is not None and found.end is not None:
-        yield _in_context(step, found.start, found.end)
+    if finding.step is not None:
+        step = trace.steps[finding.step]
+        place = f", step {finding.step} <{step.tag or 'stray'}>{place}"
+    yield Text.assemble((finding.rule, "bold red"), harmless(place))
+    yield Text(f"  {_flat(finding.message)}")
+    if step is not None and finding.start is not None and finding.end is not None:
+        yield _in_context(step, finding.start, finding.end)
     elif step is not None:
         more = "…" if len(step.text) > _AROUND else ""
         yield Text(f"  {_flat(step.text[:_AROUND])}{more}", "dim")
@@ -61,14 +61,14 @@ def _told(trace: Trace, found: Finding) -> Iterator[Text]:
 def _in_context(step: Step, start: int, end: int) -> Text:
     """The offending text, marked, between what stands around it."""
     before, after = step.text[max(0, start - _AROUND) : start], step.text[end : end + _AROUND]
-    told = step.text[start:end]
-    if len(told) > _LONGEST:
+    text = step.text[start:end]
+    if len(text) > _LONGEST:
         half = _LONGEST // 2
-        told = f"{told[:half]} […] {told[-half:]}"
+        text = f"{text[:half]} […] {text[-half:]}"
     opening = "…" if start > _AROUND else ""
     closing = "…" if end + _AROUND < len(step.text) else ""
     return Text.assemble(
-        "  ", (f"{opening}{_flat(before)}", "dim"), ("⟦", "red"), (_flat(told), "red"),
+        "  ", (f"{opening}{_flat(before)}", "dim"), ("⟦", "red"), (_flat(text), "red"),
         ("⟧", "red"), (f"{_flat(after)}{closing}", "dim"),
     )  # fmt: skip
 

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from typing import Final, get_args
 
-from datagen.filter import (
-    citing_rules,
-    conduct_rules,
-    form_rules,
-    observed_rules,
-    origin_rules,
-    wording_rules,
-)
+from datagen.filter import form_rules, observation_rules, run_rules, text_rules
 from datagen.filter.case import Case, Check
 from datagen.records import Filtered, Finding, seed_of
 from datagen.run.tokens import token_counter
@@ -20,28 +13,28 @@ from oresearch_graph.trace import Trace
 
 RULES: Final[dict[RuleName, Check]] = {
     "violation": form_rules.violation,
-    "outcome": origin_rules.outcome,
-    "infrastructure": origin_rules.infrastructure,
-    "repaired": origin_rules.repaired,
-    "extractive": origin_rules.extractive,
-    "extended_prompt": origin_rules.extended_prompt,
-    "few_subtasks": conduct_rules.few_subtasks,
-    "call_bounds": conduct_rules.call_bounds,
-    "unanswered_subtask": conduct_rules.unanswered_subtask,
-    "repeated_call": conduct_rules.repeated_call,
-    "short_path": conduct_rules.short_path,
-    "token_limit": conduct_rules.token_limit,
-    "unverifiable_citations": citing_rules.unverifiable_citations,
-    "uncited_report": citing_rules.uncited_report,
-    "citation_precision": citing_rules.citation_precision,
-    "citation_coverage": citing_rules.citation_coverage,
+    "outcome": run_rules.outcome,
+    "infrastructure": run_rules.infrastructure,
+    "repaired": run_rules.repaired,
+    "extractive": run_rules.extractive,
+    "extended_prompt": run_rules.extended_prompt,
+    "few_subtasks": run_rules.few_subtasks,
+    "call_bounds": run_rules.call_bounds,
+    "unanswered_subtask": run_rules.unanswered_subtask,
+    "repeated_call": run_rules.repeated_call,
+    "short_path": run_rules.short_path,
+    "token_limit": run_rules.token_limit,
+    "unverifiable_citations": text_rules.unverifiable_citations,
+    "uncited_report": text_rules.uncited_report,
+    "citation_precision": text_rules.citation_precision,
+    "citation_coverage": text_rules.citation_coverage,
     "report_language": form_rules.report_language,
     "report_length": form_rules.report_length,
-    "repeated_text": wording_rules.repeated_text,
-    "refusal": wording_rules.refusal,
-    "tag_leak": wording_rules.tag_leak,
-    "error_page": observed_rules.error_page,
-    "empty_observations": observed_rules.empty_observations,
+    "repeated_text": text_rules.repeated_text,
+    "refusal": text_rules.refusal,
+    "tag_leak": text_rules.tag_leak,
+    "error_page": observation_rules.error_page,
+    "empty_observations": observation_rules.empty_observations,
 }
 
 
@@ -56,7 +49,7 @@ class Rules:
     def findings(self, trace: Trace) -> tuple[Finding, ...]:
         """Everything that is against the trace; empty: it passes."""
         case = Case(trace, self.settings, self._count)
-        return tuple(found for check in self._checks for found in check(case))
+        return tuple(finding for check in self._checks for finding in check(case))
 
     def filtered(self, trace: Trace) -> Filtered:
         """The trace's line in `filtered.jsonl`."""

@@ -1,4 +1,5 @@
-"""The plan: every candidate of every seed, from settings and seeds alone.
+"""The plan: every candidate of every seed, from settings and seeds alone, and what the graph is set
+to for its teacher.
 
 A candidate's recipe depends on its own id and the settings, so that every machine plans the same
 and a seed more or less changes nothing for the others.
@@ -7,17 +8,102 @@ and a seed more or less changes nothing for the others.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import Final, NamedTuple
 
-from datagen.generate.teachers import teachers_of
 from datagen.records import Candidate, Recipe, Seed, candidate_id
-from datagen.settings import GenerateSettings
-from oresearch_graph.trace import Execution
+from datagen.settings import DatagenSettings, GenerateSettings
+from datagen.settings.generate import Teacher
+from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.trace import Execution, text_hash
 
+EXTRACTIVE: Final = "extractive"
+"""The teacher's name where no teacher is named; also the policy's, in `Trace.models`."""
+
+REASONING: Final = """\
+- Write your reasoning out in every <think>, in the language of the question, in two to six \
+sentences of your own: what is known by now and from which source, what is missing or disagrees, \
+and why the next step is the right one. It is read by people and learned from: no phrase that \
+would fit any question, no call without its reason.
+- After an observation, say what it shows and what it does not show before you go on.\
+"""
+"""What chat teachers are told beyond the training prompt. All roles are told the same, as with the
+system prompt itself, so that a server's prefix cache serves them all. Such traces are marked
+`protocol.extended`; exports restate their rows under the plain training prompt."""
 _DRAWS: Final = 2**31
 """Draws of researchers are below this."""
+
+
+def teachers_of(settings: GenerateSettings) -> tuple[Teacher, ...]:
+    """The teachers named, or the extractive policy. Raises ConfigurationError for a mixture."""
+    teachers = settings.teachers or (Teacher(name=EXTRACTIVE),)
+    without = [teacher.name for teacher in teachers if teacher.extractive]
+    if without and len(without) < len(teachers) and not settings.allow_extractive:
+        raise ConfigurationError(
+            f"generate.teachers: {without[0]} has no model, and extractive traces do not mix with "
+            "a model's: give it one, or set generate.allow_extractive=true"
+        )
+    return teachers
+
+
+def check_teachers(settings: DatagenSettings) -> None:
+    """Raises ConfigurationError for settings that would make something else than they seem to."""
+    teachers_of(settings.generate)
+    research = settings.research
+    if research.model or research.planner_model or research.researcher_models:
+        raise ConfigurationError("research.model: who writes candidates is named in "
+                                 "generate.teachers, as [{name: ..., model: ...}]")  # fmt: skip
+    if research.extended:
+        raise ConfigurationError(
+            "research: length, tone, outline and prompts go beyond the prompt that is trained: "
+            "remove them"
+        )
+
+
+def writing_settings(settings: DatagenSettings, recipe: Recipe) -> ResearchSettings:
+    """The graph's settings for one recipe, every one explicit: no variable of a machine's
+    environment makes its candidates others."""
+    teacher = teacher_named(settings.generate, recipe.teacher)
+    reasons = settings.generate.ask_for_reasoning and not teacher.extractive
+    overrides = {
+        "model": teacher.model,
+        "base_url": teacher.base_url,
+        "planner_model": teacher.planner_model,
+        "researcher_models": teacher.researcher_models,
+        "summarizer_model": teacher.summarizer_model,
+        "parameters": teacher.parameters,
+        "max_output_tokens": teacher.max_output_tokens or settings.research.max_output_tokens,
+        "rendering": teacher.rendering,
+        "temperature": recipe.temperature,
+        "execution": recipe.execution,
+        "seed": recipe.draw,
+        "approve_plan": False,
+        "prompts": dict.fromkeys(("planner", "researcher", "summarizer"), REASONING)
+        if reasons
+        else {},
+    }
+    return ResearchSettings.model_validate({**settings.research.model_dump(), **overrides})
+
+
+def recipes_mark(settings: DatagenSettings) -> str:
+    """Sixteen hexadecimal digits over all that decides what a candidate's text is asked of whom.
+
+    A candidate is not resumed with another mark than it began with.
+    """
+    parts = {"teachers", "temperatures", "executions", "ask_for_reasoning"}
+    basis = [
+        settings.research.model_dump(mode="json"),
+        settings.generate.model_dump(mode="json", include=parts),
+    ]
+    return text_hash(json.dumps(basis, sort_keys=True))[:16]
+
+
+def teacher_named(settings: GenerateSettings, name: str) -> Teacher:
+    """The teacher of a recipe."""
+    return next(teacher for teacher in teachers_of(settings) if teacher.name == name)
 
 
 class Job(NamedTuple):
@@ -45,17 +131,17 @@ class Variant(NamedTuple):
 
 def variants(settings: GenerateSettings) -> tuple[Variant, ...]:
     """Teachers × temperatures × executions, neighbours as different as can be."""
-    found: list[Variant] = []
+    combinations: list[Variant] = []
     for teacher in teachers_of(settings):
-        own = settings.temperatures if teacher.temperatures is None else teacher.temperatures
-        temperatures = () if teacher.extractive else dict.fromkeys(own)
+        configured = settings.temperatures if teacher.temperatures is None else teacher.temperatures
+        temperatures = () if teacher.extractive else dict.fromkeys(configured)
         executions = dict.fromkeys(settings.executions)
         for temperature, execution in product(temperatures or (None,), executions):
             pool = len(teacher.researcher_models) > 1
-            found.append(
+            combinations.append(
                 Variant(teacher.name, temperature, execution, not teacher.extractive, pool)
             )
-    return tuple(found)
+    return tuple(combinations)
 
 
 def plan(settings: GenerateSettings, seeds: Iterable[Seed]) -> Iterator[Job]:

@@ -1,21 +1,26 @@
 """The generate stage: each seed becomes candidates, through the research graph.
 
 Killed at any moment and run again, it goes on: finished candidates stand, unfinished ones resume
-from their checkpoints, lost ones are tried again.
+from their checkpoints, lost ones are tried again. Its progress is redrawn in place on a terminal,
+else told in a line from time to time.
 """
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from datagen.generate.book import Book
-from datagen.generate.plan import Job, plan
-from datagen.generate.progress import Tally, showing
-from datagen.generate.runner import Runner, checkpoint_file
-from datagen.generate.teachers import check_teachers, teachers_of
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from datagen.generate.candidate_store import CandidateStore, Runner, Spending, checkpoint_file
+from datagen.generate.plan import Job, check_teachers, plan, teachers_of
 from datagen.records import Seed
+from datagen.run.folder import Counts, Work
 from datagen.run.record_files import read_records
-from datagen.run.work import Counts, Work
 from oresearch_graph.errors import ConfigurationError
 
 Planned = Callable[[], Iterator[Job]]
@@ -38,50 +43,50 @@ def planned(work: Work) -> Planned:
 
 def make_candidates(work: Work, jobs: Planned, runner: Runner | None = None) -> Counts:
     """Make these candidates, each once; those that stand are left alone."""
-    with Book(work.run, work.settings.generate) as book:
-        _refuse_mixture(work, book)
-        _tell_of_other_settings(work, book)
-        planned = standing = wanted = 0
+    with CandidateStore(work.run, work.settings.generate) as store:
+        _refuse_mixture(work, store)
+        _tell_of_other_settings(work, store)
+        planned = standing = missing = 0
         for job in jobs():
             planned += 1
-            standing += book.has(job)
-            wanted += _is_wanted(job, book)
-        if wanted:
-            tally = Tally(book, planned=planned, standing=standing, wanted=wanted)
+            standing += store.has(job)
+            missing += _is_wanted(job, store)
+        if missing:
+            tally = Tally(store, planned=planned, standing=standing, missing=missing)
             with showing(tally, work.console, work.settings.generate.progress_seconds):
-                open_ones = (job for job in jobs() if _is_wanted(job, book))
-                (runner or _local()).run(open_ones, book, work)
-        counts = _counts(jobs(), book)
-    _tell_the_end(work, counts, book)
+                open_ones = (job for job in jobs() if _is_wanted(job, store))
+                (runner or _local()).run(open_ones, store, work)
+        counts = _counts(jobs(), store)
+    _tell_the_end(work, counts, store)
     return counts
 
 
 def _local() -> Runner:
     # The graph takes two seconds to import, which `status` need not wait for.
-    from datagen.generate.local_runner import LocalRunner
+    from datagen.generate.maker import LocalRunner
 
     return LocalRunner()
 
 
-def _is_wanted(job: Job, book: Book) -> bool:
-    return not book.has(job) and not book.given_up(job.id)
+def _is_wanted(job: Job, store: CandidateStore) -> bool:
+    return not store.has(job) and not store.given_up(job.id)
 
 
-def _counts(jobs: Iterator[Job], book: Book) -> Counts:
+def _counts(jobs: Iterator[Job], store: CandidateStore) -> Counts:
     counts = {"planned": 0, "generated": 0, "lost": 0, "left": 0}
     for job in jobs:
         counts["planned"] += 1
-        done, lost = book.has(job), job.id in book.lost
-        counts["generated" if done else "lost" if lost else "left"] += 1
+        is_finished, lost = store.has(job), job.id in store.lost
+        counts["generated" if is_finished else "lost" if lost else "left"] += 1
     return counts
 
 
-def _refuse_mixture(work: Work, book: Book) -> None:
+def _refuse_mixture(work: Work, store: CandidateStore) -> None:
     """Extractive traces of an earlier run do not mix with a model's either."""
     settings = work.settings.generate
     models = any(not teacher.extractive for teacher in teachers_of(settings))
     extractive = all(teacher.extractive for teacher in teachers_of(settings))
-    mixed = (models and book.extractive) or (extractive and book.extractive < len(book.done))
+    mixed = (models and store.extractive) or (extractive and store.extractive < len(store.done))
     if mixed and not settings.allow_extractive:
         raise ConfigurationError(
             f"{work.run.generated}: extractive traces do not mix with a model's: use another "
@@ -89,34 +94,97 @@ def _refuse_mixture(work: Work, book: Book) -> None:
         )
 
 
-def _tell_of_other_settings(work: Work, book: Book) -> None:
-    own = checkpoint_file(work)
+def _tell_of_other_settings(work: Work, store: CandidateStore) -> None:
+    current = checkpoint_file(work)
     others = [
-        file for file in work.run.work.glob(own.with_stem("candidates-*").name) if file != own
+        file
+        for file in work.run.work.glob(current.with_stem("candidates-*").name)
+        if file != current
     ]
-    if book.done and others:
-        _say(
-            work,
-            f"{len(book.done):,} candidates stand as they were made, some with other settings; "
+    if store.done and others:
+        work.say(
+            f"{len(store.done):,} candidates stand as they were made, some with other settings; "
             f"to make all anew, delete {work.run.generated}",
         )
 
 
-def _tell_the_end(work: Work, counts: Counts, book: Book) -> None:
-    if book.stopped is not None and counts["left"]:
-        _say(
-            work,
-            f"stopped: {book.stopped}; {counts['left']:,} candidates were not begun; raise the "
+def _tell_the_end(work: Work, counts: Counts, store: CandidateStore) -> None:
+    if store.stopped is not None and counts["left"]:
+        work.say(
+            f"stopped: {store.stopped}; {counts['left']:,} candidates were not begun; raise the "
             "limit and run again to go on",
         )
     elif counts["lost"]:
-        again = sum(not book.given_up(name) for name in book.lost)
-        _say(
-            work,
+        again = sum(not store.given_up(name) for name in store.lost)
+        work.say(
             f"{counts['lost']:,} candidates are lost, {again:,} of them are tried again when the "
             f"stage is run again; why: {work.run.lost}",
         )
 
 
-def _say(work: Work, text: str) -> None:
-    work.console.print(text, markup=False, highlight=False, soft_wrap=True)
+class Tally:
+    """What there is to tell at a moment."""
+
+    def __init__(self, store: CandidateStore, *, planned: int, standing: int, missing: int) -> None:
+        """Of the planned candidates some stood when this began, and some are to be made."""
+        self._store, self._planned = store, planned
+        self._standing, self._missing = standing, missing
+        self._began = time.monotonic()
+
+    def line(self) -> str:
+        store, ended = self._store, self._store.finished_here
+        parts = [f"{self._standing + ended:,} of {self._planned:,} done"]
+        parts.append(f"{store.running} running")
+        if store.lost:
+            parts.append(f"{len(store.lost):,} failed")
+        return ", ".join([*parts, *spending_parts(store.spending), *self._time_left(ended)])
+
+    def _time_left(self, ended: int) -> list[str]:
+        if not ended:
+            return []
+        rest = max(0, self._missing - ended)
+        seconds = (time.monotonic() - self._began) / ended * rest
+        return [f"about {duration(seconds)} left"]
+
+
+def spending_parts(spending: Spending) -> list[str]:
+    """What is known of the spending, in words."""
+    parts = [] if spending.tokens is None else [f"{spending.tokens:,} tokens"]
+    return parts if spending.cost is None else [*parts, f"${spending.cost:.2f}"]
+
+
+def duration(seconds: float) -> str:
+    """In the two largest units that matter."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+@contextmanager
+def showing(tally: Tally, console: Console, seconds: float) -> Iterator[None]:
+    """Show the tally while the block runs, and once more at its end."""
+    if console.is_terminal:
+        with Live(console=console, refresh_per_second=2, get_renderable=lambda: Text(tally.line())):
+            yield
+        return
+    over = threading.Event()
+    teller = threading.Thread(target=_tell, args=(tally, console, seconds, over), daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join()
+        _print(tally, console)
+
+
+def _tell(tally: Tally, console: Console, seconds: float, over: threading.Event) -> None:
+    while not over.wait(seconds):
+        _print(tally, console)
+
+
+def _print(tally: Tally, console: Console) -> None:
+    console.print(tally.line(), markup=False, highlight=False, soft_wrap=True)

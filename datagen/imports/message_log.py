@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from datagen.imports.piece import ImportFault
+from datagen.imports.trace import ImportFault
 from oresearch_graph.trace import (
     PROTOCOL_TAGS,
     Step,
@@ -51,7 +51,7 @@ class Log(NamedTuple):
     """Names of the tools whose tags are not the protocol's own."""
 
 
-class _Asked:
+class _PendingCall:
     """A call that waits for its result."""
 
     def __init__(self, key: str | None, step: Step) -> None:
@@ -80,7 +80,7 @@ class _Reader:
         self.question: str | None = None
         self.system: list[str] = []
         self.tools: dict[str, None] = {}
-        self.asked: list[_Asked] = []
+        self.pending: list[_PendingCall] = []
         self.orphans: list[str] = []
 
     def read(self, message: Mapping[str, Any], *, last: bool) -> None:
@@ -111,23 +111,23 @@ class _Reader:
         if self.question is None:
             self.question = text if text.strip() else None
         elif self.steps and self.steps[-1].is_call:
-            told = _OBSERVATION.match(text)
-            shown = unescape_world(told[1]) if told else text
-            self.steps.append(world_step("observation", shown))
-            if told and told[2].strip():
-                self.steps.append(world_step("stray", told[2], lead=""))
+            match = _OBSERVATION.match(text)
+            observation = unescape_world(match[1]) if match else text
+            self.steps.append(world_step("observation", observation))
+            if match and match[2].strip():
+                self.steps.append(world_step("stray", match[2], lead=""))
         elif text.strip():
             self.steps.append(world_step("stray", text))
 
     def _assistant(self, message: Mapping[str, Any], text: str, *, last: bool) -> None:
         self._settle()
-        self.asked = [self._call(call) for call in _calls(message)]
+        self.pending = [self._call(call) for call in _calls(message)]
         reasoning = next(
-            (told for name in _REASONING if isinstance(told := message.get(name), str)), ""
+            (value for name in _REASONING if isinstance(value := message.get(name), str)), ""
         )
-        written = [self._step("think", reasoning)] if reasoning.strip() else []
-        kind: StepKind = "think" if self.asked else "suggested_answer" if last else "stray"
-        self.steps += [*written, *self._written(text, kind)]
+        steps = [self._step("think", reasoning)] if reasoning.strip() else []
+        kind: StepKind = "think" if self.pending else "suggested_answer" if last else "stray"
+        self.steps += [*steps, *self._written(text, kind)]
 
     def _written(self, text: str, kind: StepKind) -> list[Step]:
         """The assistant's text as steps; `kind` is that of what stands outside every tag."""
@@ -143,14 +143,14 @@ class _Reader:
         first = steps[0]
         return [first.model_copy(update={"lead": first.lead or _APART}), *steps[1:]]
 
-    def _call(self, call: Mapping[str, Any]) -> _Asked:
-        told = call.get("function")
-        told = told if isinstance(told, dict) else call
-        name, raw = told.get("name"), told.get("arguments")
+    def _call(self, call: Mapping[str, Any]) -> _PendingCall:
+        function = call.get("function")
+        function = function if isinstance(function, dict) else call
+        name, raw = function.get("name"), function.get("arguments")
         if not isinstance(name, str) or not name.strip():
             raise ImportFault("a tool call has no name")
-        key = call.get("id")
-        return _Asked(key if isinstance(key, str) else None, self._call_step(name.strip(), raw))
+        key, step = call.get("id"), self._call_step(name.strip(), raw)
+        return _PendingCall(key if isinstance(key, str) else None, step)
 
     def _call_step(self, name: str, raw: Any) -> Step:  # noqa: ANN401
         arguments = _arguments(raw)
@@ -169,9 +169,9 @@ class _Reader:
 
     def _result(self, key: object, text: str) -> None:
         """To the call with its id; one without id to the first call that waits."""
-        waiting = [asked for asked in self.asked if asked.result is None]
+        waiting = [call for call in self.pending if call.result is None]
         if key is not None:
-            waiting = [asked for asked in waiting if asked.key == key]
+            waiting = [call for call in waiting if call.key == key]
         if waiting:
             waiting[0].result = text
         else:
@@ -179,12 +179,12 @@ class _Reader:
 
     def _settle(self) -> None:
         """Write the calls of the last message, each with its result behind it."""
-        for asked in self.asked:
-            self.steps.append(asked.step)
-            if asked.result is not None:
-                self.steps.append(world_step("observation", asked.result))
+        for call in self.pending:
+            self.steps.append(call.step)
+            if call.result is not None:
+                self.steps.append(world_step("observation", call.result))
         self.steps += [world_step("observation", text) for text in self.orphans]
-        self.asked, self.orphans = [], []
+        self.pending, self.orphans = [], []
 
 
 def _text(content: Any) -> str:  # noqa: ANN401
@@ -225,26 +225,26 @@ def _arguments(raw: Any) -> dict[str, Any] | None:  # noqa: ANN401
 def _protocol_call(name: str, arguments: Mapping[str, Any]) -> str | None:
     """The text of a search or a reading; None for other tools, and for arguments that it could
     not hold."""
-    told = {key: value for key, value in arguments.items() if value is not None}
+    values = {key: value for key, value in arguments.items() if value is not None}
     if name in _SEARCHES:
-        items, num = _strings(told, _QUERIES), _count(told)
-        known = {*_QUERIES, *_COUNTS}
+        items, num = _strings(values, _QUERIES), _count(values)
+        names = {*_QUERIES, *_COUNTS}
     elif name in _READERS:
-        items, num = _strings(told, _ADDRESSES), None
-        known = {*_ADDRESSES}
+        items, num = _strings(values, _ADDRESSES), None
+        names = {*_ADDRESSES}
     else:
         return None
-    if not items or set(told) - known:
+    if not items or set(values) - names:
         return None
     return write_call("web_search" if name in _SEARCHES else "crawl_page", items, num)
 
 
-def _strings(told: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    found: Any = next((told[name] for name in names if told.get(name)), [])
-    items = found if isinstance(found, list) else [found]
+def _strings(values: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    value: Any = next((values[name] for name in names if values.get(name)), [])
+    items = value if isinstance(value, list) else [value]
     return [item for item in items if isinstance(item, str) and item.strip()]
 
 
-def _count(told: Mapping[str, Any]) -> int | None:
-    num = next((told[name] for name in _COUNTS if name in told), None)
+def _count(values: Mapping[str, Any]) -> int | None:
+    num = next((values[name] for name in _COUNTS if name in values), None)
     return num if isinstance(num, int) and not isinstance(num, bool) and 0 < num < 10_000 else None

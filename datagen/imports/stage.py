@@ -15,15 +15,15 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from datagen.imports.message_log import read_log
-from datagen.imports.piece import ImportFault, trace_of
-from datagen.questions.benchmarks import Benchmarks
+from datagen.imports.trace import ImportFault, trace_of
 from datagen.questions.files import load_benchmarks
-from datagen.questions.likeness import wording
-from datagen.questions.wording import tidy
+from datagen.questions.index import Benchmarks
+from datagen.questions.likeness import tidy, wording
 from datagen.records import Seed, seed_id
+from datagen.run.folder import Counts, Work
 from datagen.run.record_files import RecordWriter, read_records
-from datagen.run.rows import Row, read_rows
-from datagen.run.work import Counts, Work
+from datagen.run.rows import FileRow, read_rows
+from datagen.validation import first_fault
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.text.language import detect_language
 from oresearch_graph.trace import Trace, TraceWriter, parse_trace, text_hash
@@ -80,7 +80,7 @@ class _Importing:
         if not sound:
             raise ConfigurationError(f"{file}: no trace in it: {first_fault or 'it is empty'}")
 
-    def _row(self, row: Row, file: Path) -> None:
+    def _row(self, row: FileRow, file: Path) -> None:
         if row.fault:
             raise ImportFault(row.fault)
         trace = read_trace(row.values)
@@ -109,12 +109,11 @@ class _Importing:
         self.counts["new_seeds"] += 1
         return seed.id
 
-    def _left_out(self, count: str, row: Row, why: str) -> None:
+    def _left_out(self, count: str, row: FileRow, why: str) -> None:
         self.counts[count] += 1
-        told = self.counts["broken"] + self.counts["contaminated"]
-        if told <= _TOLD:
-            text = f"{row.place}: left out: {' '.join(why.split())}"
-            self._work.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        count_so_far = self.counts["broken"] + self.counts["contaminated"]
+        if count_so_far <= _TOLD:
+            self._work.say(f"{row.place}: left out: {' '.join(why.split())}")
 
 
 def read_trace(values: Mapping[str, Any]) -> Trace:
@@ -156,8 +155,7 @@ def _of_trace(values: Mapping[str, Any]) -> Trace:
     try:
         return Trace.model_validate_json(json.dumps(values))
     except (ValidationError, ValueError, TypeError) as error:
-        first = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else None
-        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error)
+        why = first_fault(error, "it") if isinstance(error, ValidationError) else str(error)
         raise ImportFault(f"it is no Trace: {why}") from error
 
 
@@ -168,5 +166,5 @@ def _text(values: Mapping[str, Any], names: Sequence[str]) -> str | None:
 
 def _mark(values: Mapping[str, Any]) -> str:
     """Of all that a row holds, however its file writes it."""
-    told = json.dumps(values, sort_keys=True, ensure_ascii=True, default=str)
-    return text_hash(told)[:10]
+    content = json.dumps(values, sort_keys=True, ensure_ascii=True, default=str)
+    return text_hash(content)[:10]

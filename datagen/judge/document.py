@@ -98,14 +98,14 @@ def _answer(branch: int, text: str | None) -> str:
 def _passages(trace: Trace, texts: Sequence[str], tokens: int) -> Iterator[str]:
     """Of each cited source what is closest to the sentences that cite it. Where no source has a
     text, of each branch's observations what is closest to its answer."""
-    cited = [
+    focused = [
         (source, focus)
         for source, focus in _cited(trace.sources or (), texts).values()
         if source.text
     ]
-    if cited:
-        shares = _shares([token_count(source.text) for source, _ in cited], tokens)
-        for (source, focus), share in zip(cited, shares, strict=True):
+    if focused:
+        shares = _shares([token_count(source.text) for source, _ in focused], tokens)
+        for (source, focus), share in zip(focused, shares, strict=True):
             yield source_block(source, cut_to(source.text, "\n".join(focus), share))
         return
     observed = {
@@ -121,27 +121,29 @@ def _passages(trace: Trace, texts: Sequence[str], tokens: int) -> Iterator[str]:
 def _cited(sources: Sequence[Source], texts: Sequence[str]) -> dict[int, tuple[Source, list[str]]]:
     """Every source that a text cites, with the sentences that cite it, each one once."""
     ledger = Ledger(sources)
-    cited: dict[int, tuple[Source, list[str]]] = {}
-    seen: set[tuple[int, int, int]] = set()
+    sources_cited: dict[int, tuple[Source, list[str]]] = {}
+    visited: set[tuple[int, int, int]] = set()
     for number, text in enumerate(texts):
         references, spans = reference_list(text), sentence_spans(text)
         starts = [start for start, _ in spans]
         for mark in citation_marks(text):
             source = ledger.resolve(mark.number, references)
             at = bisect_right(starts, mark.start) - 1
-            if source is None or at < 0 or (place := (source.id, number, at)) in seen:
+            if source is None or at < 0 or (place := (source.id, number, at)) in visited:
                 continue
-            seen.add(place)
-            cited.setdefault(source.id, (source, []))[1].append(text[spans[at][0] : spans[at][1]])
-    return cited
+            visited.add(place)
+            sources_cited.setdefault(source.id, (source, []))[1].append(
+                text[spans[at][0] : spans[at][1]]
+            )
+    return sources_cited
 
 
 def _shares(sizes: Sequence[int], tokens: int) -> list[int]:
     """What each text may take of `tokens`: what the short ones leave, the long ones share."""
     shares = [0] * len(sizes)
-    left = tokens
+    rest = tokens
     order = sorted(range(len(sizes)), key=lambda i: sizes[i])
     for place, i in enumerate(order):
-        shares[i] = min(sizes[i], left // (len(order) - place))
-        left -= shares[i]
+        shares[i] = min(sizes[i], rest // (len(order) - place))
+        rest -= shares[i]
     return shares

@@ -25,28 +25,45 @@ _LONGEST_WIDE: Final = 26
 """Tokens of a Chinese question, about as many characters."""
 
 _MORE: Final = re.compile(
-    r"\b(why|how(?! (?:many|much|old|tall|far|long|big|deep|high|heavy)\b)|explain|describe|"
-    r"compare|contrast|discuss|analy[sz]e|analysis|assess|evaluate|differ\w*|impacts?|effects?|"
-    r"affect\w*|implications?|consequences?|causes?|reasons?|role|trade-?offs?|advantages?|"
-    r"disadvantages?|pros|strategies|extent|versus|vs|evidence|arguments?|trends?|outlook)\b"
+    r"""
+    \b(
+    why | how(?!\ (?:many|much|old|tall|far|long|big|deep|high|heavy)\b)
+    | explain | describe | compare | contrast | discuss | analy[sz]e | analysis | assess | evaluate
+    | differ\w* | impacts? | effects? | affect\w* | implications? | consequences? | causes?
+    | reasons? | role | trade-?offs? | advantages? | disadvantages? | pros | strategies | extent
+    | versus | vs | evidence | arguments? | trends? | outlook
+    )\b
+    """,
+    re.VERBOSE,
 )
 _YES_NO: Final = re.compile(
-    r"(?:is|are|was|were|am|do|does|did|has|have|had|can|could|will|would|shall|should|may|might|"
-    r"must|isn't|aren't|doesn't|don't|didn't|can't|won't)\b"
+    r"""
+    (?:is|are|was|were|am|do|does|did|has|have|had|can|could|will|would|shall|should|may|might
+    |must|isn't|aren't|doesn't|don't|didn't|can't|won't)\b
+    """,
+    re.VERBOSE,
 )
 _ONE_FACT: Final = re.compile(
-    r"(?:who|whom)(?:'s| is| was| were| are| won| wrote| invented| discovered| founded| directed|"
-    r" painted| composed| created| holds| made| built| played)\b"
-    r"|whose\b"
-    r"|when(?: was| were| did| will)\b"
-    r"|where(?:'s| is| was| were| did)\b"
-    r"|(?:in |on )?(?:what|which) (?:year|date|day|month|century|country|city|continent|time)\b"
-    r"|how (?:many|old|tall|far|big|deep|high|heavy)\b"
-    r"|how (?:much|long) (?:is|was|did|does|do|are|were)\b"
-    r"|what(?:'s| is| was| are) the (?:\w+ ){0,2}(?:name|capital|population|date|height|length|"
-    r"distance|weight|age|currency|abbreviation|acronym|atomic number|boiling point|"
-    r"melting point|speed|value|price|square root|birthday|nationality|phone number|address)\b"
-    r"|what does (?:the )?(?:\w+ ){0,2}[\w.]+ stand for\b"
+    r"""
+    # a person
+    (?:who|whom)(?:'s | \ is | \ was | \ were | \ are | \ won | \ wrote | \ invented | \ discovered
+        | \ founded | \ directed | \ painted | \ composed | \ created | \ holds | \ made | \ built
+        | \ played)\b
+    | whose\b
+    # a time or a place
+    | when(?:\ was|\ were|\ did|\ will)\b
+    | where(?:'s|\ is|\ was|\ were|\ did)\b
+    | (?:in\ |on\ )?(?:what|which)\ (?:year|date|day|month|century|country|city|continent|time)\b
+    # a number
+    | how\ (?:many|old|tall|far|big|deep|high|heavy)\b
+    | how\ (?:much|long)\ (?:is|was|did|does|do|are|were)\b
+    # an attribute of one thing
+    | what(?:'s|\ is|\ was|\ are)\ the\ (?:\w+\ ){0,2}(?:name|capital|population|date|height|length
+        |distance|weight|age|currency|abbreviation|acronym|atomic\ number|boiling\ point
+        |melting\ point|speed|value|price|square\ root|birthday|nationality|phone\ number|address)\b
+    | what\ does\ (?:the\ )?(?:\w+\ ){0,2}[\w.]+\ stand\ for\b
+    """,
+    re.VERBOSE,
 )
 _MORE_WIDE: Final = re.compile(
     "为什么|为何|如何|怎么|怎样|哪些|分析|比较|对比|影响|原因|评估|探讨|研究|总结|梳理|介绍|说明|解释|趋势|"

@@ -31,7 +31,7 @@ def list_page(session: ReviewSession, root: str) -> str:
     """All items with this reviewer's words, and where to go on."""
     progress = session.progress()
     begin = session.next_open(-1)
-    told = f"{progress.accepted} accepted, {progress.rejected} rejected, of {progress.whole}"
+    summary = f"{progress.accepted} accepted, {progress.rejected} rejected, of {progress.whole}"
     rows = (
         tag("tr", tag("td", tag("a", str(n + 1), href=f"{root}/item/{n + 1}")),
             tag("td", item.item), tag("td", _kind(session, n)),
@@ -47,18 +47,18 @@ def list_page(session: ReviewSession, root: str) -> str:
                              data_keys="j ArrowRight n", class_="go-on"))  # fmt: skip
     body = joined(
         tag("h1", f"Review by {session.reviewer}"),
-        tag("p", told, role="status"),
+        tag("p", summary, role="status"),
         go_on,
         tag("div", tag("table", tag("thead", head), tag("tbody", *rows)), class_="wide part"),
         _help(),
     )
-    return _document(f"Review: {told}", body)
+    return _document(f"Review: {summary}", body)
 
 
 def item_page(session: ReviewSession, number: int, root: str, notice: str = "") -> str:
     """One item with the form that takes the reviewer's word."""
     item = session.items[number]
-    word = session.own_words().get(item.item)
+    word = session.own_decisions().get(item.item)
     body = joined(
         _bar(session, number, root, word, notice),
         _content(session, item.item),
@@ -106,10 +106,10 @@ def _bar(
     )  # fmt: skip
 
 
-def _link(shown: str, place: int | None, root: str, keys: str, label: str) -> Html:
+def _link(text: str, place: int | None, root: str, keys: str, label: str) -> Html:
     if place is None:
-        return tag("span", shown, class_="small", aria_hidden="true")
-    return tag("a", shown, href=f"{root}/item/{place}", data_keys=keys, aria_label=label)
+        return tag("span", text, class_="small", aria_hidden="true")
+    return tag("a", text, href=f"{root}/item/{place}", data_keys=keys, aria_label=label)
 
 
 def _kind(session: ReviewSession, number: int) -> str:
@@ -139,20 +139,20 @@ def _remarks(filtered: Filtered) -> list[Remark]:
     ]  # fmt: skip
 
 
-def _verdict(said: Judgement) -> Panel:
+def _verdict(judgement: Judgement) -> Panel:
     """What the judge says, with its reasons and quotes."""
-    verdict = "accepted" if said.accepted else "rejected"
-    if said.judged is None:
-        return Panel("Judge", (Line("unjudged", "–", said.unjudged or ""),))
-    agreement = "" if said.agreement is None else f"agreement {said.agreement:.2f}"
+    verdict = "accepted" if judgement.accepted else "rejected"
+    if judgement.judged is None:
+        return Panel("Judge", (Line("unjudged", "–", judgement.unjudged or ""),))
+    agreement = "" if judgement.agreement is None else f"agreement {judgement.agreement:.2f}"
     head = Line(
-        f"{said.judged.by}: {verdict}{', chosen' if said.chosen else ''}",
-        f"{said.judged.quality:.2f}",
-        f"{said.judged.votes} votes {agreement}",
+        f"{judgement.judged.by}: {verdict}{', chosen' if judgement.chosen else ''}",
+        f"{judgement.judged.quality:.2f}",
+        f"{judgement.judged.votes} votes {agreement}",
     )
     scores = (
         Line(s.criterion, f"{s.score:.2f}", " ".join(filter(None, (s.reason, _quote(s.quote)))))
-        for s in said.judged.scores
+        for s in judgement.judged.scores
     )
     return Panel("Judge", (head, *scores))
 
@@ -164,14 +164,14 @@ def _quote(quote: str | None) -> str:
 def _rubric(truth: SeedTruth) -> Html:
     points = [Line(p.text, f"{p.weight:g}", _told(p)) for p in truth.truth.key_points]
     criteria = truth.truth.rubric.criteria if truth.truth.rubric else ()
-    asked = [Line(c.text, f"{c.weight:g}", c.description) for c in criteria]
+    criterion_lines = [Line(c.text, f"{c.weight:g}", c.description) for c in criteria]
     return tag(
         "section",
         tag("h2", truth.question, dir="auto"),
         tag("p", f"Made by {truth.by} from {', '.join(truth.traces)}", class_="small"),
         panel(Panel("Key points: weight, what is needed, source", tuple(points)))
         if points else None,
-        panel(Panel("Rubric", tuple(asked))) if asked else None,
+        panel(Panel("Rubric", tuple(criterion_lines))) if criterion_lines else None,
         class_="trace",
     )  # fmt: skip
 
@@ -184,13 +184,13 @@ def _told(point: KeyPoint) -> str:
 
 def _rests_on(session: ReviewSession, truth: SeedTruth) -> Html:
     """The first trace that the truth was made of, for its facts to be looked up in."""
-    found = (session.trace(item) for item in truth.traces)
-    trace = next(filter(None, found), None)
+    traces = (session.trace(item) for item in truth.traces)
+    trace = next(filter(None, traces), None)
     return trace_section(trace, "t1") if trace else Html()
 
 
 def _help() -> Html:
-    keys = (joined(tag("dt", tag("kbd", key)), tag("dd", told)) for key, told in _KEYS)
+    keys = (joined(tag("dt", tag("kbd", key)), tag("dd", meaning)) for key, meaning in _KEYS)
     close = tag("form", tag("button", "Close"), method="dialog")
     return tag("dialog", tag("h2", "Keys"), tag("dl", *keys),
                tag("p", "A later word takes the place of an earlier one."), close,

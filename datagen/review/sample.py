@@ -1,4 +1,5 @@
-"""The stratified random sample that people look at, and the queue of risky traces beside it.
+"""The stratified random sample that people look at, the queue of risky traces beside it, and what
+reviewers decided: the last word of each on each item.
 
 An item's rank is a hash of the seed and its id, and the lowest ranks of each stratum are drawn: the
 same seed draws the same sample on every machine, and when the population changes most of the
@@ -12,23 +13,24 @@ import hashlib
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
-from datagen.records import Record
-from datagen.review.content import contents
-from datagen.review.population import Group, Member, population
-from datagen.run.folder import RunFolder
-from datagen.run.record_files import replacing
+from datagen.records import Decision, Record
+from datagen.review.population import Group, Member, contents, population
+from datagen.run.folder import RunFolder, Work
+from datagen.run.record_files import read_records, write_document
 from datagen.run.stamps import inputs_of
-from datagen.run.work import Work
 from datagen.settings import ReviewSettings
 from oresearch_graph.errors import ConfigurationError
 
 _VERSION: Final = 2
 """Raised when the same population and settings come to give another sample."""
+Decisions = Mapping[str, Mapping[str, Decision]]
+"""By item, then by reviewer."""
 
 
 class SampleItem(Record):
@@ -68,9 +70,9 @@ def current_sample(work: Work) -> Sample:
     path = work.run.review / "sample.json"
     made_of = _made_of(work.run, work.settings.review)
     try:
-        known = Sample.model_validate_json(path.read_bytes())
-        if known.made_of == made_of:
-            return known
+        stored = Sample.model_validate_json(path.read_bytes())
+        if stored.made_of == made_of:
+            return stored
     except (OSError, ValidationError):
         pass  # none, or spoilt: it is drawn anew, the same from the same
     if not work.run.judged.exists():
@@ -79,35 +81,36 @@ def current_sample(work: Work) -> Sample:
     drawn = _with_contents(draw(members, work.settings.review, made_of), work.run)
     # A name of this process's own: two reviewers may start at once.
     part = path.with_name(f"sample-{os.getpid()}.json")
-    with replacing(part) as file:
-        file.write(drawn.model_dump_json(indent=1).encode())
+    write_document(part, drawn)
     part.replace(path)
     return drawn
 
 
 def _with_contents(sample: Sample, run: RunFolder) -> Sample:
     items = [*sample.items, *sample.queue]
-    found = contents(run, {item.item for item in items})
-    told = [item.model_copy(update={"content": found.get(item.item)}) for item in items]
+    hashes = contents(run, {item.item for item in items})
+    hashed = [item.model_copy(update={"content": hashes.get(item.item)}) for item in items]
     drawn = len(sample.items)
-    return sample.model_copy(update={"items": tuple(told[:drawn]), "queue": tuple(told[drawn:])})
+    return sample.model_copy(
+        update={"items": tuple(hashed[:drawn]), "queue": tuple(hashed[drawn:])}
+    )
 
 
 def draw(members: Sequence[Member], settings: ReviewSettings, made_of: str = "") -> Sample:
     """Draw the sample of each group, and the queue."""
     accepted = sum(member.group == "accepted" for member in members)
     traces = min(settings.sample, accepted)
-    wanted: dict[Group, int] = {
+    sizes: dict[Group, int] = {
         "accepted": traces,
         "rejected": round(traces * settings.rejected_share),
         "rubric": settings.rubrics,
     }
     strata: list[Stratum] = []
     drawn: list[Member] = []
-    for group, count in wanted.items():
-        for stratum, chosen, size in _drawn(members, group, count, settings.seed):
-            strata.append(Stratum(name=stratum, group=group, population=size, drawn=len(chosen)))
-            drawn += chosen
+    for group, count in sizes.items():
+        for stratum, picks, size in _drawn(members, group, count, settings.seed):
+            strata.append(Stratum(name=stratum, group=group, population=size, drawn=len(picks)))
+            drawn += picks
     drawn.sort(key=lambda member: _rank(settings.seed, member.item))
     return Sample(
         seed=settings.seed,
@@ -123,14 +126,14 @@ def allocate(sizes: Mapping[str, int], total: int) -> dict[str, int]:
     whole = sum(sizes.values())
     total = max(min(total, whole), len(sizes))
     share = {name: total * size / whole for name, size in sizes.items()}
-    given = {name: max(1, int(share[name])) for name in sizes}
-    while (short := total - sum(given.values())) != 0:
+    counts = {name: max(1, int(share[name])) for name in sizes}
+    while (short := total - sum(counts.values())) != 0:
         step = 1 if short > 0 else -1
-        may = [n for n in sizes if (given[n] < sizes[n] if step > 0 else given[n] > 1)]
+        may = [n for n in sizes if (counts[n] < sizes[n] if step > 0 else counts[n] > 1)]
         # By name among equals, so that every machine allocates the same.
-        most = max(may, key=lambda name: (step * (share[name] - given[name]), name))
-        given[most] += step
-    return given
+        most = max(may, key=lambda name: (step * (share[name] - counts[name]), name))
+        counts[most] += step
+    return counts
 
 
 def _drawn(
@@ -143,12 +146,12 @@ def _drawn(
             strata[member.stratum].append(member)
     if not count or not strata:
         return []
-    given = allocate(Counter({name: len(each) for name, each in strata.items()}), count)
+    counts = allocate(Counter({name: len(each) for name, each in strata.items()}), count)
     ranked = {
         name: sorted(each, key=lambda member: _rank(seed, member.item))
         for name, each in strata.items()
     }
-    return [(name, ranked[name][: given[name]], len(strata[name])) for name in sorted(strata)]
+    return [(name, ranked[name][: counts[name]], len(strata[name])) for name in sorted(strata)]
 
 
 def _rank(seed: int, item: str) -> str:
@@ -157,9 +160,9 @@ def _rank(seed: int, item: str) -> str:
 
 def _risky(members: Sequence[Member], drawn: Sequence[Member], count: int) -> list[Member]:
     """Accepted traces beyond the sample: lowest quality first, then lowest agreement."""
-    taken = {member.item for member in drawn}
-    left = (m for m in members if m.group == "accepted" and m.item not in taken)
-    return sorted(left, key=_risk)[:count]
+    sampled = {member.item for member in drawn}
+    others = (m for m in members if m.group == "accepted" and m.item not in sampled)
+    return sorted(others, key=_risk)[:count]
 
 
 def _risk(member: Member) -> tuple[float, float, str]:
@@ -176,9 +179,36 @@ def _item(member: Member) -> SampleItem:
 
 def _made_of(run: RunFolder, settings: ReviewSettings) -> str:
     names = ("sample", "rejected_share", "rubrics", "queue", "seed", "bands")
-    told = {
+    basis = {
         "version": _VERSION,
         "settings": {name: getattr(settings, name) for name in names},
         "files": inputs_of([run.seeds, run.judged, run.rubrics]),
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def read_decisions(path: Path) -> dict[str, dict[str, Decision]]:
+    """The decisions that count, of a file that others may append to meanwhile."""
+    decisions: dict[str, dict[str, Decision]] = {}
+    for decision in read_records(path, Decision, unended=False):
+        decisions.setdefault(decision.item, {})[decision.reviewer] = decision
+    return decisions
+
+
+def decisions_on(
+    items: Iterable[SampleItem], decisions: Decisions
+) -> dict[str, dict[str, Decision]]:
+    """The decisions on these items as they are: those on what stood under the same id before are
+    left out."""
+    current: dict[str, dict[str, Decision]] = {}
+    for item in items:
+        for reviewer, word in decisions.get(item.item, {}).items():
+            if word.content is None or word.content == item.content:
+                current.setdefault(item.item, {})[reviewer] = word
+    return current
+
+
+def verdict(decisions: Iterable[Decision]) -> bool | None:
+    """The majority's word; a tie is no acceptance, silence is None."""
+    votes = [decision.accept for decision in decisions]
+    return sum(votes) * 2 > len(votes) if votes else None

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from datagen.review.pages import item_page, list_page
 from datagen.review.session import ReviewSession
-from datagen.run.work import Work
+from datagen.run.folder import Work
 from oresearch_graph.errors import ConfigurationError
 
 _HEADERS: Final = {
@@ -46,11 +46,10 @@ def serve_review(work: Work, reviewer: str, port: int) -> None:
     try:
         listening = _listen(port)
         host = f"127.0.0.1:{listening.getsockname()[1]}"
-        work.console.print(
+        work.say(
             f"review by {session.reviewer}, {len(session.items)} items: http://{host}/{token}/\n"
-            "Ctrl-C ends it; every word is kept as it is said",
-            markup=False, highlight=False, soft_wrap=True,
-        )  # fmt: skip
+            "Ctrl-C ends it; every word is kept as it is said"
+        )
         config = uvicorn.Config(
             review_app(session, token, host), log_level="warning", access_log=False,
             lifespan="off", server_header=False, timeout_graceful_shutdown=2,
@@ -146,8 +145,8 @@ class _Guard:
 
         async def with_headers(message: dict[str, object]) -> None:
             if message["type"] == "http.response.start":
-                own = [(k.lower().encode(), v.encode()) for k, v in _HEADERS.items()]
-                message["headers"] = [*message.get("headers", []), *own]  # type: ignore[misc]
+                extra = [(k.lower().encode(), v.encode()) for k, v in _HEADERS.items()]
+                message["headers"] = [*message.get("headers", []), *extra]  # type: ignore[misc]
             await send(message)
 
         await self._app(scope, receive, with_headers)  # type: ignore[arg-type]  # a message is a dict
@@ -156,8 +155,8 @@ class _Guard:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         if [value for name, value in headers if name == b"host"] != [self._host]:
             return "this server answers to its own address only"
-        given = scope["path"].removeprefix("/").partition("/")[0].encode()
-        if not hmac.compare_digest(given, self._token):
+        token = scope["path"].removeprefix("/").partition("/")[0].encode()
+        if not hmac.compare_digest(token, self._token):
             return "the address lacks the token: use the one that the terminal shows"
         origins = [value for name, value in headers if name == b"origin"]
         if scope["method"] != "GET" and origins not in ([], [b"http://" + self._host]):

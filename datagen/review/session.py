@@ -1,4 +1,4 @@
-"""One reviewer's session: the items in order, what is known of each, and the words said so far.
+"""One reviewer's session: the items in order, what is known of each, and the decisions so far.
 
 Other sessions may append decisions at any moment. A reviewer sees nothing of what others said.
 """
@@ -11,17 +11,16 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from datagen.records import Decision, Filtered, Judgement, SeedTruth
-from datagen.review.decisions import read_words, words_on
-from datagen.review.sample import SampleItem, current_sample
+from datagen.review.sample import SampleItem, current_sample, decisions_on, read_decisions
+from datagen.run.folder import Work
 from datagen.run.record_files import RecordWriter, read_records
 from datagen.run.review_result import RUBRIC
 from datagen.run.trace_shelf import TraceShelf
-from datagen.run.work import Work
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace import Trace
 
 
-class Progress(NamedTuple):
+class ReviewProgress(NamedTuple):
     """How far a reviewer is."""
 
     accepted: int
@@ -43,13 +42,13 @@ class ReviewSession:
         """So many of the items are the random sample; the rest is the queue."""
         if not self.items:
             raise ConfigurationError(f"{work.run.root}: no judged trace and no rubric to review")
-        wanted = {item.item for item in self.items}
+        items = {item.item for item in self.items}
         self.judgements = {j.id: j for j in read_records(work.run.judged, Judgement)
-                           if j.id in wanted}  # fmt: skip
+                           if j.id in items}  # fmt: skip
         self.filtered = {f.id: f for f in read_records(work.run.filtered, Filtered)
-                         if f.id in wanted}  # fmt: skip
+                         if f.id in items}  # fmt: skip
         self.truths = {f"{RUBRIC}{t.seed}": t for t in read_records(work.run.rubrics, SeedTruth)
-                       if f"{RUBRIC}{t.seed}" in wanted}  # fmt: skip
+                       if f"{RUBRIC}{t.seed}" in items}  # fmt: skip
         self._shelf = TraceShelf(work.run.traces)
         self._path = work.run.review / "decisions.jsonl"
         self._writer = RecordWriter(self._path, Decision)
@@ -63,14 +62,14 @@ class ReviewSession:
         """The trace of an item; None when the run holds it no longer."""
         return self._shelf.get(item) if item in self._shelf else None
 
-    def own_words(self) -> dict[str, Decision]:
+    def own_decisions(self) -> dict[str, Decision]:
         """This reviewer's last word on each item, other processes of theirs included."""
         size = self._path.stat().st_size
         if self._read[0] != size:
-            words = words_on(self.items, read_words(self._path))
-            own = {item: said[self.reviewer] for item, said in words.items()
-                   if self.reviewer in said}  # fmt: skip
-            self._read = (size, own)
+            decisions = decisions_on(self.items, read_decisions(self._path))
+            mine = {item: by_reviewer[self.reviewer] for item, by_reviewer in decisions.items()
+                   if self.reviewer in by_reviewer}  # fmt: skip
+            self._read = (size, mine)
         return self._read[1]
 
     def decide(self, number: int, *, accept: bool, reason: str) -> None:
@@ -88,16 +87,16 @@ class ReviewSession:
 
     def next_open(self, after: int) -> int | None:
         """The place of the next undecided item behind this one, from the start again at the end."""
-        words = self.own_words()
+        decisions = self.own_decisions()
         around = [*range(after + 1, len(self.items)), *range(after + 1)]
-        return next((n for n in around if self.items[n].item not in words), None)
+        return next((n for n in around if self.items[n].item not in decisions), None)
 
-    def progress(self) -> Progress:
-        words = self.own_words()
-        said = [words[item.item].accept for item in self.items if item.item in words]
-        return Progress(said.count(True), said.count(False), len(self.items))
+    def progress(self) -> ReviewProgress:
+        decisions = self.own_decisions()
+        verdicts = [decisions[item.item].accept for item in self.items if item.item in decisions]
+        return ReviewProgress(verdicts.count(True), verdicts.count(False), len(self.items))
 
     def numbered(self) -> Iterable[tuple[int, SampleItem, Decision | None]]:
         """Every item with its place and this reviewer's word."""
-        words = self.own_words()
-        return ((n, item, words.get(item.item)) for n, item in enumerate(self.items))
+        decisions = self.own_decisions()
+        return ((n, item, decisions.get(item.item)) for n, item in enumerate(self.items))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datagen.records import Decision
-from datagen.review.decisions import read_words, words_on
-from datagen.review.sample import current_sample
-from datagen.run.record_files import RecordWriter, replacing
+from datagen.review.sample import current_sample, decisions_on, read_decisions
+from datagen.run.folder import Counts, Work
+from datagen.run.record_files import RecordWriter, write_document
 from datagen.run.review_result import Rate, ReviewResult
 from datagen.run.stamps import inputs_of
-from datagen.run.work import Counts, Work
 
 
 def settle_review(work: Work) -> Counts:
@@ -20,10 +19,9 @@ def settle_review(work: Work) -> Counts:
     path = work.run.review / "decisions.jsonl"
     if path.exists():
         RecordWriter(path, Decision).close()  # moves aside what a killed writer left of a line
-    words = words_on([*sample.items, *sample.queue], read_words(path))
-    result = review_result(sample, words, work.settings.review, inputs)
-    with replacing(work.run.review / "result.json") as file:
-        file.write(result.model_dump_json(indent=1).encode())
+    decisions = decisions_on([*sample.items, *sample.queue], read_decisions(path))
+    result = review_result(sample, decisions, work.settings.review, inputs)
+    write_document(work.run.review / "result.json", result)
     _tell(work, result)
     decided = result.traces.decided + result.rejected.decided + result.rubrics.decided
     return {
@@ -38,16 +36,16 @@ def settle_review(work: Work) -> Counts:
 def _tell(work: Work, result: ReviewResult) -> None:
     for rate in (result.traces, result.rejected, result.rubrics):
         if rate.decided:
-            work.console.print(_line(rate, result.confidence), markup=False, highlight=False)
+            work.say(_line(rate, result.confidence))
     for each in result.kappas:
-        known = "unknown" if each.kappa is None else f"{each.kappa:.2f}"
-        told = f"{each.one} and {each.other}: kappa {known} over {each.items} items"
-        work.console.print(told, markup=False, highlight=False)
+        kappa = "unknown" if each.kappa is None else f"{each.kappa:.2f}"
+        line = f"{each.one} and {each.other}: kappa {kappa} over {each.items} items"
+        work.say(line)
     if result.judge is not None:
-        told = f"judge and people agree on {result.judge.agreement:.0%}"
+        line = f"judge and people agree on {result.judge.agreement:.0%}"
         if result.precise is not None:
-            told += f"; a quality of {result.precise.threshold:g} would do for the wanted precision"
-        work.console.print(told, markup=False, highlight=False)
+            line += f"; a quality of {result.precise.threshold:g} would do for the wanted precision"
+        work.say(line)
 
 
 def _line(rate: Rate, confidence: float) -> str:

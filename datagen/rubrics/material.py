@@ -1,17 +1,114 @@
-"""Material: all that is known of one question from its accepted traces, and the check that a key
-point must pass."""
+"""Material: all that is known of one question from its accepted traces, verified claims first;
+which of them say the same, and the check that a key point must pass.
+
+Not covered: a paraphrase that shares few words, and a claim whose sentence leans on the one before
+it otherwise than by a pronoun at its beginning.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from rapidfuzz import fuzz
 
 from datagen.records import Judgement, Seed
-from datagen.rubrics.claims import VerifiedClaim, grouped, verified_claims
 from datagen.run.trace_shelf import TraceShelf
+from oresearch_graph.evidence.claim_parts import checkable_parts
 from oresearch_graph.evidence.trace_report import citations_of
 from oresearch_graph.judging.key_points import KeyPoint, judge_report
-from oresearch_graph.trace import CitationReport
+from oresearch_graph.text.words import terms
+from oresearch_graph.trace import CitationReport, Claim, Evidence, Trace
+
+_FEWEST_TERMS: Final = 3
+_MOST_TERMS: Final = 30
+_LEANS: Final = re.compile(
+    r"""
+    (?:it|they|this|these|that|those|he|she|its|their|his|her|such|both|neither|there|here
+    |but|and|or|so|however|thus|hence|therefore|accordingly|otherwise|also|then|instead
+    |in\ the\ (?:example|figure|table)s?|es|sie|er|dies\w*
+    |ce\w*|ils?|elles?|esto|estos?|eso|ellos|он|она|оно|они|это|эт[аио])\b
+    |\(|[它他她这那其该此]|但|因此|所以|然而|これ|それ|그것|이것
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+"""A sentence that begins so says what it is about only together with the one before it."""
+_ALIKE: Final = 85.0
+"""rapidfuzz token set ratio of the terms; with figures that differ two claims are never alike."""
+_SHARED: Final = 0.4
+"""Share of the terms of both that both hold."""
+
+
+class VerifiedClaim(NamedTuple):
+    """A sentence of an accepted report that its sources bear out."""
+
+    trace: str
+    prose: str
+    """Without citation marks, links and list marks."""
+    terms: tuple[str, ...]
+    figures: frozenset[tuple[str, str]]
+    names: tuple[str, ...]
+    quote: str
+    """Where the source says it."""
+    source: str
+    """The source's address."""
+    score: float
+    """How well claim and quote align, 0 to 1."""
+
+
+def verified_claims(trace: Trace) -> Iterator[VerifiedClaim]:
+    """The supported claims of a trace that can stand by themselves, in the report's order."""
+    citations = citations_of(trace)
+    addresses = {source.id: source.url for source in trace.sources or ()}
+    for claim in citations.claims if citations else ():
+        best = max(claim.evidence, key=lambda evidence: evidence.score, default=None)
+        if claim.status == "supported" and best is not None and best.source in addresses:
+            verified = _claim(trace, claim, best, addresses[best.source])
+            if _stands_alone(verified):
+                yield verified
+
+
+def _claim(trace: Trace, claim: Claim, best: Evidence, source: str) -> VerifiedClaim:
+    parts = checkable_parts(claim.text, trace.language or "en")
+    return VerifiedClaim(
+        trace.id,
+        " ".join(parts.prose.split()),
+        tuple(dict.fromkeys(terms(parts.prose))),
+        frozenset((figure.key, figure.unit) for figure in parts.figures),
+        parts.names,
+        " ".join(best.quote.split()),
+        source,
+        best.score,
+    )
+
+
+def _stands_alone(claim: VerifiedClaim) -> bool:
+    if not _FEWEST_TERMS <= len(claim.terms) <= _MOST_TERMS:
+        return False
+    table_or_question = "|" in claim.prose or claim.prose.endswith(("?", "？", ":", "："))
+    return not table_or_question and _LEANS.match(claim.prose) is None
+
+
+def grouped(claims: Sequence[VerifiedClaim]) -> list[list[VerifiedClaim]]:
+    """Claims that say the same together, in the order of their first."""
+    groups: list[list[VerifiedClaim]] = []
+    for claim in claims:
+        group = next((group for group in groups if _alike(group[0], claim)), None)
+        if group is None:
+            groups.append([claim])
+        else:
+            group.append(claim)
+    return groups
+
+
+def _alike(one: VerifiedClaim, other: VerifiedClaim) -> bool:
+    if one.figures != other.figures:
+        return False
+    both = set(one.terms) | set(other.terms)
+    if len(set(one.terms) & set(other.terms)) < _SHARED * len(both):
+        return False
+    return fuzz.token_set_ratio(" ".join(one.terms), " ".join(other.terms)) >= _ALIKE
 
 
 class OwnReport(NamedTuple):
@@ -27,7 +124,7 @@ class Material(NamedTuple):
 
     seed: str
     question: str
-    given: tuple[KeyPoint, ...]
+    seed_points: tuple[KeyPoint, ...]
     """Key points that the seed brought."""
     reports: tuple[OwnReport, ...]
     facts: tuple[tuple[VerifiedClaim, ...], ...]
@@ -47,11 +144,11 @@ class Checked(NamedTuple):
 
 def accepted_traces(judgements: Iterator[Judgement]) -> dict[str, list[str]]:
     """The accepted candidates of each seed that has any, in order."""
-    found: dict[str, list[str]] = {}
+    by_seed: dict[str, list[str]] = {}
     for judgement in judgements:
         if judgement.accepted:
-            found.setdefault(judgement.seed, []).append(judgement.id)
-    return found
+            by_seed.setdefault(judgement.seed, []).append(judgement.id)
+    return by_seed
 
 
 def materials(
@@ -87,12 +184,12 @@ def checked(points: Sequence[tuple[KeyPoint, str]], material: Material) -> list[
     if not alone:
         return []
     foreign = {
-        found.point for text in material.foreign for found in judge_report(text, alone, None).found
+        hit.point for text in material.foreign for hit in judge_report(text, alone, None).found
     }
     stating: dict[KeyPoint, dict[str, bool]] = {point: {} for point in alone}
     for report in material.reports:
-        for found in judge_report(report.text, alone, report.citations).found:
-            stating[found.point][report.trace] = found.supported is not False
+        for hit in judge_report(report.text, alone, report.citations).found:
+            stating[hit.point][report.trace] = hit.supported is not False
     return [
         Checked(_weighted(point, len(stating[point]) / len(material.reports)), place)
         for place, (point, trace) in enumerate(points)

@@ -1,25 +1,36 @@
 """The rubrics stage: verified claims of accepted traces become what RL judges a question by.
 
-A question whose claims do not bear enough key points gets no truth: none is invented.
+The claims themselves become key points, or a model writes from them, a bounded number at a time;
+what it wrote is kept in the work folder and not asked for again. A question whose claims do not
+bear enough key points gets no truth: none is invented.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Final
 
-from datagen.records import Judgement, Seed, SeedTruth
-from datagen.rubrics.authoring import Authoring, KeptTruth
-from datagen.rubrics.from_claims import points_from_claims
+from rich.console import Console
+
+from datagen.records import Judgement, Record, Seed, SeedTruth
+from datagen.rubrics.key_points import points_from_claims
 from datagen.rubrics.material import Material, accepted_traces, materials
-from datagen.run.kept_records import KeptRecords
-from datagen.run.record_files import read_records, write_records
+from datagen.rubrics.model_truth import SCHEMA, VERSION, TruthDraft, read_written, writing_messages
+from datagen.run.folder import Counts, Work
+from datagen.run.in_flight import ProgressLines, in_flight
+from datagen.run.record_files import KeyedRecords, read_records, write_records
 from datagen.run.trace_shelf import TraceShelf
-from datagen.run.work import Counts, Work
 from datagen.settings.rubrics import RubricSettings
 from oresearch_graph.errors import ConfigurationError, PolicyError
 from oresearch_graph.judging.ground_truth import GroundTruth
+from oresearch_graph.judging.judge_model import JudgeStats, OneJudge, Spent
+from oresearch_graph.judging.prompt import VerdictFault
+from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
+from oresearch_graph.policies.chat.model_call import Patience
 
 _WRITTEN: Final = "rubrics.jsonl"
 
@@ -33,21 +44,21 @@ def make_rubrics(work: Work) -> Counts:
         raise ConfigurationError(f"{run.judged}: not there: run the judge stage first")
     accepted = accepted_traces(read_records(run.judged, Judgement))
     seeds = {seed.id: seed for seed in read_records(run.seeds, Seed) if seed.key_points}
-    found = materials(accepted, seeds, TraceShelf(run.traces), settings.foreign_reports)
+    questions = materials(accepted, seeds, TraceShelf(run.traces), settings.foreign_reports)
     counts = {"seeds": len(accepted), "with_truth": 0, "without_truth": 0, "key_points": 0}
     if settings.model is None:
-        truths = _from_claims(found, settings)
+        truths = _from_claims(questions, settings)
         write_records(run.rubrics, _counted(truths, counts))
     else:
         counts["refused"] = 0
-        _by_model(work, found, counts)
+        _by_model(work, questions, counts)
     counts["without_truth"] = counts["seeds"] - counts["with_truth"]
     return counts
 
 
-def _from_claims(found: Iterator[Material], settings: RubricSettings) -> Iterator[SeedTruth]:
-    for material in found:
-        points = (*material.given, *points_from_claims(material, settings.most_points))
+def _from_claims(questions: Iterator[Material], settings: RubricSettings) -> Iterator[SeedTruth]:
+    for material in questions:
+        points = (*material.seed_points, *points_from_claims(material, settings.most_points))
         if len(points) >= settings.fewest_points:
             traces = tuple(report.trace for report in material.reports)
             yield SeedTruth(
@@ -56,31 +67,30 @@ def _from_claims(found: Iterator[Material], settings: RubricSettings) -> Iterato
             )  # fmt: skip
 
 
-def _by_model(work: Work, found: Iterator[Material], counts: Counts) -> None:
+def _by_model(work: Work, questions: Iterator[Material], counts: Counts) -> None:
     file = work.run.work / _WRITTEN
-    with KeptRecords(file, KeptTruth, lambda kept: kept.key) as kept:
-        authoring = Authoring(work.settings.rubrics, kept, work.console)
-        asyncio.run(authoring.run(found))
-        write_records(work.run.rubrics, _counted(_written(authoring, counts), counts))
-    if authoring.without:
-        seed, reason = next(iter(authoring.without.items()))
-        work.console.print(
-            f"{len(authoring.without):,} questions have no truth, one of them {seed}: {reason}; "
-            "they are tried again when the stage is run again",
-            markup=False, highlight=False, soft_wrap=True,
-        )  # fmt: skip
-    if authoring.gave_up is not None:
+    with KeyedRecords(file, StoredTruth, lambda record: record.key) as truths:
+        writer = TruthWriter(work.settings.rubrics, truths, work.console)
+        asyncio.run(writer.run(questions))
+        write_records(work.run.rubrics, _counted(_model_truths(writer, counts), counts))
+    if writer.without:
+        seed, reason = next(iter(writer.without.items()))
+        work.say(
+            f"{len(writer.without):,} questions have no truth, one of them {seed}: {reason}; "
+            "they are tried again when the stage is run again"
+        )
+    if writer.gave_up is not None:
         raise PolicyError(
             f"the model failed on {work.settings.rubrics.give_up_after} questions in a row, run "
-            f"the stage again to go on; the last failure: {authoring.gave_up}"
+            f"the stage again to go on; the last failure: {writer.gave_up}"
         )
 
 
-def _written(authoring: Authoring, counts: Counts) -> Iterator[SeedTruth]:
-    for key in authoring.keys.values():
-        if (kept := authoring.kept.get(key)) is not None:
-            counts["refused"] += kept.refused
-            yield kept.truth
+def _model_truths(writer: TruthWriter, counts: Counts) -> Iterator[SeedTruth]:
+    for key in writer.keys.values():
+        if (record := writer.truths.get(key)) is not None:
+            counts["refused"] += record.refused
+            yield record.truth
 
 
 def _counted(truths: Iterator[SeedTruth], counts: Counts) -> Iterator[SeedTruth]:
@@ -88,3 +98,127 @@ def _counted(truths: Iterator[SeedTruth], counts: Counts) -> Iterator[SeedTruth]
         counts["with_truth"] += 1
         counts["key_points"] += len(truth.truth.key_points)
         yield truth
+
+
+class StoredTruth(Record):
+    """What a model wrote on one question."""
+
+    key: str
+    truth: SeedTruth
+    refused: int
+    tokens: int | None = None
+    cost: float | None = None
+    """US dollars."""
+
+
+@dataclass
+class TruthWriter:
+    """One run over the questions. Afterwards `keys` and `without` say how each one stands."""
+
+    settings: RubricSettings
+    truths: KeyedRecords[StoredTruth]
+    console: Console
+    keys: dict[str, str] = field(default_factory=dict)
+    """The key of each seed's truth."""
+    without: dict[str, str] = field(default_factory=dict)
+    """Why a seed has none."""
+    spending: Spent = field(default_factory=Spent)
+    gave_up: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ConfigurationError for a model that cannot be had."""
+        settings, stats = self.settings, JudgeStats()
+        self._model = OneJudge(
+            settings.model or "", settings.base_url,
+            Patience(timeout=settings.timeout, tries=settings.tries),
+            AdaptiveLimiter(settings.concurrency), True, lambda: stats, schema=SCHEMA,
+            price=None if settings.price is None else settings.price.price,
+        )  # fmt: skip
+        self._failed = self._done = 0
+        self._progress = ProgressLines(self.console, settings.progress_seconds)
+
+    async def run(self, materials: Iterable[Material]) -> None:
+        """Raises ConfigurationError when what was written cannot be kept."""
+        try:
+            await in_flight(self._open(materials), self._one, self.settings.concurrency)
+        finally:
+            await self._model.aclose()
+        if self.spending.calls:
+            self._progress.tell(self._line(), last=True)
+
+    def _open(self, materials: Iterable[Material]) -> Iterator[Material]:
+        """The questions that nothing was written on yet."""
+        for material in materials:
+            if not material.facts:
+                self.without[material.seed] = "no verified claim stands by itself"
+                continue
+            key = self.keys[material.seed] = self._key(material)
+            if key in self.truths:
+                self._done += 1
+            else:
+                yield material
+
+    def _key(self, material: Material) -> str:
+        settings = self.settings
+        seed_points = [point.model_dump() for point in material.seed_points]
+        facts = [[claim.prose, claim.quote] for group in material.facts for claim in group]
+        texts = [report.text for report in material.reports]
+        basis = [
+            VERSION,
+            settings.model,
+            settings.fewest_points,
+            settings.most_points,
+            seed_points,
+            facts,
+            texts,
+        ]
+        whole = json.dumps([*basis, material.seed, material.question, material.foreign])
+        return hashlib.sha256(whole.encode()).hexdigest()
+
+    async def _one(self, material: Material) -> None:
+        if self.gave_up is not None:
+            self.without[material.seed] = f"not asked, the model kept failing: {self.gave_up}"
+            return
+        spending = Spent()
+        try:
+            draft = await self._written(material, spending)
+        except PolicyError as error:
+            self._fail(material.seed, f"{self._model.name}: {error}")
+        except VerdictFault as fault:
+            self.without[material.seed] = f"{self._model.name}: {fault}"
+            self._failed = 0  # the server is there: another question may fare better
+        else:
+            await asyncio.to_thread(self.truths.keep, self._kept(material, draft, spending))
+            self._failed, self._done = 0, self._done + 1
+        self.spending.add(spending)
+        self._progress.tell(self._line())
+
+    async def _written(self, material: Material, spending: Spent) -> TruthDraft:
+        fewest, most = self.settings.fewest_points, self.settings.most_points
+        return await self._model.opinion(
+            writing_messages(material, most),
+            lambda text: read_written(text, material, fewest, most),
+            spending,
+        )
+
+    def _fail(self, seed: str, reason: str) -> None:
+        self.without[seed] = reason
+        self._failed += 1
+        if self._failed >= self.settings.give_up_after:
+            self.gave_up = reason
+
+    def _kept(self, material: Material, draft: TruthDraft, spending: Spent) -> StoredTruth:
+        truth = SeedTruth(
+            seed=material.seed, question=material.question, truth=draft.truth,
+            by=self._model.name, traces=tuple(report.trace for report in material.reports),
+        )  # fmt: skip
+        return StoredTruth(
+            key=self.keys[material.seed], truth=truth, refused=draft.refused,
+            tokens=spending.tokens, cost=spending.cost,
+        )  # fmt: skip
+
+    def _line(self) -> str:
+        parts = [f"{self._done:,} questions have a truth"]
+        if self.without:
+            parts.append(f"{len(self.without):,} have none")
+        return ", ".join([*parts, *self.spending.told()])

@@ -1,4 +1,5 @@
-"""RunFolder: where a pipeline keeps everything, and the lock that lets one process write.
+"""RunFolder: where a pipeline keeps everything, and the lock that lets one process write; Work: the
+folder with its settings, as every stage is given it.
 
 datagen.yaml           the settings
 seeds.jsonl            Seed             seeds-dropped.jsonl   Dropped
@@ -7,7 +8,7 @@ lost.jsonl             Lost             filtered.jsonl        Filtered
 judged.jsonl           Judgement        rubrics.jsonl         SeedTruth
 review/                sample, decisions, result
 dataset/               what export writes
-stamps/                a Stamp for each finished stage
+stamps/                a StageStamp for each finished stage
 work/                  checkpoints and caches; may be deleted when nothing runs
 """
 
@@ -17,8 +18,12 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich.console import Console
+
+from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace.private_files import private_file
 
@@ -73,3 +78,26 @@ class RunFolder:
             ) from error
         os.ftruncate(lock, 0)
         os.pwrite(lock, str(os.getpid()).encode(), 0)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A run's folder and settings, and where to talk."""
+
+    run: RunFolder
+    settings: DatagenSettings
+    console: Console = field(default_factory=lambda: Console(stderr=True))
+
+    def say(self, text: str) -> None:
+        """Print a line for people as it is: nothing in it is markup."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+Counts = dict[str, int]
+"""What a stage counted, in the order to be told: kept in its stamp and shown in the funnel."""
+
+
+def counts_line(counts: Counts) -> str:
+    """Counts as a line to read; what was found nowhere is left out behind the first."""
+    items = [item for place, item in enumerate(counts.items()) if item[1] or not place]
+    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in items)

@@ -1,10 +1,14 @@
-"""Many slow things at a time, a bounded number of them begun: the rest stay on the disk."""
+"""Many slow things at a time, a bounded number of them begun: the rest stay on the disk. And a line
+from time to time that says how far they have come."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Final, TypeVar
+
+from rich.console import Console
 
 T = TypeVar("T")
 
@@ -33,10 +37,10 @@ async def in_flight(items: Iterable[T], act: Callable[[T], Awaitable[None]], lim
 
 
 async def _some_done(running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
-    done, left = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-    for task in done:
+    ended, pending = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    for task in ended:
         task.result()
-    return left
+    return pending
 
 
 async def _acting(act: Callable[[T], Awaitable[None]], item: T) -> None:
@@ -45,3 +49,17 @@ async def _acting(act: Callable[[T], Awaitable[None]], item: T) -> None:
 
 def _next(source: Iterator[T]) -> T | object:
     return next(source, _END)
+
+
+class ProgressLines:
+    """Says a line when the last one is old enough."""
+
+    def __init__(self, console: Console, seconds: float) -> None:
+        self._console, self._seconds = console, seconds
+        self._last = time.monotonic()
+
+    def tell(self, line: str, *, last: bool = False) -> None:
+        """`last`: say it however young the one before is."""
+        if last or time.monotonic() - self._last >= self._seconds:
+            self._last = time.monotonic()
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,6 +1,6 @@
 """Rows of files from elsewhere: JSON Lines, CSV, Parquet, or whatever `datasets` opens.
 
-A row that cannot be read is a Row with its fault, so that one broken line loses nothing else; a
+A row that cannot be read is a FileRow with its fault, so that one broken line loses nothing else; a
 file that cannot be read at all is a ConfigurationError. Places are `file:number`: the line in text
 files, else the row, both counted from 1.
 """
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from datagen.run.record_files import file_lines
 from oresearch_graph.errors import ConfigurationError
 
 _LINES: Final = frozenset((".jsonl", ".ndjson", ".json"))
@@ -25,7 +26,7 @@ KNOWN: Final = frozenset((*_LINES, *_TABLES, _PARQUET))
 """Endings of the files that are read here."""
 
 
-class Row(NamedTuple):
+class FileRow(NamedTuple):
     """One row with its place."""
 
     place: str
@@ -34,7 +35,7 @@ class Row(NamedTuple):
     """Why it could not be read, and what would mend it; empty for a sound row."""
 
 
-def read_rows(name: str, split: str = "train") -> Iterator[Row]:
+def read_rows(name: str, split: str = "train") -> Iterator[FileRow]:
     """The rows of a file, of a folder, or of a data set by its name (`split` of one that has
     several), one at a time.
 
@@ -61,17 +62,17 @@ def read_rows(name: str, split: str = "train") -> Iterator[Row]:
 
 def files_behind(names: Iterable[str]) -> list[Path]:
     """The files that these names stand for, folders opened; none for a data set's name."""
-    found: list[Path] = []
+    files: list[Path] = []
     for name in names:
         path = Path(name).expanduser()
         if path.is_dir():
-            found += sorted(file for file in path.rglob("*") if file.is_file())
+            files += sorted(file for file in path.rglob("*") if file.is_file())
         elif path.suffix.lower() in KNOWN or path.exists():
-            found.append(path)
-    return found
+            files.append(path)
+    return files
 
 
-def _guarded(name: str, rows: Callable[[], Iterator[Row]]) -> Iterator[Row]:
+def _guarded(name: str, rows: Callable[[], Iterator[FileRow]]) -> Iterator[FileRow]:
     """What a library says of a file that it cannot read, as one line with the file."""
     try:
         yield from rows()
@@ -85,28 +86,27 @@ def _guarded(name: str, rows: Callable[[], Iterator[Row]]) -> Iterator[Row]:
         raise ConfigurationError(f"{name}: cannot be read: {_line(error)}") from error
 
 
-def _from_lines(path: Path) -> Iterator[Row]:
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-            if text.strip():
-                yield _json_row(f"{path}:{number}", text)
+def _from_lines(path: Path) -> Iterator[FileRow]:
+    for line in file_lines(path):
+        text = line.text.removeprefix(b"\xef\xbb\xbf") if line.number == 1 else line.text
+        if text.strip():
+            yield _json_row(f"{path}:{line.number}", text)
 
 
-def _json_row(place: str, line: bytes) -> Row:
+def _json_row(place: str, line: bytes) -> FileRow:
     try:
         values = json.loads(line)
     except UnicodeDecodeError:
-        return Row(place, {}, "it is not UTF-8: save the file as UTF-8")
+        return FileRow(place, {}, "it is not UTF-8: save the file as UTF-8")
     except (ValueError, RecursionError) as error:
         cut = "" if line.endswith(b"\n") else " (the line has no end: is the file whole?)"
-        return Row(place, {}, f"it is no JSON ({error}): one JSON object a line{cut}")
+        return FileRow(place, {}, f"it is no JSON ({error}): one JSON object a line{cut}")
     if not isinstance(values, dict):
-        return Row(place, {}, "it is no JSON object: one JSON object a line")
-    return Row(place, values)
+        return FileRow(place, {}, "it is no JSON object: one JSON object a line")
+    return FileRow(place, values)
 
 
-def _from_table(path: Path, delimiter: str) -> Iterator[Row]:
+def _from_table(path: Path, delimiter: str) -> Iterator[FileRow]:
     csv.field_size_limit(_LONGEST_CELL)
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.DictReader(file, delimiter=delimiter, strict=True)
@@ -119,19 +119,19 @@ def _from_table(path: Path, delimiter: str) -> Iterator[Row]:
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Row(place, {}, f"it is no CSV ({error}): check its quotation marks")
+                yield FileRow(place, {}, f"it is no CSV ({error}): check its quotation marks")
                 continue
             yield _table_row(place, values)
 
 
-def _table_row(place: str, values: dict[str | Any, Any]) -> Row:
+def _table_row(place: str, values: dict[str | Any, Any]) -> FileRow:
     surplus = values.pop(None, None)
     if surplus is not None:
-        return Row(place, {}, "it has more cells than the first line names: quote its commas")
-    held = {name: cell for name, cell in values.items() if cell not in {None, ""}}
-    if any(not _is_utf8(cell) for cell in held.values()):
-        return Row(place, {}, "it is not UTF-8: save the file as UTF-8")
-    return Row(place, {name: held.get(name) for name in values})
+        return FileRow(place, {}, "it has more cells than the first line names: quote its commas")
+    filled = {name: cell for name, cell in values.items() if cell not in {None, ""}}
+    if any(not _is_utf8(cell) for cell in filled.values()):
+        return FileRow(place, {}, "it is not UTF-8: save the file as UTF-8")
+    return FileRow(place, {name: filled.get(name) for name in values})
 
 
 def _is_utf8(text: str) -> bool:
@@ -142,7 +142,7 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _from_parquet(path: Path) -> Iterator[Row]:
+def _from_parquet(path: Path) -> Iterator[FileRow]:
     import pyarrow.parquet as pq
 
     number = 0
@@ -150,10 +150,10 @@ def _from_parquet(path: Path) -> Iterator[Row]:
         for batch in file.iter_batches(batch_size=256):
             for values in batch.to_pylist():
                 number += 1
-                yield Row(f"{path}:{number}", values)
+                yield FileRow(f"{path}:{number}", values)
 
 
-def _from_folder(path: Path, split: str) -> Iterator[Row]:
+def _from_folder(path: Path, split: str) -> Iterator[FileRow]:
     import datasets
 
     saved = any((path / name).exists() for name in _SAVED)
@@ -161,7 +161,7 @@ def _from_folder(path: Path, split: str) -> Iterator[Row]:
     return _split_rows(str(path), whole, split)
 
 
-def _from_hub(name: str, split: str) -> Iterator[Row]:
+def _from_hub(name: str, split: str) -> Iterator[FileRow]:
     import datasets
 
     try:
@@ -174,7 +174,7 @@ def _from_hub(name: str, split: str) -> Iterator[Row]:
     return _split_rows(name, whole, split)
 
 
-def _split_rows(name: str, whole: Any, split: str) -> Iterator[Row]:  # noqa: ANN401
+def _split_rows(name: str, whole: Any, split: str) -> Iterator[FileRow]:  # noqa: ANN401
     if isinstance(whole, dict):
         if split not in whole and len(whole) > 1:
             raise ConfigurationError(
@@ -183,7 +183,7 @@ def _split_rows(name: str, whole: Any, split: str) -> Iterator[Row]:  # noqa: AN
             )
         whole = whole[split] if split in whole else next(iter(whole.values()))
     for number, values in enumerate(whole, start=1):
-        yield Row(f"{name}:{number}", dict(values))
+        yield FileRow(f"{name}:{number}", dict(values))
 
 
 def _line(error: Exception) -> str:

@@ -15,12 +15,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from datagen.records import Record
 from datagen.run.folder import RunFolder
-from datagen.run.record_files import replacing
-from datagen.settings.section import Section
+from datagen.run.record_files import write_document
 
 _WHOLE: Final = 1 << 30
 """Bytes of a file that is hashed whole: about a second. Only files of traces grow larger."""
@@ -29,7 +28,7 @@ _EDGE: Final = 65_536
 State = Literal["missing", "fresh", "stale"]
 
 
-class Stamp(Record):
+class StageStamp(Record):
     """A finished stage."""
 
     stage: str
@@ -42,10 +41,10 @@ class Stamp(Record):
     """ISO 8601 in UTC."""
 
 
-def fingerprint(version: int, sections: Sequence[Section]) -> str:
+def fingerprint(version: int, sections: Sequence[BaseModel]) -> str:
     """Sixteen hexadecimal digits over a stage's version and the settings it reads."""
-    told = [version, [section.model_dump(mode="json") for section in sections]]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    basis = [version, [section.model_dump(mode="json") for section in sections]]
+    return hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def digest(path: Path) -> str:
@@ -54,10 +53,10 @@ def digest(path: Path) -> str:
     An edit in the middle of such a file that keeps its size is not seen; `verify` reads everything.
     """
     try:
-        told = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return "none"
-    return _digest(path, told.st_size, told.st_mtime_ns, told.st_ino)
+    return _digest(path, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 @lru_cache(maxsize=256)
@@ -81,19 +80,18 @@ def inputs_of(files: Sequence[Path]) -> dict[str, str]:
 
 def write_stamp(
     run: RunFolder, stage: str, mark: str, inputs: dict[str, str], counts: dict[str, int]
-) -> Stamp:
+) -> StageStamp:
     """Say that a stage is finished; `inputs` are those from before it began."""
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    stamp = Stamp(stage=stage, fingerprint=mark, inputs=inputs, counts=counts, finished=at)
-    with replacing(run.stamps / f"{stage}.json") as file:
-        file.write(stamp.model_dump_json(indent=1).encode())
+    stamp = StageStamp(stage=stage, fingerprint=mark, inputs=inputs, counts=counts, finished=at)
+    write_document(run.stamps / f"{stage}.json", stamp)
     return stamp
 
 
-def read_stamp(run: RunFolder, stage: str) -> Stamp | None:
+def read_stamp(run: RunFolder, stage: str) -> StageStamp | None:
     """The stamp of a stage; None when it was never finished, or its stamp is spoilt."""
     try:
-        return Stamp.model_validate_json((run.stamps / f"{stage}.json").read_bytes())
+        return StageStamp.model_validate_json((run.stamps / f"{stage}.json").read_bytes())
     except (OSError, ValidationError):
         return None
 

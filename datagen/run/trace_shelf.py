@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from datagen.run.record_files import file_lines
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace import Trace
 from oresearch_graph.trace.files import read_trace_line
@@ -15,7 +16,7 @@ _HEAD: Final = re.compile(rb'\{"version":1,"id":"([^"\\]*)"')
 """How every writer of ours begins a line; other lines are read whole for their id."""
 
 
-class Place(NamedTuple):
+class TracePlace(NamedTuple):
     """Where a trace's line stands; small enough to be handed to another process."""
 
     file: Path
@@ -31,15 +32,11 @@ class TraceShelf:
 
     def __init__(self, files: Sequence[Path]) -> None:
         """Raises TraceFileError for a line that is no trace and begins unlike one."""
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, TracePlace] = {}
         for file in files:
-            with file.open("rb") as lines:
-                offset = 0
-                for number, line in enumerate(lines, start=1):
-                    if line.strip():
-                        found = _id(file, number, line)
-                        self._places[found] = Place(file, number, offset)
-                    offset += len(line)
+            for line in file_lines(file):
+                trace_id = _id(file, line.number, line.text)
+                self._places[trace_id] = TracePlace(file, line.number, line.offset)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -58,7 +55,7 @@ class TraceShelf:
         return trace_at(place)
 
     @property
-    def places(self) -> Collection[Place]:
+    def places(self) -> Collection[TracePlace]:
         """Of every trace, in the order of the files."""
         return self._places.values()
 
@@ -68,7 +65,7 @@ def _id(file: Path, number: int, line: bytes) -> str:
     return head[1].decode(errors="replace") if head else read_trace_line(file, number, line).id
 
 
-def trace_at(place: Place) -> Trace:
+def trace_at(place: TracePlace) -> Trace:
     """Raises TraceFileError for a line that is no trace."""
     with place.file.open("rb") as file:
         file.seek(place.offset)

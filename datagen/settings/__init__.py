@@ -14,8 +14,8 @@ from datagen.settings.generate import GenerateSettings
 from datagen.settings.judge import JudgeSettings
 from datagen.settings.review import ReviewSettings
 from datagen.settings.rubrics import RubricSettings
-from datagen.settings.section import Section
 from datagen.settings.seeds import SeedSettings
+from datagen.validation import FrozenModel, first_fault
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.settings import ResearchSettings
 
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 
-class DatagenSettings(Section):
+class DatagenSettings(FrozenModel):
     """A pipeline's settings."""
 
     research: ResearchSettings = Field(default_factory=ResearchSettings)
@@ -65,15 +65,13 @@ def read_settings(path: Path, changes: tuple[str, ...] = ()) -> DatagenSettings:
     try:
         return DatagenSettings.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(map(str, first["loc"])) or "settings"
-        raise ConfigurationError(f"{path}: {name}: {first['msg']}") from error
+        raise ConfigurationError(f"{path}: {first_fault(error, 'settings')}") from error
 
 
 def settings_text(settings: DatagenSettings) -> str:
     """The YAML of what differs from the defaults."""
-    told = settings.model_dump(mode="json", exclude_defaults=True)
-    return yaml.safe_dump(told, sort_keys=False, allow_unicode=True)
+    changed = settings.model_dump(mode="json", exclude_defaults=True)
+    return yaml.safe_dump(changed, sort_keys=False, allow_unicode=True)
 
 
 def _apply(values: dict[str, Any], change: str) -> None:

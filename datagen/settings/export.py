@@ -6,13 +6,13 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from datagen.settings.section import Section
+from datagen.validation import FrozenModel
 
 Format = Literal["parquet", "jsonl"]
 PageText = Literal["full", "hash"]
 
 
-class ExportSettings(Section):
+class ExportSettings(FrozenModel):
     """Which rows are written, and when not."""
 
     title: str = "Deep-research traces"

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from datagen.settings.section import Section
+from datagen.validation import FrozenModel
 from oresearch_graph.trace import ViolationCode
 
 RuleName = Literal[
@@ -23,7 +23,7 @@ RuleName = Literal[
 `violation.<code>`."""
 
 
-class FilterSettings(Section):
+class FilterSettings(FrozenModel):
     """What a candidate must be to pass. A figure that stands equal to its bound passes."""
 
     off: tuple[RuleName, ...] = ()

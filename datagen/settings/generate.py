@@ -6,13 +6,13 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from datagen.settings.section import Section
+from datagen.validation import FrozenModel
 from oresearch_graph.policies.chat.prices import Price
 from oresearch_graph.settings import Rendering
 from oresearch_graph.trace import Execution, Role
 
 
-class Teacher(Section):
+class Teacher(FrozenModel):
     """One author of candidates: a model, or several that share the roles."""
 
     name: str = Field(pattern=r"^[\w.-]+$")
@@ -44,7 +44,7 @@ class Teacher(Section):
         )
 
 
-class TokenPrice(Section):
+class TokenPrice(FrozenModel):
     """US dollars per million tokens."""
 
     prompt: float = Field(ge=0)
@@ -59,7 +59,7 @@ class TokenPrice(Section):
         return Price(self.prompt, cached, self.completion)
 
 
-class GenerateSettings(Section):
+class GenerateSettings(FrozenModel):
     """How many candidates a seed gets, and who writes them."""
 
     candidates: int = Field(default=4, ge=1, le=10_000)

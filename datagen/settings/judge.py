@@ -8,10 +8,10 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from datagen.settings.generate import TokenPrice
-from datagen.settings.section import Section
+from datagen.validation import FrozenModel
 
 
-class JudgeSettings(Section):
+class JudgeSettings(FrozenModel):
     """Who judges, and what is accepted."""
 
     by: Literal["model", "key_points"] | None = None

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from datagen.settings.section import Section
+from datagen.validation import FrozenModel
 
 
-class ReviewSettings(Section):
+class ReviewSettings(FrozenModel):
     """The sample that people look at, and what their word decides."""
 
     sample: int = Field(default=100, ge=1)

@@ -7,10 +7,10 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from datagen.settings.generate import TokenPrice
-from datagen.settings.section import Section
+from datagen.validation import FrozenModel
 
 
-class RubricSettings(Section):
+class RubricSettings(FrozenModel):
     """How key points and rubrics are made."""
 
     model: str | None = None

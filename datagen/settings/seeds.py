@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from datagen.settings.section import Section
+from datagen.validation import FrozenModel
 
 
-class SeedColumns(Section):
+class SeedColumns(FrozenModel):
     """Which column of a seed file holds what. None: the usual names are tried."""
 
     question: str | None = None
@@ -24,7 +24,7 @@ class SeedColumns(Section):
     """Else license, licence."""
 
 
-class SeedSettings(Section):
+class SeedSettings(FrozenModel):
     """Where questions come from and which are left out."""
 
     files: tuple[str, ...] = ()

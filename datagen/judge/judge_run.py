@@ -1,4 +1,4 @@
-"""Judging: asks for the verdicts that are not there yet, a bounded number at a time.
+"""JudgeRun: asks for the verdicts that are not there yet, a bounded number at a time.
 
 A judge that fails leaves a candidate unjudged with its reason; what was spent on it is kept, the
 next run asks again. After many failures in a row the rest is left for the next run.
@@ -17,9 +17,8 @@ from rich.console import Console
 
 from datagen.judge.judges import TraceJudge
 from datagen.records import Judgement, Seed
-from datagen.run.in_flight import in_flight
-from datagen.run.kept_records import KeptRecords
-from datagen.run.progress_lines import ProgressLines
+from datagen.run.in_flight import ProgressLines, in_flight
+from datagen.run.record_files import KeyedRecords
 from datagen.run.trace_shelf import TraceShelf
 from datagen.settings.judge import JudgeSettings
 from oresearch_graph.errors import JudgeError
@@ -48,21 +47,21 @@ class _Item(NamedTuple):
 
 
 @dataclass
-class Judging:
+class JudgeRun:
     """One run over the candidates. Afterwards `keys` and `unjudged` say how each one stands."""
 
     judge: TraceJudge
     settings: JudgeSettings
     candidates: Candidates
-    kept: KeptRecords[Judgement]
+    verdicts: KeyedRecords[Judgement]
     console: Console
     keys: dict[str, str] = field(default_factory=dict)
     """The key of each candidate's verdict."""
     unjudged: dict[str, str] = field(default_factory=dict)
     """Why a candidate has no verdict."""
-    asked: int = 0
+    judged_here: int = 0
     """Candidates judged in this run; the others' verdicts stood."""
-    spent: Spent = field(default_factory=Spent)
+    spending: Spent = field(default_factory=Spent)
     gave_up: str | None = None
     """The last failure, when the judge failed too often in a row."""
 
@@ -76,7 +75,7 @@ class Judging:
             await in_flight(self._open(), self._one, self.settings.concurrency)
         finally:
             await self.judge.aclose()
-        if self.asked or self.spent.calls:
+        if self.judged_here or self.spending.calls:
             self._progress.tell(self._line(), last=True)
 
     def _open(self) -> Iterator[_Item]:
@@ -89,7 +88,7 @@ class Judging:
             trace = self.candidates.shelf.get(trace_id)
             key = self._key(trace, seed)
             self.keys[trace_id] = key
-            stands = self.kept.get(key)
+            stands = self.verdicts.get(key)
             if stands is not None and stands.judged is not None:
                 self._stood += 1
                 continue
@@ -98,19 +97,19 @@ class Judging:
     def _key(self, trace: Trace, seed: str) -> str:
         content = trace.model_dump_json(include=_JUDGED)
         basis = self.judge.basis(self.candidates.seeds.get(seed))
-        told = json.dumps([basis, content], ensure_ascii=False, sort_keys=True)
-        return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
+        basis_text = json.dumps([basis, content], ensure_ascii=False, sort_keys=True)
+        return hashlib.sha256(basis_text.encode("utf-8", "surrogatepass")).hexdigest()
 
     async def _one(self, item: _Item) -> None:
         if self.gave_up is not None:
             self.unjudged[item.trace.id] = f"not asked, the judge kept failing: {self.gave_up}"
             return
-        spent = Spent()
-        judgement = await self._judged(item, spent)
-        self.spent.add(spent)
-        await asyncio.to_thread(self.kept.keep, self._with_costs(judgement, spent))
+        spending = Spent()
+        judgement = await self._judged(item, spending)
+        self.spending.add(spending)
+        await asyncio.to_thread(self.verdicts.keep, self._with_costs(judgement, spending))
         if judgement.unjudged is None:
-            self.asked += 1
+            self.judged_here += 1
             self._failed = 0
         else:
             self.unjudged[item.trace.id] = judgement.unjudged
@@ -119,25 +118,25 @@ class Judging:
                 self.gave_up = judgement.unjudged
         self._progress.tell(self._line())
 
-    async def _judged(self, item: _Item, spent: Spent) -> Judgement:
+    async def _judged(self, item: _Item, spending: Spent) -> Judgement:
         seed = self.candidates.seeds.get(item.seed)
         try:
-            judged, agreement = await self.judge.judge(item.trace, seed, spent)
+            judged, agreement = await self.judge.judge(item.trace, seed, spending)
         except JudgeError as error:
             return Judgement(id=item.trace.id, seed=item.seed, unjudged=str(error), key=item.key)
         return Judgement(
             id=item.trace.id, seed=item.seed, judged=judged, agreement=agreement, key=item.key
         )
 
-    def _with_costs(self, judgement: Judgement, spent: Spent) -> Judgement:
-        """With what earlier vain runs spent on the same verdict."""
-        before = self.kept.get(judgement.key)
-        tokens = known_sum((spent.tokens, before.tokens if before else None))
-        cost = known_sum((spent.cost, before.cost if before else None))
+    def _with_costs(self, judgement: Judgement, spending: Spent) -> Judgement:
+        """With what earlier failed runs spent on the same verdict."""
+        before = self.verdicts.get(judgement.key)
+        tokens = known_sum((spending.tokens, before.tokens if before else None))
+        cost = known_sum((spending.cost, before.cost if before else None))
         return judgement.model_copy(update={"tokens": tokens, "cost": cost})
 
     def _line(self) -> str:
-        parts = [f"{self._stood + self.asked:,} of {len(self.candidates.passed):,} judged"]
+        parts = [f"{self._stood + self.judged_here:,} of {len(self.candidates.passed):,} judged"]
         if self.unjudged:
             parts.append(f"{len(self.unjudged):,} unjudged")
-        return ", ".join([*parts, *self.spent.told()])
+        return ", ".join([*parts, *self.spending.told()])

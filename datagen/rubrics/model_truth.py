@@ -1,4 +1,4 @@
-"""The model's way: what it is asked, and what of its answer is taken.
+"""Key points and criteria by a model: what it is asked, and what of its answer is taken.
 
 A key point must name the claim it rests on and say nothing beyond it: figures and names must stand
 there. What does not is refused, and so is a point that fails the judge's own check. Not covered:
@@ -12,10 +12,9 @@ from typing import Any, Final, NamedTuple
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from pydantic import ValidationError
 
-from datagen.rubrics.claims import VerifiedClaim
-from datagen.rubrics.from_claims import repeats, term_counts
-from datagen.rubrics.material import Material, checked
-from datagen.rubrics.needs import Needs, needs_of
+from datagen.rubrics.key_points import Needs, needs_of, repeats, term_counts
+from datagen.rubrics.material import Material, VerifiedClaim, checked
+from datagen.validation import first_fault
 from oresearch_graph.evidence.claim_parts import checkable_parts
 from oresearch_graph.evidence.figures import agrees, stated
 from oresearch_graph.judging.ground_truth import Criterion, GroundTruth, Rubric
@@ -73,7 +72,7 @@ SCHEMA: Final[dict[str, Any]] = {
 }
 
 
-class Written(NamedTuple):
+class TruthDraft(NamedTuple):
     """What was taken of a model's answer."""
 
     truth: GroundTruth
@@ -85,8 +84,8 @@ def writing_messages(material: Material, most: int) -> list[BaseMessage]:
     """The request for one question."""
     lines = []
     for number, group in enumerate(material.facts[:_CLAIMS_SHOWN], start=1):
-        said = f"said by {len({c.trace for c in group})} of {len(material.reports)} reports"
-        lines.append(f"{number}. {group[0].prose} ({said}; its source: “{group[0].quote}”)")
+        support = f"said by {len({c.trace for c in group})} of {len(material.reports)} reports"
+        lines.append(f"{number}. {group[0].prose} ({support}; its source: “{group[0].quote}”)")
     parts = [
         fenced("question", material.question),
         fenced("claims", "\n".join(lines)),
@@ -96,11 +95,11 @@ def writing_messages(material: Material, most: int) -> list[BaseMessage]:
     return [SystemMessage(_SYSTEM), HumanMessage("\n\n".join(parts))]
 
 
-def read_written(text: str, material: Material, fewest: int, most: int) -> Written:
+def read_written(text: str, material: Material, fewest: int, most: int) -> TruthDraft:
     """Criteria and the key points that hold. Raises VerdictFault, in words for the model."""
-    found = _object(text)
-    rows = _rows(found, "key_points")
-    rubric = Rubric(criteria=tuple(map(_criterion, _rows(found, "criteria")[:_MOST_CRITERIA])))
+    answer = _object(text)
+    rows = _rows(answer, "key_points")
+    rubric = Rubric(criteria=tuple(map(_criterion, _rows(answer, "criteria")[:_MOST_CRITERIA])))
     faults: list[str] = []
     proposed: list[tuple[KeyPoint, str]] = []
     for number, row in enumerate(rows, start=1):
@@ -110,13 +109,13 @@ def read_written(text: str, material: Material, fewest: int, most: int) -> Writt
             faults.append(f"key point {number} {fault}")
     points: list[KeyPoint] = []
     for found_point in checked(proposed, material):
-        if len(points) < most and not repeats(found_point.point, [*material.given, *points]):
+        if len(points) < most and not repeats(found_point.point, [*material.seed_points, *points]):
             points.append(found_point.point)
     if len(points) < fewest:
         faults = faults or ["the others are not found in the reports by their needs, or repeat"]
         raise VerdictFault(f"{len(points)} key points hold, {fewest} must; {'; '.join(faults)}")
-    truth = GroundTruth(key_points=(*material.given, *points), rubric=rubric)
-    return Written(truth, len(rows) - len(points))
+    truth = GroundTruth(key_points=(*material.seed_points, *points), rubric=rubric)
+    return TruthDraft(truth, len(rows) - len(points))
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -127,8 +126,8 @@ def _object(text: str) -> dict[str, Any]:
     return values[-1]
 
 
-def _rows(found: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    rows = found.get(name)
+def _rows(answer: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    rows = answer.get(name)
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise VerdictFault(f'"{name}" is no list of objects')
     return rows
@@ -142,8 +141,7 @@ def _criterion(row: dict[str, Any]) -> Criterion:
             weight=row.get("weight", 1.0),
         )
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise VerdictFault(f"a criterion's {first['loc'][0]}: {first['msg']}") from error
+        raise VerdictFault(f"a criterion's {first_fault(error, 'form')}") from error
 
 
 def _point(row: dict[str, Any], material: Material) -> tuple[KeyPoint, str]:
@@ -163,10 +161,10 @@ def _point(row: dict[str, Any], material: Material) -> tuple[KeyPoint, str]:
 
 
 def _claim(number: object, material: Material) -> VerifiedClaim:
-    shown = material.facts[:_CLAIMS_SHOWN]
-    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= len(shown):
+    groups = material.facts[:_CLAIMS_SHOWN]
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= len(groups):
         raise VerdictFault(f"rests on claim {number!r}, which there is not")
-    return shown[number - 1][0]
+    return groups[number - 1][0]
 
 
 def _beyond(text: str, claim: VerifiedClaim, material: Material) -> str | None:
@@ -174,15 +172,15 @@ def _beyond(text: str, claim: VerifiedClaim, material: Material) -> str | None:
     # Not read as the beginning of a sentence, whose capital says nothing: who did it stands there.
     parts = checkable_parts(f"So {text}", detect_language(text))
     says = f"{claim.prose}\n{material.question}"
-    keys, held = stated(says), set(terms(says))
+    keys, source_terms = stated(says), set(terms(says))
     for figure in parts.figures:
         if not agrees(figure, keys):
             return figure.text
     for name in parts.names:
-        if not set(terms(name)) <= held:
+        if not set(terms(name)) <= source_terms:
             return name
-    wanted = set(terms(text))
-    return None if len(wanted & held) >= _SHARED * len(wanted) else text
+    text_terms = set(terms(text))
+    return None if len(text_terms & source_terms) >= _SHARED * len(text_terms) else text
 
 
 def _needs(rows: object) -> Needs:
@@ -199,11 +197,11 @@ def _needs(rows: object) -> Needs:
 
 def _sets_apart(needs: Needs, claim: VerifiedClaim, material: Material) -> bool:
     """Whether some group asks for what the claim says and the question does not."""
-    own = set(claim.terms) - set(terms(material.question))
-    return any(own & set(terms(option)) for group in needs for option in group)
+    telling = set(claim.terms) - set(terms(material.question))
+    return any(telling & set(terms(option)) for group in needs for option in group)
 
 
 def _derived(text: str, claim: VerifiedClaim, material: Material) -> Needs:
-    known = set(terms(material.question))
+    question_terms = set(terms(material.question))
     names = checkable_parts(text).names
-    return needs_of(text, names, claim.terms, known, term_counts(material))
+    return needs_of(text, names, claim.terms, question_terms, term_counts(material))

@@ -42,7 +42,7 @@ _SHORT: Final = 400
 """Characters: a page that is shorter and speaks of an error was not read."""
 
 
-class Shown(NamedTuple):
+class Sighting(NamedTuple):
     """What one observation shows of one address."""
 
     url: str
@@ -55,8 +55,8 @@ class Shown(NamedTuple):
 def shown_sources(steps: Sequence[Step]) -> tuple[Source, ...]:
     """The ledger that the observations tell, by id. A link inside a page is a source when the
     policy speaks of it."""
-    known = {same_address(source.url): source for source in _own(steps)}
-    spoken = {
+    sources = {same_address(source.url): source for source in _own(steps)}
+    mentions = {
         same_address(address)
         for step in steps
         if step.author == "policy"
@@ -68,44 +68,44 @@ def shown_sources(steps: Sequence[Step]) -> tuple[Source, ...]:
             continue
         if branch != (step.branch or 1):
             branch = step.branch or 1
-            ledger = SourceLedger(branch, known.values())
-        for shown in _shown(before, step, spoken):
-            source = ledger.show(shown.url, shown.text, title=shown.title, read=shown.read,
-                                 published=shown.published)  # fmt: skip
-            known[same_address(source.url)] = source
-    return tuple(sorted(known.values(), key=lambda source: source.id))
+            ledger = SourceLedger(branch, sources.values())
+        for record in _shown(before, step, mentions):
+            source = ledger.show(record.url, record.text, title=record.title, read=record.read,
+                                 published=record.published)  # fmt: skip
+            sources[same_address(source.url)] = source
+    return tuple(sorted(sources.values(), key=lambda source: source.id))
 
 
 def _own(steps: Iterable[Step]) -> list[Source]:
     """The sources of observations in this project's form, under the numbers they showed."""
-    found: dict[int, Source] = {}
+    sources: dict[int, Source] = {}
     for before, step in pairwise([None, *steps]):
         if step is None or step.kind != "observation":
             continue
         opened = before is not None and before.kind == "crawl_page"
-        for shown in read_observation(step.text):
-            known = found.get(shown.id)
-            if known is not None and same_address(known.url) != same_address(shown.url):
+        for record in read_observation(step.text):
+            earlier = sources.get(record.id)
+            if earlier is not None and same_address(earlier.url) != same_address(record.url):
                 continue
-            text = f"{known.text}\n{shown.text}" if known and known.text else shown.text
-            found[shown.id] = Source.of(
-                id=shown.id, url=shown.url, title=shown.title, text=text, branch=step.branch,
-                read=opened or (known is not None and known.read),
+            text = f"{earlier.text}\n{record.text}" if earlier and earlier.text else record.text
+            sources[record.id] = Source.of(
+                id=record.id, url=record.url, title=record.title, text=text, branch=step.branch,
+                read=opened or (earlier is not None and earlier.read),
             )  # fmt: skip
-    return list(found.values())
+    return list(sources.values())
 
 
-def _shown(call: Step | None, observation: Step, spoken: Collection[str]) -> Iterator[Shown]:
+def _shown(call: Step | None, observation: Step, mentions: Collection[str]) -> Iterator[Sighting]:
     """The addresses of an observation, those that it is about first."""
     text = observation.text
-    asked = read_call(call).items if call is not None and call.kind == "crawl_page" else ()
-    told = list(_pages(text, asked)) if asked else list(_json_results(text))
-    yield from told
-    have = {same_address(shown.url) for shown in told}
-    seen = (source.url for source in seen_sources(_pair(call, observation)))
-    rest = [url for url in seen if same_address(url) not in have]
-    if asked or told:
-        yield from (Shown(url) for url in rest if same_address(url) in spoken)
+    requests = read_call(call).items if call is not None and call.kind == "crawl_page" else ()
+    records = list(_pages(text, requests)) if requests else list(_json_results(text))
+    yield from records
+    have = {same_address(record.url) for record in records}
+    urls = (source.url for source in seen_sources(_pair(call, observation)))
+    rest = [url for url in urls if same_address(url) not in have]
+    if requests or records:
+        yield from (Sighting(url) for url in rest if same_address(url) in mentions)
     else:
         yield from _listed(text, rest)
 
@@ -114,38 +114,38 @@ def _pair(call: Step | None, observation: Step) -> list[Step]:
     return [observation] if call is None else [call, observation]
 
 
-def _pages(text: str, asked: Sequence[str]) -> Iterator[Shown]:
+def _pages(text: str, requests: Sequence[str]) -> Iterator[Sighting]:
     """Pages that were asked for. Of several, each begins where its address stands."""
-    if len(asked) == 1:
-        yield Shown(asked[0], text.strip(), read=_was_read(text))
+    if len(requests) == 1:
+        yield Sighting(requests[0], text.strip(), read=_was_read(text))
         return
-    known = _places(text)
-    places = {url: known[url] for url in asked if url in known}
+    found_at = _places(text)
+    places = {url: found_at[url] for url in requests if url in found_at}
     ends = [*sorted(places.values()), len(text)]
-    for url in asked:
+    for url in requests:
         if url not in places:
-            yield Shown(url)
+            yield Sighting(url)
             continue
         end = ends[bisect_right(ends, places[url], hi=len(ends) - 1)]
         page = text[places[url] : end].removeprefix(url).strip()
-        yield Shown(url, page, read=_was_read(page))
+        yield Sighting(url, page, read=_was_read(page))
 
 
 def _places(text: str) -> dict[str, int]:
     """Where each address stands first, of the web or of another kind."""
-    found: dict[str, int] = {}
+    starts: dict[str, int] = {}
     for word in _BARE.finditer(text):
-        found.setdefault(word[0].rstrip(".,;:!?"), word.start())
+        starts.setdefault(word[0].rstrip(".,;:!?"), word.start())
     for at, address in addresses(text):
-        found[address] = min(at, found.get(address, at))
-    return found
+        starts[address] = min(at, starts.get(address, at))
+    return starts
 
 
 def _was_read(page: str) -> bool:
     return bool(page.strip()) and not (len(page) < _SHORT and _FAULT.search(page))
 
 
-def _json_results(text: str) -> Iterator[Shown]:
+def _json_results(text: str) -> Iterator[Sighting]:
     if not text.lstrip().startswith(("[", "{")):
         return
     try:
@@ -156,22 +156,22 @@ def _json_results(text: str) -> Iterator[Shown]:
     yield from _results_in(whole)
 
 
-def _results_in(value: Any, left: int = 20) -> Iterator[Shown]:  # noqa: ANN401
+def _results_in(value: Any, depth: int = 20) -> Iterator[Sighting]:  # noqa: ANN401
     """What lies more than `left` lists or objects deep is no result."""
-    if isinstance(value, list) and left:
+    if isinstance(value, list) and depth:
         for each in value:
-            yield from _results_in(each, left - 1)
-    if not isinstance(value, dict) or not left:
+            yield from _results_in(each, depth - 1)
+    if not isinstance(value, dict) or not depth:
         return
     url = _first(value, _ADDRESS_KEYS)
     if re.match(r"[A-Za-z][\w+.-]*:\S+$", url):
         dated = _ISO_DATE.match(_first(value, ("published_date", "published", "date")))
         texts = (value[key] for key in _TEXT_KEYS if isinstance(value.get(key), str))
-        yield Shown(url, "\n".join(dict.fromkeys(texts)), _first(value, _TITLE_KEYS),
+        yield Sighting(url, "\n".join(dict.fromkeys(texts)), _first(value, _TITLE_KEYS),
                     published=dated[0] if dated else None)  # fmt: skip
         return
     for each in value.values():
-        yield from _results_in(each, left - 1)
+        yield from _results_in(each, depth - 1)
 
 
 def _first(value: dict[str, Any], names: Sequence[str]) -> str:
@@ -185,7 +185,7 @@ class _Head(NamedTuple):
     title: str
 
 
-def _listed(text: str, urls: Sequence[str]) -> Iterator[Shown]:
+def _listed(text: str, urls: Sequence[str]) -> Iterator[Sighting]:
     """Results in a list of text: a result's head is a marked line with its address, an address
     that is labelled, or one that stands alone; what follows is said of it. Of an address inside
     other text only its line is."""
@@ -194,14 +194,14 @@ def _listed(text: str, urls: Sequence[str]) -> Iterator[Shown]:
         start, end = _line_around(text, places.get(url, 0))
         head = _head(text, start, end, url)
         if head is None:
-            loose.append(Shown(url, text[start:end].strip()))
+            loose.append(Sighting(url, text[start:end].strip()))
         else:
             heads.append(head)
     heads.sort()
     stops = [*(head.start for head in heads), len(text)]
     for head, stop in zip(heads, stops[1:], strict=True):
-        said = _QUERY.split(text[head.end : max(stop, head.end)])[0].strip()
-        yield Shown(head.url, said, head.title)
+        text_below = _QUERY.split(text[head.end : max(stop, head.end)])[0].strip()
+        yield Sighting(head.url, text_below, head.title)
     yield from loose
 
 
@@ -221,9 +221,9 @@ def _head(text: str, start: int, end: int, url: str) -> _Head | None:
     if not labelled:
         return _Head(start, end, url, title.removeprefix("[").removesuffix("]"))
     above, _ = _line_around(text, max(0, start - 1))
-    named = _TITLE.match(text[above:start].strip("\n")) if above < start else None
+    title_line = _TITLE.match(text[above:start].strip("\n")) if above < start else None
     marked = _RESULT.match(text[above:start]) if above < start else None
-    if named is None and marked is None:
+    if title_line is None and marked is None:
         return _Head(start, end, url, "")
-    told = named[1] if named else _RESULT.sub("", text[above:start], count=1)
-    return _Head(above, end, url, told.strip())
+    heading = title_line[1] if title_line else _RESULT.sub("", text[above:start], count=1)
+    return _Head(above, end, url, heading.strip())

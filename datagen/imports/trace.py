@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from datagen.imports.shown import shown_sources
+from datagen.imports.sources import shown_sources
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.text.language import detect_language
 from oresearch_graph.trace import Dialect, Outcome, Protocol, Role, Step, Trace
@@ -46,7 +46,7 @@ def trace_of(
 
 def with_branches(steps: Sequence[Step]) -> list[Step]:
     """The steps with their subtask's number: a branch begins at each `subtask`."""
-    done: list[Step] = []
+    numbered: list[Step] = []
     last, branch = 0, None
     for step in steps:
         if step.kind == "subtask":
@@ -54,15 +54,17 @@ def with_branches(steps: Sequence[Step]) -> list[Step]:
             branch = last
         elif step.kind == "suggested_answer":
             branch = None
-        own = None if step.kind == "subtask_list" else branch
-        done.append(step if step.branch == own else step.model_copy(update={"branch": own}))
-    return done
+        number = None if step.kind == "subtask_list" else branch
+        numbered.append(
+            step if step.branch == number else step.model_copy(update={"branch": number})
+        )
+    return numbered
 
 
 def _dialect(steps: Sequence[Step]) -> Dialect:
     """Of the calls as they are written."""
-    written = [step.text.lstrip() for step in steps if step.kind in {"web_search", "crawl_page"}]
-    return "released" if any(text.startswith(("query=", "url=")) for text in written) else "paper"
+    texts = [step.text.lstrip() for step in steps if step.kind in {"web_search", "crawl_page"}]
+    return "released" if any(text.startswith(("query=", "url=")) for text in texts) else "paper"
 
 
 def _roles(steps: Sequence[Step]) -> list[Role]:

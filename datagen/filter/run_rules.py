@@ -1,4 +1,5 @@
-"""Rules on how the research went: subtasks, calls, answers, and how long it all is."""
+"""Rules on the run: whether it ended well and who wrote it, and how the research went: subtasks,
+calls, answers, and how long it all is."""
 
 from __future__ import annotations
 
@@ -7,13 +8,51 @@ from collections import Counter
 from collections.abc import Iterator
 
 from datagen.filter.case import Case, finding, words
-from datagen.filter.observed_rules import shows_something
+from datagen.filter.observation_rules import shows_something
 from datagen.records import Finding
 from oresearch_graph.trace import Step
 from oresearch_graph.trace.calls import calls_per_subtask, distinct_calls
 from oresearch_graph.trace.references import body_span
 
 _MARK = re.compile(r"[\[【]\d{1,7}(?:\s*[,，、;–-]\s*\d{1,7})*[\]】]")
+
+
+def outcome(case: Case) -> Iterator[Finding]:
+    """The run did not end complete."""
+    trace = case.trace
+    if trace.outcome != "complete":
+        names = ", ".join(dict.fromkeys(failure.name for failure in trace.failures))
+        yield finding("outcome", f"the run ended {trace.outcome}: {names or 'no failure named'}")
+
+
+def infrastructure(case: Case) -> Iterator[Finding]:
+    """A service failed: what the policy wrote then was written beside a hole it did not make."""
+    for failure in case.trace.failures:
+        if failure.fault == "infrastructure":
+            text = f"{failure.name}: {failure.message[:200]}"
+            yield finding("infrastructure", text, branch=failure.branch)
+
+
+def repaired(case: Case) -> Iterator[Finding]:
+    """Some text was rejected and corrected before it entered the steps."""
+    if case.settings.allow_repaired:
+        return
+    for failure in case.trace.failures:
+        if failure.name == "repaired":
+            yield finding("repaired", f"corrected: {failure.message[:200]}", branch=failure.branch)
+
+
+def extractive(case: Case) -> Iterator[Finding]:
+    """A role was played without a language model."""
+    if case.trace.extractive and not case.settings.allow_extractive:
+        roles = [role for role, model in case.trace.models.items() if model == "extractive"]
+        yield finding("extractive", f"no language model wrote as {', '.join(roles)}")
+
+
+def extended_prompt(case: Case) -> Iterator[Finding]:
+    """The policy was told more than the training prompt says."""
+    if case.trace.protocol.extended and not case.settings.allow_extended:
+        yield finding("extended_prompt", "an embedder's prompt additions were in force")
 
 
 def few_subtasks(case: Case) -> Iterator[Finding]:
@@ -27,8 +66,8 @@ def few_subtasks(case: Case) -> Iterator[Finding]:
 def call_bounds(case: Case) -> Iterator[Finding]:
     """A subtask has too few or too many distinct well-formed tool calls."""
     least, most = case.settings.min_calls, case.settings.max_calls
-    listed = range(1, len(case.trace.subtasks) + 1) or list(case.trace.branches)
-    for branch, calls in zip(listed, calls_per_subtask(case.trace), strict=True):
+    numbers = range(1, len(case.trace.subtasks) + 1) or list(case.trace.branches)
+    for branch, calls in zip(numbers, calls_per_subtask(case.trace), strict=True):
         if least <= calls <= most:
             continue
         bound = f"at least {least}" if calls < least else f"at most {most}"
@@ -48,36 +87,36 @@ def unanswered_subtask(case: Case) -> Iterator[Finding]:
             yield finding("unanswered_subtask", text, _opening(case, branch), branch=branch)
             continue
         end = body_span(place[1].text)[1]
-        said = words(_MARK.sub("", place[1].text[:end]))
-        if said < least:
-            text = f"the answer to subtask {branch} has {said} words, at least {least} asked"
+        size = words(_MARK.sub("", place[1].text[:end]))
+        if size < least:
+            text = f"the answer to subtask {branch} has {size} words, at least {least} asked"
             yield finding("unanswered_subtask", text, place, (0, end), branch)
 
 
 def repeated_call(case: Case) -> Iterator[Finding]:
     """One branch makes the very same call again and again."""
-    made: Counter[tuple[int | None, str, str]] = Counter()
+    counts: Counter[tuple[int | None, str, str]] = Counter()
     most = case.settings.same_call
     for at, step in _steps(case):
         if not step.is_call:
             continue
         call = (step.branch, step.tag or step.kind, " ".join(step.text.split()))
-        made[call] += 1
-        if made[call] == most + 1:
-            text = f"the same {call[1]} for time {made[call]}, at most {most} allowed"
+        counts[call] += 1
+        if counts[call] == most + 1:
+            text = f"the same {call[1]} for time {counts[call]}, at most {most} allowed"
             yield finding("repeated_call", text, (at, step), (0, len(step.text)))
 
 
 def short_path(case: Case) -> Iterator[Finding]:
     """Too few steps, or too few observations that show something."""
     steps = sum(1 for step in case.trace.steps if step.kind != "stray")
-    seen = sum(1 for _, step in case.observations() if shows_something(step.text))
+    useful = sum(1 for _, step in case.observations() if shows_something(step.text))
     if steps < case.settings.min_steps:
         text = f"{steps} steps in all, at least {case.settings.min_steps} asked"
         yield finding("short_path", text)
-    if seen < case.settings.min_observations:
+    if useful < case.settings.min_observations:
         least = case.settings.min_observations
-        yield finding("short_path", f"{seen} observations show something, at least {least} asked")
+        yield finding("short_path", f"{useful} observations show something, at least {least} asked")
 
 
 def token_limit(case: Case) -> Iterator[Finding]:
@@ -105,10 +144,10 @@ def _opening(case: Case, branch: int) -> tuple[int, Step] | None:
 
 def _beyond(case: Case, branch: int, most: int) -> tuple[int, Step] | None:
     """The call with which a branch passes its bound."""
-    made: set[tuple[str, str]] = set()
+    calls: set[tuple[str, str]] = set()
     for at, step in _steps(case):
         if step.branch == branch and step.is_call:
-            made |= distinct_calls([step])
-            if len(made) > most:
+            calls |= distinct_calls([step])
+            if len(calls) > most:
                 return at, step
     return None

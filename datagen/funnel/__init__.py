@@ -1,1 +1,0 @@
-"""The funnel: how many candidates there are at each stage, and why the others are not."""
