@@ -55,6 +55,7 @@ from oresearch_graph.policies.reply import Reply, read_message
 from oresearch_graph.policies.text_gate import TextGate
 from oresearch_graph.policies.thinking import place_thinking
 from oresearch_graph.redaction import brief, redacted
+from oresearch_graph.rows.sft import trace_rows
 from oresearch_graph.rubric import Criterion
 from oresearch_graph.served.gate import refusal
 from oresearch_graph.threads import Thread
@@ -86,7 +87,6 @@ from oresearch_graph.trace.escaping import (
     unescape_world,
 )
 from oresearch_graph.trace.report_form import fence_spans, find_sections
-from oresearch_graph.training_rows import trace_rows
 from oresearch_graph.view.alignment import Alignment
 from oresearch_graph.view.markup import escaped, outside_link
 from oresearch_graph.view.trace_view import trace_section

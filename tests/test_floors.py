@@ -23,7 +23,7 @@ FLOORS = [
     ["trace"],
     ["settings"],
     ["prompts", "threads"],
-    ["evidence", "training_rows"],
+    ["evidence", "rows"],
     ["budget"],
     ["policies"],
     ["tools"],

@@ -16,10 +16,9 @@ from typer.testing import CliRunner
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.judge import KeyPoint
+from oresearch_graph.rows.rl import RLQuestion, read_questions, rl_rows, write_rl_rows
 from oresearch_graph.rubric import GroundTruth
-from rl.rl_rows import main, rl_rows, write_rl_rows
-from rl.rows.deep_research_bench import read_bench
-from rl.rows.rl_questions import RLQuestion, read_questions
+from rl.rl_rows import main, read_bench
 from tests.small_tokenizers import protocol_tokenizer
 
 BENCH = Path(__file__).parents[2] / "shared" / "data" / "deep_research_bench"

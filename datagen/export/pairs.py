@@ -13,8 +13,8 @@ from typing import NamedTuple
 from datagen.export.columns import Row
 from datagen.export.verdicts import Verdict
 from datagen.settings import ExportSettings
+from oresearch_graph.rows.sft import SFTRow, UnclearThreads, trace_rows
 from oresearch_graph.trace import Trace
-from oresearch_graph.training_rows import SFTRow, UnclearThreads, trace_rows
 
 
 class Pair(NamedTuple):

@@ -19,8 +19,8 @@ from datagen.export.splits import Split
 from datagen.export.tables import Tables
 from datagen.run.tokens import token_counter
 from datagen.settings import DatagenSettings
+from oresearch_graph.rows.sft import UnclearThreads
 from oresearch_graph.trace import Trace
-from oresearch_graph.training_rows import UnclearThreads
 
 
 class RowMaker:

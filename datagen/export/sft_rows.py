@@ -1,6 +1,6 @@
 """SFT rows: a trace as the columns that `rl.sft` reads, with where it comes from beside them.
 
-Columns beyond those of `oresearch_graph.training_rows`: `seed`, `language`, `domain`, `models`,
+Columns beyond those of `oresearch_graph.rows.sft`: `seed`, `language`, `domain`, `models`,
 `quality`; `sources`, the ledger without its texts (`id` joins them to the configuration `sources`;
 `number` is what stands in this row's brackets, None where it is not shown); `citations`, the
 report's claims: `start` and `end` count characters of all segments joined, `evidence` points into
@@ -14,15 +14,15 @@ from typing import NamedTuple
 
 from datagen.export.columns import Row
 from datagen.export.renumber import shown_numbers
-from oresearch_graph.trace import Claim, Source, Step, Trace, open_tag, render_steps
-from oresearch_graph.trace.references import same_address
-from oresearch_graph.training_rows import (
+from oresearch_graph.rows.sft import (
     RowsMode,
     SFTRow,
     ThreadPart,
     thread_parts,
     trace_rows,
 )
+from oresearch_graph.trace import Claim, Source, Step, Trace, open_tag, render_steps
+from oresearch_graph.trace.references import same_address
 
 
 class About(NamedTuple):
@@ -95,7 +95,7 @@ def _citations(trace: Trace, part: ThreadPart) -> list[Row]:
 
 def _answer_place(trace: Trace, part: ThreadPart) -> int | None:
     """Where the report's text begins in the row; None in a row without it."""
-    steps: tuple[Step, ...] = (*part.context, *part.own)
+    steps: tuple[Step, ...] = (*part.context, *part.steps)
     at = next((i for i in reversed(range(len(steps))) if steps[i] is trace.answer), None)
     if at is None:
         return None
