@@ -12,9 +12,8 @@ from langchain_core.messages import AIMessage
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 
 from datagen.export.conversations import messages, sharegpt
-from datagen.export.page_text import withheld
-from datagen.export.renumber import Unresolved, renumbered
-from datagen.export.scrub import Scrubber
+from datagen.export.prepared import PreparedTrace, Unresolved
+from datagen.export.scrub import Scrubber, withheld
 from datagen.filter.error_phrases import is_boilerplate
 from datagen.filter.observed_rules import shows_something
 from datagen.filter.registry import Rules
@@ -194,9 +193,14 @@ def _logged(text: str) -> None:
     read_trace({"messages": told})
 
 
+def _withheld(text: str) -> None:
+    trace = whole_trace(text)
+    withheld(trace, refs.Ledger(trace.sources or ()))
+
+
 def _renumbered(text: str) -> None:
     with suppress(Unresolved):
-        renumbered(whole_trace(text))
+        _ = PreparedTrace.of(whole_trace(text)).whole
 
 
 def _verdict(text: str) -> None:
@@ -358,7 +362,7 @@ READERS: Final[dict[str, Reader]] = {
     "datagen.boilerplate": lambda text: (is_boilerplate(text), shows_something(text)),
     "datagen.scrub": lambda text: Scrubber().scrub(whole_trace(text)),
     "datagen.renumber": _renumbered,
-    "datagen.withheld": lambda text: withheld(whole_trace(text)),
+    "datagen.withheld": _withheld,
     "datagen.conversations": lambda text: (
         messages(whole_trace(text), "s"), sharegpt(whole_trace(text)),
     ),

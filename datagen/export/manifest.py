@@ -1,25 +1,52 @@
 """manifest.json: every file with its hash, and what the data set was made by. Written last, so
-that its presence says that the folder is whole."""
+that its presence says that the folder is whole. Rows have hashes of their own."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from datagen.export.tables import FileRecord
 from datagen.settings.export import PageText
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.trace import Execution, Protocol
+from oresearch_graph.rows.files import Row, canonical
+from oresearch_graph.trace import Execution, Protocol, text_hash
+from oresearch_graph.trace.validation import FrozenModel, first_fault
 
 NAME: Final = "manifest.json"
 
 
-class Manifest(BaseModel):
-    """What a data set's folder holds."""
+class FileRecord(FrozenModel):
+    """A file of the data set."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    path: str
+    """Relative to the data set's folder."""
+    config: str | None = None
+    split: str | None = None
+    rows: int | None = None
+    bytes: int
+    sha256: str
+
+
+def row_hash(row: Row) -> str:
+    """SHA-256 of all columns of a row but the hash itself."""
+    others = {name: value for name, value in row.items() if name != "sha256"}
+    return text_hash(canonical(others))
+
+
+def file_record(folder: Path, path: Path, **about: Any) -> FileRecord:  # noqa: ANN401
+    """What the manifest says of a file that stands."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileRecord(
+        path=path.relative_to(folder).as_posix(), bytes=path.stat().st_size, sha256=digest, **about
+    )
+
+
+class Manifest(FrozenModel):
+    """What a data set's folder holds."""
 
     version: Literal[1] = 1
     settings: str
@@ -46,6 +73,4 @@ def read_manifest(folder: Path) -> Manifest:
             f"{folder}: no {NAME}: this is no data set that export wrote, or not all of it"
         ) from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise ConfigurationError(f"{folder / NAME}: {place}: {first['msg']}") from error
+        raise ConfigurationError(f"{folder / NAME}: {first_fault(error)}") from error

@@ -1,57 +1,23 @@
-"""Writing a data set's files as rows come, and what is to be said of each file afterwards."""
+"""Writing a data set's files as rows come."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
 
-from datagen.export.columns import CONFIGS, Row
-from datagen.export.splits import Split
+from datagen.export.candidates import Split
+from datagen.export.columns import CONFIGS
+from datagen.export.manifest import FileRecord, file_record, row_hash
 from datagen.settings.export import Format
+from oresearch_graph.rows.files import Row
 
 _GROUP: Final = 4_000_000
 """Characters of JSON in a row group: what one open file holds in memory, about twice over."""
-
-
-class FileRecord(BaseModel):
-    """A file of the data set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: str
-    """Relative to the data set's folder."""
-    config: str | None = None
-    split: str | None = None
-    rows: int | None = None
-    bytes: int
-    sha256: str
-
-
-def canonical(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    """JSON in one form, for hashes."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-
-
-def row_hash(row: Row) -> str:
-    """SHA-256 of all columns of a row but the hash itself."""
-    kept = {name: value for name, value in row.items() if name != "sha256"}
-    return hashlib.sha256(canonical(kept).encode()).hexdigest()
-
-
-def file_record(folder: Path, path: Path, **about: Any) -> FileRecord:  # noqa: ANN401
-    """What the manifest says of a file that stands."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileRecord(
-        path=path.relative_to(folder).as_posix(), bytes=path.stat().st_size, sha256=digest, **about
-    )
 
 
 class Table:

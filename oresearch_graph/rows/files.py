@@ -23,6 +23,11 @@ _BATCH: Final = 64
 """Rows of a Parquet file that are held at once; a row may be as long as a model's window."""
 
 
+def canonical(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """JSON in one form, for hashes."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
 def json_lines(path: Path | str) -> Iterator[tuple[int, bytes]]:
     """The lines that are not blank, with their numbers. Raises ConfigurationError."""
     try:
@@ -53,7 +58,7 @@ def _parquet_values(path: Path | str) -> Iterator[Any]:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=_BATCH):
                 yield from batch.to_pylist()
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         why = " ".join(str(error).split())
         raise ConfigurationError(f"{path}: cannot be read: {why}") from error
 

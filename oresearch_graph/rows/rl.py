@@ -7,7 +7,6 @@ A question stands as a line of a JSON Lines file. Its row has the columns of ver
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import Field, ValidationError, model_validator
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.rows.files import Row, arrow_columns, json_lines
+from oresearch_graph.rows.files import Row, arrow_columns, canonical, json_lines
 from oresearch_graph.rows.ground_truth import Criterion, GroundTruth, KeyPoint, Rubric
 from oresearch_graph.trace.validation import FrozenModel, first_fault
 from oresearch_graph.trace.whole_files import replacing
@@ -72,8 +71,7 @@ class RLQuestion(FrozenModel):
     def line(self) -> str:
         """Its line of a JSON Lines file, in one form, for hashes; what it has not is left out."""
         fields = self.model_dump(mode="json")
-        present = {name: value for name, value in fields.items() if value not in (None, [])}
-        return json.dumps(present, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return canonical({n: value for n, value in fields.items() if value not in (None, [])})
 
 
 def rl_question(

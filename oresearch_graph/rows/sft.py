@@ -138,22 +138,24 @@ def trace_rows(trace: Trace, system: str, rows: RowsMode) -> list[SFTRow]:
 
     Raises UnclearThreads.
     """
-    every = [
-        SFTRow(
-            id=f"{trace.id}-{part.thread}",
-            trace_id=trace.id,
-            thread=part.thread,
-            role=part.role,
-            branch=part.branch,
-            question=escape_world(trace.question, trace.protocol.tools),
-            system=system,
-            fingerprint=trace.protocol.fingerprint,
-            execution=trace.execution,
-            segments=tuple(_segments(part, trace.protocol.tools)),
-        )
-        for part in thread_parts(trace, rows)
-    ]
+    every = (thread_row(trace, part, system) for part in thread_parts(trace, rows))
     return [row for row in every if row.policy_text]
+
+
+def thread_row(trace: Trace, part: ThreadPart, system: str) -> SFTRow:
+    """The row of one of the trace's threads."""
+    return SFTRow(
+        id=f"{trace.id}-{part.thread}",
+        trace_id=trace.id,
+        thread=part.thread,
+        role=part.role,
+        branch=part.branch,
+        question=escape_world(trace.question, trace.protocol.tools),
+        system=system,
+        fingerprint=trace.protocol.fingerprint,
+        execution=trace.execution,
+        segments=tuple(_segments(part, trace.protocol.tools)),
+    )
 
 
 def _segments(part: ThreadPart, tools: Sequence[str]) -> Iterator[Segment]:
