@@ -12,8 +12,8 @@ import pytest
 
 from datagen.export.candidates import JudgedCandidate, pairs_of, split_of
 from datagen.export.dataset import building, write_dataset
+from datagen.export.files import Table
 from datagen.export.stage import export
-from datagen.export.tables import Table
 from datagen.export.verify import verify_dataset
 from datagen.run.record_files import write_records
 from datagen.run.stamps import write_stamp

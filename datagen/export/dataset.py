@@ -26,11 +26,10 @@ from datagen.export.candidates import (
     split_of,
 )
 from datagen.export.card import write_card
-from datagen.export.manifest import Manifest, file_record, write_manifest
+from datagen.export.files import Manifest, Tables, file_record, write_manifest
 from datagen.export.prepared import PreparedTrace
 from datagen.export.rows import RowMaker
 from datagen.export.sft_rows import About
-from datagen.export.tables import Tables
 from datagen.records import SeedTruth
 from datagen.run.record_files import read_records
 from datagen.run.review_result import RUBRIC

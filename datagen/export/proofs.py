@@ -161,22 +161,22 @@ def _answers(steps: Sequence[Step]) -> Iterator[tuple[str, list[Listed]]]:
 def _shown_faults(row: Row, steps: Sequence[Step]) -> Iterator[str]:
     """In a linear row every number is one that an observation shows, for the same address."""
     numbered = {(source["number"], same_address(source["url"])) for source in row["sources"]}
-    shown: dict[int, set[str]] = {}
+    by_number: dict[int, set[str]] = {}
     for step in steps:
         for head in source_heads(step.text) if step.kind == "observation" else ():
-            shown.setdefault(head.id, set()).add(same_address(head.url))
+            by_number.setdefault(head.id, set()).add(same_address(head.url))
     for number, address in numbered:
-        if number is not None and shown.get(number) != {address}:
+        if number is not None and by_number.get(number) != {address}:
             yield f"the number {number} of a source is not shown for its address"
     for answer, lines in _answers(steps):
         for number in {mark.number for mark in citation_marks(answer)}:
-            if len(addresses := shown.get(number, set())) != 1:
+            if len(addresses := by_number.get(number, set())) != 1:
                 yield f"[{number}] is shown for {len(addresses)} addresses by its observations"
             elif (number, next(iter(addresses))) not in numbered:
                 yield f"[{number}] is not the number of its source"
         for line in lines:
             number, url, _ = line.reference
-            if url and {same_address(url)} != shown.get(number):
+            if url and {same_address(url)} != by_number.get(number):
                 yield f"[{number}] is listed for another address than its observations show"
 
 

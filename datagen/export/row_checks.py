@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from datagen.export.columns import CONFIGS
 from datagen.export.conversations import TOOLS, messages, sharegpt
-from datagen.export.manifest import Manifest, row_hash
+from datagen.export.files import Manifest, row_hash
 from datagen.export.prepared import Texts
 from datagen.export.proofs import author_faults, row_faults
 from datagen.export.sft_rows import assistant_text

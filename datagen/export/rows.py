@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from datagen.export.admission import Admission, Refused
 from datagen.export.candidates import Pair, Split
 from datagen.export.conversations import TOOLS, messages, sharegpt
+from datagen.export.files import Tables
 from datagen.export.prepared import PreparedTrace, Unresolved
 from datagen.export.proofs import row_faults
 from datagen.export.sft_rows import About, about_row, assistant_text, sft_rows, source_row
-from datagen.export.tables import Tables
 from datagen.run.tokens import token_counter
 from datagen.settings import DatagenSettings
 from oresearch_graph.rows.files import Row

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
-from datagen.export.manifest import NAME, FileRecord, Manifest, file_record, read_manifest
+from datagen.export.files import NAME, FileRecord, Manifest, file_record, read_manifest
 from datagen.export.prepared import Texts
 from datagen.export.row_checks import RowChecks
 from oresearch_graph.errors import ConfigurationError
