@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from datagen.rubrics.claims import VerifiedClaim
 from datagen.rubrics.material import Checked, Material, checked
 from datagen.rubrics.needs import needs_of
-from oresearch_graph.judging.key_points import KeyPoint, key_point_recall
+from oresearch_graph.judging.key_points import key_point_recall
+from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.text.words import terms
 
 

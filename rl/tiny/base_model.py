@@ -16,8 +16,7 @@ import typer
 from rich.console import Console
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.training_rows import SFTRow
-from rl.rows.sft_rows import read_rows
+from oresearch_graph.rows.sft import SFTRow, read_rows
 from rl.tiny.model import as_pretrained, make_model, make_tokenizer, save
 
 _READ: Final = 1_000
