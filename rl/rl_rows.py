@@ -1,83 +1,108 @@
 """RL rows: questions with key points or rubrics as the Parquet file that verl's trainer reads.
 
 `python -m rl.rl_rows QUESTIONS.jsonl OUT.parquet` reads one `RLQuestion` a line. With `--criteria`
-both files are DeepResearch Bench's, query.jsonl and criteria.jsonl. Columns are those of verl's
-`RLHFDataset`: `prompt` (its `prompt_key`) holds the question alone; the agent loop adds the system
-prompt. `ground_truth` is a GroundTruth as JSON, and what a judge reads.
+both files are those of DeepResearch Bench (arXiv 2506.11763), query.jsonl and criteria.jsonl. Its
+criteria become a rubric: a criterion's weight is its own within the dimension times the
+dimension's; both add up to 1, so a rubric's weights do too. Criteria of weight 0 are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, TypeVar
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import typer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import Console
 
 from oresearch_graph.errors import ConfigurationError
-from rl.rows.deep_research_bench import read_bench
-from rl.rows.rl_questions import RLQuestion, read_questions
-
-STYLE: Final = "oresearch"
-"""`reward_model.style` of every row, and `data_source`, by which verl's validation metrics are
-named."""
-CONTROL: Final = "shuffled_observations"
-"""`data_source` of a row whose searches are redirected."""
-
-_SCHEMA: Final = pa.schema(
-    {
-        "data_source": pa.string(),
-        "prompt": pa.list_(pa.struct({"role": pa.string(), "content": pa.string()})),
-        "ability": pa.string(),
-        "reward_model": pa.struct({"style": pa.string(), "ground_truth": pa.string()}),
-        "extra_info": pa.struct(
-            {
-                "index": pa.int64(),
-                "split": pa.string(),
-                "id": pa.string(),
-                "question": pa.string(),
-                "language": pa.string(),
-                "search_instead": pa.string(),
-            }
-        ),
-    }
-)
+from oresearch_graph.rows.files import json_lines
+from oresearch_graph.rows.rl import RLQuestion, RubricLine, read_questions, write_rl_rows
+from oresearch_graph.trace.validation import first_fault
 
 
-def rl_rows(questions: Sequence[RLQuestion], split: str) -> list[dict[str, Any]]:
-    """The rows in verl's fields, in the questions' order."""
-    return [
-        {
-            "data_source": CONTROL if question.search_instead else STYLE,
-            "prompt": [{"role": "user", "content": question.question}],
-            "ability": question.domain or "research",
-            "reward_model": {"style": STYLE, "ground_truth": question.ground_truth.to_json()},
-            "extra_info": {
-                "index": index,
-                "split": split,
-                "id": question.id,
-                "question": question.question,
-                "language": question.language,
-                "search_instead": question.search_instead,
-            },
-        }
-        for index, question in enumerate(questions)
-    ]
+class _BenchLine(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
-def write_rl_rows(path: Path | str, questions: Sequence[RLQuestion], split: str = "train") -> None:
-    """Write the Parquet file: a whole one or none. Raises ConfigurationError."""
-    path = Path(path)
-    part = path.with_name(f"{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.Table.from_pylist(rl_rows(questions, split), schema=_SCHEMA), part)
-        part.replace(path)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be written: {error}") from error
+class BenchQuery(_BenchLine):
+    """A line of query.jsonl."""
+
+    id: int
+    topic: str
+    language: str
+    prompt: str = Field(min_length=1)
+
+
+class _Criterion(_BenchLine):
+    criterion: str = Field(min_length=1)
+    explanation: str = ""
+    weight: float = Field(ge=0)
+
+
+class BenchCriteria(_BenchLine):
+    """A line of criteria.jsonl."""
+
+    id: int
+    prompt: str
+    dimension_weight: Mapping[str, float]
+    criterions: Mapping[str, tuple[_Criterion, ...]]
+
+    @property
+    def rubric(self) -> tuple[RubricLine, ...]:
+        """All dimensions in one rubric."""
+        return tuple(
+            RubricLine(
+                criterion=each.criterion,
+                explanation=each.explanation or None,
+                weight=each.weight * self.dimension_weight[dimension],
+            )
+            for dimension, criteria in self.criterions.items()
+            for each in criteria
+            if each.weight * self.dimension_weight.get(dimension, 0.0) > 0
+        )
+
+
+def read_bench(queries: Path | str, criteria: Path | str) -> list[RLQuestion]:
+    """The bench's questions with their rubrics. Raises ConfigurationError, naming the line."""
+    rubrics = {line.id: line for line in _read(criteria, BenchCriteria)}
+    questions = []
+    for query in _read(queries, BenchQuery):
+        line = rubrics.get(query.id)
+        if line is None or line.prompt != query.prompt or not line.rubric:
+            why = "no criteria" if line is None else "not the question of its criteria"
+            raise ConfigurationError(
+                f"{queries}: question {query.id} has {why} in {criteria}: both files must be of "
+                "one release"
+            )
+        questions.append(
+            RLQuestion(
+                id=str(query.id),
+                question=query.prompt,
+                rubric=line.rubric,
+                domain=query.topic,
+                language=query.language,
+            )
+        )
+    if not questions:
+        raise ConfigurationError(f"{queries}: no question in it: give the bench's query.jsonl")
+    return questions
+
+
+_Line = TypeVar("_Line", bound=_BenchLine)
+
+
+def _read(path: Path | str, kind: type[_Line]) -> list[_Line]:
+    records = []
+    for number, line in json_lines(path):
+        try:
+            records.append(kind.model_validate_json(line))
+        except ValidationError as error:
+            raise ConfigurationError(
+                f"{path}:{number}: not a line of DeepResearch Bench: {first_fault(error)}"
+            ) from error
+    return records
 
 
 def main(
@@ -92,15 +117,15 @@ def main(
     """Write RL rows for verl from questions with key points or rubrics."""
     console = Console()
     try:
-        found = read_bench(questions, criteria) if criteria else read_questions(questions)
-        write_rl_rows(out, found, split)
+        rows = read_bench(questions, criteria) if criteria else read_questions(questions)
+        write_rl_rows(out, rows, split)
     except ConfigurationError as error:
         Console(stderr=True).print(str(error), markup=False, soft_wrap=True)
         raise typer.Exit(2) from error
-    pointed = sum(bool(question.key_points) for question in found)
-    rated = sum(bool(question.rubric) for question in found)
+    pointed = sum(bool(question.key_points) for question in rows)
+    rated = sum(bool(question.rubric) for question in rows)
     console.print(
-        f"{out}: {len(found)} rows, {pointed} with key points, {rated} with a rubric",
+        f"{out}: {len(rows)} rows, {pointed} with key points, {rated} with a rubric",
         markup=False,
         soft_wrap=True,
     )

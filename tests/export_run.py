@@ -13,8 +13,8 @@ from datagen.run.folder import RunFolder, Work
 from datagen.run.record_files import write_records
 from datagen.settings import DatagenSettings
 from oresearch_graph import ResearchSettings, create_research_graph
-from oresearch_graph.judging.ground_truth import Criterion, GroundTruth, Judged, Rubric
-from oresearch_graph.judging.key_points import KeyPoint
+from oresearch_graph.judging.ground_truth import Judged
+from oresearch_graph.rows.ground_truth import Criterion, GroundTruth, KeyPoint, Rubric
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Trace, write_traces
 from tests.scripted import REPORT, Documents, ScriptedPolicy

@@ -10,7 +10,7 @@ from datagen.judge.stage import judge
 from datagen.records import Filtered, Judgement, Seed, candidate_id
 from datagen.run.folder import RunFolder, Work
 from datagen.run.record_files import read_records, write_records
-from oresearch_graph.judging.key_points import KeyPoint
+from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.trace.files import write_traces
 from tests import verdicts
 from tests.datagen_work import work_of

@@ -10,10 +10,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from transformers import PreTrainedTokenizerBase, Qwen2Config
 
-from oresearch_graph.judging.key_points import KeyPoint
+from oresearch_graph.rows.ground_truth import KeyPoint
+from oresearch_graph.rows.rl import RLQuestion, write_rl_rows
 from rl.launch.composition import compose_config
-from rl.rl_rows import write_rl_rows
-from rl.rows.rl_questions import RLQuestion
 from tests.small_tokenizers import protocol_tokenizer
 
 

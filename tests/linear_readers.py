@@ -12,9 +12,8 @@ from langchain_core.messages import AIMessage
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 
 from datagen.export.conversations import messages, sharegpt
-from datagen.export.page_text import withheld
-from datagen.export.renumber import Unresolved, renumbered
-from datagen.export.scrub import Scrubber
+from datagen.export.prepared import PreparedTrace, Unresolved
+from datagen.export.scrub import Scrubber, withheld
 from datagen.filter.observation_rules import is_boilerplate, shows_something
 from datagen.filter.registry import Rules
 from datagen.imports.stage import read_trace
@@ -36,8 +35,7 @@ from oresearch_graph.evidence.safe_markdown import markdown_text, safe_markdown
 from oresearch_graph.evidence.source_index import SourceIndex
 from oresearch_graph.evidence.trace_report import delivered_answer
 from oresearch_graph.graph.approval import overlaps, read_decision
-from oresearch_graph.judging.ground_truth import Criterion
-from oresearch_graph.judging.key_points import KeyPoint, judge_report
+from oresearch_graph.judging.key_points import judge_report
 from oresearch_graph.judging.prompt import VerdictFault, fenced, json_values, read_verdict
 from oresearch_graph.policies.chat import model_faults
 from oresearch_graph.policies.chat.endings import TextGate, end_of, unclosed_element
@@ -53,6 +51,8 @@ from oresearch_graph.policies.extractive.research import answer as extractive_an
 from oresearch_graph.policies.extractive.research import next_turn, shown
 from oresearch_graph.policies.extractive.sentences import Focus
 from oresearch_graph.redaction import brief, redacted
+from oresearch_graph.rows.ground_truth import Criterion, KeyPoint
+from oresearch_graph.rows.sft import trace_rows
 from oresearch_graph.served.gate import refusal
 from oresearch_graph.text import passages, sentences, words
 from oresearch_graph.text.language import detect_language
@@ -86,7 +86,6 @@ from oresearch_graph.trace.escaping import (
     unescape_world,
 )
 from oresearch_graph.trace.report_form import fence_spans, find_sections
-from oresearch_graph.training_rows import trace_rows
 from oresearch_graph.view.markup import escaped, outside_link
 from oresearch_graph.view.report import Alignment
 from oresearch_graph.view.trace_view import trace_section
@@ -194,9 +193,14 @@ def _logged(text: str) -> None:
     read_trace({"messages": told})
 
 
+def _withheld(text: str) -> None:
+    trace = whole_trace(text)
+    withheld(trace, refs.Ledger(trace.sources or ()))
+
+
 def _renumbered(text: str) -> None:
     with suppress(Unresolved):
-        renumbered(whole_trace(text))
+        _ = PreparedTrace.of(whole_trace(text)).whole
 
 
 def _verdict(text: str) -> None:
@@ -358,7 +362,7 @@ READERS: Final[dict[str, Reader]] = {
     "datagen.boilerplate": lambda text: (is_boilerplate(text), shows_something(text)),
     "datagen.scrub": lambda text: Scrubber().scrub(whole_trace(text)),
     "datagen.renumber": _renumbered,
-    "datagen.withheld": lambda text: withheld(whole_trace(text)),
+    "datagen.withheld": _withheld,
     "datagen.conversations": lambda text: (
         messages(whole_trace(text), "s"), sharegpt(whole_trace(text)),
     ),

@@ -17,8 +17,8 @@ from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
 
 import rl.rollouts.agent_loop
 from oresearch_graph.errors import JudgeError
-from oresearch_graph.judging.ground_truth import GroundTruth, Judged
-from oresearch_graph.judging.key_points import KeyPoint
+from oresearch_graph.judging.ground_truth import Judged
+from oresearch_graph.rows.ground_truth import GroundTruth, KeyPoint
 from rl.learning.trainer import MODE, ResearchTrainer
 from rl.rollouts.log import RolloutLog
 from rl.rollouts.reward import RewardJudge

@@ -10,13 +10,10 @@ import statistics
 import pyarrow.parquet as pq
 import pytest
 
-from datagen.export.building import building
-from datagen.export.dataset import write_dataset
-from datagen.export.pairs import pairs_of
-from datagen.export.splits import split_of
+from datagen.export.candidates import JudgedCandidate, pairs_of, split_of
+from datagen.export.dataset import building, write_dataset
+from datagen.export.files import Table
 from datagen.export.stage import export
-from datagen.export.tables import Table
-from datagen.export.verdicts import Verdict
 from datagen.export.verify import verify_dataset
 from datagen.run.record_files import write_records
 from datagen.run.stamps import write_stamp
@@ -127,11 +124,11 @@ async def test_planners_of_two_parallel_runs_make_a_pair_of_their_own(tmp_path):
 
 def test_the_widest_pairs_come_first_and_unjudged_ones_never():
     judged = [
-        Verdict("a.1", 0.9, accepted=True, chosen=True),
-        Verdict("a.2", 0.5, accepted=True, chosen=False),
-        Verdict("a.3", 0.1, accepted=False, chosen=False),
-        Verdict("a.4", None, accepted=False, chosen=False),
-        Verdict("a.5", 0.85, accepted=True, chosen=False),
+        JudgedCandidate("a.1", 0.9, accepted=True, chosen=True),
+        JudgedCandidate("a.2", 0.5, accepted=True, chosen=False),
+        JudgedCandidate("a.3", 0.1, accepted=False, chosen=False),
+        JudgedCandidate("a.4", None, accepted=False, chosen=False),
+        JudgedCandidate("a.5", 0.85, accepted=True, chosen=False),
     ]
     found = pairs_of(judged, ExportSettings(pairs=5))
     assert [(pair.rejected, pair.margin) for pair in found] == [("a.3", 0.8), ("a.2", 0.4)]

@@ -24,8 +24,8 @@ from datagen.run.record_files import RecordWriter, read_records, write_records
 from datagen.run.review_result import ReviewResult, gate_fault, read_result, require_gate
 from datagen.settings import DatagenSettings, ReviewSettings, read_settings, settings_text
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.judging.ground_truth import GroundTruth, Judged
-from oresearch_graph.judging.key_points import KeyPoint
+from oresearch_graph.judging.ground_truth import Judged
+from oresearch_graph.rows.ground_truth import GroundTruth, KeyPoint
 from oresearch_graph.trace import Protocol, write_traces
 from tests.traces import good_trace
 

@@ -13,8 +13,7 @@ from rich.console import Console
 
 from datagen.export.columns import CONFIGS
 from datagen.export.dataset import write_dataset
-from datagen.export.manifest import NAME
-from datagen.export.tables import file_record, row_hash
+from datagen.export.files import NAME, file_record, row_hash
 from datagen.export.verify import verify_dataset
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace import text_hash

@@ -19,7 +19,9 @@ EXTRAS = PROJECT["optional-dependencies"]
 OWN = {"oresearch_graph", "datagen", "rl", "tests"}
 LOCKS = {"dev.lock": ("dev", "datagen", "studio", "mcp"), "rl/cpu.lock": ()}
 """The extras that stand in a lock beside the wheel's own dependencies."""
-OF_EXTRAS = {"langchain_mcp_adapters": "mcp", "mcp": "mcp", "starlette": "studio"}
+OF_EXTRAS = {
+    "langchain_mcp_adapters": "mcp", "mcp": "mcp", "pyarrow": "datagen", "starlette": "studio",
+}  # fmt: skip
 """What the wheel imports for an extra only, where its commands ask for it."""
 OF_OTHERS = {"ray", "tokenizers"}
 """What datagen uses where a cluster or a model is there already."""

@@ -8,7 +8,8 @@ from oresearch_graph.evaluate.recall import (
     score_answers,
     top_hit,
 )
-from oresearch_graph.judging.key_points import KeyPoint, key_point_recall
+from oresearch_graph.judging.key_points import key_point_recall
+from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.tools.backend import Hit, Hits, Page
 from oresearch_graph.tools.corpus.python_docs import python_pages
 

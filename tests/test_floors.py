@@ -25,7 +25,7 @@ FLOORS = [
     ["settings"],
     ["prompts", "threads"],
     ["text"],
-    ["evidence", "training_rows"],
+    ["evidence", "rows"],
     ["policies"],
     ["tools"],
     ["judging"],

@@ -12,14 +12,14 @@ from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from datagen.export.dataset import write_dataset
+from oresearch_graph.rows.rl import read_questions, rl_rows
+from oresearch_graph.rows.sft import read_rows
 from oresearch_graph.trace import parse_steps
 from oresearch_graph.trace.references import citation_marks, listed_lines
-from rl.rl_rows import main, rl_rows
+from rl.rl_rows import main
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rows.fingerprint import dataset_fingerprint
-from rl.rows.rl_questions import read_questions
 from rl.rows.sft_dataset import TraceSFTDataset, encode_row
-from rl.rows.sft_rows import read_rows
 from tests.export_run import BOTH, traced, work_of
 from tests.small_tokenizers import greedy_tokenizer, protocol_tokenizer
 
@@ -60,7 +60,7 @@ async def test_sft_trains_on_exactly_the_policys_text(folder, rows, kind, tokeni
     found = dataset(path, tokenizer(), rows)
     written = list(read_rows(path))
     assert len(found) == len(written) == (10 if rows == "threads" else 4)
-    assert found.gate.refused == []
+    assert found.row_filter.refused == []
     for item, row in zip(found, written, strict=True):
         trained = item["input_ids"][item["loss_mask"].bool()].tolist()
         assert tokenizer().decode(trained) == row.policy_text

@@ -6,7 +6,7 @@ import pytest
 
 from oresearch_graph import ResearchSettings, create_research_graph
 from oresearch_graph.prompts import system_prompt
-from oresearch_graph.training_rows import trace_rows
+from oresearch_graph.rows.sft import trace_rows
 from rl.rollouts.faithfulness import (
     compare,
     decoded_policy_text,

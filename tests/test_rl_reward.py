@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.judging.ground_truth import Criterion, GroundTruth, KeyPointJudge, Rubric
+from oresearch_graph.judging.ground_truth import KeyPointJudge
 from oresearch_graph.judging.model_judge import ModelJudge
+from oresearch_graph.rows.ground_truth import Criterion, GroundTruth, Rubric
 from rl.rollouts.reward import RewardJudge, ground_truth, judge_from
 from rl.settings import RewardJudgeSettings
 from tests.openai_server import OpenAIServer

@@ -16,7 +16,8 @@ from oresearch_graph.errors import (
     ToolError,
 )
 from oresearch_graph.graph.boundary import failure_of
-from oresearch_graph.judging.ground_truth import GroundTruth, KeyPointJudge
+from oresearch_graph.judging.ground_truth import KeyPointJudge
+from oresearch_graph.rows.ground_truth import GroundTruth
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import Thread
 from oresearch_graph.tools.backend import Hits

@@ -15,11 +15,9 @@ from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.judging.ground_truth import GroundTruth
-from oresearch_graph.judging.key_points import KeyPoint
-from rl.rl_rows import main, rl_rows, write_rl_rows
-from rl.rows.deep_research_bench import read_bench
-from rl.rows.rl_questions import RLQuestion, read_questions
+from oresearch_graph.rows.ground_truth import GroundTruth, KeyPoint
+from oresearch_graph.rows.rl import RLQuestion, read_questions, rl_rows, write_rl_rows
+from rl.rl_rows import main, read_bench
 from tests.small_tokenizers import protocol_tokenizer
 
 BENCH = Path(__file__).parents[2] / "shared" / "data" / "deep_research_bench"

@@ -14,6 +14,8 @@ from verl.utils.dataset.dataset_utils import DatasetPadMode, SFTTensorCollator
 from oresearch_graph import ResearchSettings, create_research_graph
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.prompts import system_prompt
+from oresearch_graph.rows.lengths import window_report
+from oresearch_graph.rows.sft import SFTRow, UnclearThreads, trace_rows
 from oresearch_graph.trace import (
     Failure,
     Protocol,
@@ -26,12 +28,10 @@ from oresearch_graph.trace import (
     world_step,
     write_traces,
 )
-from oresearch_graph.training_rows import SFTRow, UnclearThreads, trace_rows
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rows.fingerprint import dataset_fingerprint, read_fingerprint, training_protocol
 from rl.rows.fingerprint import write_fingerprint as leave_fingerprint
 from rl.rows.sft_dataset import TraceSFTDataset, encode_row
-from rl.rows.window_report import window_report
 from tests.scripted import PAGES, Documents, ScriptedPolicy, failing, research_script
 from tests.small_tokenizers import greedy_tokenizer, protocol_tokenizer
 
@@ -262,8 +262,12 @@ async def test_rows_of_another_protocol_or_prompt_are_refused(tmp_path):
     path.write_text("".join(row.model_dump_json() + "\n" for row in rows), "utf-8")
     found = dataset(path)
     assert [row.id for row in found.rows] == [good.id]
-    assert [refusal.trace for refusal in found.gate.refused] == ["fingerprint", "system", "nothing"]
-    assert found.gate.reasons == {"other_fingerprint": 2, "nothing_to_train": 1}
+    assert [refusal.trace for refusal in found.row_filter.refused] == [
+        "fingerprint",
+        "system",
+        "nothing",
+    ]
+    assert found.row_filter.reasons == {"other_fingerprint": 2, "nothing_to_train": 1}
 
 
 async def test_longer_rows_are_dropped_whole_and_counted(tmp_path):
@@ -314,10 +318,10 @@ async def test_refused_traces_are_counted_by_reason(tmp_path, capsys):
     write_traces(path, [trace])
     found = dataset(path)
     assert len(found) == 4
-    assert {r.trace: r.reason for r in found.gate.refused} == {name: name for name in spoiled}
+    assert {r.trace: r.reason for r in found.row_filter.refused} == {name: name for name in spoiled}
     assert "refused 6 of 7" in capsys.readouterr().out
     admitted = dataset(path, allow_extractive=True, allow_repaired=True, outcomes=["failed"])
-    assert admitted.gate.reasons == {"outcome": 4, "extended": 1, "other_fingerprint": 1}
+    assert admitted.row_filter.reasons == {"outcome": 4, "extended": 1, "other_fingerprint": 1}
 
 
 async def test_traces_of_another_prompt_are_refused_with_both_fingerprints(tmp_path):

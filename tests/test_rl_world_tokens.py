@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerFast
 
 from oresearch_graph import ResearchSettings, create_research_graph
 from oresearch_graph.prompts import system_prompt
+from oresearch_graph.rows.sft import SFTRow, trace_rows
 from oresearch_graph.trace import escape_world, unescape_tokens
-from oresearch_graph.training_rows import SFTRow, trace_rows
 from rl.rollouts.faithfulness import decoded_policy_text, mask_runs, same_tokenization
 from rl.rollouts.ledger_policy import LedgerPolicy, Sampling
 from rl.rollouts.thread_tokens import ThreadTokens

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from oresearch_graph.errors import ToolError
-from oresearch_graph.tools.corpus.index import CorpusIndex, Document
 from oresearch_graph.tools.corpus import index as corpus_index
+from oresearch_graph.tools.corpus.index import CorpusIndex, Document
 
 
 def in_another_process(index: CorpusIndex) -> None:

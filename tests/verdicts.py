@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from oresearch_graph.judging.ground_truth import Criterion, GroundTruth, Judged, Rubric
-from oresearch_graph.judging.key_points import KeyPoint
+from oresearch_graph.judging.ground_truth import Judged
 from oresearch_graph.judging.model_judge import ModelJudge
+from oresearch_graph.rows.ground_truth import Criterion, GroundTruth, KeyPoint, Rubric
 from tests.openai_server import Body, Message
 
 TRUTH = GroundTruth(

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final, Literal
 
+from datagen.export.prepared import PreparedTrace
+from datagen.export.scrub import Scrubber, withheld
 from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.evidence.citations import verify_report
@@ -46,7 +48,7 @@ class Refused(ValueError):
 
 
 class Admission:
-    """Lets traces through, restated under the training protocol, and counts the others."""
+    """Prepares the traces that may become rows, and counts the others."""
 
     def __init__(self, settings: DatagenSettings) -> None:
         """Raises ConfigurationError for prompt additions, which training does not have."""
@@ -61,24 +63,24 @@ class Admission:
             execution: protocol(research.model_copy(update={"execution": execution}))
             for execution in EXECUTIONS
         }
+        self.scrubber = Scrubber()
         self.refused: Counter[str] = Counter()
         self.first: dict[str, str] = {}
         """For each reason the first trace it met, with the message."""
         self.restated = 0
         """Traces made under another prompt."""
 
-    def admit(self, trace: Trace) -> Trace:
-        """The trace as rows may tell it. Raises Refused."""
-        self._check(trace)
-        expected = self.protocols[trace.execution]
-        told = trace.protocol
-        if told.dialect != expected.dialect:
-            raise Refused("other_dialect", f"its calls are written in the dialect {told.dialect}")
-        if told.tools != expected.tools:
-            raise Refused("other_tools", f"it has tools that training has not: {told.tools}")
-        trace = _with_sources(trace)
-        check_citations(trace)
-        return trace.model_copy(update={"protocol": expected})
+    def prepare(self, trace: Trace) -> PreparedTrace:
+        """The trace as every row tells it: restated under the training protocol, its citations
+        checked, without what the settings keep out. Raises Refused."""
+        trace = _with_sources(self._restated(trace))
+        ledger = Ledger(trace.sources or ())
+        _check_citations(trace, ledger)
+        if self.settings.scrub:
+            trace = self.scrubber.scrub(trace)
+        if self.settings.page_text == "hash":
+            trace = withheld(trace, ledger)
+        return PreparedTrace.of(trace, ledger)
 
     def count(self, trace: Trace) -> None:
         """Note a trace that was exported."""
@@ -89,7 +91,7 @@ class Admission:
         self.refused[fault.reason] += 1
         self.first.setdefault(fault.reason, f"{trace}: {fault}")
 
-    def _check(self, trace: Trace) -> None:
+    def _restated(self, trace: Trace) -> Trace:
         if trace.extractive and not self.settings.allow_extractive:
             raise Refused(
                 "extractive", "written without a language model; export.allow_extractive admits it"
@@ -98,6 +100,14 @@ class Admission:
             raise Refused("repaired", "text was corrected; export.allow_repaired admits it")
         if trace.outcome == "failed":
             raise Refused("failed", "it has no report")
+        original, plain = trace.protocol, self.protocols[trace.execution]
+        if original.dialect != plain.dialect:
+            raise Refused(
+                "other_dialect", f"its calls are written in the dialect {original.dialect}"
+            )
+        if original.tools != plain.tools:
+            raise Refused("other_tools", f"it has tools that training has not: {original.tools}")
+        return trace.model_copy(update={"protocol": plain})
 
 
 def _with_sources(trace: Trace) -> Trace:
@@ -112,18 +122,17 @@ def _with_sources(trace: Trace) -> Trace:
     return trace
 
 
-def check_citations(trace: Trace) -> None:
+def _check_citations(trace: Trace, ledger: Ledger) -> None:
     """Every mark of an answer resolves, every claim and quote stands where it is said to.
 
     Raises Refused.
     """
-    ledger = Ledger(trace.sources or ())
     for step in trace.steps:
         if step.kind not in ANSWER_KINDS:
             continue
-        listed = reference_list(step.text)
-        for number in {m.number for m in citation_marks(step.text)} | listed.keys():
-            if ledger.resolve(number, listed) is None:
+        references = reference_list(step.text)
+        for number in {m.number for m in citation_marks(step.text)} | references.keys():
+            if ledger.resolve(number, references) is None:
                 raise Refused("unresolved_citation", f"[{number}] resolves to no source")
     for source in ledger.by_id.values():
         if text_hash(source.text) != source.sha256:

@@ -10,16 +10,15 @@ from typing import Any, Final
 
 import yaml
 
+from datagen.export.candidates import SPLITS, SeedOrigin
 from datagen.export.columns import CONFIGS
-from datagen.export.lengths import WINDOWS
 from datagen.export.rows import RowMaker
-from datagen.export.splits import SPLITS
-from datagen.export.verdicts import Origin
 from datagen.run.folder import Counts, Work
 from datagen.run.stamps import read_stamp
+from oresearch_graph.rows.lengths import WINDOWS
 
 _STAGES: Final = ("seeds", "generate", "filter", "judge", "review", "rubrics")
-_TOLD: Final[dict[str, str]] = {
+_ROW_KINDS: Final[dict[str, str]] = {
     "sft-threads": "One row a thread, in the context it was written in: what `rl.sft` trains on.",
     "sft-linear": "One row a trajectory; every `[n]` is a number that its observations show.",
     "messages": "Whole trajectories as OpenAI messages, calls as tool calls.",
@@ -34,7 +33,7 @@ _HOSTS: Final = 20
 
 
 def write_card(
-    folder: Path, work: Work, maker: RowMaker, seeds: Iterable[Origin], counts: Counts
+    folder: Path, work: Work, maker: RowMaker, seeds: Iterable[SeedOrigin], counts: Counts
 ) -> None:
     """Write it beside the row files, which must be there."""
     parts = [
@@ -58,8 +57,8 @@ def _head(folder: Path, work: Work, maker: RowMaker) -> Iterator[str]:
         "tags": ["deep-research", "agents", "synthetic"],
         "configs": list(_configs(folder)),
     }
-    told = yaml.safe_dump(front, sort_keys=False, allow_unicode=True)
-    yield from ("---", told.rstrip(), "---", "", f"# {settings.title}", "")
+    head = yaml.safe_dump(front, sort_keys=False, allow_unicode=True)
+    yield from ("---", head.rstrip(), "---", "", f"# {settings.title}", "")
     if maker.extractive:
         yield (
             f"> **Warning.** {maker.extractive} of {maker.traces} traces were written without a "
@@ -69,7 +68,8 @@ def _head(folder: Path, work: Work, maker: RowMaker) -> Iterator[str]:
     if settings.page_text == "hash":
         yield "The text of pages is replaced by its SHA-256; spans can be proved against the pages."
     if settings.scrub:
-        kinds = ", ".join(f"{n} × {kind}" for kind, n in maker.scrubber.counts.most_common())
+        counts = maker.admission.scrubber.counts
+        kinds = ", ".join(f"{n} × {kind}" for kind, n in counts.most_common())
         yield f"Personal data was replaced: {kinds or 'none was found'}."
     else:
         yield "Personal data was not looked for (`export.scrub` is off)."
@@ -91,9 +91,9 @@ def _configs(folder: Path) -> Iterator[dict[str, Any]]:
 
 def _rows(folder: Path, counts: Counts) -> Iterator[str]:
     yield from ("", "## Rows", "", "| configuration | rows | what a row is |", "|---|---:|---|")
-    for name, told in _TOLD.items():
+    for name, meaning in _ROW_KINDS.items():
         if (folder / name).is_dir():
-            yield f"| `{name}` | {counts.get(f'{name}_rows', 0)} | {told} |"
+            yield f"| `{name}` | {counts.get(f'{name}_rows', 0)} | {meaning} |"
     yield (
         "\nSplits are drawn by the hash of the seed: all that was made of one question stands in "
         "one split. `python -m datagen verify FOLDER` proves every span and hash again."
@@ -121,16 +121,16 @@ def _funnel(work: Work, counts: Counts) -> Iterator[str]:
     yield from ("", "## Funnel", "", "| stage | counted |", "|---|---|")
     for stage in _STAGES:
         stamp = read_stamp(work.run, stage)
-        told = _told(stamp.counts) if stamp else "not recorded"
-        yield f"| {stage} | {told} |"
-    yield f"| export | {_told(counts)} |"
+        cell = _listing(stamp.counts) if stamp else "not recorded"
+        yield f"| {stage} | {cell} |"
+    yield f"| export | {_listing(counts)} |"
 
 
-def _told(counts: Counts) -> str:
+def _listing(counts: Counts) -> str:
     return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
 
 
-def _rights(maker: RowMaker, seeds: Iterable[Origin]) -> Iterator[str]:
+def _rights(maker: RowMaker, seeds: Iterable[SeedOrigin]) -> Iterator[str]:
     licenses = Counter(seed.license or "unknown" for seed in seeds)
     yield from ("", "## Licences", "", "| licence of the question | seeds |", "|---|---:|")
     yield from (f"| {_plain(name)} | {count} |" for name, count in licenses.most_common())
@@ -152,11 +152,10 @@ def _lengths(work: Work, maker: RowMaker) -> Iterator[str]:
     heads += [f"over {window // 1024}k" for window in WINDOWS]
     yield from ("", "## Lengths in tokens", "", f"{by}. Prompts are counted with their rows.", "")
     yield from (_line(heads), "|---|" + "---:|" * (len(heads) - 1))
-    for name, lengths in maker.lengths.items():
-        told = lengths.told()
-        if told["rows"]:
-            numbers = [told["rows"], told["tokens"], *told["percentiles"].values()]
-            numbers += [told["longest"], *told["over"].values()]
+    for name, lengths in maker.lengths().items():
+        if lengths.longest is not None:
+            numbers = [lengths.rows, lengths.tokens, *lengths.percentiles.values()]
+            numbers += [lengths.longest, *lengths.over.values()]
             yield _line([name, *(f"{number:,}" for number in numbers)])
 
 

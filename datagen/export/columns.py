@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
+
+from oresearch_graph.rows.files import arrow_columns
+from oresearch_graph.rows.rl import rl_schema
+from oresearch_graph.rows.sft import SFTRow
 
 _TEXT: Final = pa.string()
 
@@ -32,16 +36,7 @@ _MESSAGES: Final = _list(
 
 SFT: Final = pa.schema(
     {
-        "id": _TEXT,
-        "trace_id": _TEXT,
-        "thread": _TEXT,
-        "role": _TEXT,
-        "branch": pa.int64(),
-        "question": _TEXT,
-        "system": _TEXT,
-        "fingerprint": _TEXT,
-        "execution": _TEXT,
-        "segments": _list(author=_TEXT, text=_TEXT),
+        **arrow_columns(SFTRow),
         **_ABOUT,
         "sources": _list(id=pa.int64(), number=pa.int64(), url=_TEXT, title=_TEXT, sha256=_TEXT),
         "citations": _list(
@@ -84,21 +79,6 @@ SOURCES: Final = pa.schema(
         "sha256": _TEXT,
     }
 )  # fmt: skip
-RL: Final = pa.schema(
-    {
-        "data_source": _TEXT,
-        "prompt": _list(role=_TEXT, content=_TEXT),
-        "ability": _TEXT,
-        "reward_model": pa.struct({"style": _TEXT, "ground_truth": _TEXT}),
-        "extra_info": pa.struct(
-            {
-                "index": pa.int64(), "split": _TEXT, "id": _TEXT, "question": _TEXT,
-                "language": _TEXT, "search_instead": _TEXT,
-            }
-        ),
-    }
-)  # fmt: skip
-"""What verl's trainer reads; `python -m rl.rl_rows` makes the same of the JSON Lines beside it."""
 SELECTION: Final = pa.schema(
     {
         "seed": _TEXT, "candidates": pa.int64(), "judged": pa.int64(), "accepted": pa.int64(),
@@ -113,11 +93,8 @@ CONFIGS: Final[dict[str, pa.Schema]] = {
     "messages": MESSAGES,
     "sharegpt": SHAREGPT,
     "preference": PREFERENCE,
-    "rl": RL,
+    "rl": rl_schema(),
     "rl-selection": SELECTION,
     "sources": SOURCES,
 }
 """A folder for each, and a name for `datasets.load_dataset`."""
-
-Row = dict[str, Any]
-"""One row as JSON values, by column."""

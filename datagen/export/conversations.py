@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any, Final, Literal
 
-from datagen.export.columns import Row
+from oresearch_graph.rows.files import Row
 from oresearch_graph.trace import Step, Trace, escape_world, read_call, render_step, shown_text
 
-_NAMED: Final[dict[str, tuple[str, str]]] = {
+_TOOLS: Final[dict[str, tuple[str, str]]] = {
     "web_search": ("Search the web; each query has its own results.", "queries"),
     "crawl_page": ("Open pages and read their text.", "urls"),
 }
@@ -27,7 +27,7 @@ TOOLS: Final = json.dumps(
             "type": "function",
             "function": {
                 "name": name,
-                "description": told,
+                "description": description,
                 "parameters": {
                     "type": "object",
                     "properties": {
@@ -38,7 +38,7 @@ TOOLS: Final = json.dumps(
                 },
             },
         }
-        for name, (told, items) in _NAMED.items()
+        for name, (description, items) in _TOOLS.items()
     ]
 )
 """JSON Schema of the tools that messages call."""
@@ -48,34 +48,32 @@ _Side = Literal["gpt", "observation", "human"]
 
 def messages(trace: Trace, system: str) -> list[Row]:
     """The trace as OpenAI messages."""
-    found = [_message("system", system), _message("user", _question(trace))]
-    held: list[str] = []
+    log = [_message("system", system), _message("user", _question(trace))]
+    pending: list[str] = []
     calls = 0
     for step in trace.steps:
         if step.is_call:
             calls += 1
-            found.append(_message("assistant", _joined(held), tool_calls=[_call(step, calls)]))
-        elif step.kind == "observation" and found[-1]["tool_calls"] and not _joined(held):
-            call = found[-1]["tool_calls"][0]["id"]
-            found.append(
-                _message("tool", shown_text(step, trace.protocol.tools), tool_call_id=call)
-            )
+            log.append(_message("assistant", _joined(pending), tool_calls=[_call(step, calls)]))
+        elif step.kind == "observation" and log[-1]["tool_calls"] and not _joined(pending):
+            call = log[-1]["tool_calls"][0]["id"]
+            log.append(_message("tool", shown_text(step, trace.protocol.tools), tool_call_id=call))
         elif _side(step) != "gpt":
-            if said := _joined(held):
-                found.append(_message("assistant", said))
-            found.append(_message("user", _written(trace, step).strip()))
+            if text := _joined(pending):
+                log.append(_message("assistant", text))
+            log.append(_message("user", _tagged(trace, step).strip()))
         else:
-            held.append(_written(trace, step))
-    if said := _joined(held):
-        found.append(_message("assistant", said))
-    return found
+            pending.append(_tagged(trace, step))
+    if text := _joined(pending):
+        log.append(_message("assistant", text))
+    return log
 
 
 def sharegpt(trace: Trace) -> list[dict[str, str]]:
     """The trace as ShareGPT turns, the question first; the system prompt has its own column."""
     turns = [("human", [_question(trace)])]
     for side, steps in groupby(trace.steps, key=_side):
-        text = "".join(_written(trace, step) for step in steps).strip()
+        text = "".join(_tagged(trace, step) for step in steps).strip()
         if not text:
             continue
         last = turns[-1][0]
@@ -97,13 +95,13 @@ def _question(trace: Trace) -> str:
     return escape_world(trace.question, trace.protocol.tools)
 
 
-def _written(trace: Trace, step: Step) -> str:
+def _tagged(trace: Trace, step: Step) -> str:
     return render_step(step, trace.protocol.tools)
 
 
-def _joined(held: list[str]) -> str:
-    text = "".join(held).strip()
-    held.clear()
+def _joined(pending: list[str]) -> str:
+    text = "".join(pending).strip()
+    pending.clear()
     return text
 
 
@@ -130,6 +128,6 @@ def _arguments(step: Step) -> Iterator[tuple[str, Any]]:
     elif step.kind == "tool_call":
         yield from (call.arguments or {}).items()
     else:
-        yield _NAMED[step.kind][1], list(call.items)
+        yield _TOOLS[step.kind][1], list(call.items)
         if call.num is not None:
             yield "num", call.num

@@ -6,20 +6,30 @@ a few numbers a candidate. The folder takes its place when all of it is written.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
+
 from datagen.export.admission import Refused
-from datagen.export.building import building
+from datagen.export.candidates import (
+    SPLITS,
+    JudgedCandidate,
+    SeedOrigin,
+    Split,
+    judged_candidates,
+    pairs_of,
+    seed_origins,
+    selection_row,
+    split_of,
+)
 from datagen.export.card import write_card
-from datagen.export.manifest import Manifest, write_manifest
-from datagen.export.pairs import pairs_of
-from datagen.export.rl_questions import rl_question, rl_row, selection_row
+from datagen.export.files import Manifest, Tables, file_record, write_manifest
+from datagen.export.prepared import PreparedTrace
 from datagen.export.rows import RowMaker
 from datagen.export.sft_rows import About
-from datagen.export.splits import SPLITS, Split, split_of
-from datagen.export.tables import Tables, canonical, file_record
-from datagen.export.verdicts import Origin, Verdict, origins, verdicts
 from datagen.records import SeedTruth
 from datagen.run.folder import Counts, Work
 from datagen.run.record_files import read_records
@@ -27,7 +37,8 @@ from datagen.run.review_result import RUBRIC
 from datagen.run.stamps import fingerprint
 from datagen.run.trace_shelf import TraceShelf
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.trace import Trace, text_hash
+from oresearch_graph.rows.rl import RLRow, rl_question
+from oresearch_graph.trace import text_hash
 
 
 def write_dataset(work: Work, refused: Collection[str] = ()) -> Counts:
@@ -36,8 +47,8 @@ def write_dataset(work: Work, refused: Collection[str] = ()) -> Counts:
     Raises ConfigurationError when there is nothing to write, or no room; an earlier data set is
     kept then.
     """
-    judged = verdicts(work.run)
-    if not any(verdict.chosen for lines in judged.values() for verdict in lines):
+    judged = judged_candidates(work.run)
+    if not any(candidate.chosen for lines in judged.values() for candidate in lines):
         raise ConfigurationError(
             f"{work.run.judged}: no candidate is chosen: run judge first, or lower its thresholds"
         )
@@ -49,42 +60,43 @@ class _Export:
     """One data set being written."""
 
     def __init__(
-        self, work: Work, judged: dict[str, list[Verdict]], refused: frozenset[str], folder: Path
-    ) -> None:
+        self, work: Work, judged: dict[str, list[JudgedCandidate]], refused: frozenset[str],
+        folder: Path,
+    ) -> None:  # fmt: skip
         self.work, self.judged, self.refused, self.folder = work, judged, refused, folder
-        self.seeds = origins(work.run)
+        self.seeds = seed_origins(work.run)
         self.tables = Tables(folder, work.settings.export.formats)
         self.maker = RowMaker(work.settings, self.tables)
         self.shelf = TraceShelf(work.run.traces)
 
     def write(self) -> Counts:
         try:
-            for seed, lines in self.judged.items():
-                self._write_seed(seed, lines)
+            for seed, candidates in self.judged.items():
+                self._write_seed(seed, candidates)
             self._write_questions()
         finally:
             self.tables.close()
         if not self.maker.traces:
             raise ConfigurationError(f"no trace can be exported: {'; '.join(self._reasons())}")
         counts = self._counts()
-        write_card(self.folder, self.work, self.maker, self._told_seeds(), counts)
+        write_card(self.folder, self.work, self.maker, self._origins(), counts)
         self._write_manifest(counts)
         return counts
 
-    def _write_seed(self, seed: str, lines: list[Verdict]) -> None:
-        chosen: dict[str, Trace] = {}
+    def _write_seed(self, seed: str, candidates: list[JudgedCandidate]) -> None:
+        chosen: dict[str, PreparedTrace] = {}
         split = self._split(seed)
-        origin = self.seeds.get(seed, _UNKNOWN)
-        for verdict in lines:
-            if verdict.chosen and verdict.id in self.refused:
+        origin = self.seeds.get(seed, SeedOrigin())
+        for candidate in candidates:
+            if candidate.chosen and candidate.id in self.refused:
                 fault = Refused("rejected_by_people", "reviewers did not accept it")
-                self.maker.admission.refuse(verdict.id, fault)
-            elif verdict.chosen:
-                about = About(seed, origin.domain, verdict.quality)
-                trace = self.maker.add(self.shelf.get(verdict.id), about, split)
-                if trace is not None:
-                    chosen[verdict.id] = trace
-        for pair in pairs_of(lines, self.work.settings.export):
+                self.maker.admission.refuse(candidate.id, fault)
+            elif candidate.chosen:
+                about = About(seed, origin.domain, candidate.quality)
+                whole = self.maker.add(self.shelf.get(candidate.id), about, split)
+                if whole is not None:
+                    chosen[candidate.id] = whole
+        for pair in pairs_of(candidates, self.work.settings.export):
             if pair.chosen in chosen:
                 rejected = self.shelf.get(pair.rejected)
                 self.maker.add_pair(pair, chosen[pair.chosen], rejected, seed=seed, split=split)
@@ -99,23 +111,26 @@ class _Export:
             if not truth.truth.judgeable:
                 continue
             split = self._split(truth.seed)
-            question = rl_question(truth, self.seeds.get(truth.seed))
-            line = canonical(question)
-            row = rl_row(question, truth.truth, index[split], split)
-            self.tables.write_line("rl", split, row, line)
-            lines = self.judged.get(truth.seed, [])
-            told = selection_row(truth.seed, lines, text_hash(line))
-            self.tables.write("rl-selection", split, told)
+            origin = self.seeds.get(truth.seed, SeedOrigin())
+            question = rl_question(
+                truth.seed, truth.question, truth.truth,
+                domain=origin.domain, language=origin.language,
+            )  # fmt: skip
+            row = RLRow.of(question, index[split], split).model_dump(mode="json")
+            self.tables.write_line("rl", split, row, question.line)
+            candidates = self.judged.get(truth.seed, [])
+            spread = selection_row(truth.seed, candidates, text_hash(question.line))
+            self.tables.write("rl-selection", split, spread)
             index[split] += 1
 
     def _split(self, seed: str) -> Split:
         return split_of(seed, self.work.settings.export)
 
-    def _told_seeds(self) -> Iterator[Origin]:
-        """The seeds that have a chosen candidate."""
-        for seed, lines in self.judged.items():
-            if any(verdict.chosen for verdict in lines):
-                yield self.seeds.get(seed, _UNKNOWN)
+    def _origins(self) -> Iterator[SeedOrigin]:
+        """Those of the seeds that have a chosen candidate."""
+        for seed, candidates in self.judged.items():
+            if any(candidate.chosen for candidate in candidates):
+                yield self.seeds.get(seed, SeedOrigin())
 
     def _reasons(self) -> Iterator[str]:
         for reason, count in self.maker.admission.refused.most_common():
@@ -145,4 +160,34 @@ class _Export:
         write_manifest(self.folder, manifest)
 
 
-_UNKNOWN = Origin(None, None, None)
+@contextmanager
+def building(folder: Path) -> Iterator[Path]:
+    """An empty folder beside `folder` that takes its place when the block ends.
+
+    Raises ConfigurationError for a disk that does not take it. A process killed between the two
+    renames leaves the old folder as `<name>.old`, which the next call puts back.
+    """
+    part, old = folder.with_name(f"{folder.name}.part"), folder.with_name(f"{folder.name}.old")
+    try:
+        _restore(folder, old)
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        yield part
+        if folder.exists():
+            folder.rename(old)
+        part.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except (OSError, pa.ArrowException) as error:
+        why = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise ConfigurationError(f"{folder}: not written: {why}; what was there is kept") from error
+    finally:
+        _restore(folder, old)
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _restore(folder: Path, old: Path) -> None:
+    if old.exists():
+        if folder.exists():
+            shutil.rmtree(old)
+        else:
+            old.rename(folder)

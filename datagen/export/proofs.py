@@ -13,9 +13,10 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
-from datagen.export.columns import Row
+from datagen.export.prepared import Texts
 from datagen.export.sft_rows import assistant_text
 from oresearch_graph.evidence.ledger import source_heads
+from oresearch_graph.rows.files import Row
 from oresearch_graph.trace import (
     ANSWER_KINDS,
     Author,
@@ -39,8 +40,6 @@ from oresearch_graph.trace.references import (
 _ROLES = {"plan": "planner", "report": "summarizer", "run": None}
 _CONTEXT = {"planner": (), "researcher": ("subtask_list", "subtask"),
             "summarizer": ("subtask_list", "subtask", "subtask_answer")}  # fmt: skip
-Texts = dict[int, tuple[str, str]]
-"""Text and hash of each source of a trace, by id; the text is empty where it is withheld."""
 
 
 def row_faults(row: Row, texts: Texts, tools: Sequence[str], *, linear: bool) -> Iterator[str]:
@@ -76,12 +75,12 @@ def author_faults(
 ) -> Iterator[str]:  # fmt: skip
     """Pieces whose author the tags contradict."""
     ends = list(accumulate(len(segment["text"]) for segment in segments))
-    given = _given(steps, role)
+    others = _others(steps, role)
     at = 0
     for index, step in enumerate(steps):
         for piece, (_, text) in zip(_pieces(step), step_segments(step, tools), strict=True):
             before = steps[index - 1] if index else None
-            allowed = {"world"} if index < given else _allowed(step, before, piece, execution)
+            allowed = {"world"} if index < others else _allowed(step, before, piece, execution)
             first, last = bisect_right(ends, at), bisect_right(ends, at + len(text) - 1)
             wrong = {s["author"] for s in segments[first : last + 1] if s["text"]} - allowed
             if wrong:
@@ -89,7 +88,7 @@ def author_faults(
             at += len(text)
 
 
-def _given(steps: Sequence[Step], role: str | None) -> int:
+def _others(steps: Sequence[Step], role: str | None) -> int:
     """How many steps at the front another thread, or the world, wrote."""
     if role is None:
         return 0
@@ -101,13 +100,13 @@ def _pieces(step: Step) -> list[str]:
     """Names of `step_segments`' pieces."""
     if step.tag is None:
         return ["text"] if step.lead + step.text else []
-    named = [
+    pieces = [
         ("lead", bool(step.lead)),
         ("open tag", step.opened is not None),
         ("text", bool(step.text)),
         ("close tag", step.closed is not None),
     ]
-    return [name for name, there in named if there]
+    return [name for name, present in pieces if present]
 
 
 def _allowed(step: Step, before: Step | None, piece: str, execution: Execution) -> set[Author]:
@@ -115,8 +114,8 @@ def _allowed(step: Step, before: Step | None, piece: str, execution: Execution) 
         return {"world"}
     if step.kind == "think" and not step.text:
         return {"policy", "world"}  # a provider hid the reasoning
-    told_to_end = before is not None and before.kind == "observation"
-    if piece in {"lead", "open tag"} and step.kind in ANSWER_KINDS and told_to_end:
+    forced = before is not None and before.kind == "observation"
+    if piece in {"lead", "open tag"} and step.kind in ANSWER_KINDS and forced:
         return {"policy", "world"}
     if piece == "close tag" and (step.is_call or step.kind in {*ANSWER_KINDS, "subtask_list"}):
         return {"policy", "world"}
@@ -125,12 +124,12 @@ def _allowed(step: Step, before: Step | None, piece: str, execution: Execution) 
 
 def _source_faults(row: Row, texts: Texts) -> Iterator[str]:
     for source in row["sources"]:
-        known = texts.get(source["id"])
-        if known is None:
+        text, sha256 = texts.get(source["id"], (None, ""))
+        if text is None:
             yield f"source {source['id']} is not among its trace's sources"
-        elif known[1] != source["sha256"]:
+        elif sha256 != source["sha256"]:
             yield f"source {source['id']} has another hash than its trace's source"
-        elif known[0] and text_hash(known[0]) != source["sha256"]:
+        elif text and text_hash(text) != sha256:
             yield f"the text of source {source['id']} is not that of its hash"
 
 
@@ -145,11 +144,11 @@ def _citation_faults(row: Row, text: str, texts: Texts) -> Iterator[str]:
         if (claim["status"] == "dangling") == bool(claim["sources"]):
             yield f"{place} is {claim['status']} with {len(claim['sources'])} sources"
         for evidence in claim["evidence"]:
-            held = texts.get(evidence["source"], ("", ""))[0]
+            source = texts.get(evidence["source"], ("", ""))[0]
             start, end = evidence["start"], evidence["end"]
             if evidence["source"] not in ids or not 0 <= start < end:
                 yield f"{place} rests on no place of a source"
-            elif held[start:end] != evidence["quote"]:
+            elif source[start:end] != evidence["quote"]:
                 yield f"{place}: source {evidence['source']} has no such quote at {start}"
 
 
@@ -161,23 +160,23 @@ def _answers(steps: Sequence[Step]) -> Iterator[tuple[str, list[Listed]]]:
 
 def _shown_faults(row: Row, steps: Sequence[Step]) -> Iterator[str]:
     """In a linear row every number is one that an observation shows, for the same address."""
-    told = {(source["number"], same_address(source["url"])) for source in row["sources"]}
-    shown: dict[int, set[str]] = {}
+    numbered = {(source["number"], same_address(source["url"])) for source in row["sources"]}
+    by_number: dict[int, set[str]] = {}
     for step in steps:
         for head in source_heads(step.text) if step.kind == "observation" else ():
-            shown.setdefault(head.id, set()).add(same_address(head.url))
-    for number, address in told:
-        if number is not None and shown.get(number) != {address}:
+            by_number.setdefault(head.id, set()).add(same_address(head.url))
+    for number, address in numbered:
+        if number is not None and by_number.get(number) != {address}:
             yield f"the number {number} of a source is not shown for its address"
     for answer, lines in _answers(steps):
         for number in {mark.number for mark in citation_marks(answer)}:
-            if len(found := shown.get(number, set())) != 1:
-                yield f"[{number}] is shown for {len(found)} addresses by its observations"
-            elif (number, next(iter(found))) not in told:
+            if len(addresses := by_number.get(number, set())) != 1:
+                yield f"[{number}] is shown for {len(addresses)} addresses by its observations"
+            elif (number, next(iter(addresses))) not in numbered:
                 yield f"[{number}] is not the number of its source"
         for line in lines:
             number, url, _ = line.reference
-            if url and {same_address(url)} != shown.get(number):
+            if url and {same_address(url)} != by_number.get(number):
                 yield f"[{number}] is listed for another address than its observations show"
 
 
@@ -187,10 +186,10 @@ def _listed_faults(row: Row, steps: Sequence[Step]) -> Iterator[str]:
     if any(source["number"] != source["id"] for source in row["sources"]):
         yield "a source has another number than its id"
     for answer, lines in _answers(steps):
-        listed = reference_list(answer)
+        references = reference_list(answer)
         numbers = {m.number for m in citation_marks(answer)} | {
             line.reference.number for line in lines
         }
         for number in sorted(numbers):
-            if ledger.resolve(number, listed) is None:
+            if ledger.resolve(number, references) is None:
                 yield f"[{number}] resolves to no source of the row"

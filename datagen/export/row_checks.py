@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from datagen.export.columns import CONFIGS, Row
+from pydantic import ValidationError
+
+from datagen.export.columns import CONFIGS
 from datagen.export.conversations import TOOLS, messages, sharegpt
-from datagen.export.dataset_files import SourceShelf
-from datagen.export.manifest import Manifest
+from datagen.export.files import Manifest, row_hash
+from datagen.export.prepared import Texts
 from datagen.export.proofs import author_faults, row_faults
-from datagen.export.rl_questions import question_truth, rl_row
 from datagen.export.sft_rows import assistant_text
-from datagen.export.tables import canonical, row_hash
 from datagen.records import seed_of
+from oresearch_graph.rows.files import Row, canonical
+from oresearch_graph.rows.rl import RLQuestion, RLRow
 from oresearch_graph.trace import (
     Protocol,
     Trace,
@@ -26,15 +28,17 @@ from oresearch_graph.trace import (
     text_hash,
     unescape_world,
 )
+from oresearch_graph.trace.validation import first_fault
 
 
 class RowChecks:
     """The checks of one data set, with what must agree between its files."""
 
-    def __init__(self, manifest: Manifest, shelf: SourceShelf) -> None:
-        self.manifest, self.shelf = manifest, shelf
+    def __init__(self, manifest: Manifest, texts: Callable[[str], Texts]) -> None:
+        """`texts` gives those of the sources of a trace."""
+        self.manifest, self.texts = manifest, texts
         self._splits: dict[str, str] = {}
-        self._told: dict[tuple[str, str], str] = {}
+        self._expected: dict[tuple[str, str], str] = {}
         """Hash of what a row of (configuration, id) must say, by the rows it rests on."""
         self._checks: dict[str, Callable[[Row], Iterator[str]]] = {
             "sft-threads": lambda row: self._sft(row, linear=False),
@@ -56,6 +60,8 @@ class RowChecks:
                 yield from self._rl(row, split)
             else:
                 yield from self._checks[config](row)
+        except ValidationError as error:
+            yield f"it is no row of {config}: {first_fault(error)}"
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
             yield f"it is no row of {config}: {type(error).__name__}: {error}"
 
@@ -72,7 +78,7 @@ class RowChecks:
             yield "its system prompt is not its protocol's"
         if seed_of(row["trace_id"]) != row["seed"]:
             yield f"its trace {row['trace_id']} is none of seed {row['seed']}"
-        texts = self.shelf.texts(row["trace_id"])
+        texts = self.texts(row["trace_id"])
         yield from row_faults(row, texts, protocol.tools, linear=linear)
         if linear:
             self._expect_conversations(row, protocol)
@@ -82,13 +88,13 @@ class RowChecks:
         steps = parse_steps(text, execution=row["execution"], tools=protocol.tools)
         question = unescape_world(row["question"], protocol.tools)
         trace = Trace(question=question, steps=steps, protocol=protocol)
-        told = row["trace_id"]
-        self._told["messages", told] = text_hash(canonical(messages(trace, row["system"])))
-        self._told["sharegpt", told] = text_hash(canonical(sharegpt(trace)))
-        self._told["text", told] = text_hash(text)
+        name = row["trace_id"]
+        self._expected["messages", name] = text_hash(canonical(messages(trace, row["system"])))
+        self._expected["sharegpt", name] = text_hash(canonical(sharegpt(trace)))
+        self._expected["text", name] = text_hash(text)
 
     def _same(self, kind: str, name: str, value: object) -> Iterator[str]:
-        if self._told.get((kind, name)) != text_hash(canonical(value)):
+        if self._expected.get((kind, name)) != text_hash(canonical(value)):
             yield "it does not say what the row of sft-linear says"
 
     def _messages(self, row: Row) -> Iterator[str]:
@@ -115,7 +121,9 @@ class RowChecks:
         texts = [self._side(row, side) for side in ("chosen", "rejected")]
         if texts[0] == texts[1]:
             yield "both sides say the same"
-        if row["thread"] == "run" and self._told["text", row["chosen_id"]] != text_hash(texts[0]):
+        if row["thread"] == "run" and self._expected["text", row["chosen_id"]] != text_hash(
+            texts[0]
+        ):
             yield "its chosen side is not the row of sft-linear"
         for side, text in zip(("chosen", "rejected"), texts, strict=True):
             if row[side] != [{"role": "assistant", "content": text.strip()}]:
@@ -128,32 +136,29 @@ class RowChecks:
     def _authors(self, row: Row, side: str, text: str) -> Iterator[str]:
         """Sides may be of two executions: a subtask is the world's in one of them."""
         role = "planner" if row["thread"] == "plan" else None
-        found: list[Sequence[str]] = []
+        by_execution: list[Sequence[str]] = []
         for execution, protocol in self.manifest.protocols.items():
             steps = parse_steps(text, execution=execution, tools=protocol.tools)
             segments = row[f"{side}_segments"]
             if render_steps(steps, protocol.tools) == text:
                 faults = author_faults(segments, steps, role, execution, protocol.tools)
-                found.append(list(faults))
-        if all(found):
-            yield from (f"{side}: {fault}" for fault in min(found, key=len, default=()))
+                by_execution.append(list(faults))
+        if all(by_execution):
+            yield from (f"{side}: {fault}" for fault in min(by_execution, key=len, default=()))
 
     def _rl(self, row: Row, split: str) -> Iterator[str]:
         """The Parquet file's rows are what the JSON Lines file's make."""
         if "reward_model" not in row:
-            truth = question_truth(row)
-            if not truth.judgeable:
-                yield "it has nothing to be judged by"
-            made = rl_row(row, truth, 0, split)
-            self._told["rl", row["id"]] = text_hash(canonical(made))
-            self._told["question", row["id"]] = text_hash(canonical(row))
+            expected = RLRow.of(RLQuestion.model_validate(row), 0, split)
+            self._expected["rl", row["id"]] = text_hash(canonical(expected.model_dump(mode="json")))
+            self._expected["question", row["id"]] = text_hash(canonical(row))
             return
-        told = {**row, "extra_info": {**row["extra_info"], "index": 0}}
-        if self._told.get(("rl", row["extra_info"]["id"])) != text_hash(canonical(told)):
+        first = {**row, "extra_info": {**row["extra_info"], "index": 0}}
+        if self._expected.get(("rl", row["extra_info"]["id"])) != text_hash(canonical(first)):
             yield "it is not what its line of the JSON Lines file makes"
 
     def _selection(self, row: Row) -> Iterator[str]:
-        if self._told.get(("question", row["seed"])) != row["question_sha256"]:
+        if self._expected.get(("question", row["seed"])) != row["question_sha256"]:
             yield "its question is not the one of rl"
         if not 0 <= row["accepted"] <= row["candidates"] or row["judged"] > row["candidates"]:
             yield "its counts do not fit"

@@ -1,24 +1,32 @@
-"""Personal data in a trace, replaced by the name of its kind.
+"""What a data set may do without: personal data, replaced by the name of its kind, and the text of
+pages, replaced by the hash of what was shown.
 
-Kinds: e-mail addresses; telephone numbers in international form (`phonenumbers`, valid ones only);
-payment cards (13 to 19 digits that pass Luhn's check); IBANs (ISO 13616, checked modulo 97); public
-IP addresses; social security numbers of the United States and resident identity numbers of China
-(GB 11643, check digit verified). Addresses of pages are left as they are, since citations rest on
-them. Not covered: names, postal addresses, telephone numbers in national form, dates of birth.
+Personal data: e-mail addresses; telephone numbers in international form (`phonenumbers`, valid ones
+only); payment cards (13 to 19 digits that pass Luhn's check); IBANs (ISO 13616, checked modulo 97);
+public IP addresses; social security numbers of the United States and resident identity numbers of
+China (GB 11643, check digit verified). Addresses of pages are left as they are, since citations
+rest on them. Not covered: names, postal addresses, telephone numbers in national form, dates of
+birth.
+
+Without the text of pages an observation keeps the queries, the heads of its sources (number, title,
+address), the tool's own words and its notices. Evidence keeps its place and loses its quote.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
-from datagen.export.edits import Edit, Edits
-from datagen.export.rewriting import rewritten
-from oresearch_graph.trace import Trace
+from datagen.export.prepared import known_head
+from datagen.export.rewriting import Edit, Edits, rewritten
+from oresearch_graph.evidence.ledger import NOTICE, query_heading, source_heads
+from oresearch_graph.trace import Claim, Step, Trace, read_call, text_hash
+from oresearch_graph.trace.references import Ledger
+from oresearch_graph.trace.report_form import lines_of
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s<>\"'`|]+")
 _EMAIL: Final = re.compile(
@@ -31,6 +39,9 @@ _IP6: Final = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{0,4}
 _SSN: Final = re.compile(r"(?<![\d-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])")
 _RESIDENT: Final = re.compile(r"(?<!\d)[1-9]\d{5}(?:19|20)\d{9}[\dXx](?!\w)")
 _WEIGHTS: Final = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+_OWN_WORDS: Final = 300
+"""Characters of the longest observation without any source that is taken for a tool's message."""
+_LAST_NOTICE: Final = re.compile(rf"\n\n{re.escape(NOTICE)}[^\n]*\Z")
 
 
 class Scrubber:
@@ -53,11 +64,11 @@ class Scrubber:
     def edits(self, text: str) -> Iterator[Edit]:
         """What is to be replaced in a text, in order."""
         free_from = 0
-        left_out = [match.span() for match in _URL.finditer(text)]
-        ends = [end for _, end in left_out]
-        for start, end, kind in sorted(_found(text)):
+        addresses = [match.span() for match in _URL.finditer(text)]
+        ends = [end for _, end in addresses]
+        for start, end, kind in sorted(_personal_data(text)):
             after = bisect_right(ends, start)
-            within = after < len(left_out) and left_out[after][0] < end
+            within = after < len(addresses) and addresses[after][0] < end
             if start < free_from or within:
                 continue
             free_from = end
@@ -65,7 +76,7 @@ class Scrubber:
             yield Edit(start, end, f"({kind} removed)")
 
 
-def _found(text: str) -> Iterator[tuple[int, int, str]]:
+def _personal_data(text: str) -> Iterator[tuple[int, int, str]]:
     for kind, mark, pattern, is_one in _PATTERNS:
         if mark in text:
             for match in pattern.finditer(text):
@@ -123,3 +134,50 @@ _PATTERNS: Final[
     ("IP address", ":", _IP6, _is_public_ip),
 )  # fmt: skip
 """Kind, what a text must hold to be searched, how it is written, and the check of a find."""
+
+
+def withheld(trace: Trace, ledger: Ledger) -> Trace:
+    """The trace with hashes for the text of pages; sources keep their hash and lose their text."""
+    hidden = rewritten(trace, lambda index, step: _page_texts(trace, index, step, ledger))
+    sources = tuple(s.model_copy(update={"text": ""}) for s in trace.sources or ())
+    report = hidden.citations
+    if report is not None:
+        claims = tuple(map(_without_quotes, report.claims))
+        report = report.model_copy(update={"claims": claims})
+    return hidden.model_copy(update={"sources": sources, "citations": report})
+
+
+def _page_texts(trace: Trace, index: int, step: Step, ledger: Ledger) -> Iterator[Edit]:
+    if step.kind != "observation":
+        return
+    text = step.text
+    notice = _LAST_NOTICE.search(text)
+    length = notice.start() if notice else len(text)
+    heads = [head for head in source_heads(text) if known_head(head, ledger)]
+    if not heads and length > _OWN_WORDS:
+        yield _hashed(text, 0, length)
+    before = trace.steps[index - 1] if index else None
+    queries = read_call(before).items if before is not None and before.is_call else ()
+    headings = list(_headings(text, {query_heading(query) for query in queries}))
+    for head, after in zip(heads, [*heads[1:], None][: len(heads)], strict=True):
+        end = min(length, after.start if after else length)
+        at = bisect_left(headings, head.end)
+        end = min([*headings[at : at + 1], end])
+        if text[head.end : end].strip():
+            yield _hashed(text, head.end + 1, head.end + len(text[head.end : end].rstrip()))
+
+
+def _headings(text: str, headings: Collection[str]) -> Iterator[int]:
+    """Where a line that is one of the headings begins, at the line break before it."""
+    for at, line in lines_of(text):
+        if at and line in headings and at + len(line) < len(text):
+            yield at - 1
+
+
+def _hashed(text: str, start: int, end: int) -> Edit:
+    return Edit(start, end, f"sha256:{text_hash(text[start:end])}")
+
+
+def _without_quotes(claim: Claim) -> Claim:
+    evidence = tuple(e.model_copy(update={"quote": ""}) for e in claim.evidence)
+    return claim.model_copy(update={"evidence": evidence})

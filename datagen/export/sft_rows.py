@@ -1,6 +1,6 @@
 """SFT rows: a trace as the columns that `rl.sft` reads, with where it comes from beside them.
 
-Columns beyond those of `oresearch_graph.training_rows`: `seed`, `language`, `domain`, `models`,
+Columns beyond those of `oresearch_graph.rows.sft.SFTRow`: `seed`, `language`, `domain`, `models`,
 `quality`; `sources`, the ledger without its texts (`id` joins them to the configuration `sources`;
 `number` is what stands in this row's brackets, None where it is not shown); `citations`, the
 report's claims: `start` and `end` count characters of all segments joined, `evidence` points into
@@ -9,20 +9,14 @@ the text of a source. `sha256` is over the row's other columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from datagen.export.columns import Row
-from datagen.export.renumber import shown_numbers
-from oresearch_graph.trace import Claim, Source, Step, Trace, open_tag, render_steps
+from datagen.export.prepared import PreparedTrace
+from oresearch_graph.rows.files import Row
+from oresearch_graph.rows.sft import RowsMode, ThreadPart, thread_parts, thread_row
+from oresearch_graph.trace import Claim, Source, Trace, open_tag, render_steps
 from oresearch_graph.trace.references import same_address
-from oresearch_graph.training_rows import (
-    RowsMode,
-    SFTRow,
-    ThreadPart,
-    thread_parts,
-    trace_rows,
-)
 
 
 class About(NamedTuple):
@@ -44,38 +38,37 @@ def about_row(trace: Trace, about: About) -> Row:
     }
 
 
-def sft_rows(trace: Trace, system: str, mode: RowsMode, about: About) -> Iterator[Row]:
-    """The rows of an admitted trace; a linear one must be renumbered. Raises UnclearThreads."""
-    parts = {part.thread: part for part in thread_parts(trace, mode)}
-    numbers = shown_numbers(trace) if mode == "linear" else None
-    for row in trace_rows(trace, system, mode):
-        part = parts[row.thread]
-        yield {
-            **row.model_dump(mode="json"),
-            **about_row(trace, about),
-            "sources": [_source(s, numbers) for s in _sources(trace, part)],
-            "citations": _citations(trace, part),
-        }
+def sft_rows(prepared: PreparedTrace, system: str, mode: RowsMode, about: About) -> Iterator[Row]:
+    """The rows of a trace; for a linear one it must be whole. Raises UnclearThreads."""
+    trace = prepared.trace
+    numbers = prepared.numbers if mode == "linear" else None
+    for part in thread_parts(trace, mode):
+        row = thread_row(trace, part, system)
+        if row.policy_text:
+            yield {
+                **row.model_dump(mode="json"),
+                **about_row(trace, about),
+                "sources": [_source(s, numbers) for s in _sources(trace, part)],
+                "citations": _citations(trace, part),
+            }
 
 
-def assistant_text(row: Row | SFTRow) -> str:
+def assistant_text(row: Row) -> str:
     """All segments joined: what citations' places count in."""
-    if isinstance(row, SFTRow):
-        return "".join(segment.text for segment in row.segments)
     return "".join(segment["text"] for segment in row["segments"])
 
 
 def _sources(trace: Trace, part: ThreadPart) -> Sequence[Source]:
     """A researcher's own sources; all of them where the report is written; none for the plan."""
-    known = trace.sources or ()
+    sources = trace.sources or ()
     if part.role == "planner":
         return ()
     if part.role == "researcher":
-        return [source for source in known if source.branch == part.branch]
-    return known
+        return [source for source in sources if source.branch == part.branch]
+    return sources
 
 
-def _source(source: Source, numbers: dict[str, int] | None) -> Row:
+def _source(source: Source, numbers: Mapping[str, int] | None) -> Row:
     number = source.id if numbers is None else numbers.get(same_address(source.url))
     return {
         "id": source.id,
@@ -95,7 +88,7 @@ def _citations(trace: Trace, part: ThreadPart) -> list[Row]:
 
 def _answer_place(trace: Trace, part: ThreadPart) -> int | None:
     """Where the report's text begins in the row; None in a row without it."""
-    steps: tuple[Step, ...] = (*part.context, *part.own)
+    steps = (*part.context, *part.steps)
     at = next((i for i in reversed(range(len(steps))) if steps[i] is trace.answer), None)
     if at is None:
         return None
@@ -117,9 +110,11 @@ def _claim(claim: Claim, place: int) -> Row:
 
 def source_row(trace: Trace, seed: str) -> Row:
     """The ledger of a trace with its texts."""
-    kept = {"id", "url", "title", "text", "sha256", "read", "published"}
+    columns = {"id", "url", "title", "text", "sha256", "read", "published"}
     return {
         "trace_id": trace.id,
         "seed": seed,
-        "sources": [source.model_dump(mode="json", include=kept) for source in trace.sources or ()],
+        "sources": [
+            source.model_dump(mode="json", include=columns) for source in trace.sources or ()
+        ],
     }

@@ -15,7 +15,6 @@ from langchain_core.messages import HumanMessage, SystemMessage
 
 from oresearch_graph.evidence.ledger import cut_to, source_block
 from oresearch_graph.evidence.trace_report import citations_of
-from oresearch_graph.judging.ground_truth import Criterion
 from oresearch_graph.judging.prompt import (
     MOST,
     JudgeRequest,
@@ -24,6 +23,7 @@ from oresearch_graph.judging.prompt import (
     fenced,
     numbered,
 )
+from oresearch_graph.rows.ground_truth import Criterion
 from oresearch_graph.text.sentences import sentence_spans
 from oresearch_graph.text.words import token_count
 from oresearch_graph.trace import Source, Trace

@@ -16,10 +16,11 @@ from datagen.settings.judge import JudgeSettings
 from datagen.validation import first_fault
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.evidence.trace_report import citations_of
-from oresearch_graph.judging.ground_truth import Criterion, GroundTruth, KeyPointJudge
+from oresearch_graph.judging.ground_truth import KeyPointJudge
 from oresearch_graph.judging.judge_model import Spent
 from oresearch_graph.judging.model_judge import ModelJudge, Opinions, empty_verdict
 from oresearch_graph.judging.prompt import MOST
+from oresearch_graph.rows.ground_truth import Criterion, GroundTruth
 from oresearch_graph.trace import Trace
 
 DEFAULT_RUBRIC: Final = Path(__file__).with_name("rubric.yaml")

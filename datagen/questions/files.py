@@ -19,7 +19,7 @@ from datagen.run.rows import FileRow, read_rows
 from datagen.settings.seeds import SeedColumns, SeedSettings
 from datagen.validation import first_fault
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.judging.key_points import KeyPoint
+from oresearch_graph.rows.ground_truth import KeyPoint
 
 PlacedSeed = tuple[str, Seed]
 """A seed and its place in its file."""

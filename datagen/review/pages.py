@@ -8,7 +8,7 @@ from typing import Final
 
 from datagen.records import Decision, Filtered, Judgement, SeedTruth
 from datagen.review.session import ReviewSession
-from oresearch_graph.judging.key_points import KeyPoint
+from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.view.markup import Html, joined, tag
 from oresearch_graph.view.overview import Line, Panel, panel
 from oresearch_graph.view.page import document

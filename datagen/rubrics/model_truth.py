@@ -17,9 +17,8 @@ from datagen.rubrics.material import Material, VerifiedClaim, checked
 from datagen.validation import first_fault
 from oresearch_graph.evidence.claim_parts import checkable_parts
 from oresearch_graph.evidence.figures import agrees, stated
-from oresearch_graph.judging.ground_truth import Criterion, GroundTruth, Rubric
-from oresearch_graph.judging.key_points import KeyPoint
 from oresearch_graph.judging.prompt import VerdictFault, fenced, json_values
+from oresearch_graph.rows.ground_truth import Criterion, GroundTruth, KeyPoint, Rubric
 from oresearch_graph.text.language import detect_language
 from oresearch_graph.text.words import terms
 

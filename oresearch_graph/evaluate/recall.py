@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from oresearch_graph.judging.key_points import KeyPoint, judge_report
+from oresearch_graph.judging.key_points import judge_report
+from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.text.passages import best_passages
 from oresearch_graph.tools.backend import PageReader, SearchBackend
 from oresearch_graph.trace.record import CitationReport

@@ -1,7 +1,7 @@
-"""What a report is judged by, and what a judge says: the contract of all judges.
+"""What a judge says of a report: the contract of all judges.
 
-A GroundTruth is what is known of one question: key points, a rubric, or both. A QualityJudge makes
-a Judged of a report. `KeyPointJudge` is the deterministic one; `model_judge` has the other.
+A QualityJudge makes a Judged of a report and a GroundTruth. `KeyPointJudge` is the deterministic
+one; `model_judge` has the other.
 """
 
 from __future__ import annotations
@@ -9,70 +9,16 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.judging.key_points import UNSUPPORTED_CREDIT, Found, KeyPoint, judge_report
+from oresearch_graph.judging.key_points import UNSUPPORTED_CREDIT, Found, judge_report
+from oresearch_graph.rows.ground_truth import GroundTruth, KeyPoint
 from oresearch_graph.trace.record import CitationReport
+from oresearch_graph.trace.validation import FrozenModel
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Criterion(_Value):
-    """One thing that a report is scored on."""
-
-    text: str = Field(min_length=1)
-    """What is asked, as a statement that holds of a good report."""
-    description: str = ""
-    """What makes the difference between a low and a high score."""
-    weight: float = Field(default=1.0, gt=0)
-
-
-class Rubric(_Value):
-    """Weighted criteria; each is scored by itself."""
-
-    criteria: tuple[Criterion, ...] = Field(min_length=1)
-
-
-class GroundTruth(_Value):
-    """What is known of a question's good answer; the text of verl's `ground_truth` field."""
-
-    key_points: tuple[KeyPoint, ...] = ()
-    """Facts to be found. Beside a rubric they are a model judge's reference."""
-    rubric: Rubric | None = None
-
-    @property
-    def judgeable(self) -> bool:
-        """False when there is nothing to judge by."""
-        return bool(self.key_points) or self.rubric is not None
-
-    @property
-    def criteria(self) -> tuple[Criterion, ...]:
-        """What a model judge scores: the rubric's criteria, else the key points one by one."""
-        if self.rubric is not None:
-            return self.rubric.criteria
-        return tuple(
-            Criterion(text=f"The report states: {point.text}", weight=point.weight)
-            for point in self.key_points
-        )
-
-    @classmethod
-    def from_json(cls, text: str) -> GroundTruth:
-        """Raises ConfigurationError for a text that is no GroundTruth."""
-        try:
-            return cls.model_validate_json(text)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            name = ".".join(map(str, first["loc"])) or "the text"
-            raise ConfigurationError(f"no ground truth: {name}: {first['msg']}") from error
-
-    def to_json(self) -> str:
-        return self.model_dump_json()
-
-
-class Scored(_Value):
+class Scored(FrozenModel):
     """One criterion's score."""
 
     criterion: str
@@ -85,7 +31,7 @@ class Scored(_Value):
     """Whether the report holds the quote, white space aside."""
 
 
-class Judged(_Value):
+class Judged(FrozenModel):
     """A judge's opinion of one report."""
 
     quality: float = Field(ge=0, le=1)

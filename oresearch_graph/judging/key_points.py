@@ -13,9 +13,9 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
 from rapidfuzz import fuzz
 
+from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.text.words import sentence_spans, terms
 from oresearch_graph.trace.record import CitationReport
 from oresearch_graph.trace.references import body_span
@@ -26,21 +26,6 @@ _NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
 _OVERLAP: Final = 0.7
 _ALIKE: Final = 88.0
 """For key points without `needs`: share of terms, or rapidfuzz token set ratio."""
-
-
-class KeyPoint(BaseModel):
-    """One fact that a good report states."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    text: str = Field(min_length=1)
-    """The fact as a sentence; a report that quotes it has it."""
-    needs: tuple[tuple[str, ...], ...] = ()
-    """Of each group one alternative must stand in the same or the next sentence, in any inflection.
-    Empty: most terms of `text` must."""
-    weight: float = Field(default=1.0, gt=0)
-    source: str | None = None
-    """An address where the fact stands."""
 
 
 class Found(NamedTuple):

@@ -21,13 +21,7 @@ from weakref import WeakValueDictionary
 from langchain_core.language_models import BaseChatModel
 
 from oresearch_graph.errors import JudgeError, PolicyError
-from oresearch_graph.judging.ground_truth import (
-    Criterion,
-    GroundTruth,
-    Judged,
-    Scored,
-    weighted_mean,
-)
+from oresearch_graph.judging.ground_truth import Judged, Scored, weighted_mean
 from oresearch_graph.judging.judge_model import JudgeStats, OneJudge, Spent, VerdictCache
 from oresearch_graph.judging.prompt import (
     JudgeRequest,
@@ -38,6 +32,7 @@ from oresearch_graph.judging.prompt import (
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 from oresearch_graph.policies.chat.model_call import Patience
 from oresearch_graph.policies.chat.prices import Price
+from oresearch_graph.rows.ground_truth import Criterion, GroundTruth
 from oresearch_graph.trace.record import CitationReport
 
 _VERSION: Final = 1

@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
-from oresearch_graph.judging.ground_truth import Criterion, GroundTruth, Scored
-from oresearch_graph.judging.key_points import KeyPoint
+from oresearch_graph.judging.ground_truth import Scored
+from oresearch_graph.rows.ground_truth import Criterion, GroundTruth, KeyPoint
 from oresearch_graph.trace.plain_text import storable
 from oresearch_graph.trace.record import CitationReport, text_hash
 

@@ -31,7 +31,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.judging.ground_truth import GroundTruth, Judged, KeyPointJudge, QualityJudge
+from oresearch_graph.judging.ground_truth import Judged, KeyPointJudge, QualityJudge
+from oresearch_graph.rows.ground_truth import GroundTruth
 from oresearch_graph.text.words import terms
 from oresearch_graph.trace import Failure, Trace, violations
 from oresearch_graph.trace.calls import calls_per_subtask, distinct_calls

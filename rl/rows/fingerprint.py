@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.prompts import protocol
+from oresearch_graph.rows.sft import holds_rows, row_fingerprints
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import Execution, Protocol, read_traces
-from rl.rows.sft_rows import holds_rows, read_rows
+from oresearch_graph.trace.validation import first_fault
+from oresearch_graph.trace.whole_files import replacing
 
 FILE: Final = "oresearch_protocol.json"
 
@@ -39,10 +39,9 @@ def training_protocol(settings: ResearchSettings, execution: Execution | None = 
 def write_fingerprint(folder: Path | str, trained: Protocol) -> Path:
     """Leave the protocol in a checkpoint's folder; a whole file or none."""
     path = Path(folder) / FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{FILE}.part")
-    part.write_text(trained.model_dump_json(indent=2) + "\n", "utf-8")
-    return part.replace(path)
+    with replacing(path) as file:
+        file.write(f"{trained.model_dump_json(indent=2)}\n".encode())
+    return path
 
 
 def read_fingerprint(folder: Path | str) -> Protocol | None:
@@ -57,8 +56,8 @@ def read_fingerprint(folder: Path | str) -> Protocol | None:
         return Protocol.model_validate_json(path.read_bytes())
     except ValidationError as error:
         raise ConfigurationError(
-            f"{path}: not a protocol: {error.errors(include_url=False)[0]['msg']}; copy it from "
-            "the checkpoint it came from, or remove it"
+            f"{path}: not a protocol: {first_fault(error)}; copy it from the checkpoint it came "
+            "from, or remove it"
         ) from error
 
 
@@ -68,34 +67,21 @@ def dataset_fingerprint(path: Path | str) -> dict[Execution, str]:
 
     Raises ConfigurationError where one execution has two.
     """
-    found: dict[Execution, str] = {}
+    of_execution: dict[Execution, str] = {}
     for execution, fingerprint in _fingerprints(Path(path)):
-        if found.setdefault(execution, fingerprint) != fingerprint:
+        first = of_execution.setdefault(execution, fingerprint)
+        if first != fingerprint:
             raise ConfigurationError(
-                f"{path}: {execution} rows of two protocols, {found[execution]} and {fingerprint}; "
+                f"{path}: {execution} rows of two protocols, {first} and {fingerprint}; "
                 "export them into two files"
             )
-    return found
+    return of_execution
 
 
 def _fingerprints(path: Path) -> Iterator[tuple[Execution, str]]:
-    if path.suffix == ".parquet":
-        yield from _columns(path)
-    elif holds_rows(path):
-        yield from ((row.execution, row.fingerprint) for row in read_rows(path))
-    else:
-        for trace in read_traces(path):
-            if not trace.protocol.extended:
-                yield trace.execution, trace.protocol.fingerprint
-
-
-def _columns(path: Path) -> Iterator[tuple[Execution, str]]:
-    """Both columns without the text beside them."""
-    try:
-        table = pq.read_table(path, columns=["execution", "fingerprint"])
-    except (OSError, pa.ArrowInvalid) as error:
-        why = str(error).splitlines()[0]
-        raise ConfigurationError(
-            f"{path}: no SFT rows (columns: oresearch_graph/training_rows.py): {why}"
-        ) from error
-    yield from {(row["execution"], row["fingerprint"]): None for row in table.to_pylist()}
+    if holds_rows(path):
+        yield from row_fingerprints(path)
+        return
+    for trace in read_traces(path):
+        if not trace.protocol.extended:
+            yield trace.execution, trace.protocol.fingerprint

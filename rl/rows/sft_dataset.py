@@ -3,11 +3,11 @@
     data:
       custom_cls: {path: pkg://rl.rows.sft_dataset, name: TraceSFTDataset}
       oresearch: ${oresearch}     # the trained graph's settings: its prompt must be the traces'
-      rows: threads               # or linear; more keys: rl.rows.sft_admission.Admission
+      rows: threads               # or linear; more keys: rl.rows.row_filter.RowFilterSettings
 
-Files are Traces (JSON Lines) or SFT rows (Parquet or JSON Lines, see rl.rows.sft_rows). A row is
-encoded as the rollout would have it: the opening, then each author's text by itself, so that no
-token crosses an author's border. The loss mask is 1 on the policy's own text of that thread.
+Files are Traces (JSON Lines) or SFT rows (Parquet or JSON Lines, see oresearch_graph.rows.sft). A
+row is encoded as the rollout would have it: the opening, then each author's text by itself, so that
+no token crosses an author's border. The loss mask is 1 on the policy's own text of that thread.
 Nothing is appended after its last character: a rollout stops at the close tag, without an end
 token.
 """
@@ -26,11 +26,12 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.rows.lengths import WINDOWS, WindowReport, window_report
+from oresearch_graph.rows.sft import SFTRow
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.training_rows import SFTRow
+from oresearch_graph.trace.validation import first_fault
 from rl.rollouts.thread_tokens import ThreadTokens
-from rl.rows.sft_admission import Admission, Gate
-from rl.rows.window_report import WINDOWS, WindowReport, window_report
+from rl.rows.row_filter import RowFilter, RowFilterSettings
 from rl.settings import from_config
 
 
@@ -60,9 +61,9 @@ def encode_row(row: SFTRow, tokens: ThreadTokens) -> EncodedRow:
     mask = [0] * len(ids)
     for piece in row.pieces:
         encode = tokens.encode if piece.author == "policy" else tokens.encode_world
-        own = encode(piece.text)
-        ids += own
-        mask += [int(piece.author == "policy")] * len(own)
+        piece_ids = encode(piece.text)
+        ids += piece_ids
+        mask += [int(piece.author == "policy")] * len(piece_ids)
     return EncodedRow(
         row.id,
         row.trace_id,
@@ -86,15 +87,15 @@ class TraceSFTDataset(Dataset[dict[str, torch.Tensor]]):
         trained on. The first `max_samples` rows are kept where it is positive."""
         self.max_length = int(config.get("max_length", 1024))
         _check(config)
-        self.gate = Gate(_research(config), _admission(config))
+        self.row_filter = RowFilter(_research(config), _filter_settings(config))
         tokens = ThreadTokens(tokenizer, config.get("apply_chat_template_kwargs") or {})
         files = [parquet_files] if isinstance(parquet_files, str) else list(parquet_files)
-        encoded = [encode_row(row, tokens) for path in files for row in self.gate.rows(path)]
+        encoded = [encode_row(row, tokens) for path in files for row in self.row_filter.rows(path)]
         self.report = window_report(encoded, (*WINDOWS, self.max_length))
         fitting = [row for row in encoded if row.tokens <= self.max_length]
         self.rows = fitting[:max_samples] if max_samples > 0 else fitting
         if int(os.environ.get("RANK", "0")) == 0:
-            print_summary(self.gate, self.report, self.max_length)
+            print_summary(self.row_filter, self.report, self.max_length)
         self._check_enough(files, int(config.get("train_batch_size") or 1))
 
     def __len__(self) -> int:
@@ -113,30 +114,32 @@ class TraceSFTDataset(Dataset[dict[str, torch.Tensor]]):
         """verl leaves out an incomplete batch: too few rows would train no step at all."""
         if len(self.rows) >= batch:
             return
-        why = [f"{count} {reason}" for reason, count in self.gate.reasons.items()]
+        reasons = self.row_filter.reasons
+        why = [f"{count} {reason}" for reason, count in reasons.items()]
         if self.report.rows > len(self.rows):
             why.append(f"{self.report.rows - len(self.rows)} rows over data.max_length")
-        told = next(iter(self.gate.reasons), None)
-        first = next((f"; {r.message}" for r in self.gate.refused if r.reason == told), "")
+        main = next(iter(reasons), None)
+        first = next((f"; {r.message}" for r in self.row_filter.refused if r.reason == main), "")
         fix = "add data or lower it"
-        if told == "other_fingerprint":
+        if main == "other_fingerprint":
             fix = "set oresearch.research as it was when the traces were made, or make them anew"
         raise ConfigurationError(
             f"{', '.join(map(str, files))}: {len(self.rows)} rows are left of "
-            f"{self.gate.seen} traces or rows ({', '.join(why) or 'none refused'}{first}), fewer "
-            f"than data.train_batch_size {batch}: {fix}"
+            f"{self.row_filter.count} traces or rows ({', '.join(why) or 'none refused'}{first}), "
+            f"fewer than data.train_batch_size {batch}: {fix}"
         )
 
 
-def print_summary(gate: Gate, report: WindowReport, max_length: int) -> None:
+def print_summary(row_filter: RowFilter, report: WindowReport, max_length: int) -> None:
     """What is trained on and what is not, for the person who launches."""
     console = Console()
     console.print(report.table())
-    dropped = next(window for window in report.windows if window.size == max_length)
-    console.print(f"data.max_length {max_length:,}: {dropped.rows:,} rows dropped")
-    if gate.reasons:
-        counts = ", ".join(f"{reason} {count:,}" for reason, count in gate.reasons.items())
-        console.print(f"refused {len(gate.refused):,} of {gate.seen:,}: {counts}")
+    window = next(window for window in report.windows if window.size == max_length)
+    console.print(f"data.max_length {max_length:,}: {window.rows:,} rows dropped")
+    if reasons := row_filter.reasons:
+        counts = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
+        refused = len(row_filter.refused)
+        console.print(f"refused {refused:,} of {row_filter.count:,}: {counts}")
 
 
 def _check(config: DictConfig) -> None:
@@ -157,15 +160,15 @@ def _research(config: DictConfig) -> ResearchSettings:
     return from_config(config).research_settings
 
 
-def _admission(config: DictConfig) -> Admission:
-    given = {name: config.get(name) for name in Admission.model_fields if name in config}
+def _filter_settings(config: DictConfig) -> RowFilterSettings:
+    keys = {name: config.get(name) for name in RowFilterSettings.model_fields if name in config}
     plain = {
         name: OmegaConf.to_container(value) if isinstance(value, ListConfig) else value
-        for name, value in given.items()
+        for name, value in keys.items()
     }
     try:
-        return Admission.model_validate(plain)
+        return RowFilterSettings.model_validate(plain)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(["data", *map(str, first["loc"])])
-        raise ConfigurationError(f"{name} cannot be {first['input']!r}: {first['msg']}") from error
+        name, _, message = first_fault(error).partition(": ")
+        value = plain[name.partition(".")[0]]
+        raise ConfigurationError(f"data.{name} cannot be {value!r}: {message}") from error

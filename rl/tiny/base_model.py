@@ -28,9 +28,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.rows.sft import SFTRow, read_rows
 from oresearch_graph.trace import PROTOCOL_TAGS, close_tag, open_tag
-from oresearch_graph.training_rows import SFTRow
-from rl.rows.sft_rows import read_rows
 
 _SAMPLE: Final = 1_000
 """Rows that the tokenizer is made from."""

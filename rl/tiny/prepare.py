@@ -23,10 +23,9 @@ from rich.console import Console
 
 from oresearch_graph.graph.build import create_research_graph
 from oresearch_graph.prompts import system_prompt
+from oresearch_graph.rows.rl import RLQuestion, write_rl_rows
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import Trace, TraceWriter, read_traces, render_trace
-from rl.rl_rows import write_rl_rows
-from rl.rows.rl_questions import RLQuestion
 from rl.settings import RLSettings
 from rl.tiny.world import Task, TinyTeacher, places, tasks, write_documents
 

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, assert_never
 
-from oresearch_graph.judging.key_points import KeyPoint
 from oresearch_graph.policies.policy import Continuation
+from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Step, Usage, list_items
 

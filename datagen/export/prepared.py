@@ -1,4 +1,5 @@
-"""A whole trajectory in which every citation is a number that its observations show.
+"""The prepared trace: a trace as rows tell it, with its ledger and the numbers it shows, made once
+and handed on; and the same trace in one piece.
 
 Branches of a parallel run give one address several numbers (1001 in the first, 2003 in the
 second), and an answer with a reference list of its own may count from 1. Read in one piece, an
@@ -11,12 +12,12 @@ citation numbers; the steps of a trace that is numbered so already are left as t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from datagen.export.edits import Edit
-from datagen.export.rewriting import rewritten
+from datagen.export.rewriting import Edit, rewritten
 from oresearch_graph.evidence.ledger import SourceHead, source_heads
 from oresearch_graph.trace import ANSWER_KINDS, Source, Step, Trace
 from oresearch_graph.trace.references import (
@@ -29,28 +30,56 @@ from oresearch_graph.trace.references import (
 
 _PART: Final = re.compile(r"(\d+)(?:\s*[–-]\s*\^?(\d+))?")
 _WIDE: Final = re.compile(r"(【)(\d+)(.*)", re.DOTALL)
+Texts = dict[int, tuple[str, str]]
+"""Text and hash of each source of a trace, by id; the text is empty where it is withheld."""
 
 
 class Unresolved(ValueError):
     """A citation that no number shown in the trajectory stands for."""
 
 
-def shown_numbers(trace: Trace) -> dict[str, int]:
-    """Each address that an observation shows, with the number of its first showing.
+@dataclass(frozen=True)
+class PreparedTrace:
+    """A trace that is to become rows."""
 
-    Raises Unresolved when a number stands for two addresses: a page may imitate a source's head.
-    """
-    ledger = Ledger(trace.sources or ())
-    found: dict[str, int] = {}
+    trace: Trace
+    ledger: Ledger
+    """Its sources by id and address."""
+    numbers: Mapping[str, int] | None
+    """Each address that an observation shows, with the number of its first showing. None: a number
+    stands for two addresses, since a page imitates a source's head."""
+
+    @classmethod
+    def of(cls, trace: Trace, ledger: Ledger | None = None) -> PreparedTrace:
+        """`ledger` is that of the trace's sources, where there is one already."""
+        ledger = ledger or Ledger(trace.sources or ())
+        return cls(trace, ledger, _shown_numbers(trace, ledger))
+
+    @property
+    def texts(self) -> Texts:
+        """What its claims rest on."""
+        return {source.id: (source.text, source.sha256) for source in self.trace.sources or ()}
+
+    @property
+    def whole(self) -> PreparedTrace:
+        """The trace as one piece, in which an address has one number. Raises Unresolved."""
+        if self.numbers is None:
+            raise Unresolved("a page's text shows a source's number for another address")
+        numbering = _Numbering(self.ledger, self.numbers)
+        trace = rewritten(self.trace, lambda _, step: numbering.edits(step))
+        return PreparedTrace(trace, self.ledger, self.numbers)
+
+
+def _shown_numbers(trace: Trace, ledger: Ledger) -> dict[str, int] | None:
+    numbers: dict[str, int] = {}
     heads = [h for s in trace.steps if s.kind == "observation" for h in source_heads(s.text)]
+    imitations = set[int]()
     for head in heads:
         if known_head(head, ledger):
-            found.setdefault(same_address(head.url), head.id)
-    numbers = set(found.values())
-    for head in heads:
-        if head.id in numbers and not known_head(head, ledger):
-            raise Unresolved(f"a page's text shows [{head.id}] for another address: {head.url}")
-    return found
+            numbers.setdefault(same_address(head.url), head.id)
+        else:
+            imitations.add(head.id)
+    return None if imitations & set(numbers.values()) else numbers
 
 
 def known_head(head: SourceHead, ledger: Ledger) -> bool:
@@ -59,16 +88,10 @@ def known_head(head: SourceHead, ledger: Ledger) -> bool:
     return source is not None and same_address(source.url) == same_address(head.url)
 
 
-def renumbered(trace: Trace) -> Trace:
-    """The trace as one piece. Raises Unresolved."""
-    numbering = _Numbering(Ledger(trace.sources or ()), shown_numbers(trace))
-    return rewritten(trace, lambda _, step: numbering.edits(step))
-
-
 class _Numbering:
     """The edits that give every address of a trajectory its one number."""
 
-    def __init__(self, ledger: Ledger, numbers: dict[str, int]) -> None:
+    def __init__(self, ledger: Ledger, numbers: Mapping[str, int]) -> None:
         self.ledger, self.numbers = ledger, numbers
 
     def edits(self, step: Step) -> Iterator[Edit]:
@@ -81,7 +104,7 @@ class _Numbering:
             )
             yield from self._lines(step.text)
         elif not step.is_call:
-            yield from _marks(step.text, self._known)
+            yield from _marks(step.text, self._ledger_number)
 
     def _heads(self, text: str) -> Iterator[Edit]:
         for head in source_heads(text):
@@ -91,7 +114,7 @@ class _Numbering:
                     start = head.start + 1
                     yield Edit(start, text.index("]", start), number)
 
-    def _known(self, number: int) -> int:
+    def _ledger_number(self, number: int) -> int:
         """In a thought a number is a ledger id or nothing."""
         source = self.ledger.by_id.get(number)
         return number if source is None else self.numbers.get(same_address(source.url), number)
@@ -99,57 +122,59 @@ class _Numbering:
     def _number(self, number: int, source: Source | None) -> int:
         if source is None:
             raise Unresolved(f"[{number}] of an answer resolves to no source")
-        shown = self.numbers.get(same_address(source.url))
-        if shown is None:
+        first = self.numbers.get(same_address(source.url))
+        if first is None:
             raise Unresolved(f"[{number}] stands for {source.url}, which no observation shows")
-        return shown
+        return first
 
     def _lines(self, text: str) -> Iterator[Edit]:
         """The reference list: each line's number; a line that repeats an address goes."""
         lines = listed_lines(text)
         bare = not any(line.reference.url for line in lines)
-        before, said = set[int](), set[int]()
+        old_numbers, new_numbers = set[int](), set[int]()
         for line in lines:
             url, old = line.reference.url, line.reference.number
             source = self.ledger.by_address.get(same_address(url)) if url else None
             number = self._number(old, self.ledger.by_id.get(old) if bare else source)
-            if number in said and old not in before:
+            if number in new_numbers and old not in old_numbers:
                 yield Edit(max(line.start - 1, 0), line.end, "")
             elif str(number) != text[slice(*line.number)]:
                 yield Edit(*line.number, str(number))
-            before.add(old)
-            said.add(number)
+            old_numbers.add(old)
+            new_numbers.add(number)
 
 
 def _marks(text: str, number: Callable[[int], int]) -> Iterator[Edit]:
     """New numbers for the marks of a text; what became a repetition of its neighbour goes."""
-    end, before, said = -1, set[int](), set[int]()
+    end, old_numbers, new_numbers = -1, set[int](), set[int]()
     for (start, stop), group in groupby(citation_marks(text), key=lambda m: (m.start, m.end)):
         old = [mark.number for mark in group]
         if end < 0 or text[end:start].strip(" \t"):
-            before, said = set(), set()
-        wanted = list(dict.fromkeys(m for n in old if (m := number(n)) not in said or n in before))
-        if not wanted:
+            old_numbers, new_numbers = set(), set()
+        new = list(
+            dict.fromkeys(m for n in old if (m := number(n)) not in new_numbers or n in old_numbers)
+        )
+        if not new:
             yield Edit(end, stop, "")
-        elif (put := _bracket(text[start:stop], old, wanted)) is not None:
-            yield Edit(start, stop, put)
-        before |= set(old)
-        said |= set(wanted)
+        elif (bracket := _bracket(text[start:stop], old, new)) is not None:
+            yield Edit(start, stop, bracket)
+        old_numbers |= set(old)
+        new_numbers |= set(new)
         end = stop
 
 
-def _bracket(written: str, old: Sequence[int], new: Sequence[int]) -> str | None:
+def _bracket(bracket: str, old: Sequence[int], new: Sequence[int]) -> str | None:
     """A bracket with its numbers replaced; None when they are as they were."""
     if list(old) == list(new):
         return None
-    if wide := _WIDE.fullmatch(written):
+    if wide := _WIDE.fullmatch(bracket):
         return f"{wide[1]}{new[0]}{wide[3]}"
-    caret = "^" if written[1] == "^" else ""
-    kept = [part[0] for part in _PART.finditer(written[1:-1]) if not _said(part, old)]
-    inner = ", ".join([*(f"{caret}{n}" for n in new), *kept])
-    return f"{written[0]}{inner}{written[-1]}"
+    caret = "^" if bracket[1] == "^" else ""
+    others = [part[0] for part in _PART.finditer(bracket[1:-1]) if not _is_citation(part, old)]
+    inner = ", ".join([*(f"{caret}{n}" for n in new), *others])
+    return f"{bracket[0]}{inner}{bracket[-1]}"
 
 
-def _said(part: re.Match[str], old: Sequence[int]) -> bool:
-    """Whether a written part is among the bracket's citations; a range of years is not."""
-    return int(part[1]) in old and (part[2] is None or int(part[2]) in old)
+def _is_citation(part: re.Match[str], numbers: Sequence[int]) -> bool:
+    """Whether a part is among the bracket's citations; a range of years is not."""
+    return int(part[1]) in numbers and (part[2] is None or int(part[2]) in numbers)

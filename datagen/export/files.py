@@ -1,4 +1,6 @@
-"""Writing a data set's files as rows come, and what is to be said of each file afterwards."""
+"""The files of a data set: tables that are written as rows come, and the manifest that says what
+each file holds. manifest.json is written last, so that its presence says that the folder is whole.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +8,27 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
+from pydantic import ValidationError
 
-from datagen.export.columns import CONFIGS, Row
-from datagen.export.splits import Split
-from datagen.settings.export import Format
+from datagen.export.candidates import Split
+from datagen.export.columns import CONFIGS
+from datagen.settings.export import Format, PageText
+from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.rows.files import Row, canonical
+from oresearch_graph.trace import Execution, Protocol, text_hash
+from oresearch_graph.trace.validation import FrozenModel, first_fault
 
+NAME: Final = "manifest.json"
 _GROUP: Final = 4_000_000
 """Characters of JSON in a row group: what one open file holds in memory, about twice over."""
 
 
-class FileRecord(BaseModel):
+class FileRecord(FrozenModel):
     """A file of the data set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str
     """Relative to the data set's folder."""
@@ -34,15 +39,10 @@ class FileRecord(BaseModel):
     sha256: str
 
 
-def canonical(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    """JSON in one form, for hashes."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-
-
 def row_hash(row: Row) -> str:
     """SHA-256 of all columns of a row but the hash itself."""
-    kept = {name: value for name, value in row.items() if name != "sha256"}
-    return hashlib.sha256(canonical(kept).encode()).hexdigest()
+    others = {name: value for name, value in row.items() if name != "sha256"}
+    return text_hash(canonical(others))
 
 
 def file_record(folder: Path, path: Path, **about: Any) -> FileRecord:  # noqa: ANN401
@@ -162,3 +162,34 @@ class Tables:
 
     def _all(self) -> list[Table]:
         return [table for tables in self._open.values() for table in tables]
+
+
+class Manifest(FrozenModel):
+    """What a data set's folder holds."""
+
+    version: Literal[1] = 1
+    settings: str
+    """Fingerprint of the settings that the export read."""
+    protocols: dict[Execution, Protocol]
+    """The training protocols that rows are told under."""
+    page_text: PageText
+    scrubbed: bool
+    counts: dict[str, int]
+    files: tuple[FileRecord, ...]
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write it into the folder."""
+    (folder / NAME).write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Raises ConfigurationError for a folder without a manifest that can be read."""
+    try:
+        return Manifest.model_validate_json((folder / NAME).read_bytes())
+    except OSError as error:
+        raise ConfigurationError(
+            f"{folder}: no {NAME}: this is no data set that export wrote, or not all of it"
+        ) from error
+    except ValidationError as error:
+        raise ConfigurationError(f"{folder / NAME}: {first_fault(error)}") from error

@@ -1,15 +1,46 @@
-"""The window report: how long rows are, and what a window of so many tokens leaves out."""
+"""Lengths of rows in tokens, and what the windows that trainers have leave out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from rich.table import Table
 
 WINDOWS: Final = (32_768, 65_536, 131_072)
 PERCENTILES: Final = (50, 90, 99)
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True)
+class LengthSummary:
+    """Lengths of a set of rows, in tokens."""
+
+    rows: int
+    tokens: int
+    percentiles: Mapping[int, int]
+    """Nearest-rank percentile of a row's tokens, by percent; empty without rows."""
+    longest: int | None
+    over: Mapping[int, int]
+    """Rows longer than a window, by the window's size."""
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], windows: Sequence[int] = WINDOWS) -> LengthSummary:
+        """Tokens of each row, in any order."""
+        return cls(
+            rows=len(lengths),
+            tokens=sum(lengths),
+            percentiles={p: nearest_rank(lengths, p) for p in PERCENTILES if lengths},
+            longest=max(lengths, default=None),
+            over={size: sum(length > size for length in lengths) for size in windows},
+        )
+
+
+def nearest_rank(values: Sequence[Number], percent: int) -> Number:
+    """The smallest value that at least this percentage of the values does not exceed. Raises
+    IndexError without values."""
+    return sorted(values)[max(0, -(-percent * len(values) // 100) - 1)]
 
 
 class Measured(Protocol):
@@ -42,16 +73,11 @@ class Window:
 
 
 @dataclass(frozen=True)
-class WindowReport:
-    """Lengths of a set of rows, in tokens."""
+class WindowReport(LengthSummary):
+    """Lengths of a set of rows, and what windows leave out of them."""
 
-    rows: int
     traces: int
-    tokens: int
     policy_tokens: int
-    percentiles: Mapping[int, int]
-    """Nearest-rank percentile of a row's tokens, by percent; empty without rows."""
-    longest: int | None
     windows: tuple[Window, ...]
 
     @property
@@ -63,48 +89,40 @@ class WindowReport:
         """The report to be printed."""
         share = "none" if self.policy_share is None else f"{self.policy_share:.1%}"
         lengths = ", ".join(f"p{p} {n:,}" for p, n in self.percentiles.items())
-        shown = Table(
+        table = Table(
             title=f"{self.rows:,} rows of {self.traces:,} traces, {self.tokens:,} tokens, "
             f"{share} of them the policy's",
             caption=f"tokens of a row: {lengths}, longest {self.longest or 0:,}",
         )
         for name in ("window", "rows dropped", "traces cut short", "traces lost", "policy tokens"):
-            shown.add_column(name, justify="right")
+            table.add_column(name, justify="right")
         for window in self.windows:
             rows = f"{window.rows:,} ({window.rows / max(1, self.rows):.1%})"
-            shown.add_row(
+            table.add_row(
                 f"{window.size:,}", rows, f"{window.traces - window.whole_traces:,}",
                 f"{window.whole_traces:,}", f"{window.policy_tokens:,}",
             )  # fmt: skip
-        return shown
+        return table
 
 
-def window_report(rows: Sequence[Measured], windows: Sequence[int] = WINDOWS) -> WindowReport:
+def window_report(rows: Sequence[Measured], sizes: Sequence[int] = WINDOWS) -> WindowReport:
     """What windows of these sizes (tokens) would leave out of the rows."""
-    lengths = sorted(row.tokens for row in rows)
     return WindowReport(
-        rows=len(rows),
+        **vars(LengthSummary.of([row.tokens for row in rows], sizes)),
         traces=len({row.trace_id for row in rows}),
-        tokens=sum(lengths),
         policy_tokens=sum(row.policy_tokens for row in rows),
-        percentiles={p: lengths[_rank(p, len(lengths))] for p in PERCENTILES if lengths},
-        longest=lengths[-1] if lengths else None,
-        windows=tuple(_window(rows, size) for size in sorted(set(windows))),
+        windows=tuple(_window(rows, size) for size in sorted(set(sizes))),
     )
 
 
-def _rank(percent: int, count: int) -> int:
-    return max(0, -(-percent * count // 100) - 1)
-
-
 def _window(rows: Sequence[Measured], size: int) -> Window:
-    dropped = [row for row in rows if row.tokens > size]
-    touched = {row.trace_id for row in dropped}
-    kept = {row.trace_id for row in rows if row.tokens <= size}
+    over = [row for row in rows if row.tokens > size]
+    cut_traces = {row.trace_id for row in over}
+    fitting_traces = {row.trace_id for row in rows if row.tokens <= size}
     return Window(
         size=size,
-        rows=len(dropped),
-        traces=len(touched),
-        whole_traces=len(touched - kept),
-        policy_tokens=sum(row.policy_tokens for row in dropped),
+        rows=len(over),
+        traces=len(cut_traces),
+        whole_traces=len(cut_traces - fitting_traces),
+        policy_tokens=sum(row.policy_tokens for row in over),
     )

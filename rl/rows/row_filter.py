@@ -11,11 +11,18 @@ from pydantic import BaseModel, ConfigDict
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.prompts import system_prompt
+from oresearch_graph.rows.sft import (
+    WHOLE,
+    RowsMode,
+    SFTRow,
+    UnclearThreads,
+    holds_rows,
+    read_rows,
+    trace_rows,
+)
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import Execution, Outcome, Protocol, Trace, read_traces, text_hash
-from oresearch_graph.training_rows import WHOLE, RowsMode, SFTRow, UnclearThreads, trace_rows
 from rl.rows.fingerprint import training_protocol
-from rl.rows.sft_rows import holds_rows, read_rows
 
 Reason = Literal[
     "extended",  # prompts beyond the training protocol
@@ -28,7 +35,7 @@ Reason = Literal[
 ]
 
 
-class Admission(BaseModel):
+class RowFilterSettings(BaseModel):
     """Which traces are let in; keys of verl's `data`."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -48,19 +55,19 @@ class Refusal(NamedTuple):
     message: str
 
 
-class Gate:
-    """Lets rows through and keeps count of what it refused."""
+class RowFilter:
+    """Lets rows through and counts what it refused."""
 
-    def __init__(self, settings: ResearchSettings, admission: Admission) -> None:
-        """`settings` are the trained graph's. Raises ConfigurationError if prompts extend them."""
-        self.admission = admission
-        self.system = system_prompt(settings)
+    def __init__(self, research: ResearchSettings, settings: RowFilterSettings) -> None:
+        """`research` is the trained graph's. Raises ConfigurationError if prompts extend it."""
+        self.settings = settings
+        self.system = system_prompt(research)
         self.protocols: dict[Execution, Protocol] = {
-            "parallel": training_protocol(settings, "parallel"),
-            "sequential": training_protocol(settings, "sequential"),
+            "parallel": training_protocol(research, "parallel"),
+            "sequential": training_protocol(research, "sequential"),
         }
         self.refused: list[Refusal] = []
-        self.seen = 0
+        self.count = 0
         """Traces, or rows of a row file."""
 
     def rows(self, path: Path | str) -> Iterator[SFTRow]:
@@ -71,12 +78,12 @@ class Gate:
         if holds_rows(path):
             for row in read_rows(path):
                 self._same_mode(path, row)
-                self.seen += 1
+                self.count += 1
                 if not self._refuse(row.id, self._row_fault(row)):
                     yield row
             return
         for trace in read_traces(path):
-            self.seen += 1
+            self.count += 1
             yield from self._of_trace(trace)
 
     @property
@@ -88,7 +95,7 @@ class Gate:
         if self._refuse(trace.id, self._trace_fault(trace)):
             return ()
         try:
-            rows = trace_rows(trace, self.system, self.admission.rows)
+            rows = trace_rows(trace, self.system, self.settings.rows)
         except UnclearThreads as error:
             self._refuse(trace.id, ("unclear_threads", str(error)))
             return ()
@@ -97,12 +104,12 @@ class Gate:
         return rows
 
     def _trace_fault(self, trace: Trace) -> tuple[Reason, str] | None:
-        allowed, told = self.admission, trace.protocol
-        if told.extended:
+        allowed, protocol = self.settings, trace.protocol
+        if protocol.extended:
             return "extended", "its prompts go beyond the training protocol"
         expected = self.protocols[trace.execution]
-        if told.fingerprint != expected.fingerprint:
-            return "other_fingerprint", _difference(told, expected)
+        if protocol.fingerprint != expected.fingerprint:
+            return "other_fingerprint", _difference(protocol, expected)
         if trace.extractive and not allowed.allow_extractive:
             return "extractive", "written without a language model; data.allow_extractive admits it"
         if trace.repaired and not allowed.allow_repaired:
@@ -127,23 +134,23 @@ class Gate:
     def _same_mode(self, path: Path | str, row: SFTRow) -> None:
         """Sequential traces are one row in both modes; the others must be as the setting says."""
         linear = row.execution == "parallel" and row.thread == WHOLE
-        if row.execution == "parallel" and linear != (self.admission.rows == "linear"):
-            held = "linear" if linear else "threads"
+        if row.execution == "parallel" and linear != (self.settings.rows == "linear"):
+            mode = "linear" if linear else "threads"
             raise ConfigurationError(
-                f"{path}: row {row.id} is one of {held} rows, data.rows is "
-                f"{self.admission.rows}: set data.rows to {held}, or export again"
+                f"{path}: row {row.id} is one of {mode} rows, data.rows is "
+                f"{self.settings.rows}: set data.rows to {mode}, or export again"
             )
 
 
-def _two(found: str, expected: str) -> str:
-    return f"its protocol is {found}, the training's is {expected}"
+def _two(fingerprint: str, expected: str) -> str:
+    return f"its protocol is {fingerprint}, the training's is {expected}"
 
 
-def _difference(found: Protocol, expected: Protocol) -> str:
+def _difference(protocol: Protocol, expected: Protocol) -> str:
     """Both fingerprints, and the fields in which they differ."""
     fields = [
-        f"{name} {getattr(found, name)!r} for {getattr(expected, name)!r}"
+        f"{name} {getattr(protocol, name)!r} for {getattr(expected, name)!r}"
         for name in Protocol.model_fields
-        if getattr(found, name) != getattr(expected, name)
+        if getattr(protocol, name) != getattr(expected, name)
     ]
-    return f"{_two(found.fingerprint, expected.fingerprint)} ({', '.join(fields)})"
+    return f"{_two(protocol.fingerprint, expected.fingerprint)} ({', '.join(fields)})"

@@ -1,0 +1,74 @@
+"""What a report on a question is judged by: key points, a rubric, or both.
+
+RL rows carry it, judges read it.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field, ValidationError
+
+from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.trace.validation import FrozenModel, first_fault
+
+
+class KeyPoint(FrozenModel):
+    """One fact that a good report states."""
+
+    text: str = Field(min_length=1)
+    """The fact as a sentence; a report that quotes it has it."""
+    needs: tuple[tuple[str, ...], ...] = ()
+    """Of each group one alternative must stand in the same or the next sentence, in any inflection.
+    Empty: most terms of `text` must."""
+    weight: float = Field(default=1.0, gt=0)
+    source: str | None = None
+    """An address where the fact stands."""
+
+
+class Criterion(FrozenModel):
+    """One thing that a report is scored on."""
+
+    text: str = Field(min_length=1)
+    """What is asked, as a statement that holds of a good report."""
+    description: str = ""
+    """What makes the difference between a low and a high score."""
+    weight: float = Field(default=1.0, gt=0)
+
+
+class Rubric(FrozenModel):
+    """Weighted criteria; each is scored by itself."""
+
+    criteria: tuple[Criterion, ...] = Field(min_length=1)
+
+
+class GroundTruth(FrozenModel):
+    """What is known of a question's good answer; the text of verl's `ground_truth` field."""
+
+    key_points: tuple[KeyPoint, ...] = ()
+    """Facts to be found. Beside a rubric they are a model judge's reference."""
+    rubric: Rubric | None = None
+
+    @property
+    def judgeable(self) -> bool:
+        """False when there is nothing to judge by."""
+        return bool(self.key_points) or self.rubric is not None
+
+    @property
+    def criteria(self) -> tuple[Criterion, ...]:
+        """What a model judge scores: the rubric's criteria, else the key points one by one."""
+        if self.rubric is not None:
+            return self.rubric.criteria
+        return tuple(
+            Criterion(text=f"The report states: {point.text}", weight=point.weight)
+            for point in self.key_points
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> GroundTruth:
+        """Raises ConfigurationError for a text that is no GroundTruth."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise ConfigurationError(f"no ground truth: {first_fault(error)}") from error
+
+    def to_json(self) -> str:
+        return self.model_dump_json()
