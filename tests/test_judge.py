@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.judge import KeyPoint, judge_report, key_point_recall
 from oresearch_graph.trace import Source
+from oresearch_graph.trace.answer import parse_answer
 
 POINTS = [
     KeyPoint(text="Cancelling a task raises CancelledError in it.",
@@ -42,7 +43,7 @@ def test_a_point_without_support_counts_half():
     report = "CancelledError is thrown into a cancelled task [1001]."
     bad = "CancelledError is raised 77 times [1001]."
     for text, quality in ((report, 1.0), (bad, 0.5)):
-        verdict = judge_report(text, POINTS[:1], verify_report(text, [SOURCE]))
+        verdict = judge_report(text, POINTS[:1], verify_report(parse_answer(text), [SOURCE]))
         assert verdict.quality == quality
         (found,) = verdict.found
         assert text[found.start : found.end] == text
@@ -54,7 +55,9 @@ def test_a_supported_statement_wins_over_an_uncited_one():
         "CancelledError is raised, they say. Nothing else is known about that here. "
         "CancelledError is thrown into a cancelled task [1001]."
     )
-    assert judge_report(text, POINTS[:1], verify_report(text, [SOURCE])).quality == 1.0
+    assert (
+        judge_report(text, POINTS[:1], verify_report(parse_answer(text), [SOURCE])).quality == 1.0
+    )
 
 
 def test_weights_and_what_is_missing():

@@ -10,7 +10,7 @@ from datagen.judge.rubric import TraceRubric, read_rubric
 from datagen.records import Seed
 from datagen.settings.judge import JudgeSettings
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.evidence.trace_report import citations_of
+from oresearch_graph.evidence.citations import citations_of
 from oresearch_graph.judge_call import Spent
 from oresearch_graph.model_judge import ModelJudge, Opinions, empty_verdict
 from oresearch_graph.rubric import GroundTruth, KeyPointJudge

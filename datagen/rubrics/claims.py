@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 from rapidfuzz import fuzz
 
+from oresearch_graph.evidence.citations import citations_of
 from oresearch_graph.evidence.claim_parts import checkable_parts
-from oresearch_graph.evidence.trace_report import citations_of
 from oresearch_graph.evidence.words import terms
 from oresearch_graph.trace import Claim, Evidence, Trace
 

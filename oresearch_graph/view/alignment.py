@@ -10,7 +10,7 @@ import re
 from bisect import bisect_left, bisect_right
 from typing import Final, NamedTuple
 
-from oresearch_graph.trace.references import body_span, citation_marks
+from oresearch_graph.trace.answer import ParsedAnswer
 
 _MARKS: Final = re.compile(r"(?:[ \t]*\[\d+\])*")
 
@@ -30,14 +30,14 @@ class _Piece(NamedTuple):
 class Alignment:
     """Maps spans of an answer to spans of the report made of it."""
 
-    def __init__(self, answer: str, report: str) -> None:
+    def __init__(self, answer: ParsedAnswer, report: str) -> None:
         self._report = report
         self._pieces: list[_Piece] = []
         at = cursor = 0
-        _, stop = body_span(answer)
-        borders = [(m.start, m.end) for m in citation_marks(answer) if m.end <= stop]
+        stop = answer.body_end
+        borders = [(mark.start, mark.end) for mark in answer.marks if mark.end <= stop]
         for start, end in [*dict.fromkeys(borders), (stop, stop)]:
-            text = answer[at:start]
+            text = answer.text[at:start]
             found = report.find(text.strip(), cursor) if text.strip() else -1
             if found >= 0:
                 first = at + len(text) - len(text.lstrip())
