@@ -11,8 +11,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from oresearch_graph.judge import KeyPoint
-from oresearch_graph.rubric import GroundTruth, Judged
+from oresearch_graph.judging.ground_truth import GroundTruth, Judged
+from oresearch_graph.judging.key_points import KeyPoint
 from oresearch_graph.trace import Execution, text_hash
 
 _UNSAFE: Final = re.compile(r"[^\w-]+")

@@ -15,12 +15,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from oresearch_graph.embedding import research_tool
     from oresearch_graph.errors import OresearchError
-    from oresearch_graph.events import event_from
-    from oresearch_graph.graph import create_research_graph
-    from oresearch_graph.policies.chat import ChatPolicy
-    from oresearch_graph.policies.extractive import ExtractivePolicy
+    from oresearch_graph.graph.agent_tool import research_tool
+    from oresearch_graph.graph.build import create_research_graph
+    from oresearch_graph.graph.events import event_from
+    from oresearch_graph.policies.chat.policy import ChatPolicy
+    from oresearch_graph.policies.extractive.policy import ExtractivePolicy
     from oresearch_graph.policies.models import Policies
     from oresearch_graph.settings import ResearchSettings
     from oresearch_graph.trace import (
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    "ChatPolicy": "policies.chat",
-    "ExtractivePolicy": "policies.extractive",
+    "ChatPolicy": "policies.chat.policy",
+    "ExtractivePolicy": "policies.extractive.policy",
     "OresearchError": "errors",
     "Policies": "policies.models",
     "ResearchSettings": "settings",
     "Step": "trace",
     "Trace": "trace",
     "Violation": "trace",
-    "create_research_graph": "graph",
-    "event_from": "events",
+    "create_research_graph": "graph.build",
+    "event_from": "graph.events",
     "parse_trace": "trace",
     "read_traces": "trace",
     "render_trace": "trace",
-    "research_tool": "embedding",
+    "research_tool": "graph.agent_tool",
     "violations": "trace",
     "write_traces": "trace",
 }

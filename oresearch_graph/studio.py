@@ -14,8 +14,8 @@ from pathlib import Path
 
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from oresearch_graph.checkpoints import record_serializer
-from oresearch_graph.graph import create_research_graph
+from oresearch_graph.graph.build import create_research_graph
+from oresearch_graph.graph.checkpoints import record_serializer
 from oresearch_graph.served.client_settings import client_settings
 from oresearch_graph.settings import resolve_settings
 from oresearch_graph.trace.private_files import create_private

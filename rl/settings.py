@@ -52,7 +52,7 @@ class JudgeSettings(_Group):
     """Who gives `quality`."""
 
     kind: Literal["key_points", "model"] = "key_points"
-    """key_points: deterministic, `oresearch_graph.judge`. model: an LLM judge with a rubric."""
+    """key_points: deterministic, no model. model: an LLM judge with a rubric."""
     model: str | None = None
     base_url: str | None = None
     """Any OpenAI-compatible server."""

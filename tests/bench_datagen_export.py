@@ -24,7 +24,7 @@ from datagen.run.folder import RunFolder
 from datagen.run.record_files import write_records
 from datagen.run.work import Work
 from datagen.settings import DatagenSettings
-from oresearch_graph.rubric import Judged
+from oresearch_graph.judging.ground_truth import Judged
 from tests.many_traces import PER_SEED, write_many
 
 

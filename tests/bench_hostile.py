@@ -18,8 +18,8 @@ from rich.table import Table
 
 from oresearch_graph import create_research_graph
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.tools.address_guard import AddressGuard
-from oresearch_graph.tools.web_reader import WebReader
+from oresearch_graph.tools.web.address_guard import AddressGuard
+from oresearch_graph.tools.web.reader import WebReader
 from tests.hostile_pages import nested_forms
 from tests.loopback_site import Site, running_site
 

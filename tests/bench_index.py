@@ -26,7 +26,7 @@ from rich.console import Console
 
 from oresearch_graph.errors import ToolError
 from oresearch_graph.tools.backend import Page
-from oresearch_graph.tools.python_corpus import PythonCorpus
+from oresearch_graph.tools.corpus.python_docs import PythonCorpus
 from rl.tools.index_client import IndexClient
 
 ROLLOUTS, GROUP, CLIENTS = 1_000, 8, 2

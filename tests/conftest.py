@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from oresearch_graph.model_judge import ModelJudge
-from oresearch_graph.policies.connect import connect
+from oresearch_graph.judging.model_judge import ModelJudge
+from oresearch_graph.policies.chat.connect import connect
 from tests.openai_server import OpenAIServer
 
 # Tests of training belong to the training environment: `make test-train` runs them there.

@@ -14,8 +14,8 @@ from datagen.run.record_files import write_records
 from datagen.run.work import Work
 from datagen.settings import DatagenSettings
 from oresearch_graph import ResearchSettings, create_research_graph
-from oresearch_graph.judge import KeyPoint
-from oresearch_graph.rubric import Criterion, GroundTruth, Judged, Rubric
+from oresearch_graph.judging.ground_truth import Criterion, GroundTruth, Judged, Rubric
+from oresearch_graph.judging.key_points import KeyPoint
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Trace, write_traces
 from tests.scripted import REPORT, Documents, ScriptedPolicy

@@ -11,7 +11,7 @@ from datagen.records import Filtered, Judgement, Seed, candidate_id
 from datagen.run.folder import RunFolder
 from datagen.run.record_files import read_records, write_records
 from datagen.run.work import Work
-from oresearch_graph.judge import KeyPoint
+from oresearch_graph.judging.key_points import KeyPoint
 from oresearch_graph.trace.files import write_traces
 from tests import verdicts
 from tests.datagen_work import work_of

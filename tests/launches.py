@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from transformers import PreTrainedTokenizerBase, Qwen2Config
 
-from oresearch_graph.judge import KeyPoint
+from oresearch_graph.judging.key_points import KeyPoint
 from rl.launch.composition import compose_config
 from rl.rl_rows import write_rl_rows
 from rl.rows.rl_questions import RLQuestion

@@ -21,7 +21,7 @@ import pytest
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from oresearch_graph import ResearchSettings, create_research_graph
-from oresearch_graph.policies.probe import PROBES
+from oresearch_graph.policies.chat.probe import PROBES
 from oresearch_graph.tools.backend import Hit, Hits, Page
 from oresearch_graph.trace import write_traces
 from oresearch_graph.view.page import traces_page
@@ -163,7 +163,7 @@ def commanded(world: World, *arguments: str, **env: str) -> Places:
     """`oresearch` in a process of its own: what it prints and writes."""
     kept = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     done = subprocess.run(
-        [sys.executable, "-c", "from oresearch_graph.cli import main; main()", *arguments],
+        [sys.executable, "-c", "from oresearch_graph.command.cli import main; main()", *arguments],
         cwd=world.folder, env=kept | {"ORESEARCH_HOME": str(world.folder / "home")} | env,
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip

@@ -17,9 +17,9 @@ from pydantic import SecretStr
 
 from oresearch_graph import ResearchSettings, create_research_graph
 from oresearch_graph.settings import resolve_settings
-from oresearch_graph.tools.mcp import mcp_tools
+from oresearch_graph.tools.providers.mcp import mcp_tools
+from oresearch_graph.tools.providers.tavily import TavilyReader, TavilySearch
 from oresearch_graph.tools.recorded import Recorder
-from oresearch_graph.tools.tavily import TavilyReader, TavilySearch
 from tests.leak_places import (
     FLUME,
     IN_URL,
@@ -295,7 +295,7 @@ def in_clear(**settings: Any) -> Run:
 
 
 async def judge(world: World) -> Places:
-    from oresearch_graph.model_judge import ModelJudge
+    from oresearch_graph.judging.model_judge import ModelJudge
 
     keyed(world)
     world.fails(401, {"error": {"message": f"{KEY} is no key", "code": KEY}}, first=True)

@@ -28,12 +28,11 @@ from datagen.rubrics.claims import grouped, verified_claims
 from datagen.rubrics.needs import needs_of
 from datagen.seeds.labels import _read as read_labels
 from datagen.settings.filter import FilterSettings
-from oresearch_graph.approval import overlaps, read_decision
 from oresearch_graph.command.places import places_for
 from oresearch_graph.command.terminal import harmless, line
 from oresearch_graph.errors import AddressRefused
-from oresearch_graph.evidence import claim_parts, figures, passages, sentences, words
-from oresearch_graph.evidence import sources as observed
+from oresearch_graph.evidence import claim_parts, figures
+from oresearch_graph.evidence import ledger as observed
 from oresearch_graph.evidence.citations import SourceIndex, verify_report
 from oresearch_graph.evidence.delivery import (
     Delivered,
@@ -42,30 +41,33 @@ from oresearch_graph.evidence.delivery import (
     markdown_text,
     safe_markdown,
 )
-from oresearch_graph.evidence.language import detect_language
-from oresearch_graph.judge import KeyPoint, judge_report
-from oresearch_graph.judge_prompt import VerdictFault, fenced, json_values, read_verdict
-from oresearch_graph.policies import extractive_plan, extractive_sentences, model_faults
-from oresearch_graph.policies.endings import end_of, unclosed_element
-from oresearch_graph.policies.extractive_phrases import facet_of
-from oresearch_graph.policies.extractive_report import report as extractive_report
-from oresearch_graph.policies.extractive_research import answer as extractive_answer
-from oresearch_graph.policies.extractive_research import next_turn, shown
-from oresearch_graph.policies.extractive_sentences import Focus
-from oresearch_graph.policies.prices import known_price
-from oresearch_graph.policies.rendering import Prefill, ThreadRendering, Turns
-from oresearch_graph.policies.rendering_tools import Tools
-from oresearch_graph.policies.reply import Reply, read_message
-from oresearch_graph.policies.text_gate import TextGate
-from oresearch_graph.policies.thinking import place_thinking
+from oresearch_graph.graph.approval import overlaps, read_decision
+from oresearch_graph.judging.ground_truth import Criterion
+from oresearch_graph.judging.key_points import KeyPoint, judge_report
+from oresearch_graph.judging.prompt import VerdictFault, fenced, json_values, read_verdict
+from oresearch_graph.policies.chat import model_faults
+from oresearch_graph.policies.chat.endings import TextGate, end_of, unclosed_element
+from oresearch_graph.policies.chat.prices import known_price
+from oresearch_graph.policies.chat.rendering import Prefill, ThreadRendering, Turns
+from oresearch_graph.policies.chat.rendering_tools import Tools
+from oresearch_graph.policies.chat.reply import Reply, place_thinking, read_message
+from oresearch_graph.policies.extractive import plan as extractive_plan
+from oresearch_graph.policies.extractive import sentences as extractive_sentences
+from oresearch_graph.policies.extractive.phrases import facet_of
+from oresearch_graph.policies.extractive.report import report as extractive_report
+from oresearch_graph.policies.extractive.research import answer as extractive_answer
+from oresearch_graph.policies.extractive.research import next_turn, shown
+from oresearch_graph.policies.extractive.sentences import Focus
 from oresearch_graph.redaction import brief, redacted
-from oresearch_graph.rubric import Criterion
 from oresearch_graph.served.gate import refusal
+from oresearch_graph.text import passages, sentences, words
+from oresearch_graph.text.language import detect_language
 from oresearch_graph.threads import Thread
-from oresearch_graph.tools import charset, corpus_words, extract, source_rules
-from oresearch_graph.tools.address_guard import AddressGuard
-from oresearch_graph.tools.document_shelf import DocumentShelf
-from oresearch_graph.tools.retriever import results_in
+from oresearch_graph.tools import source_rules
+from oresearch_graph.tools.corpus import words as corpus_words
+from oresearch_graph.tools.providers.retriever import DocumentShelf, results_in
+from oresearch_graph.tools.reading import charset, extract
+from oresearch_graph.tools.web.address_guard import AddressGuard
 from oresearch_graph.trace import (
     CitationReport,
     Role,
@@ -91,8 +93,8 @@ from oresearch_graph.trace.escaping import (
     unescape_world,
 )
 from oresearch_graph.training_rows import trace_rows
-from oresearch_graph.view.alignment import Alignment
 from oresearch_graph.view.markup import escaped, outside_link
+from oresearch_graph.view.report import Alignment
 from oresearch_graph.view.trace_view import trace_section
 
 Reader = Callable[[str], object]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, get_args
 
 from oresearch_graph.evidence.citations import verify_report
-from oresearch_graph.evidence.sources import query_heading, source_block
+from oresearch_graph.evidence.ledger import query_heading, source_block
 from oresearch_graph.trace import Protocol, Role, Source, Step, Trace, Usage, world_step
 from oresearch_graph.trace.answer import parse_answer
 

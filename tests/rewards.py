@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from oresearch_graph.evidence.citations import verify_report
-from oresearch_graph.judge import KeyPoint
-from oresearch_graph.rubric import GroundTruth, Judged
+from oresearch_graph.judging.ground_truth import GroundTruth, Judged
+from oresearch_graph.judging.key_points import KeyPoint
 from oresearch_graph.trace import Trace
 from oresearch_graph.trace.answer import parse_answer
 from rl.settings import RewardSettings

@@ -17,8 +17,8 @@ from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopWorkerTQ
 
 import rl.rollouts.agent_loop
 from oresearch_graph.errors import JudgeError
-from oresearch_graph.judge import KeyPoint
-from oresearch_graph.rubric import GroundTruth, Judged
+from oresearch_graph.judging.ground_truth import GroundTruth, Judged
+from oresearch_graph.judging.key_points import KeyPoint
 from rl.learning.trainer import MODE, ResearchTrainer
 from rl.rollouts.reward import RewardJudge
 from rl.rollouts.rollout_log import RolloutLog

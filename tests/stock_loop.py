@@ -32,8 +32,8 @@ from verl.tools.schemas import OpenAIFunctionToolSchema
 from verl.utils.dataset.rl_dataset import RLHFDataset
 from verl.workers.rollout.replica import TokenOutput
 
-from oresearch_graph.judge import KeyPoint
-from oresearch_graph.rubric import GroundTruth
+from oresearch_graph.judging.ground_truth import GroundTruth
+from oresearch_graph.judging.key_points import KeyPoint
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Step, render_step, render_steps
 from rl.launch.composition import compose_config

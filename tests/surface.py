@@ -98,8 +98,8 @@ async def _researches(*renderings: Any) -> None:
 
 def pages_are_read() -> None:
     """One HTML page and one PDF, from a site of this machine."""
-    from oresearch_graph.tools.address_guard import AddressGuard
-    from oresearch_graph.tools.web_reader import WebReader
+    from oresearch_graph.tools.web.address_guard import AddressGuard
+    from oresearch_graph.tools.web.reader import WebReader
 
     with running_site() as site:
         urls = [
@@ -113,13 +113,13 @@ def pages_are_read() -> None:
 
 
 def a_language_is_known() -> None:
-    from oresearch_graph.evidence.language import detect_language
+    from oresearch_graph.text.language import detect_language
 
     assert detect_language(FRENCH) == "fr"
 
 
 def a_busy_service_is_asked_again() -> None:
-    from oresearch_graph.tools.service_calls import Busy, with_retries
+    from oresearch_graph.tools.providers.service_calls import Busy, with_retries
 
     asked: list[bool] = []
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 
 import datagen
-from oresearch_graph.tools.mcp import mcp_tools
+from oresearch_graph.tools.providers.mcp import mcp_tools
 from tests.surface import holds, import_all, run
 
 SEEDS = 6

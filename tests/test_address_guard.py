@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oresearch_graph.errors import AddressRefused
-from oresearch_graph.tools.address_guard import AddressGuard
-from oresearch_graph.tools.fetch import Fetcher, FetchLimits
+from oresearch_graph.tools.web.address_guard import AddressGuard
+from oresearch_graph.tools.web.reader import Fetcher, FetchLimits
 from tests.loopback_site import running_site
 
 REFUSED = [

@@ -12,9 +12,9 @@ from langchain_openai import ChatOpenAI
 from langgraph.graph import END, START, StateGraph
 
 from oresearch_graph.errors import PolicyRefused
-from oresearch_graph.policies.chat import ChatPolicy
-from oresearch_graph.policies.prices import Price
-from oresearch_graph.policies.probe import PROBES
+from oresearch_graph.policies.chat.policy import ChatPolicy
+from oresearch_graph.policies.chat.prices import Price
+from oresearch_graph.policies.chat.probe import PROBES
 from oresearch_graph.threads import Thread, visible
 from oresearch_graph.trace import Step, world_step
 from oresearch_graph.trace.tags import parse_policy_text

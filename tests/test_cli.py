@@ -34,7 +34,7 @@ def oresearch(
     *arguments: str, cwd: Path, stdin: str = "", **env: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from oresearch_graph.cli import main; main()", *arguments],
+        [sys.executable, "-c", "from oresearch_graph.command.cli import main; main()", *arguments],
         cwd=cwd,
         env=environment(**env),
         input=stdin,
@@ -285,8 +285,8 @@ def test_an_unreachable_server_is_one_clear_line(tmp_path):
 def test_ctrl_c_saves_what_was_done(tmp_path, execution):
     with OpenAIServer(ResearchBrain(("One", "Two")), Habits(latency=0.5)) as server:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from oresearch_graph.cli import main; main()", "run", "q",
-             "--model", "fake", "--base-url", server.base_url, "--search", "python",
+            [sys.executable, "-c", "from oresearch_graph.command.cli import main; main()",
+             "run", "q", "--model", "fake", "--base-url", server.base_url, "--search", "python",
              "--trace", "t.jsonl", "--set", 'rendering="turns"', "--execution", execution],
             cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True,

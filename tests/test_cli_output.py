@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oresearch_graph import cli
+from oresearch_graph.command import cli
 from oresearch_graph.command.outcome import as_json, print_report
 from oresearch_graph.command.places import Places
 from oresearch_graph.command.terminal import json_line

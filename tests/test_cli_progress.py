@@ -7,10 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from oresearch_graph.command.live_view import LiveProgress
-from oresearch_graph.command.progress import PlainProgress, progress_on
+from oresearch_graph.command.progress import LiveProgress, PlainProgress, progress_on
 from oresearch_graph.command.terminal import harmless, line, lines
-from oresearch_graph.events import (
+from oresearch_graph.graph.events import (
     Called,
     Event,
     Observed,
@@ -111,7 +110,7 @@ def test_without_a_report_no_citations_are_said_to_be_checked():
 
 def test_time_spent_on_a_question_does_not_count(monkeypatch: pytest.MonkeyPatch):
     now = [0.0]
-    monkeypatch.setattr("oresearch_graph.command.live_view.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("oresearch_graph.command.progress.time.monotonic", lambda: now[0])
     screen, written = console(terminal=True)
     with LiveProgress(screen) as progress:
         now[0] = 5.0

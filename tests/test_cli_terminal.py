@@ -19,7 +19,7 @@ import pytest
 from oresearch_graph.trace import Trace, read_traces, violations
 from tests.test_cli import QUESTION, environment
 
-COMMAND = "from oresearch_graph.cli import main; main()"
+COMMAND = "from oresearch_graph.command.cli import main; main()"
 
 
 class Person:

@@ -13,11 +13,11 @@ from langgraph.types import Command
 from pydantic import ValidationError
 
 from oresearch_graph import ResearchSettings, create_research_graph
-from oresearch_graph.budget import Budget
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.resources import ResourcePool
+from oresearch_graph.graph.budget import Budget
+from oresearch_graph.graph.run_context import ResourcePool
+from oresearch_graph.graph.state import Run
 from oresearch_graph.served.client_settings import CLIENTS, client_settings
-from oresearch_graph.state import Run
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Protocol, Usage
 from tests.scripted import PAGES, Documents, ScriptedPolicy, research_script

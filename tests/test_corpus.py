@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from oresearch_graph.command.indexing import losses
 from oresearch_graph.errors import ConfigurationError, ToolError
-from oresearch_graph.tools.corpus import LocalCorpus
-from oresearch_graph.tools.corpus_folder import CorpusFolder, Entry
-from oresearch_graph.tools.corpus_index import CorpusIndex, Document, cache_folder
-from oresearch_graph.tools.corpus_words import match_expression
-from oresearch_graph.tools.reader_pool import ReaderPool
-from oresearch_graph.tools.reader_worker import PageLimits
+from oresearch_graph.tools.corpus.folder import CorpusFolder, Entry
+from oresearch_graph.tools.corpus.index import CorpusIndex, Document, cache_folder
+from oresearch_graph.tools.corpus.local import LocalCorpus
+from oresearch_graph.tools.corpus.words import match_expression
+from oresearch_graph.tools.reading.pool import ReaderPool
+from oresearch_graph.tools.reading.worker import PageLimits
 from oresearch_graph.trace.plain_text import spelled_address
 from tests.hostile_pages import nested_forms
 
@@ -129,7 +129,7 @@ async def test_a_file_that_costs_its_reader_costs_no_other(
     corpus: LocalCorpus, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readers = ReaderPool(1, PageLimits(cpu_seconds=0.3))
-    monkeypatch.setattr("oresearch_graph.tools.corpus.READERS", readers)
+    monkeypatch.setattr("oresearch_graph.tools.corpus.local.READERS", readers)
     (folder / "forms.pdf").write_bytes(nested_forms(30))
     report = corpus.update()
     readers.close()
@@ -195,7 +195,7 @@ def test_what_is_swapped_after_it_was_listed_is_not_opened(folder: Path, tmp_pat
 def test_a_file_is_bounded_whatever_it_says_of_its_size(
     corpus: LocalCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("oresearch_graph.tools.corpus.MAX_BYTES", 60)
+    monkeypatch.setattr("oresearch_graph.tools.corpus.local.MAX_BYTES", 60)
     listed = CorpusFolder.entries
 
     def lying(self: CorpusFolder) -> Iterator[Entry]:

@@ -10,8 +10,8 @@ from datagen.questions.files import load_benchmarks, load_seeds
 from datagen.records import Seed
 from datagen.seeds.gate import Gate
 from datagen.settings.seeds import SeedSettings
-from oresearch_graph.judge import key_point_recall
-from oresearch_graph.tools.python_pages import python_pages
+from oresearch_graph.judging.key_points import key_point_recall
+from oresearch_graph.tools.corpus.python_docs import python_pages
 
 FILE = Path(__file__).parents[1] / "examples" / "seeds.jsonl"
 SETTINGS = SeedSettings(files=(str(FILE),), strict=True)

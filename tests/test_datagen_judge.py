@@ -13,7 +13,7 @@ from datagen.records import Filtered, Finding, Seed
 from datagen.run.folder import RunFolder
 from datagen.run.record_files import write_records
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.judge import KeyPoint
+from oresearch_graph.judging.key_points import KeyPoint
 from oresearch_graph.trace.files import write_traces
 from tests.datagen_work import said
 from tests.judging import (

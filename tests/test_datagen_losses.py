@@ -14,7 +14,7 @@ from datagen.run.record_files import read_records
 from datagen.run.work import Work
 from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError, PolicyError, ToolError
-from oresearch_graph.policies.model_call import ModelCall
+from oresearch_graph.policies.chat.model_call import ModelCall
 from oresearch_graph.policies.models import Policies
 from oresearch_graph.trace import read_traces
 from tests.datagen_work import said

@@ -21,8 +21,8 @@ from datagen.run.review_result import ReviewResult
 from datagen.run.work import Work
 from datagen.settings import DatagenSettings, ReviewSettings, read_settings, settings_text
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.judge import KeyPoint
-from oresearch_graph.rubric import GroundTruth, Judged
+from oresearch_graph.judging.ground_truth import GroundTruth, Judged
+from oresearch_graph.judging.key_points import KeyPoint
 from oresearch_graph.trace import Protocol, write_traces
 from tests.traces import good_trace
 

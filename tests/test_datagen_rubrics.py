@@ -21,8 +21,8 @@ from datagen.run.work import Work
 from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError, PolicyError
 from oresearch_graph.evidence.citations import verify_report
-from oresearch_graph.judge import KeyPoint, judge_report, key_point_recall
-from oresearch_graph.rubric import Judged
+from oresearch_graph.judging.ground_truth import Judged
+from oresearch_graph.judging.key_points import KeyPoint, judge_report, key_point_recall
 from oresearch_graph.trace import Source, Step, Trace
 from oresearch_graph.trace.answer import parse_answer
 from oresearch_graph.trace.files import write_traces
@@ -221,7 +221,7 @@ def test_the_judge_must_have_run(tmp_path: Path):
 )  # fmt: skip
 def test_needs_are_met_in_other_words_and_not_by_other_facts(prose: str, other: str, wrong: str):
     from oresearch_graph.evidence.claim_parts import checkable_parts
-    from oresearch_graph.evidence.words import terms
+    from oresearch_graph.text.words import terms
 
     needs = needs_of(prose, checkable_parts(prose).names, set(terms(prose)), set(), {})
     point = KeyPoint(text=prose, needs=needs)

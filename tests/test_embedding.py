@@ -26,8 +26,8 @@ from oresearch_graph import (
     create_research_graph,
     violations,
 )
-from oresearch_graph.checkpoints import record_serializer
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.graph.checkpoints import record_serializer
 from oresearch_graph.threads import Thread
 from tests.scripted import PAGES, REPORT, Documents, ScriptedPolicy, research_script
 

@@ -1,10 +1,16 @@
 import pytest
 
-from oresearch_graph.evaluate.questions import Question, load_questions
-from oresearch_graph.evaluate.recall import Answered, mean_recall, score_answers, top_hit
-from oresearch_graph.judge import KeyPoint, key_point_recall
+from oresearch_graph.evaluate.recall import (
+    Answered,
+    Question,
+    load_questions,
+    mean_recall,
+    score_answers,
+    top_hit,
+)
+from oresearch_graph.judging.key_points import KeyPoint, key_point_recall
 from oresearch_graph.tools.backend import Hit, Hits, Page
-from oresearch_graph.tools.python_pages import python_pages
+from oresearch_graph.tools.corpus.python_docs import python_pages
 
 QUESTIONS = load_questions()
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oresearch_graph.tools.address_guard import AddressGuard
-from oresearch_graph.tools.extract import clean, extract
-from oresearch_graph.tools.html_text import HUGE
-from oresearch_graph.tools.web_reader import WebReader
+from oresearch_graph.tools.reading.extract import clean, extract
+from oresearch_graph.tools.reading.html_text import HUGE
+from oresearch_graph.tools.web.address_guard import AddressGuard
+from oresearch_graph.tools.web.reader import WebReader
 from tests.loopback_site import running_site
 from tests.small_pdf import pdf
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 import pytest
 
 from oresearch_graph.evidence.citations import verify_report
+from oresearch_graph.evidence.ledger import ShownSource, query_heading, source_block
 from oresearch_graph.evidence.notices import NOTICES
-from oresearch_graph.evidence.sources import ShownSource, query_heading, source_block
-from oresearch_graph.policies.extractive import ExtractivePolicy, no_evidence
-from oresearch_graph.policies.extractive_sentences import is_readable, quotable
+from oresearch_graph.policies.extractive.policy import ExtractivePolicy, no_evidence
+from oresearch_graph.policies.extractive.sentences import is_readable, quotable
 from oresearch_graph.policies.policy import Continuation
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Role, Source, Step, list_items, world_step

@@ -1,7 +1,7 @@
 import pytest
 
-from oresearch_graph.policies.extractive_phrases import FACETS, PHRASES, facet_of
-from oresearch_graph.policies.extractive_plan import key_terms, keywords, plan, queries, topic_of
+from oresearch_graph.policies.extractive.phrases import FACETS, PHRASES, facet_of
+from oresearch_graph.policies.extractive.plan import key_terms, keywords, plan, queries, topic_of
 
 
 def test_a_topic_is_asked_about_by_facets():

@@ -8,8 +8,8 @@ import pytest
 
 from oresearch_graph import create_research_graph, parse_trace, render_trace, violations
 from oresearch_graph.errors import ConfigurationError, PolicyError, ToolError
+from oresearch_graph.graph.state import ResearchInput
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.state import ResearchInput
 from oresearch_graph.threads import Thread
 from oresearch_graph.tools.backend import Hits
 from oresearch_graph.trace import Failure

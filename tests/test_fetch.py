@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from oresearch_graph.tools.address_guard import AddressGuard
-from oresearch_graph.tools.fetch import Fetched, Fetcher, FetchLimits
+from oresearch_graph.tools.web.address_guard import AddressGuard
+from oresearch_graph.tools.web.reader import Fetched, Fetcher, FetchLimits
 from tests.loopback_site import Answer, Site, running_site
 
 OPEN = AddressGuard(allow_private=True)

@@ -15,6 +15,7 @@ import oresearch_graph
 PACKAGE = Path(oresearch_graph.__file__).parent
 
 FLOORS = [
+    ["records"],
     ["known_secrets"],
     ["redaction"],
     ["errors"],
@@ -23,26 +24,15 @@ FLOORS = [
     ["trace"],
     ["settings"],
     ["prompts", "threads"],
+    ["text"],
     ["evidence", "training_rows"],
-    ["budget"],
     ["policies"],
     ["tools"],
-    ["judge"],
-    ["rubric"],
-    ["judge_prompt", "verdict_cache"],
-    ["judge_call"],
-    ["model_judge"],
-    ["state"],
-    ["boundary", "events", "checkpoints"],
-    ["writing", "follow_up"],
-    ["resources"],
-    ["calling", "approval"],
-    ["planner", "researcher", "summarizer", "closing", "structure"],
+    ["judging"],
     ["graph"],
-    ["embedding", "served", "evaluate", "view"],
+    ["served", "evaluate", "view"],
     ["studio"],
     ["command"],
-    ["cli"],
 ]
 """From the ground up; modules of one floor do not import each other."""
 
@@ -98,10 +88,10 @@ def test_a_floor_is_found_however_it_is_imported(tmp_path: Path):
 from oresearch_graph import create_research_graph
 from oresearch_graph.trace.record import Trace
 def late() -> None:
-    import oresearch_graph.planner
+    import oresearch_graph.tools.web_search
 """
     (tmp_path / "module.py").write_text(code)
-    assert own(imported(tmp_path / "module.py")) == {"graph", "trace", "planner"}
+    assert own(imported(tmp_path / "module.py")) == {"graph", "trace", "tools"}
 
 
 def roots(path: Path) -> set[str]:
@@ -168,7 +158,7 @@ def test_the_language_needs_pydantic_and_the_standard_library_only():
     for path in (PACKAGE / "trace").glob("*.py"):
         outside = {name.split(".")[0] for name in imported(path)} - set(sys.stdlib_module_names)
         assert outside <= {"pydantic", "oresearch_graph"}, path.name
-        assert own(imported(path)) <= {"trace", "errors", "redaction"}
+        assert own(imported(path)) <= {"trace", "errors", "records", "redaction"}
 
 
 @pytest.mark.parametrize(
@@ -176,7 +166,7 @@ def test_the_language_needs_pydantic_and_the_standard_library_only():
     [
         ("import oresearch_graph.trace", {"langgraph", "langchain_core", "httpx"}),
         ("from oresearch_graph import Trace, violations", {"langgraph", "langchain_core"}),
-        ("import oresearch_graph.cli", {"langgraph", "langchain_core", "pydantic"}),
+        ("import oresearch_graph.command.cli", {"langgraph", "langchain_core", "pydantic"}),
         ("from oresearch_graph import create_research_graph", {"langchain_openai", "trafilatura"}),
     ],
 )
@@ -190,7 +180,8 @@ def test_importing_is_light(statement: str, unwanted: set[str]):
 
 def test_help_is_told_without_loading_the_graph():
     code = (
-        "import sys\nfrom oresearch_graph.cli import main\nsys.argv = ['oresearch', '--help']\n"
+        "import sys\nfrom oresearch_graph.command.cli import main\n"
+        "sys.argv = ['oresearch', '--help']\n"
         "try:\n    main()\nfinally:\n    print('\\n'.join(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from oresearch_graph.command.indexing import losses
-from oresearch_graph.tools.corpus import IndexReport, LocalCorpus
+from oresearch_graph.tools.corpus.local import IndexReport, LocalCorpus
 from tests.hostile_folders import FOLDERS, GOOD, SECRET, HostileFolder
 
 pytestmark = pytest.mark.hostile

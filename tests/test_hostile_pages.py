@@ -18,12 +18,11 @@ from time import monotonic, process_time, sleep
 
 import pytest
 
-from oresearch_graph.tools.address_guard import AddressGuard
 from oresearch_graph.tools.crawl_page import CrawlPage
-from oresearch_graph.tools.fetch import FetchLimits
-from oresearch_graph.tools.reader_pool import ReaderPool
-from oresearch_graph.tools.reader_worker import PageLimits
-from oresearch_graph.tools.web_reader import WebReader
+from oresearch_graph.tools.reading.pool import ReaderPool
+from oresearch_graph.tools.reading.worker import PageLimits
+from oresearch_graph.tools.web.address_guard import AddressGuard
+from oresearch_graph.tools.web.reader import FetchLimits, WebReader
 from tests.hostile_pages import all_bodies
 from tests.hostile_servers import HostileServer, hostile_addresses
 from tests.test_extract import ARTICLE
@@ -126,7 +125,7 @@ async def test_what_a_server_does_costs_no_page_beside_it(readers: ReaderPool):
 
 SCRIPT = """
 import asyncio, os, sys
-from oresearch_graph.tools.reader_pool import READERS
+from oresearch_graph.tools.reading.pool import READERS
 from tests.hostile_pages import nested_forms
 
 print("imported", flush=True)  # twice, were the main module imported again

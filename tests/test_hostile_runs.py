@@ -48,7 +48,7 @@ def searched(page: str) -> Iterator[Site]:
 def started(site: Site, folder: Path, *more: str) -> subprocess.Popen[str]:
     """`oresearch run` over what the site finds, without a model."""
     command = [
-        sys.executable, "-c", "from oresearch_graph.cli import main; main()",
+        sys.executable, "-c", "from oresearch_graph.command.cli import main; main()",
         "run", QUESTION, "--effort", "quick", "--search", f"searxng:{site.url}",
         "--set", "allow_private_addresses=true", *more,
     ]  # fmt: skip

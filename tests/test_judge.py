@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oresearch_graph.evidence.citations import verify_report
-from oresearch_graph.judge import KeyPoint, judge_report, key_point_recall
+from oresearch_graph.judging.key_points import KeyPoint, judge_report, key_point_recall
 from oresearch_graph.trace import Source
 from oresearch_graph.trace.answer import parse_answer
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oresearch_graph.judge_prompt import VerdictFault, judge_messages, read_verdict
+from oresearch_graph.judging.prompt import VerdictFault, judge_messages, read_verdict
 from tests.verdicts import REPORT, TRUTH, verdict
 
 

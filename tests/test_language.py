@@ -1,6 +1,6 @@
 import pytest
 
-from oresearch_graph.evidence.language import detect_language
+from oresearch_graph.text.language import detect_language
 
 
 @pytest.mark.parametrize(

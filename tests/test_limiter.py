@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oresearch_graph.policies.limiter import AdaptiveLimiter
+from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 
 
 async def _use(limiter: AdaptiveLimiter, running: list[int], seconds: float = 0.005) -> None:

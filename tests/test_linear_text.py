@@ -17,9 +17,12 @@ from hypothesis import strategies as st
 
 from datagen.imports import shown
 from datagen.seeds import labels
-from oresearch_graph.evidence import claim_parts, sentences
-from oresearch_graph.evidence.language import detect_language
-from oresearch_graph.policies import extractive_plan, extractive_report, extractive_sentences
+from oresearch_graph.evidence import claim_parts
+from oresearch_graph.policies.extractive import plan as extractive_plan
+from oresearch_graph.policies.extractive import report as extractive_report
+from oresearch_graph.policies.extractive import sentences as extractive_sentences
+from oresearch_graph.text import sentences
+from oresearch_graph.text.language import detect_language
 from tests.growth import first_fault, spent
 from tests.linear_patterns import (
     COMPILING,
@@ -36,7 +39,7 @@ from tests.linear_readers import READERS
 from tests.linear_texts import families
 
 OWN_TEXT: Final = {
-    "oresearch_graph.tools.python_pages": "docstrings of this interpreter",
+    "oresearch_graph.tools.corpus.python_docs": "docstrings of this interpreter",
     "rl.tiny.model": "the demonstration's own prompts",
     "rl.tiny.teacher": "the demonstration's own pages",
     "rl.metrics.panels": "names of metrics, from our source",
@@ -45,20 +48,20 @@ OWN_TEXT: Final = {
 }
 """Modules whose patterns see no stranger's text, and what they see."""
 BOUNDED: Final = {
-    "oresearch_graph.policies.extractive_plan:_COMPARISONS": 500,
-    "oresearch_graph.policies.extractive_sentences:_CODE": 420,
-    "oresearch_graph.policies.extractive_sentences:_COLON": 420,
-    "oresearch_graph.policies.extractive_sentences:_ENDS": 420,
+    "oresearch_graph.policies.extractive.plan:_COMPARISONS": 500,
+    "oresearch_graph.policies.extractive.sentences:_CODE": 420,
+    "oresearch_graph.policies.extractive.sentences:_COLON": 420,
+    "oresearch_graph.policies.extractive.sentences:_ENDS": 420,
 }
 """Patterns that see so many characters at most, by a check before them."""
 MADE_FROM_NAMES: Final = {
     "oresearch_graph.trace.tags:tag_pattern": "trace.parse",
     "oresearch_graph.trace.escaping:_markup": "trace.escape",
     "oresearch_graph.trace.escaping:_tokens": "trace.escape_tokens",
-    "oresearch_graph.policies.endings:unclosed_element": "policies.endings",
-    "oresearch_graph.policies.rendering_tools:__init__": "policies.tools",
+    "oresearch_graph.policies.chat.endings:unclosed_element": "policies.endings",
+    "oresearch_graph.policies.chat.rendering_tools:__init__": "policies.tools",
     "oresearch_graph.view.report:__init__": "view.trace",
-    "oresearch_graph.evidence.language:_by_script": "evidence.language",
+    "oresearch_graph.text.language:_by_script": "evidence.language",
 }
 """Patterns that a running function makes, and the reader of the second net that uses them."""
 LENGTH: Final = 1_000

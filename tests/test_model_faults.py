@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from oresearch_graph.errors import PolicyError, PolicyRefused, PolicyTimeout
-from oresearch_graph.policies.chat import ChatPolicy
-from oresearch_graph.policies.limiter import AdaptiveLimiter
-from oresearch_graph.policies.model_call import Patience
-from oresearch_graph.policies.model_faults import retry_after
+from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
+from oresearch_graph.policies.chat.model_call import Patience
+from oresearch_graph.policies.chat.model_faults import retry_after
+from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.threads import Thread
 from tests.openai_server import Fault, Habits, OpenAIServer, too_many
 from tests.research_brain import research_brain

@@ -13,12 +13,12 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from oresearch_graph.errors import ConfigurationError, JudgeError
 from oresearch_graph.evidence.citations import verify_report
-from oresearch_graph.judge import KeyPoint
-from oresearch_graph.judge_call import JudgeStats, Spent
-from oresearch_graph.judge_prompt import JudgeRequest
-from oresearch_graph.model_judge import ModelJudge, agreement
-from oresearch_graph.policies.prices import Price
-from oresearch_graph.rubric import GroundTruth, KeyPointJudge, Scored
+from oresearch_graph.judging.ground_truth import GroundTruth, KeyPointJudge, Scored
+from oresearch_graph.judging.judge_model import JudgeStats, Spent
+from oresearch_graph.judging.key_points import KeyPoint
+from oresearch_graph.judging.model_judge import ModelJudge, agreement
+from oresearch_graph.judging.prompt import JudgeRequest
+from oresearch_graph.policies.chat.prices import Price
 from oresearch_graph.trace import Source
 from oresearch_graph.trace.answer import parse_answer
 from tests.openai_server import Body, Fault, Habits, Message, OpenAIServer, too_many

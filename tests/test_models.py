@@ -3,10 +3,10 @@
 import pytest
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.policies.chat import ChatPolicy
-from oresearch_graph.policies.connect import split_name
+from oresearch_graph.policies.chat.connect import split_name
+from oresearch_graph.policies.chat.policy import ChatPolicy
+from oresearch_graph.policies.chat.prices import Price, cost, known_price
 from oresearch_graph.policies.models import Policies, chat_policies
-from oresearch_graph.policies.prices import Price, cost, known_price
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Role

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import pytest
 
 from oresearch_graph.errors import ToolError
-from oresearch_graph.tools.address_guard import AddressGuard
 from oresearch_graph.tools.backend import Page
-from oresearch_graph.tools.page_cache import CachedReader, PageCache, cache_for
-from oresearch_graph.tools.web_reader import WebReader
+from oresearch_graph.tools.web.address_guard import AddressGuard
+from oresearch_graph.tools.web.page_cache import CachedReader, PageCache, cache_for
+from oresearch_graph.tools.web.reader import WebReader
 from tests.loopback_site import running_site
 
 

@@ -3,8 +3,8 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oresearch_graph.evidence.passages import best_passages, bm25, split_passages
-from oresearch_graph.evidence.words import terms, token_count
+from oresearch_graph.text.passages import best_passages, bm25, split_passages
+from oresearch_graph.text.words import terms, token_count
 
 FILLER = "Nothing here is about the matter at hand, it only takes up some room on the page. "
 PAGE = "\n\n".join(

@@ -21,7 +21,7 @@ from langgraph.checkpoint.serde import jsonplus
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from oresearch_graph import ResearchSettings, Trace, create_research_graph, violations
-from oresearch_graph.checkpoints import RECORDS
+from oresearch_graph.records import NAMES
 from oresearch_graph.threads import Thread
 from tests.scripted import PAGES, Documents, ScriptedPolicy, research_script
 
@@ -84,7 +84,7 @@ async def test_state_is_as_it_was_without_a_warning(
             state = (await graph(saver).aget_state(THREAD)).values
     assert state["trace"] == result["trace"]
     assert state["report"] == result["report"]
-    assert {type(value) for value in state["sources"]} <= set(RECORDS)
+    assert {(type(each).__module__, type(each).__name__) for each in state["sources"]} <= set(NAMES)
     assert "unregistered type" not in caplog.text
 
 

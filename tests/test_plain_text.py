@@ -13,12 +13,12 @@ from langgraph.checkpoint.memory import InMemorySaver
 from pydantic import BaseModel
 
 from oresearch_graph import create_research_graph
-from oresearch_graph.evidence.sources import SourceLedger, read_observation, source_block
+from oresearch_graph.evidence.ledger import SourceLedger, read_observation, source_block
+from oresearch_graph.graph.state import LastText, ResearchInput
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.state import LastText, ResearchInput
 from oresearch_graph.threads import Thread
 from oresearch_graph.tools.backend import Hit, Hits, Page
-from oresearch_graph.tools.document_shelf import DocumentShelf
+from oresearch_graph.tools.providers.retriever import DocumentShelf
 from oresearch_graph.trace import Claim, Evidence, Failure, Source, Span, Step, Trace, Usage
 from oresearch_graph.trace.plain_text import (
     ADDRESS,

@@ -15,7 +15,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Command
 
 from oresearch_graph import ResearchSettings, create_research_graph, event_from, violations
-from oresearch_graph.events import Planned
+from oresearch_graph.graph.events import Planned
 from oresearch_graph.threads import Thread
 from oresearch_graph.tools.backend import Hits
 from tests.scripted import PAGES, Documents, ScriptedPolicy, research_script

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from oresearch_graph.command.places import Places, save
-from oresearch_graph.command.viewing import view_files
+from oresearch_graph.command.traces import view_files
 from oresearch_graph.studio import create_checkpointer
 from oresearch_graph.trace import TraceWriter
 from tests.traces import GOOD, trace_of

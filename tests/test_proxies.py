@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.policies.connect import connect
-from oresearch_graph.tools.address_guard import tls_context
-from oresearch_graph.tools.searxng import SearxngSearch
+from oresearch_graph.policies.chat.connect import connect
+from oresearch_graph.tools.providers.searxng import SearxngSearch
+from oresearch_graph.tools.web.address_guard import tls_context
 from tests.loopback_site import running_site
 
 SOCKS = "socks5://anna:of-the-proxy@127.0.0.1:9"

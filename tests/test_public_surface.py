@@ -10,7 +10,7 @@ from typing import get_args
 from langchain.agents import create_agent
 
 import oresearch_graph
-from oresearch_graph.events import Event
+from oresearch_graph.graph.events import Event
 
 PROMISED = {
     "create_research_graph", "research_tool", "ResearchSettings", "Trace", "Step", "parse_trace",

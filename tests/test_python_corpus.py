@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from oresearch_graph.tools.python_corpus import PythonCorpus
+from oresearch_graph.tools.corpus.python_docs import PythonCorpus
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ async def test_the_index_is_kept_per_python_version(corpus: PythonCorpus, tmp_pa
 
 def test_modules_with_side_effects_are_not_imported() -> None:
     code = (
-        "import sys; from oresearch_graph.tools.python_pages import python_pages;"
+        "import sys; from oresearch_graph.tools.corpus.python_docs import python_pages;"
         "pages = list(python_pages());"
         "bad = {'antigravity', 'this', 'turtle', 'tkinter', 'idlelib', 'test'} & set(sys.modules);"
         "assert not bad, bad; assert not [p for p in pages if '/test.' in p.address]"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from oresearch_graph.tools.reader_pool import ReaderPool
-from oresearch_graph.tools.reader_worker import PageLimits
+from oresearch_graph.tools.reading.pool import ReaderPool
+from oresearch_graph.tools.reading.worker import PageLimits
 from tests.hostile_pages import nested_forms
 from tests.small_pdf import pdf
 from tests.test_extract import ARTICLE

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from oresearch_graph.errors import ConfigurationError, OresearchError
 from oresearch_graph.keys import Address, is_loopback, is_real, require_privacy, usable_key
 from oresearch_graph.known_secrets import MARK, is_secret_name, known_secrets, remember_within
-from oresearch_graph.policies.connect import connect
+from oresearch_graph.policies.chat.connect import connect
 from oresearch_graph.redaction import brief, quieted, redacted
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.tools.choose import describe_search

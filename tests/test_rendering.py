@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from oresearch_graph.policies.rendering import Prefill, ThreadRendering, Turns
-from oresearch_graph.policies.rendering_tools import Tools
-from oresearch_graph.policies.reply import NativeCall, Reply, read_message
+from oresearch_graph.policies.chat.rendering import Prefill, ThreadRendering, Turns
+from oresearch_graph.policies.chat.rendering_tools import Tools
+from oresearch_graph.policies.chat.reply import NativeCall, Reply, read_message
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Step, world_step
 from oresearch_graph.trace.calls import read_call

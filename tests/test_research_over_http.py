@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from oresearch_graph import ChatPolicy, Policies, create_research_graph, violations
-from oresearch_graph.policies.limiter import AdaptiveLimiter
-from oresearch_graph.policies.model_call import Patience
+from oresearch_graph.graph.state import ResearchInput
+from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
+from oresearch_graph.policies.chat.model_call import Patience
 from oresearch_graph.settings import Rendering, ResearchSettings
-from oresearch_graph.state import ResearchInput
 from oresearch_graph.trace import Execution, Trace
 from tests.openai_server import Body, Fault, Habits, OpenAIServer, too_many
 from tests.research_brain import INVENTED, ResearchBrain

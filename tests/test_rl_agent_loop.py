@@ -14,9 +14,9 @@ from omegaconf import OmegaConf
 
 import tests.verl_quietly  # noqa: F401
 from oresearch_graph.errors import ConfigurationError, JudgeError, ToolError
-from oresearch_graph.judge import KeyPoint
+from oresearch_graph.judging.ground_truth import GroundTruth, Judged
+from oresearch_graph.judging.key_points import KeyPoint
 from oresearch_graph.policies.policy import Continuation
-from oresearch_graph.rubric import GroundTruth, Judged
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Trace, read_traces
 from rl.rollouts.agent_loop import outputs

@@ -15,8 +15,8 @@ import pytest
 
 from oresearch_graph.errors import ConfigurationError, ToolError
 from oresearch_graph.tools.backend import Hit
-from oresearch_graph.tools.corpus import LocalCorpus
-from oresearch_graph.tools.corpus_index import CorpusIndex
+from oresearch_graph.tools.corpus.index import CorpusIndex
+from oresearch_graph.tools.corpus.local import LocalCorpus
 from rl.settings import RLSettings, ToolSettings
 from rl.tools.answer_cache import AnswerCache, Overloaded
 from rl.tools.index_client import IndexClient
@@ -106,7 +106,7 @@ async def test_too_much_to_do_is_said_waited_for_and_then_raised(
 ):
     may_go_on = threading.Event()
     monkeypatch.setattr(CorpusIndex, "search", lambda *_: may_go_on.wait(10) and [])
-    monkeypatch.setattr("oresearch_graph.tools.service_calls.LONGEST_WAIT", 0.01)
+    monkeypatch.setattr("oresearch_graph.tools.providers.service_calls.LONGEST_WAIT", 0.01)
     service = IndexService(corpus, threads=1, backlog=2)
     with serving(service) as address:
         async with client_of(address) as client:

@@ -13,7 +13,7 @@ import typer
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel
 
-from oresearch_graph.cli import app
+from oresearch_graph.command.cli import app
 from oresearch_graph.settings import ResearchSettings
 from rl.launch.composition import CHECKOUT, compose_config, config_names
 from rl.learning.step_metrics import described

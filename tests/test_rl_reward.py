@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.model_judge import ModelJudge
-from oresearch_graph.rubric import Criterion, GroundTruth, KeyPointJudge, Rubric
+from oresearch_graph.judging.ground_truth import Criterion, GroundTruth, KeyPointJudge, Rubric
+from oresearch_graph.judging.model_judge import ModelJudge
 from rl.rollouts.reward import RewardJudge, ground_truth, judge_from
 from rl.settings import JudgeSettings
 from tests.openai_server import OpenAIServer

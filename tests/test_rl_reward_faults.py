@@ -7,7 +7,6 @@ from typing import Any, get_args
 import pytest
 
 from oresearch_graph import create_research_graph
-from oresearch_graph.boundary import failure_of
 from oresearch_graph.errors import (
     BudgetExhausted,
     JudgeError,
@@ -16,7 +15,8 @@ from oresearch_graph.errors import (
     PolicyTimeout,
     ToolError,
 )
-from oresearch_graph.rubric import GroundTruth, KeyPointJudge
+from oresearch_graph.graph.boundary import failure_of
+from oresearch_graph.judging.ground_truth import GroundTruth, KeyPointJudge
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import Thread
 from oresearch_graph.tools.backend import Hits

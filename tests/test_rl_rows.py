@@ -15,8 +15,8 @@ from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.judge import KeyPoint
-from oresearch_graph.rubric import GroundTruth
+from oresearch_graph.judging.ground_truth import GroundTruth
+from oresearch_graph.judging.key_points import KeyPoint
 from rl.rl_rows import main, rl_rows, write_rl_rows
 from rl.rows.deep_research_bench import read_bench
 from rl.rows.rl_questions import RLQuestion, read_questions

@@ -13,7 +13,7 @@ import pytest
 import ray
 
 from oresearch_graph.errors import ToolError
-from oresearch_graph.tools.reader_pool import READERS
+from oresearch_graph.tools.reading.pool import READERS
 from rl.settings import RLSettings, ToolSettings
 from rl.tools.index_actor import shared_index
 from rl.tools.index_client import IndexClient

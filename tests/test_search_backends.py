@@ -17,12 +17,12 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import tool
 
 from oresearch_graph.errors import ConfigurationError, ToolError
-from oresearch_graph.tools import service_calls
-from oresearch_graph.tools.mcp import mcp_tools
-from oresearch_graph.tools.retriever import RetrieverSearch, ToolSearch, results_in
-from oresearch_graph.tools.searxng import SearxngSearch
+from oresearch_graph.tools.providers import service_calls
+from oresearch_graph.tools.providers.mcp import mcp_tools
+from oresearch_graph.tools.providers.retriever import RetrieverSearch, ToolSearch, results_in
+from oresearch_graph.tools.providers.searxng import SearxngSearch
+from oresearch_graph.tools.providers.tavily import TavilyReader, TavilySearch
 from oresearch_graph.tools.source_rules import SourceRules
-from oresearch_graph.tools.tavily import TavilyReader, TavilySearch
 from tests.loopback_site import Answer, Asked, Site, running_site
 
 

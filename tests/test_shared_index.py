@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from oresearch_graph.errors import ToolError
-from oresearch_graph.tools import corpus_index
-from oresearch_graph.tools.corpus_index import CorpusIndex, Document
+from oresearch_graph.tools.corpus import index as corpus_index
+from oresearch_graph.tools.corpus.index import CorpusIndex, Document
 
 
 def in_another_process(index: CorpusIndex) -> None:
     code = (
-        "import sys, pathlib; from oresearch_graph.tools.corpus_index import CorpusIndex; "
+        "import sys, pathlib; from oresearch_graph.tools.corpus.index import CorpusIndex; "
         "CorpusIndex(pathlib.Path(sys.argv[1])).counts()"
     )
     subprocess.run([sys.executable, "-c", code, str(index.file)], check=True, timeout=60)

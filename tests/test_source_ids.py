@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oresearch_graph.evidence.sources import SourceLedger, merge_sources, source_id
+from oresearch_graph.evidence.ledger import SourceLedger, merge_sources, source_id
 from oresearch_graph.trace.answer import parse_answer
 
 PLACES = st.tuples(st.integers(1, 400), st.integers(1, 200_000))

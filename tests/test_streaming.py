@@ -12,7 +12,14 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk
 
 from oresearch_graph import ResearchSettings, create_research_graph, event_from
-from oresearch_graph.events import Called, Observed, Planned, ReportText, SubtaskFailed, Verified
+from oresearch_graph.graph.events import (
+    Called,
+    Observed,
+    Planned,
+    ReportText,
+    SubtaskFailed,
+    Verified,
+)
 from tests.openai_server import OpenAIServer
 from tests.research_brain import ResearchBrain
 from tests.scripted import PAGES, Documents, ScriptedPolicy, failing, research_script

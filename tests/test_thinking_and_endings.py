@@ -6,10 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oresearch_graph.policies.endings import end_of, unclosed_element
-from oresearch_graph.policies.reply import Reply
-from oresearch_graph.policies.text_gate import TextGate
-from oresearch_graph.policies.thinking import Thought, place_thinking
+from oresearch_graph.policies.chat.endings import TextGate, end_of, unclosed_element
+from oresearch_graph.policies.chat.reply import Reply, Thought, place_thinking
 from oresearch_graph.threads import Thread
 
 RESEARCHER = Thread(id="t", system="", question="", role="researcher", branch=1)

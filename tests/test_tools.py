@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oresearch_graph.errors import ConfigurationError, ToolError
-from oresearch_graph.evidence.words import token_count
 from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.text.words import token_count
 from oresearch_graph.tools.backend import Hit, Hits, Page, ToolResult
 from oresearch_graph.tools.choose import choose_backend, describe_search, prepare, search_backend
-from oresearch_graph.tools.corpus import LocalCorpus
+from oresearch_graph.tools.corpus.local import LocalCorpus
 from oresearch_graph.tools.crawl_page import CrawlPage, fit_pages
 from oresearch_graph.tools.recorded import Recorder, Replay
 from oresearch_graph.tools.web_search import WebSearch

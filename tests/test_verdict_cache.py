@@ -11,9 +11,9 @@ import pytest
 
 from oresearch_graph.errors import ConfigurationError, JudgeError
 from oresearch_graph.evidence.citations import verify_report
-from oresearch_graph.rubric import Judged
+from oresearch_graph.judging.ground_truth import Judged
+from oresearch_graph.judging.judge_model import VerdictCache
 from oresearch_graph.trace.answer import parse_answer
-from oresearch_graph.verdict_cache import VerdictCache
 from tests.openai_server import Fault, OpenAIServer
 from tests.verdicts import REPORT, TRUTH, judged, says, verdict
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from oresearch_graph.cli import app
+from oresearch_graph.command.cli import app
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.trace import Failure, Source, Span, Trace, Usage, write_traces
 from oresearch_graph.trace.answer import parse_answer
-from oresearch_graph.view.alignment import Alignment
 from oresearch_graph.view.markup import escaped, joined, outside_link, tag, web_address
+from oresearch_graph.view.overview import Line, Panel, Remark
 from oresearch_graph.view.page import traces_page
-from oresearch_graph.view.remarks import Line, Panel, Remark
+from oresearch_graph.view.report import Alignment
 from oresearch_graph.view.trace_view import trace_section
 from tests.hostile import HOSTILE, hostile_trace
 from tests.traces import GOOD, SOURCES, good_trace, trace_of

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oresearch_graph.evidence.sentences import sentence_spans
-from oresearch_graph.evidence.words import stem, terms, token_count
+from oresearch_graph.text.sentences import sentence_spans
+from oresearch_graph.text.words import stem, terms, token_count
 
 
 def sentences(text):

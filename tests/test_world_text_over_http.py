@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import pytest
 
 from oresearch_graph import ChatPolicy, Policies, create_research_graph
-from oresearch_graph.policies.rendering import Prefill, ThreadRendering, Turns
-from oresearch_graph.policies.rendering_tools import Tools
+from oresearch_graph.graph.state import ResearchInput
+from oresearch_graph.policies.chat.rendering import Prefill, ThreadRendering, Turns
+from oresearch_graph.policies.chat.rendering_tools import Tools
 from oresearch_graph.settings import Rendering, ResearchSettings
-from oresearch_graph.state import ResearchInput
 from oresearch_graph.threads import Thread
 from oresearch_graph.tools.backend import Hit, Hits, Page
 from oresearch_graph.trace import Execution, Trace, world_step

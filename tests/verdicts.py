@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from oresearch_graph.judge import KeyPoint
-from oresearch_graph.model_judge import ModelJudge
-from oresearch_graph.rubric import Criterion, GroundTruth, Judged, Rubric
+from oresearch_graph.judging.ground_truth import Criterion, GroundTruth, Judged, Rubric
+from oresearch_graph.judging.key_points import KeyPoint
+from oresearch_graph.judging.model_judge import ModelJudge
 from tests.openai_server import Body, Message
 
 TRUTH = GroundTruth(

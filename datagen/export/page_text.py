@@ -14,7 +14,7 @@ from typing import Final
 from datagen.export.edits import Edit
 from datagen.export.renumber import known_head
 from datagen.export.rewriting import rewritten
-from oresearch_graph.evidence.sources import NOTICE, query_heading, source_heads
+from oresearch_graph.evidence.ledger import NOTICE, query_heading, source_heads
 from oresearch_graph.trace import Claim, Trace, read_call, text_hash
 from oresearch_graph.trace.references import Ledger
 from oresearch_graph.trace.report_form import lines_of

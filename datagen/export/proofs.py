@@ -15,7 +15,7 @@ from itertools import accumulate
 
 from datagen.export.columns import Row
 from datagen.export.sft_rows import assistant_text
-from oresearch_graph.evidence.sources import source_heads
+from oresearch_graph.evidence.ledger import source_heads
 from oresearch_graph.trace import (
     ANSWER_KINDS,
     Author,

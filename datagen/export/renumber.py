@@ -17,7 +17,7 @@ from typing import Final
 
 from datagen.export.edits import Edit
 from datagen.export.rewriting import rewritten
-from oresearch_graph.evidence.sources import SourceHead, source_heads
+from oresearch_graph.evidence.ledger import SourceHead, source_heads
 from oresearch_graph.trace import ANSWER_KINDS, Source, Step, Trace
 from oresearch_graph.trace.answer import Mark, ParsedAnswer, parse_answer
 from oresearch_graph.trace.references import Ledger, same_address

@@ -14,7 +14,7 @@ from typing import Final
 from datagen.export.columns import Row
 from datagen.export.verdicts import Origin, Verdict
 from datagen.records import SeedTruth
-from oresearch_graph.rubric import GroundTruth
+from oresearch_graph.judging.ground_truth import GroundTruth
 
 _STYLE: Final = "oresearch"
 

@@ -10,8 +10,8 @@ from typing import Final
 from datagen.records import Finding
 from datagen.settings.filter import FilterSettings
 from oresearch_graph.evidence.citations import verify_report
-from oresearch_graph.evidence.language import detect_language
-from oresearch_graph.evidence.scripts import CJK
+from oresearch_graph.text.language import detect_language
+from oresearch_graph.text.scripts import CJK
 from oresearch_graph.trace import CitationReport, Step, Trace
 from oresearch_graph.trace.answer import ParsedAnswer, parsed_answers
 

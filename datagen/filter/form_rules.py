@@ -7,7 +7,7 @@ from typing import Final
 
 from datagen.filter.case import UNSPACED, Case, finding, words
 from datagen.records import Finding
-from oresearch_graph.evidence.language import detect_language
+from oresearch_graph.text.language import detect_language
 from oresearch_graph.trace import violations
 from oresearch_graph.trace.report_form import HEADINGS
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from datagen.filter.case import Case, finding
 from datagen.records import Finding
-from oresearch_graph.evidence.scripts import CJK
+from oresearch_graph.text.scripts import CJK
 from oresearch_graph.trace import ANSWER_KINDS, PROTOCOL_TAGS
 
 _WINDOW: Final = 1_000

@@ -10,10 +10,10 @@ from datagen.records import Recipe
 from datagen.settings import DatagenSettings
 from datagen.settings.generate import Teacher
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.policies.chat import ChatPolicy
-from oresearch_graph.policies.extractive import ExtractivePolicy
+from oresearch_graph.policies.chat.policy import ChatPolicy
+from oresearch_graph.policies.chat.prices import Price
+from oresearch_graph.policies.extractive.policy import ExtractivePolicy
 from oresearch_graph.policies.models import Policies, chat_policies
-from oresearch_graph.policies.prices import Price
 from oresearch_graph.settings import ResearchSettings
 
 PolicyFactory = Callable[[Teacher, ResearchSettings], Policies]

@@ -13,7 +13,7 @@ from datagen.generate.runner import checkpoint_file
 from datagen.generate.workshop import Workshop, open_workshop
 from datagen.run.work import Work
 from oresearch_graph.errors import OresearchError
-from oresearch_graph.graph import Search
+from oresearch_graph.graph.build import Search
 from oresearch_graph.trace import Trace
 
 

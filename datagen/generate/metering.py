@@ -10,9 +10,9 @@ from typing import Final
 import httpx
 
 from oresearch_graph.errors import ConfigurationError, PolicyError
+from oresearch_graph.policies.chat.prices import Price, cost
 from oresearch_graph.policies.models import Policies
 from oresearch_graph.policies.policy import Continuation, Policy
-from oresearch_graph.policies.prices import Price, cost
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Usage
 

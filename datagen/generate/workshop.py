@@ -23,7 +23,7 @@ from datagen.generate.plan import Job
 from datagen.generate.teachers import writing_settings
 from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.graph import ResearchGraph, Search, create_research_graph
+from oresearch_graph.graph.build import ResearchGraph, Search, create_research_graph
 from oresearch_graph.redaction import brief
 from oresearch_graph.trace import Trace
 from oresearch_graph.trace.private_files import create_private

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from datagen.imports.shown import shown_sources
 from oresearch_graph.evidence.citations import verify_report
-from oresearch_graph.evidence.language import detect_language
+from oresearch_graph.text.language import detect_language
 from oresearch_graph.trace import Dialect, Outcome, Protocol, Role, Step, Trace
 from oresearch_graph.trace.answer import parse_answer
 from oresearch_graph.trace.plain_text import storable

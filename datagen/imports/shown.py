@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
-from oresearch_graph.evidence.sources import SourceLedger, read_observation
+from oresearch_graph.evidence.ledger import SourceLedger, read_observation
 from oresearch_graph.trace import Source, Step, read_call
 from oresearch_graph.trace.references import addresses, same_address, seen_sources
 

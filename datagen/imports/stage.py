@@ -25,7 +25,7 @@ from datagen.run.record_files import RecordWriter, read_records
 from datagen.run.rows import Row, read_rows
 from datagen.run.work import Counts, Work
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.evidence.language import detect_language
+from oresearch_graph.text.language import detect_language
 from oresearch_graph.trace import Trace, TraceWriter, parse_trace, text_hash
 
 _QUESTIONS: Final = ("prompt", "question", "query")

@@ -14,10 +14,9 @@ from typing import Final
 from langchain_core.messages import HumanMessage, SystemMessage
 
 from oresearch_graph.evidence.citations import citations_of
-from oresearch_graph.evidence.sentences import sentence_spans
-from oresearch_graph.evidence.sources import cut_to, source_block
-from oresearch_graph.evidence.words import token_count
-from oresearch_graph.judge_prompt import (
+from oresearch_graph.evidence.ledger import cut_to, source_block
+from oresearch_graph.judging.ground_truth import Criterion
+from oresearch_graph.judging.prompt import (
     MOST,
     JudgeRequest,
     answer_format,
@@ -25,7 +24,8 @@ from oresearch_graph.judge_prompt import (
     fenced,
     numbered,
 )
-from oresearch_graph.rubric import Criterion
+from oresearch_graph.text.sentences import sentence_spans
+from oresearch_graph.text.words import token_count
 from oresearch_graph.trace import Source, Trace
 from oresearch_graph.trace.answer import parse_answer
 from oresearch_graph.trace.references import Ledger

@@ -11,9 +11,9 @@ from datagen.records import Seed
 from datagen.settings.judge import JudgeSettings
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.evidence.citations import citations_of
-from oresearch_graph.judge_call import Spent
-from oresearch_graph.model_judge import ModelJudge, Opinions, empty_verdict
-from oresearch_graph.rubric import GroundTruth, KeyPointJudge
+from oresearch_graph.judging.ground_truth import GroundTruth, KeyPointJudge
+from oresearch_graph.judging.judge_model import Spent
+from oresearch_graph.judging.model_judge import ModelJudge, Opinions, empty_verdict
 from oresearch_graph.trace import Trace
 
 

@@ -23,7 +23,7 @@ from datagen.run.progress_lines import ProgressLines
 from datagen.run.trace_shelf import TraceShelf
 from datagen.settings.judge import JudgeSettings
 from oresearch_graph.errors import JudgeError
-from oresearch_graph.judge_call import Spent
+from oresearch_graph.judging.judge_model import Spent
 from oresearch_graph.trace import Trace
 from oresearch_graph.trace.record import known_sum
 

@@ -10,8 +10,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from datagen.records import Record
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.judge_prompt import MOST
-from oresearch_graph.rubric import Criterion
+from oresearch_graph.judging.ground_truth import Criterion
+from oresearch_graph.judging.prompt import MOST
 
 DEFAULT: Final = Path(__file__).with_name("rubric.yaml")
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from datagen.questions.likeness import Wording, holds, wording
 from datagen.questions.near import NearIndex
-from oresearch_graph.evidence.words import token_count
+from oresearch_graph.text.words import token_count
 
 _SHARED: Final = 0.75
 """Share of the shorter one's rare shingles that the longer one must have to be looked at."""

@@ -15,7 +15,7 @@ from datagen.records import Seed, safe_id, seed_id
 from datagen.run.rows import Row
 from datagen.settings.seeds import SeedSettings
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.judge import KeyPoint
+from oresearch_graph.judging.key_points import KeyPoint
 
 _GUESSES: Final[Mapping[str, tuple[str, ...]]] = {
     "question": ("question", "prompt", "query", "instruction", "title"),

@@ -14,7 +14,7 @@ from rapidfuzz import fuzz
 
 from datagen.questions.wording import compared, shingles
 from oresearch_graph.evidence.claim_parts import checkable_parts
-from oresearch_graph.evidence.words import terms
+from oresearch_graph.text.words import terms
 
 _FIGURE: Final = re.compile(r"\d+")
 _SWAPPED: Final = 0.1

@@ -16,8 +16,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from oresearch_graph.evidence.scripts import has_cjk
-from oresearch_graph.evidence.words import token_count
+from oresearch_graph.text.scripts import has_cjk
+from oresearch_graph.text.words import token_count
 
 _LONGEST: Final = 16
 """Words; a longer question asks for more than its first word says."""

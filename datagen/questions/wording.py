@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import Final
 
-from oresearch_graph.evidence.scripts import CJK, has_cjk
+from oresearch_graph.text.scripts import CJK, has_cjk
 from oresearch_graph.trace.plain_text import storable
 
 _INVISIBLE: Final = re.compile(

@@ -8,11 +8,10 @@ from typing import Final
 
 from datagen.records import Decision, Filtered, Judgement, SeedTruth
 from datagen.review.session import ReviewSession
-from oresearch_graph.judge import KeyPoint
+from oresearch_graph.judging.key_points import KeyPoint
 from oresearch_graph.view.markup import Html, joined, tag
-from oresearch_graph.view.overview import panel
+from oresearch_graph.view.overview import Line, Panel, Remark, panel
 from oresearch_graph.view.page import document
-from oresearch_graph.view.remarks import Line, Panel, Remark
 from oresearch_graph.view.trace_view import trace_section
 
 _KEYS: Final = (

@@ -19,10 +19,10 @@ from datagen.run.kept_records import KeptRecords
 from datagen.run.progress_lines import ProgressLines
 from datagen.settings.rubrics import RubricSettings
 from oresearch_graph.errors import PolicyError
-from oresearch_graph.judge_call import JudgeStats, OneJudge, Spent
-from oresearch_graph.judge_prompt import VerdictFault
-from oresearch_graph.policies.limiter import AdaptiveLimiter
-from oresearch_graph.policies.model_call import Patience
+from oresearch_graph.judging.judge_model import JudgeStats, OneJudge, Spent
+from oresearch_graph.judging.prompt import VerdictFault
+from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
+from oresearch_graph.policies.chat.model_call import Patience
 
 
 class KeptTruth(Record):

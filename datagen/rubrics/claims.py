@@ -14,7 +14,7 @@ from rapidfuzz import fuzz
 
 from oresearch_graph.evidence.citations import citations_of
 from oresearch_graph.evidence.claim_parts import checkable_parts
-from oresearch_graph.evidence.words import terms
+from oresearch_graph.text.words import terms
 from oresearch_graph.trace import Claim, Evidence, Trace
 
 _FEWEST_TERMS: Final = 3

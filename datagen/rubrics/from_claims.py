@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from datagen.rubrics.claims import VerifiedClaim
 from datagen.rubrics.material import Checked, Material, checked
 from datagen.rubrics.needs import needs_of
-from oresearch_graph.evidence.words import terms
-from oresearch_graph.judge import KeyPoint, key_point_recall
+from oresearch_graph.judging.key_points import KeyPoint, key_point_recall
+from oresearch_graph.text.words import terms
 
 
 def points_from_claims(material: Material, most: int) -> tuple[KeyPoint, ...]:

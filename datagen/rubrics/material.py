@@ -10,7 +10,7 @@ from datagen.records import Judgement, Seed
 from datagen.rubrics.claims import VerifiedClaim, grouped, verified_claims
 from datagen.run.trace_shelf import TraceShelf
 from oresearch_graph.evidence.citations import citations_of
-from oresearch_graph.judge import KeyPoint, judge_report
+from oresearch_graph.judging.key_points import KeyPoint, judge_report
 from oresearch_graph.trace import CitationReport
 
 

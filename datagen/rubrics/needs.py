@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 from oresearch_graph.evidence.figures import Figure, figures
-from oresearch_graph.evidence.scripts import has_cjk
-from oresearch_graph.evidence.words import terms
+from oresearch_graph.text.scripts import has_cjk
+from oresearch_graph.text.words import terms
 
 _MOST_FIGURES: Final = 2
 _MOST_NAMES: Final = 2

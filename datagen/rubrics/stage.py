@@ -19,7 +19,7 @@ from datagen.run.trace_shelf import TraceShelf
 from datagen.run.work import Counts, Work
 from datagen.settings.rubrics import RubricSettings
 from oresearch_graph.errors import ConfigurationError, PolicyError
-from oresearch_graph.rubric import GroundTruth
+from oresearch_graph.judging.ground_truth import GroundTruth
 
 _WRITTEN: Final = "rubrics.jsonl"
 

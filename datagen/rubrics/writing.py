@@ -18,11 +18,11 @@ from datagen.rubrics.material import Material, checked
 from datagen.rubrics.needs import Needs, needs_of
 from oresearch_graph.evidence.claim_parts import checkable_parts
 from oresearch_graph.evidence.figures import agrees, stated
-from oresearch_graph.evidence.language import detect_language
-from oresearch_graph.evidence.words import terms
-from oresearch_graph.judge import KeyPoint
-from oresearch_graph.judge_prompt import VerdictFault, fenced, json_values
-from oresearch_graph.rubric import Criterion, GroundTruth, Rubric
+from oresearch_graph.judging.ground_truth import Criterion, GroundTruth, Rubric
+from oresearch_graph.judging.key_points import KeyPoint
+from oresearch_graph.judging.prompt import VerdictFault, fenced, json_values
+from oresearch_graph.text.language import detect_language
+from oresearch_graph.text.words import terms
 
 VERSION: Final = 1
 """Raised when the same material comes to be asked about or read otherwise."""

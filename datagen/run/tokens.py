@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.evidence.words import token_count
+from oresearch_graph.text.words import token_count
 
 
 def token_counter(tokenizer: str | None, setting: str) -> Callable[[str], int]:

@@ -16,12 +16,12 @@ from datagen.records import Record
 from datagen.run.kept_records import KeptRecords
 from datagen.settings.seeds import SeedSettings
 from oresearch_graph.errors import PolicyError
-from oresearch_graph.policies.chat import model_name
-from oresearch_graph.policies.connect import connect
-from oresearch_graph.policies.limiter import AdaptiveLimiter
-from oresearch_graph.policies.model_call import ModelCall, Patience
-from oresearch_graph.policies.probe import speaks_openai
-from oresearch_graph.policies.reply import read_message
+from oresearch_graph.policies.chat.connect import connect
+from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
+from oresearch_graph.policies.chat.model_call import ModelCall, Patience
+from oresearch_graph.policies.chat.policy import model_name
+from oresearch_graph.policies.chat.probe import speaks_openai
+from oresearch_graph.policies.chat.reply import read_message
 
 _TRIES = 4
 

@@ -8,7 +8,7 @@ from datagen.questions.near import NearIndex
 from datagen.questions.open_ended import not_open_ended
 from datagen.records import Dropped, Seed, seed_id
 from datagen.settings.seeds import SeedSettings
-from oresearch_graph.evidence.language import detect_language
+from oresearch_graph.text.language import detect_language
 
 
 class Gate:

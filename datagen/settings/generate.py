@@ -7,7 +7,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from datagen.settings.section import Section
-from oresearch_graph.policies.prices import Price
+from oresearch_graph.policies.chat.prices import Price
 from oresearch_graph.settings import Rendering
 from oresearch_graph.trace import Execution, Role
 

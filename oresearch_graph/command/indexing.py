@@ -11,8 +11,8 @@ from rich.console import Console
 from oresearch_graph.command.terminal import line, lines
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.tools.choose import choose_backend
-from oresearch_graph.tools.corpus import IndexReport, LocalCorpus
-from oresearch_graph.tools.corpus_folder import shown
+from oresearch_graph.tools.corpus.folder import shown
+from oresearch_graph.tools.corpus.local import IndexReport, LocalCorpus
 from oresearch_graph.tools.source_rules import RuledSearch
 
 _NAMED: Final = 20

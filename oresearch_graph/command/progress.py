@@ -1,17 +1,18 @@
-"""Progress of a run on standard error: a calm live view, or plain lines when it is no terminal.
-
-What questions, titles and addresses contain is shown as text, never as markup.
-"""
+"""Progress of a run on standard error: a live view, redrawn in place four times a second, or plain
+lines when it is no terminal."""
 
 from __future__ import annotations
 
-from typing import Protocol, Self, assert_never
+import time
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol, Self, assert_never
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
 
-from oresearch_graph.command.live_view import LiveProgress
-from oresearch_graph.command.terminal import lines
-from oresearch_graph.events import (
+from oresearch_graph.command.terminal import line, lines
+from oresearch_graph.graph.events import (
     Called,
     Event,
     Observed,
@@ -22,6 +23,106 @@ from oresearch_graph.events import (
     SubtaskStarted,
     Verified,
 )
+
+_Mark = Literal["·", "→", "✓", "✗"]
+_STYLES: Final[dict[_Mark, str]] = {"·": "dim", "→": "", "✓": "green", "✗": "red"}
+
+
+@dataclass(frozen=True)
+class _Row:
+    subtask: str
+    mark: _Mark = "·"
+    doing: str = "waiting"
+
+
+class LiveProgress:
+    """One line for each subtask, so that a plan fits a small terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._began, self._paused = time.monotonic(), 0.0
+        self._rows: dict[int, _Row] = {}
+        self._stage, self._words = "planning", 0
+        # Last: rich asks for a frame at once.
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self.view)
+
+    def show(self, event: Event) -> None:
+        match event:
+            case Planned():
+                self._rows = {i: _Row(text) for i, text in enumerate(event.subtasks, start=1)}
+                self._stage = "researching"
+            case SubtaskStarted():
+                self._rows[event.branch] = _Row(event.subtask, "→", "thinking")
+            case Observed():
+                self._set(event.branch, "→", "thinking")
+            case Called():
+                self._set(event.branch, "→", _call(event))
+            case SubtaskFinished():
+                self._set(event.branch, "✓", f"answered, {event.sources} sources seen")
+            case SubtaskFailed():
+                self._set(event.branch, "✗", f"failed: {event.message}")
+            case ReportText():
+                self._words += len(event.text.split())
+                self._stage = f"writing the report… {self._words} words"
+            case Verified():
+                written = "no report" if event.precision is None else "citations checked"
+                self._stage = f"{event.outcome}: {written}"
+            case _:
+                assert_never(event)
+
+    def checking(self) -> None:
+        self._stage = "checking citations"
+
+    def _set(self, branch: int, mark: _Mark, doing: str) -> None:
+        self._rows[branch] = _Row(self._rows.get(branch, _Row("")).subtask, mark, doing)
+
+    def view(self) -> RenderableType:
+        """The present frame."""
+        minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
+        # Four columns short: a terminal writes its own ^C there, and a line that it wraps would
+        # be counted wrongly.
+        plan = Table.grid(padding=(0, 1), expand=True)
+        plan.width = max(20, self._console.width - 4)
+        plan.add_column(width=1)
+        plan.add_column(width=2, justify="right")
+        plan.add_column(ratio=3, no_wrap=True)
+        plan.add_column(ratio=2, no_wrap=True)
+        for branch, row in sorted(self._rows.items()):
+            style = _STYLES[row.mark]
+            plan.add_row(
+                line(row.mark, style), f"{branch}.", line(row.subtask), line(row.doing, style)
+            )
+        head = line(f"{self._stage} · {minutes}:{seconds:02d}", "bold")
+        return Group(head, plan)
+
+    def pause(self) -> None:
+        """Leave the screen to a question; the frame goes."""
+        self._live.transient, self._paused = True, time.monotonic()
+        self._live.stop()
+
+    def resume(self) -> None:
+        """Go on below the question; the time it took does not count."""
+        self._live.transient = False
+        self._began += time.monotonic() - self._paused
+        self._live.start()
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+
+def _call(event: Called) -> str:
+    match event.tool:
+        case "web_search":
+            return f"searching “{'” “'.join(event.items)}”"
+        case "crawl_page":
+            one = len(event.items) == 1
+            return f"reading {event.items[0]}" if one else f"reading {len(event.items)} pages"
+        case _:
+            return f"{event.tool} {' '.join(event.items)}"
 
 
 class Progress(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,24 +15,63 @@ from rich.console import Console
 
 from oresearch_graph.command.approval import ask_about_plan, require_terminal
 from oresearch_graph.command.indexing import prepare_corpus
-from oresearch_graph.command.introduction import introduction, policies_for
 from oresearch_graph.command.outcome import (
     STATUS,
     as_json,
     print_next,
     print_report,
     print_summary,
+    stopped_trace,
 )
 from oresearch_graph.command.places import Places, places_for, require_writable, save
 from oresearch_graph.command.progress import Progress, progress_on
-from oresearch_graph.command.stopped import stopped_trace
 from oresearch_graph.command.terminal import lines
 from oresearch_graph.errors import ConfigurationError, OresearchError
-from oresearch_graph.events import event_from
-from oresearch_graph.graph import ResearchGraph, create_research_graph
-from oresearch_graph.policies.models import Policies
+from oresearch_graph.graph.build import ResearchGraph, create_research_graph
+from oresearch_graph.graph.events import event_from
+from oresearch_graph.policies.chat.policy import ChatPolicy
+from oresearch_graph.policies.extractive.policy import ExtractivePolicy
+from oresearch_graph.policies.models import Policies, chat_policies
 from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.tools.choose import describe_search, search_name
 from oresearch_graph.trace import Trace
+
+DEFAULT_MODEL: Final = "openai:gpt-5-mini"
+"""Used when OPENAI_API_KEY is set and no model is named."""
+
+
+def policies_for(settings: ResearchSettings) -> tuple[Policies, str]:
+    """The policies, and the reason where the settings name no model."""
+    if settings.base_url and not settings.model and not settings.researcher_models:
+        raise ConfigurationError("--base-url needs a model's name: add --model NAME")
+    if not settings.model and not settings.base_url and os.environ.get("OPENAI_API_KEY"):
+        settings = settings.model_copy(update={"model": DEFAULT_MODEL})
+        why = f"OPENAI_API_KEY is set and no --model: {DEFAULT_MODEL}. "
+        return chat_policies(settings, parameters=settings.parameters), why
+    named = (settings.model, settings.planner_model, settings.summarizer_model)
+    if any(named) or settings.researcher_models:
+        return chat_policies(settings, parameters=settings.parameters), ""
+    return Policies.single(ExtractivePolicy()), ""
+
+
+async def introduction(policies: Policies, why: str, settings: ResearchSettings) -> str:
+    """The line. Raises PolicyError for a server that does not answer."""
+    documents = describe_search(settings)
+    chats = {
+        policy.name: policy
+        for policy in (policies.planner, *policies.researchers, policies.summarizer)
+        if isinstance(policy, ChatPolicy)
+    }
+    if not chats:
+        return (
+            f"No language model: the extractive policy quotes passages of {documents}. Set "
+            "OPENAI_API_KEY or --model for a model."
+        )
+    reasons = [f"{name} ({await policy.settle()})" for name, policy in chats.items()]
+    own = settings.search.strip() == "auto" and search_name(settings) == "python"
+    hint = " Set TAVILY_API_KEY for the web, or --corpus DIR." if own else ""
+    return f"{why}{'; '.join(reasons)} over {documents}.{hint}"
+
 
 _THREAD: Final[RunnableConfig] = {"configurable": {"thread_id": "run"}}
 _INTERRUPTED: Final = 130

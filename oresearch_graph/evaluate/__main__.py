@@ -10,19 +10,19 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from oresearch_graph.evaluate.questions import load_questions
 from oresearch_graph.evaluate.recall import (
     Answer,
     Answered,
     Score,
+    load_questions,
     mean_recall,
     score_answers,
     top_hit,
 )
-from oresearch_graph.graph import create_research_graph
-from oresearch_graph.policies.extractive import ExtractivePolicy
+from oresearch_graph.graph.build import create_research_graph
+from oresearch_graph.policies.extractive.policy import ExtractivePolicy
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.tools.python_corpus import PythonCorpus
+from oresearch_graph.tools.corpus.python_docs import PythonCorpus
 
 
 def graph_answer(settings: ResearchSettings) -> Answer:

@@ -1,15 +1,39 @@
-"""Key-point recall of anything that answers questions, and of the baseline it has to beat."""
+"""Fixed questions with what a good report must say, and the key-point recall of whatever answers
+them: the graph, and the baseline it has to beat."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from importlib import resources
 from typing import Final, NamedTuple
 
-from oresearch_graph.evaluate.questions import Question
-from oresearch_graph.evidence.passages import best_passages
-from oresearch_graph.judge import judge_report
+from pydantic import BaseModel, ConfigDict
+
+from oresearch_graph.judging.key_points import KeyPoint, judge_report
+from oresearch_graph.text.passages import best_passages
 from oresearch_graph.tools.backend import PageReader, SearchBackend
 from oresearch_graph.trace.record import CitationReport
+
+
+class Question(BaseModel):
+    """A question with its key points; none of them: the corpus holds no answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    question: str
+    key_points: tuple[KeyPoint, ...] = ()
+
+    @property
+    def answerable(self) -> bool:
+        return bool(self.key_points)
+
+
+def load_questions() -> tuple[Question, ...]:
+    """The twenty questions, in the order of the file."""
+    text = (resources.files("oresearch_graph.evaluate") / "questions.jsonl").read_text("utf-8")
+    return tuple(Question.model_validate_json(line) for line in text.splitlines() if line)
+
 
 TOP_HIT_TOKENS: Final = 400
 """What the baseline quotes of the page behind the top search hit."""

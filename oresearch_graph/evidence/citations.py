@@ -19,11 +19,11 @@ from rapidfuzz import fuzz
 
 from oresearch_graph.evidence.claim_parts import Parts, checkable_parts
 from oresearch_graph.evidence.figures import Figure, agrees, stated
-from oresearch_graph.evidence.language import detect_language
-from oresearch_graph.evidence.passages import split_passages
-from oresearch_graph.evidence.scripts import has_cjk
-from oresearch_graph.evidence.sentences import sentence_spans
-from oresearch_graph.evidence.words import terms
+from oresearch_graph.text.language import detect_language
+from oresearch_graph.text.passages import split_passages
+from oresearch_graph.text.scripts import has_cjk
+from oresearch_graph.text.sentences import sentence_spans
+from oresearch_graph.text.words import terms
 from oresearch_graph.trace.answer import Mark, ParsedAnswer, parse_answer
 from oresearch_graph.trace.record import CitationReport, Claim, Evidence, Source, Trace
 from oresearch_graph.trace.references import Ledger, same_address

@@ -6,8 +6,8 @@ import re
 from typing import Final, NamedTuple
 
 from oresearch_graph.evidence.figures import Figure, figures
-from oresearch_graph.evidence.scripts import has_cjk
-from oresearch_graph.evidence.stop_words import STOP_WORDS
+from oresearch_graph.text.scripts import has_cjk
+from oresearch_graph.text.stop_words import STOP_WORDS
 
 # Each begins where its run of blanks or backticks does, and takes it whole: linear on any text.
 _MARK: Final = re.compile(r"(?<!\s)\s*+(?:\[\d++(?:\s*+[,，、]\s*+\d++)*+\]|【\d++】)")

@@ -11,8 +11,8 @@ from langchain_core.tools import BaseTool
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.keys import revealed
-from oresearch_graph.policies.chat import ChatPolicy
-from oresearch_graph.policies.limiter import AdaptiveLimiter
+from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
+from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.policy import Policy
 from oresearch_graph.redaction import redacted
 from oresearch_graph.settings import ResearchSettings

@@ -17,18 +17,18 @@ from oresearch_graph.keys import environment_key, shown_address
 from oresearch_graph.known_secrets import remember_within
 from oresearch_graph.redaction import redacted
 from oresearch_graph.settings import ResearchSettings, setting_fault
-from oresearch_graph.tools.address_guard import AddressGuard
 from oresearch_graph.tools.backend import PageReader, SearchBackend
-from oresearch_graph.tools.corpus import IndexedCorpus, IndexReport, LocalCorpus
-from oresearch_graph.tools.corpus_folder import shown
-from oresearch_graph.tools.corpus_index import cache_folder
-from oresearch_graph.tools.page_cache import CachedReader, cache_for
-from oresearch_graph.tools.python_corpus import PythonCorpus
-from oresearch_graph.tools.retriever import RetrieverSearch, ToolSearch
-from oresearch_graph.tools.searxng import SearxngSearch
+from oresearch_graph.tools.corpus.folder import shown
+from oresearch_graph.tools.corpus.index import cache_folder
+from oresearch_graph.tools.corpus.local import IndexedCorpus, IndexReport, LocalCorpus
+from oresearch_graph.tools.corpus.python_docs import PythonCorpus
+from oresearch_graph.tools.providers.retriever import RetrieverSearch, ToolSearch
+from oresearch_graph.tools.providers.searxng import SearxngSearch
+from oresearch_graph.tools.providers.tavily import TavilySearch
 from oresearch_graph.tools.source_rules import RuledReader, RuledSearch, SourceRules
-from oresearch_graph.tools.tavily import TavilySearch
-from oresearch_graph.tools.web_reader import WebReader
+from oresearch_graph.tools.web.address_guard import AddressGuard
+from oresearch_graph.tools.web.page_cache import CachedReader, cache_for
+from oresearch_graph.tools.web.reader import WebReader
 
 Documents = tuple[SearchBackend, PageReader]
 _SEARXNG: Final = "searxng:"

@@ -11,8 +11,8 @@ from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field
 
 from oresearch_graph.errors import ToolError
-from oresearch_graph.evidence.sources import cut_to
-from oresearch_graph.evidence.words import token_count
+from oresearch_graph.evidence.ledger import cut_to
+from oresearch_graph.text.words import token_count
 from oresearch_graph.tools.backend import Page, PageReader, ToolResult
 
 _log = logging.getLogger("oresearch_graph")

@@ -14,6 +14,7 @@ from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from oresearch_graph.records import stored
 from oresearch_graph.redaction import public_name, redacted
 from oresearch_graph.trace.plain_text import iso_day, spelled_address, storable, title_line
 from oresearch_graph.trace.step import Execution, Step, Text
@@ -58,6 +59,7 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+@stored
 class Protocol(_Record):
     """What a policy was told; two traces train together only when their fingerprints agree."""
 
@@ -77,6 +79,7 @@ class Protocol(_Record):
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
+@stored
 class Source(_Record):
     """One address that a run saw, with the text that was shown to the policy."""
 
@@ -103,6 +106,7 @@ class Source(_Record):
                    branch=branch, published=published)  # fmt: skip
 
 
+@stored
 class Failure(_Record):
     """Something that went wrong, named, with whose fault it was and where."""
 
@@ -115,6 +119,7 @@ class Failure(_Record):
     """The text that was refused, for `repaired` and `grammar`."""
 
 
+@stored
 class Usage(_Record):
     """What one role spent in one branch on one model. None: the provider did not say."""
 
@@ -130,6 +135,7 @@ class Usage(_Record):
     """US dollars, where the price of the model is known."""
 
 
+@stored
 class Span(_Record):
     """When something ran, in seconds since the run began: the time line of the branches."""
 
@@ -167,6 +173,7 @@ class Claim(_Record):
     evidence: tuple[Evidence, ...] = ()
 
 
+@stored
 class CitationReport(_Record):
     """The deterministic check of a report against its sources."""
 
@@ -189,6 +196,7 @@ class CitationReport(_Record):
         return sum(claim.status == "supported" for claim in self.claims) / self.sentences
 
 
+@stored
 class Trace(_Record):
     """A question, what was done about it, and how it ended."""
 

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from oresearch_graph.records import stored
 from oresearch_graph.trace.plain_text import storable
 
 StepKind = Literal[
@@ -39,6 +40,7 @@ Text = Annotated[str, AfterValidator(storable)]
 impossible to write; NUL cannot be stored in PostgreSQL."""
 
 
+@stored
 class Step(BaseModel):
     """One tagged element, frozen, with the exact text between its tags.
 

@@ -1,13 +1,17 @@
-"""HTML by construction: the one place where text of strangers becomes part of a page.
-
-What is no `Html` is escaped, whoever passes it. Characters that command a terminal, or turn the
-reading order around, are shown as U+FFFD; places in a text stay where they are.
-"""
+"""HTML by construction: the one place where text of strangers, Markdown included, becomes part of a
+page. No markup of the text's own, no images, links to the web only."""
 
 from __future__ import annotations
 
 import html
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from markdown_it import MarkdownIt
+from markdown_it.common.normalize_url import normalizeLink
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.utils import EnvType, OptionsDict
 
 from oresearch_graph.trace.plain_text import WEB_SCHEMES, admissible_address, visible
 
@@ -62,3 +66,91 @@ def outside_link(url: str, shown: str) -> Html:
         return tag("span", shown, class_="address", dir="auto")
     return tag("a", shown, href=address, rel="noopener noreferrer nofollow", target="_blank",
                class_="address", dir="auto")  # fmt: skip
+
+
+# ruff: noqa: ARG002 - rules have the arguments that markdown-it gives them
+
+
+class Weaver(Protocol):
+    """Who puts claims and citations into the text."""
+
+    def text(self, text: str, claim: int | None) -> tuple[Html, int | None]:
+        """A run of text that begins inside `claim`, and the claim that it ends in."""
+        ...
+
+    def without_tokens(self, text: str) -> str:
+        """The text for where no citation can be: code, addresses."""
+        ...
+
+
+def rendered(markdown: str, weaver: Weaver) -> Html:
+    """The HTML of a Markdown text."""
+    reader = MarkdownIt("commonmark", {"html": False}, renderer_cls=_with(weaver))
+    reader.enable("table").disable(["image", "html_block", "html_inline"])
+    reader.validateLink = _is_web  # type: ignore[method-assign]  # markdown-it's way to set it
+    reader.normalizeLink = lambda url: normalizeLink(weaver.without_tokens(url))  # type: ignore[method-assign]
+    return Html(reader.render(markdown))
+
+
+def _is_web(url: str) -> bool:
+    return web_address(url) is not None
+
+
+def _with(weaver: Weaver) -> Callable[[MarkdownIt], RendererHTML]:
+    return lambda _: _Renderer(weaver)
+
+
+class _Renderer(RendererHTML):
+    """markdown-it's own renderer, with every text and address through `markup`."""
+
+    def __init__(self, weaver: Weaver) -> None:
+        self._weaver = weaver
+        self._claim: int | None = None
+        self._within: int | None = None
+        super().__init__()
+
+    def text(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        if self._within != id(tokens):  # a claim does not reach beyond its paragraph
+            self._within, self._claim = id(tokens), None
+        shown, self._claim = self._weaver.text(tokens[idx].content, self._claim)
+        return shown
+
+    def code_inline(
+        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return tag("code", self._weaver.without_tokens(tokens[idx].content))
+
+    def link_open(
+        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        address = escaped(str(tokens[idx].attrGet("href") or ""))
+        return f'<a href="{address}" rel="noopener noreferrer nofollow" target="_blank">'
+
+    def fence(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        return tag("pre", tag("code", self._weaver.without_tokens(tokens[idx].content)))
+
+    def code_block(
+        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return self.fence(tokens, idx, options, env)
+
+    def th_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        return f"<{tokens[idx].tag}>"  # without the style attribute, which the policy refuses
+
+    def td_open(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+        return self.th_open(tokens, idx, options, env)
+
+    def heading_open(
+        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return f"<{_heading(tokens[idx])}>"
+
+    def heading_close(
+        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return f"</{_heading(tokens[idx])}>\n"
+
+
+def _heading(token: Token) -> str:
+    """Two levels below what the text says: the page's own headings stand above."""
+    return f"h{min(6, int(token.tag[1]) + 2)}"

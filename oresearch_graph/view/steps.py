@@ -8,7 +8,7 @@ from typing import Final, assert_never
 from oresearch_graph.trace.record import Trace
 from oresearch_graph.trace.step import Step, StepKind
 from oresearch_graph.view.markup import Html, joined, tag
-from oresearch_graph.view.remarks import Remark
+from oresearch_graph.view.overview import Remark
 
 LONGEST: Final = 60_000
 """Characters of a step that are shown; the trace file has the rest."""

@@ -11,11 +11,10 @@ from oresearch_graph.trace.record import CitationReport, Trace
 from oresearch_graph.trace.references import seen_sources
 from oresearch_graph.view import overview
 from oresearch_graph.view.markup import Html, joined, tag
-from oresearch_graph.view.remarks import Panel, Remark
+from oresearch_graph.view.overview import Panel, Remark, time_line
 from oresearch_graph.view.report import ReportView
 from oresearch_graph.view.sources import SourceShelf
 from oresearch_graph.view.steps import branches, plan
-from oresearch_graph.view.time_line import time_line
 
 
 def trace_section(

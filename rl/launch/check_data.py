@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from transformers import AutoTokenizer
 
 from oresearch_graph.errors import OresearchError
-from oresearch_graph.rubric import GroundTruth
+from oresearch_graph.judging.ground_truth import GroundTruth
 from oresearch_graph.trace import Protocol
 from rl.launch.problem import Launch, Problem
 from rl.rollouts.rollout_worker import VALIDATION

@@ -23,7 +23,7 @@ from rich.table import Table
 from transformers import AutoTokenizer
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.policies.extractive import ExtractivePolicy
+from oresearch_graph.policies.extractive.policy import ExtractivePolicy
 from oresearch_graph.prompts import system_prompt
 from oresearch_graph.threads import Thread
 from rl.launch.problem import existing_folder

@@ -19,8 +19,8 @@ from oresearch_graph.errors import (
     PolicyError,
     PolicyTimeout,
 )
+from oresearch_graph.policies.chat.rendering import before_continuation
 from oresearch_graph.policies.policy import Continuation, StopCause
-from oresearch_graph.policies.rendering import before_continuation
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Usage, render_steps
 from oresearch_graph.trace.plain_text import storable

@@ -31,8 +31,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.evidence.words import terms
-from oresearch_graph.rubric import GroundTruth, Judged, KeyPointJudge, QualityJudge
+from oresearch_graph.judging.ground_truth import GroundTruth, Judged, KeyPointJudge, QualityJudge
+from oresearch_graph.text.words import terms
 from oresearch_graph.trace import Failure, Trace, violations
 from oresearch_graph.trace.calls import calls_per_subtask, distinct_calls
 from rl.settings import JudgeSettings, RewardSettings
@@ -185,7 +185,9 @@ def judge_from(settings: JudgeSettings) -> QualityJudge:
             "oresearch.judge.kind is model and names none: set oresearch.judge.model, or kind to "
             "key_points"
         )
-    from oresearch_graph.model_judge import ModelJudge  # a second to import, for this kind alone
+    from oresearch_graph.judging.model_judge import (
+        ModelJudge,  # a second to import, for this kind alone
+    )
 
     return ModelJudge(
         settings.model,

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.graph import create_research_graph
+from oresearch_graph.graph.build import create_research_graph
 from oresearch_graph.policies.policy import Continuation
 from oresearch_graph.threads import Thread
 from oresearch_graph.tools.backend import Hits, Page

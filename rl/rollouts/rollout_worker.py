@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from oresearch_graph.boundary import failure_of
 from oresearch_graph.errors import ConfigurationError, JudgeError, TraceFileError
+from oresearch_graph.graph.boundary import failure_of
 from oresearch_graph.tools.choose import Documents
 from oresearch_graph.trace import Trace, TraceWriter
 from rl.rollouts.ledger_policy import Engine, LedgerPolicy, Sampling

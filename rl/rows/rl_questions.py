@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.judge import KeyPoint
-from oresearch_graph.rubric import Criterion, GroundTruth, Rubric
+from oresearch_graph.judging.ground_truth import Criterion, GroundTruth, Rubric
+from oresearch_graph.judging.key_points import KeyPoint
 
 
 class _Value(BaseModel):

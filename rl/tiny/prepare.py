@@ -21,7 +21,7 @@ import typer
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from oresearch_graph.graph import create_research_graph
+from oresearch_graph.graph.build import create_research_graph
 from oresearch_graph.prompts import system_prompt
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import Trace, TraceWriter, read_traces, render_trace

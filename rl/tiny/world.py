@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from oresearch_graph.judge import KeyPoint
+from oresearch_graph.judging.key_points import KeyPoint
 
 ATTRIBUTES: Final = {
     "population": "counted", "area": "covered", "rainfall": "reached", "harvest": "yielded",

@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from oresearch_graph.errors import ToolError
 from oresearch_graph.tools.backend import Hits, Page
-from oresearch_graph.tools.service_calls import Busy, retry_after, with_retries
+from oresearch_graph.tools.providers.service_calls import Busy, retry_after, with_retries
 from rl.tools.index_service import Health, PagesRequest, SearchRequest
 
 T = TypeVar("T")

@@ -35,8 +35,8 @@ from starlette.routing import Route
 
 from oresearch_graph.errors import ConfigurationError, OresearchError, ToolError
 from oresearch_graph.tools.backend import Hits, Page
-from oresearch_graph.tools.corpus import IndexedCorpus, LocalCorpus
-from oresearch_graph.tools.python_corpus import PythonCorpus
+from oresearch_graph.tools.corpus.local import IndexedCorpus, LocalCorpus
+from oresearch_graph.tools.corpus.python_docs import PythonCorpus
 from rl.tools.answer_cache import AnswerCache, Overloaded
 
 CACHE_BYTES: Final = 256_000_000

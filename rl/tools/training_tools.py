@@ -15,8 +15,8 @@ from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.tools.backend import Hits, PageReader, SearchBackend
 from oresearch_graph.tools.choose import Documents, choose_backend
-from oresearch_graph.tools.corpus import IndexedCorpus, LocalCorpus
-from oresearch_graph.tools.python_corpus import PythonCorpus
+from oresearch_graph.tools.corpus.local import IndexedCorpus, LocalCorpus
+from oresearch_graph.tools.corpus.python_docs import PythonCorpus
 from oresearch_graph.tools.recorded import Replay
 from oresearch_graph.tools.source_rules import RuledReader, RuledSearch, SourceRules
 from rl.settings import RLSettings, ToolSettings

@@ -1,0 +1,174 @@
+"""The source ledger of a run and the observations that show it to a policy.
+
+Ids are unique across branches without coordination (`source_id`). A source keeps exactly the text
+that observations showed, for a claim can rest on nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from oresearch_graph.known_secrets import without_known
+from oresearch_graph.text.passages import best_passages
+from oresearch_graph.trace import Source
+from oresearch_graph.trace.plain_text import title_line
+from oresearch_graph.trace.references import same_address
+
+BLOCK: Final = 1000
+"""Branch i counts from i * 1000 + 1."""
+_BRANCHES: Final = 100
+"""Branches below this have a block; ids from `_BRANCHES * BLOCK` on are no block's."""
+GAP: Final = "[…]"
+NOTICE: Final = "Notice: "
+_HEADER: Final = re.compile(r"^\[(\d{4,12})\] (.*)\n(\S+)$", re.MULTILINE)
+_QUERY: Final = "## Query: "
+_HEADING: Final = 1_000
+"""Characters of a query."""
+
+
+class SourceLedger:
+    """The sources that one branch knows, its own and earlier ones, by address."""
+
+    def __init__(self, branch: int, sources: Iterable[Source] = ()) -> None:
+        self.branch = branch
+        sources = list(sources)
+        self._by_address: dict[str, Source] = {same_address(s.url): s for s in sources}
+        self._ids = {source.id for source in sources}
+        self._count = max((_nth(branch, number) for number in self._ids), default=0)
+        self._changed: dict[int, Source] = {}
+
+    def get(self, url: str) -> Source | None:
+        return self._by_address.get(same_address(url))
+
+    def show(
+        self, url: str, text: str, *, title: str = "", read: bool = False,
+        published: str | None = None,
+    ) -> Source:  # fmt: skip
+        """Record that `text` of this address is being shown, and return its record."""
+        url, text, title = without_known(url), without_known(text), without_known(title)
+        record = self.get(url)
+        if record is None:
+            source = Source.of(id=self._new_id(), url=url, text=text, title=title, read=read,
+                               branch=self.branch, published=published)  # fmt: skip
+        else:
+            both = record.text if text in record.text else f"{record.text}\n{GAP}\n{text}".strip()
+            source = Source.of(id=record.id, url=record.url, text=both,
+                               title=record.title or title, read=record.read or read,
+                               branch=record.branch,
+                               published=record.published or published)  # fmt: skip
+        self._by_address[same_address(url)] = source
+        self._changed[source.id] = source
+        return source
+
+    def _new_id(self) -> int:
+        while True:
+            self._count += 1
+            number = source_id(self.branch, self._count)
+            if number not in self._ids:
+                self._ids.add(number)
+                return number
+
+    def take_changed(self) -> list[Source]:
+        """The sources that are new or grew since the last call."""
+        changed, self._changed = list(self._changed.values()), {}
+        return changed
+
+
+def source_id(branch: int, nth: int) -> int:
+    """The id of a branch's `nth` source, both from 1: no two places have the same.
+
+    The first 999 of a branch have its block. Above all blocks a row of a hundred ids holds one
+    more source of each branch; the first id of a row is left to branches without a block.
+    """
+    if branch < _BRANCHES and nth < BLOCK:
+        return branch * BLOCK + nth
+    if branch < _BRANCHES:
+        row, column = nth - BLOCK, branch
+    else:
+        diagonal = branch - _BRANCHES + nth
+        row, column = diagonal * (diagonal + 1) // 2 + nth, 0
+    return _BRANCHES * BLOCK + row * _BRANCHES + column
+
+
+def _nth(branch: int, number: int) -> int:
+    """Which of the branch's sources has this id; 0 for another branch's."""
+    if number < _BRANCHES * BLOCK:
+        return number % BLOCK if number // BLOCK == branch else 0
+    row, column = divmod(number - _BRANCHES * BLOCK, _BRANCHES)
+    return BLOCK + row if column == branch else 0
+
+
+def merge_sources(earlier: Sequence[Source], later: Sequence[Source]) -> list[Source]:
+    """Both ledgers by id; of two records of one id the one that was shown more wins."""
+    merged = {source.id: source for source in earlier}
+    for source in later:
+        other = merged.get(source.id)
+        if other is None or len(source.text) >= len(other.text):
+            merged[source.id] = source
+    return [merged[number] for number in sorted(merged)]
+
+
+def query_heading(query: str) -> str:
+    """The line above the results of one query."""
+    return f"{_QUERY}{title_line(query, _HEADING)}"
+
+
+def source_block(source: Source, text: str) -> str:
+    """A source as an observation shows it: number and title, address, then the text. A `Source`
+    has each of them on one line."""
+    dated = f"{source.published}\n" if source.published else ""
+    title = source.title or source.url
+    return f"[{source.id}] {title}\n{source.url}\n{dated}{text.strip()}".strip()
+
+
+def cut_to(text: str, focus: str, tokens: int) -> str:
+    """The passages of `text` that matter most to `focus`, in page order, gaps marked."""
+    passages = best_passages(text, focus, tokens)
+    parts: list[str] = []
+    end = 0
+    for passage in passages:
+        if passage.start > end and text[end : passage.start].strip():
+            parts.append(GAP)
+        parts.append(passage.text.strip())
+        end = passage.end
+    if text[end:].strip() and parts:
+        parts.append(GAP)
+    return "\n".join(parts)
+
+
+class SourceHead(NamedTuple):
+    """The two lines above a source's text in an observation, from `[` to the address's end."""
+
+    start: int
+    end: int
+    id: int
+    url: str
+
+
+def source_heads(text: str) -> list[SourceHead]:
+    """Whatever looks like the head of a source, in order; a page's text may imitate one."""
+    return [SourceHead(*m.span(), int(m[1]), m[3]) for m in _HEADER.finditer(text)]
+
+
+class ShownSource(NamedTuple):
+    """A source as read back from an observation."""
+
+    id: int
+    title: str
+    url: str
+    text: str
+
+
+def read_observation(text: str) -> list[ShownSource]:
+    """The sources that an observation shows, in order."""
+    heads = list(_HEADER.finditer(text))
+    sources = []
+    for head, following in zip(heads, [*heads[1:], None][: len(heads)], strict=True):
+        end = following.start() if following else len(text)
+        body = text[head.end() : end]
+        for stop in (f"\n{_QUERY}", f"\n{NOTICE}"):
+            body = body.split(stop)[0]
+        sources.append(ShownSource(int(head[1]), head[2], head[3], body.strip()))
+    return sources

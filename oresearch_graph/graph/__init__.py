@@ -1,0 +1,1 @@
+"""The research graph: plan, research × K, summarize, verify."""

@@ -1,0 +1,236 @@
+"""create_research_graph: the graph that answers, writes traces and is trained.
+
+prepare → plan → (approve_plan) → research × K → summarize → verify → (structure)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.tools import BaseTool, tool
+from langgraph.cache.base import BaseCache
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.store.base import BaseStore
+from langgraph.types import Checkpointer, Send
+from pydantic import BaseModel
+
+from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.graph.budget import Budget
+from oresearch_graph.graph.checkpoints import knowing_records
+from oresearch_graph.graph.planner import Planner
+from oresearch_graph.graph.researcher import research_subgraph
+from oresearch_graph.graph.response_format import Structurer, structuring
+from oresearch_graph.graph.run_context import ResourcePool, Resources, described
+from oresearch_graph.graph.state import (
+    BranchInput,
+    BranchTask,
+    ResearchInput,
+    ResearchOutput,
+    ResearchState,
+    written_steps,
+)
+from oresearch_graph.graph.summarizer import Summarizer
+from oresearch_graph.graph.verify import Closer
+from oresearch_graph.known_secrets import remember_within
+from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
+from oresearch_graph.policies.chat.policy import ChatPolicy
+from oresearch_graph.policies.extractive.policy import ExtractivePolicy
+from oresearch_graph.policies.models import Policies, chat_policies
+from oresearch_graph.policies.policy import Policy
+from oresearch_graph.prompts import protocol
+from oresearch_graph.settings import ResearchSettings, resolve_settings
+from oresearch_graph.threads import visible
+from oresearch_graph.tools.backend import PageReader, SearchBackend
+from oresearch_graph.tools.choose import choose_backend, search_backend
+from oresearch_graph.trace import PROTOCOL_TAGS
+
+Model: TypeAlias = str | BaseChatModel | Policy | Policies
+Search: TypeAlias = str | Path | SearchBackend | BaseRetriever | BaseTool
+ResearchGraph: TypeAlias = CompiledStateGraph[
+    ResearchState, ResearchSettings, ResearchInput, ResearchOutput
+]
+
+
+def create_research_graph(
+    model: Model | None = None,
+    tools: Sequence[BaseTool | Callable[..., Any]] = (),
+    *,
+    search: Search | None = None,
+    reader: PageReader | None = None,
+    settings: ResearchSettings | None = None,
+    response_format: type[BaseModel] | dict[str, Any] | None = None,
+    checkpointer: Checkpointer = None,
+    store: BaseStore | None = None,
+    cache: BaseCache[Any] | None = None,
+    interrupt_before: list[str] | None = None,
+    interrupt_after: list[str] | None = None,
+    debug: bool = False,
+    name: str = "research",
+) -> ResearchGraph:
+    """A compiled graph: a question (or chat messages) in, a cited report and a Trace out.
+
+    `model` writes: a model's name, a chat model, a policy, or `Policies` with one per role; left
+    out, the settings' model, and without one the extractive policy, which needs no key. `tools`
+    are extra tools that researchers may call. `search` finds documents: a name such as `tavily`,
+    the Path of a folder, a retriever, a search tool or a backend of your own; left out, as the
+    settings say.
+    `reader` opens pages, where the backend's own will not do. With `response_format` the report
+    is also given as `structured_response`.
+
+    `settings` fix what a run's context does not set; the context (`context={"effort": "quick"}`)
+    beats them. Raises ConfigurationError for what cannot work.
+    """
+    base = resolve_settings(settings, _as_settings(model, search))
+    extra = _extra_tools(tools)
+    remember_within(model, extra, search, reader)
+    about = described(list(extra.values()))
+
+    def build(wanted: ResearchSettings, began: float) -> Resources:
+        policies = _policies(model, wanted, list(extra.values()))
+        if response_format is not None:
+            structuring(policies.summarizer)
+        chosen, own_reader = _documents(search, wanted)
+        return Resources(
+            settings=wanted,
+            policies=policies,
+            search=chosen,
+            reader=reader or own_reader,
+            tools=extra,
+            budget=Budget(wanted, began),
+            protocol=protocol(wanted, about),
+            began=began,
+            owned=model is None or isinstance(model, str),
+        )
+
+    pool = ResourcePool(base, build)
+    planner = Planner(pool, about)
+    summarizer, closer = Summarizer(pool), Closer(pool, last=response_format is None)
+    graph = StateGraph(
+        ResearchState,
+        context_schema=ResearchSettings,
+        input_schema=ResearchInput,
+        output_schema=ResearchOutput,
+    )
+    graph.add_node("prepare", planner.prepare)
+    graph.add_node("plan", planner.plan)
+    graph.add_node("approve_plan", planner.approve_plan)
+    graph.add_node("research", research_subgraph(pool))
+    graph.add_node("summarize", summarizer.summarize)
+    graph.add_node("verify", closer.verify)
+    graph.add_edge(START, "prepare")
+    graph.add_edge("prepare", "plan")
+    graph.add_conditional_edges("plan", _after_plan, ["approve_plan", "research", "summarize"])
+    graph.add_conditional_edges("approve_plan", next_research, ["research", "summarize"])
+    graph.add_conditional_edges("research", next_research, ["research", "summarize"])
+    graph.add_edge("summarize", "verify")
+    if response_format is None:
+        graph.add_edge("verify", END)
+    else:
+        graph.add_node("structure", Structurer(pool, response_format).structure)
+        graph.add_edge("verify", "structure")
+        graph.add_edge("structure", END)
+    if isinstance(checkpointer, BaseCheckpointSaver):
+        shaped = [response_format] if isinstance(response_format, type) else []
+        checkpointer = knowing_records(checkpointer, shaped)
+    return graph.compile(
+        checkpointer=checkpointer,
+        store=store,
+        cache=cache,
+        interrupt_before=interrupt_before,
+        interrupt_after=interrupt_after,
+        debug=debug,
+        name=name,
+    )
+
+
+def _after_plan(state: ResearchState) -> list[Send] | str:
+    # `update_state`, by which Studio forks, runs routes without a runtime.
+    return "approve_plan" if state["run"].approve_plan else next_research(state)
+
+
+def next_research(state: ResearchState) -> list[Send] | Literal["summarize"]:
+    """Send a researcher to every subtask at once; in sequence, to the next one not yet done."""
+    done = {found.branch: found for found in state.get("findings", [])}
+    open_ones = [i for i in range(1, len(state["subtasks"]) + 1) if i not in done]
+    if not open_ones or any(found.reported for found in done.values()):
+        return "summarize"
+    if state["run"].protocol.execution == "sequential":
+        open_ones = open_ones[:1]
+    elif done:
+        return "summarize"
+    return [Send("research", _branch_input(state, branch)) for branch in open_ones]
+
+
+def _branch_input(state: ResearchState, branch: int) -> BranchInput:
+    execution = state["run"].protocol.execution
+    task = BranchTask(
+        run=state["run"],
+        branch=branch,
+        subtask=state["subtasks"][branch - 1],
+        before=visible(written_steps(state), "researcher", branch, execution),
+        known=tuple(state.get("sources", [])),
+    )
+    return {"task": task}
+
+
+def _as_settings(model: Model | None, search: Search | None) -> ResearchSettings:
+    """What names given as arguments say, as settings: an explicit layer of its own."""
+    named: dict[str, Any] = {}
+    if isinstance(model, str):
+        named["model"] = model
+    if isinstance(search, Path):
+        named |= {"search": "corpus", "corpus": str(search)}
+    elif isinstance(search, str):
+        named["search"] = search
+    return ResearchSettings(**named)
+
+
+def _policies(
+    model: Model | None, settings: ResearchSettings, tools: Sequence[BaseTool]
+) -> Policies:
+    if isinstance(model, Policies):
+        return model
+    if isinstance(model, BaseChatModel):
+        policy = ChatPolicy(
+            model,
+            rendering=settings.rendering,
+            dialect=settings.dialect,
+            tools=tools,
+            timeout=settings.model_timeout,
+            limiter=AdaptiveLimiter(settings.concurrency),
+            temperature=settings.temperature,
+            max_output_tokens=settings.max_output_tokens,
+        )
+        return Policies.single(policy)
+    if model is not None and not isinstance(model, str):
+        return Policies.single(model)
+    named = (settings.model, settings.planner_model, settings.summarizer_model)
+    if not any(named) and not settings.researcher_models:
+        return Policies.single(ExtractivePolicy())
+    return chat_policies(settings, tools, parameters=settings.parameters)
+
+
+def _documents(
+    search: Search | None, settings: ResearchSettings
+) -> tuple[SearchBackend, PageReader]:
+    if search is None or isinstance(search, str | Path):
+        return choose_backend(settings)
+    return search_backend(search, settings)
+
+
+def _extra_tools(tools: Sequence[BaseTool | Callable[..., Any]]) -> dict[str, BaseTool]:
+    """The tools by name. A name becomes a tag, so it must not be one of the protocol's."""
+    made = [each if isinstance(each, BaseTool) else tool(each) for each in tools]
+    for each in made:
+        if each.name in PROTOCOL_TAGS or not each.name.isidentifier():
+            raise ConfigurationError(
+                f"a tool cannot be called {each.name!r}: names become tags; use letters, digits "
+                "and underscores, and none of the protocol's own"
+            )
+    return {each.name: each for each in made}

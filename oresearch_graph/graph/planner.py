@@ -1,0 +1,190 @@
+"""The beginning of a run: the question is taken in, split into subtasks, and the plan approved."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.messages import HumanMessage
+from langgraph.runtime import Runtime
+from langgraph.types import Overwrite
+
+from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.graph.approval import decide
+from oresearch_graph.graph.boundary import boundary
+from oresearch_graph.graph.events import Planned, emit
+from oresearch_graph.graph.run_context import ResourcePool, Resources
+from oresearch_graph.graph.state import ResearchState, Run, subtask_list
+from oresearch_graph.prompts import follow_up, protocol
+from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.text.language import detect_language
+from oresearch_graph.threads import Thread
+from oresearch_graph.tools.choose import prepare
+from oresearch_graph.trace import (
+    Failure,
+    Step,
+    close_tag,
+    list_items,
+    violations,
+)
+from oresearch_graph.trace.plain_text import body_text
+from oresearch_graph.trace.record import Trace
+
+
+class Planner:
+    """The nodes before research."""
+
+    def __init__(self, pool: ResourcePool, tools: Sequence[tuple[str, str]]) -> None:
+        self.pool, self.tools = pool, tools
+
+    async def prepare(
+        self, state: ResearchState, runtime: Runtime[ResearchSettings]
+    ) -> dict[str, Any]:
+        """Take in the question and start a run; what an earlier run left is the ledger."""
+        settings = self.pool.settings(runtime.context)
+        asked, said = _question(state)
+        # The input has already replaced `question`: what was asked before is the last run's.
+        earlier, report = state["run"].asked if "run" in state else "", state.get("report")
+        follows = bool(state.get("sources")) and bool(earlier) and bool(report)
+        run = Run(
+            id=uuid.uuid4().hex,
+            started=time.time(),
+            question=follow_up(asked, earlier, report or "") if follows else asked,
+            asked=asked,
+            language=settings.language or await asyncio.to_thread(detect_language, asked),
+            protocol=protocol(settings, self.tools),
+            follow_up=follows,
+            approve_plan=settings.approve_plan,
+        )
+        await prepare((await self.pool.of(run, runtime.context)).search)
+        return {
+            "messages": said,
+            "question": asked,
+            "run": run,
+            "plan": [],
+            "subtasks": [],
+            "findings": Overwrite([]),
+            "failures": Overwrite([]),
+            "usage": Overwrite([]),
+            "spans": Overwrite([]),
+            "summary": [],
+            "report": None,
+            "citations": None,
+            "structured_response": None,
+        }
+
+    async def plan(
+        self, state: ResearchState, runtime: Runtime[ResearchSettings]
+    ) -> dict[str, Any]:
+        """The planner's subtask list; where it fails, the question is the one subtask."""
+        run = state["run"]
+        resources = await self.pool.of(run, runtime.context)
+        thread = Thread(
+            id=run.id if run.protocol.execution == "sequential" else f"{run.id}-plan",
+            system=resources.system("planner"),
+            question=run.question,
+            role="planner",
+        )
+        writer, failures = resources.writer("planner"), list[Failure]()
+        steps: list[Step] = []
+        with boundary(failures, "planner"):
+            written = await writer.write(
+                thread,
+                [close_tag("subtask_list")],
+                _plan_faults,
+                seconds=resources.budget.remaining_seconds(),
+            )
+            steps = list(written.steps)
+            failures += written.failures
+        subtasks = _listed(steps)
+        if not subtasks:
+            steps, subtasks = [*steps, subtask_list([state["question"]])], [state["question"]]
+            failures.append(_fallback(failures))
+        kept, dropped = _within(subtasks, resources)
+        emit(Planned(subtasks=tuple(kept)))
+        return {
+            "plan": steps,
+            "subtasks": kept,
+            "failures": [*failures, *dropped],
+            "usage": writer.usage,
+            "spans": writer.spans,
+        }
+
+    async def approve_plan(
+        self, state: ResearchState, runtime: Runtime[ResearchSettings]
+    ) -> dict[str, Any]:
+        """Wait until a person approves, edits or rejects the plan."""
+        resources = await self.pool.of(state["run"], runtime.context)
+        subtasks = state["subtasks"]
+        decision = decide(state["question"], subtasks, resources)
+        if decision.action == "reject":
+            why = f"the plan was rejected{': ' if decision.reason else ''}{decision.reason}"
+            failure = Failure(name="plan_rejected", fault="person", message=why, role="planner")
+            listed = [failure.model_copy(update={"branch": i + 1}) for i in range(len(subtasks))]
+            return {"subtasks": [], "failures": [failure, *listed]}
+        worked = max((span.start + span.seconds for span in state.get("spans", [])), default=0.0)
+        waited = max(0.0, time.time() - state["run"].started - worked)
+        run = state["run"].model_copy(update={"waited": waited})
+        if decision.action == "approve":
+            return {"run": run}
+        emit(Planned(subtasks=tuple(decision.subtasks)))
+        chosen = decision.subtasks
+        return {"run": run, "plan": [subtask_list(chosen)], "subtasks": chosen}
+
+
+def _question(state: ResearchState) -> tuple[str, list[HumanMessage]]:
+    """The question, and the message to add when it did not come as one."""
+    messages, asked = state.get("messages") or [], body_text(state.get("question") or "").strip()
+    said = [HumanMessage(asked)]
+    if messages and messages[-1].type == "human":
+        text = body_text(messages[-1].text).strip()
+        # A run that died left its message unanswered; a question given since then is another one.
+        unanswered = "run" in state and text == state["run"].asked and asked not in ("", text)
+        if not unanswered:
+            asked, said = text, []
+    if not asked:
+        raise ConfigurationError("the question is empty: give `question`, or a human message")
+    return asked, said
+
+
+def _plan_faults(steps: Sequence[Step]) -> list[str]:
+    """What is wrong with a plan, in words for the planner."""
+    trace = Trace(question="", steps=tuple(steps), sources=())
+    codes = {
+        "no_subtask_list", "repeated_subtask_list", "empty_subtask_list", "stray_text",
+        "missing_open_tag", "missing_close_tag", "nested_tag", "step_outside_branch",
+    }  # fmt: skip
+    return [violation.message for violation in violations(trace) if violation.code in codes]
+
+
+def _listed(steps: Sequence[Step]) -> list[str]:
+    return list(next((list_items(s.text) for s in steps if s.kind == "subtask_list"), ()))
+
+
+def _fallback(failures: Sequence[Failure]) -> Failure:
+    why = f": {failures[-1].message}" if failures else ""
+    return Failure(
+        name="plan_fallback",
+        fault=failures[-1].fault if failures else "policy",
+        message=f"no plan could be had, the question is the one subtask{why}",
+        role="planner",
+    )
+
+
+def _within(subtasks: list[str], resources: Resources) -> tuple[list[str], list[Failure]]:
+    """As many subtasks as the limit allows; each one beyond it is named."""
+    limit = resources.settings.limits.subtasks
+    dropped = [
+        Failure(
+            name="not_covered",
+            fault="policy",
+            message=f"subtask {number} was dropped, the limit is {limit}: {subtasks[number - 1]}",
+            role="planner",
+            branch=number,
+        )
+        for number in range(limit + 1, len(subtasks) + 1)
+    ]
+    return subtasks[:limit], dropped

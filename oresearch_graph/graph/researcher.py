@@ -1,0 +1,303 @@
+"""One researcher: a subgraph that thinks, calls, observes, and answers its subtask.
+
+`reason` continues the thread by one model call, `observe` carries out the calls it made,
+`conclude` hands the findings back. Each is a checkpointed step; a failure ends the branch with
+the steps it has, and its siblings go on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import Runtime
+
+from oresearch_graph.evidence.ledger import NOTICE
+from oresearch_graph.graph.boundary import boundary
+from oresearch_graph.graph.events import SubtaskFailed, SubtaskFinished, SubtaskStarted, emit
+from oresearch_graph.graph.run_context import ResourcePool, Resources
+from oresearch_graph.graph.state import BranchInput, BranchState, Findings
+from oresearch_graph.graph.tool_calls import Caller, Observation, ledger_first
+from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.threads import Thread
+from oresearch_graph.trace import (
+    ANSWER_KINDS,
+    Failure,
+    Protocol,
+    Step,
+    Trace,
+    Usage,
+    ViolationCode,
+    close_tag,
+    violations,
+    world_step,
+)
+
+_WRITTEN: frozenset[ViolationCode] = frozenset((
+    "stray_text", "missing_open_tag", "missing_close_tag", "nested_tag", "malformed_call",
+    "turn_without_think", "misplaced_plan", "misplaced_subtask", "branch_without_turn",
+    "step_outside_branch", "step_after_answer",
+))  # fmt: skip
+"""What a policy can be told to write otherwise at once."""
+_OUTPUT: Final = 1_000
+"""Tokens of one continuation where no limit is set."""
+
+
+class Researcher:
+    """The nodes of the research subgraph."""
+
+    def __init__(self, pool: ResourcePool) -> None:
+        self.pool = pool
+
+    async def reason(
+        self, state: BranchState, runtime: Runtime[ResearchSettings]
+    ) -> dict[str, Any]:
+        """One continuation of the thread."""
+        resources = await self.pool.of(state["task"].run, runtime.context)
+        branch, own = state["task"].branch, list(state.get("steps", []))
+        started = state.get("started") or time.time()
+        resources.budget.restore("researcher", branch, state.get("spent", []))
+        new, failures = self._opening(state, resources), list[Failure]()
+        writer = resources.writer("researcher", branch)
+        if not own and branch > (most := resources.settings.limits.subtasks):
+            failures.append(_beyond(branch, most))
+            return {"started": started, "steps": new, "faults": failures, "ended": True}
+        if not own and (tight := resources.budget.tight()):
+            failures.append(_not_covered(branch, tight.name))
+            return {"started": started, "steps": new, "faults": failures, "ended": True}
+        steps, room = tuple[Step, ...](), None
+        with boundary(failures, "researcher", branch):
+            written = await writer.write(
+                self._thread(state, resources, [*own, *new]),
+                self._stops(resources, forced=state.get("forced", False)),
+                lambda found: self._faults([*own, *new], found, resources.protocol),
+                seconds=self._seconds(resources, started),
+            )
+            steps, room = written.steps, written.room
+            failures += written.failures
+        shown, waiting = _until_call(steps)
+        return {
+            "started": started,
+            "steps": [*new, *shown],
+            "waiting": waiting,
+            "turns": state.get("turns", 0) + 1,
+            "room": room,
+            "ended": state.get("forced", False) or not any(map(_asks, steps)),
+            "faults": failures,
+            "spent": writer.usage,
+            "timings": writer.spans,
+        }
+
+    async def observe(
+        self, state: BranchState, runtime: Runtime[ResearchSettings]
+    ) -> dict[str, Any]:
+        """The calls just written, answered; a notice goes with them when limits come near."""
+        resources = await self.pool.of(state["task"].run, runtime.context)
+        branch, own, waiting = state["task"].branch, state["steps"], state.get("waiting", [])
+        caller = self._caller(state, resources)
+        *done, asked = filter(_asks, own)
+        calls = [asked, *filter(_asks, waiting)]
+        left = resources.settings.limits.tool_calls - len(done)
+        observations = await caller.carry_out(calls, done, left)
+        reason = self._limit_reached(state, resources, len(done) + len(calls))
+        steps = _interleave(waiting, observations, branch, _notice(reason))
+        made = Usage(
+            role="researcher",
+            branch=branch,
+            model=resources.policy("researcher", branch).name,
+            tool_calls=sum(o.span is not None for o in observations),
+        )
+        resources.budget.charge(made)
+        return {
+            "steps": steps,
+            "waiting": [],
+            "forced": reason is not None,
+            "seen": caller.ledger.take_changed(),
+            "faults": caller.failures,
+            "spent": [made],
+            "timings": [o.span for o in observations if o.span],
+        }
+
+    async def conclude(self, state: BranchState) -> dict[str, Any]:
+        """The findings, whether the subtask was answered or not."""
+        failures = list(state.get("faults", []))
+        if any(s.kind == "subtask_answer" and not s.text.strip() for s in state.get("steps", [])):
+            failures.append(_no_evidence(state["task"].branch))
+        found = Findings(
+            branch=state["task"].branch,
+            steps=tuple(state.get("steps", [])),
+            failures=tuple(failures),
+            usage=tuple(state.get("spent", [])),
+            spans=tuple(state.get("timings", [])),
+        )
+        if found.answered or found.reported:
+            calls = sum(map(_asks, found.steps))
+            sources = len(state.get("seen", []))
+            emit(SubtaskFinished(branch=found.branch, sources=sources, tool_calls=calls))
+        else:
+            message = failures[-1].message if failures else "it ended without an answer"
+            emit(SubtaskFailed(branch=found.branch, message=message))
+        return {"findings": [found], "sources": state.get("seen", [])}
+
+    def _opening(self, state: BranchState, resources: Resources) -> list[Step]:
+        """What the world writes before the policy's first word: in parallel, the subtask."""
+        if state.get("steps"):
+            return []
+        emit(SubtaskStarted(branch=state["task"].branch, subtask=state["task"].subtask))
+        if resources.protocol.execution == "sequential":
+            return []
+        return [world_step("subtask", state["task"].subtask, branch=state["task"].branch)]
+
+    def _thread(self, state: BranchState, resources: Resources, own: Sequence[Step]) -> Thread:
+        run, sequential = state["task"].run, resources.protocol.execution == "sequential"
+        return Thread(
+            id=run.id if sequential else f"{run.id}-{state['task'].branch}",
+            system=resources.system("researcher"),
+            question=run.question,
+            role="researcher",
+            branch=state["task"].branch,
+            steps=(*state["task"].before, *own),
+            forced="subtask_answer" if state.get("forced") else None,
+        )
+
+    @staticmethod
+    def _stops(resources: Resources, *, forced: bool) -> list[str]:
+        if forced:
+            return [close_tag("subtask_answer")]
+        names = ["web_search", "crawl_page", *resources.tools, "subtask_answer"]
+        if resources.protocol.execution == "sequential":
+            names.append("suggested_answer")
+        return [close_tag(name) for name in names]
+
+    @staticmethod
+    def _faults(own: Sequence[Step], new: Sequence[Step], protocol: Protocol) -> list[str]:
+        """What the policy should write otherwise, in its words."""
+        trace = Trace(question="", steps=(*own, *new), sources=(), protocol=protocol)
+        found = [
+            violation.message
+            for violation in violations(trace)
+            if violation.code in _WRITTEN and (violation.step or 0) >= len(own)
+        ]
+        if not any(_asks(step) or step.kind in ANSWER_KINDS for step in new):
+            found.append("write a tool call, or <subtask_answer> to end the subtask")
+        return found
+
+    @staticmethod
+    def _seconds(resources: Resources, started: float) -> float:
+        branch = resources.settings.subtask_timeout - (time.time() - started)
+        return max(0.001, min(branch, resources.budget.remaining_seconds()))
+
+    def _caller(self, state: BranchState, resources: Resources) -> Caller:
+        known = [*state["task"].known, *state.get("seen", [])]
+        search, reader = resources.search, resources.reader
+        if state["task"].run.follow_up:
+            search, reader = ledger_first(search, reader, known)
+        return Caller(resources, state["task"].branch, state["task"].subtask, known, search, reader)
+
+    @staticmethod
+    def _limit_reached(state: BranchState, resources: Resources, calls: int) -> str | None:
+        """Why the next continuation must be the answer; None while there is room."""
+        limits = resources.settings.limits
+        if calls >= limits.tool_calls:
+            return "no tool call is left for this subtask"
+        if state.get("turns", 0) + 1 >= limits.steps:
+            return "no step is left for this subtask"
+        if tight := resources.budget.tight():
+            return f"the {tight.name} budget of this run is nearly spent"
+        turn = limits.observation_tokens + (resources.settings.max_output_tokens or _OUTPUT)
+        if (room := state.get("room")) is not None and room < 2 * turn:
+            return "the context of this thread is nearly full"
+        if time.time() - state["started"] >= 0.8 * resources.settings.subtask_timeout:
+            return "the time for this subtask is nearly over"
+        return None
+
+
+def _not_covered(branch: int, limit: str) -> Failure:
+    """A subtask that a budget left no room for. Time is spent by services, the rest by policies."""
+    return Failure(
+        name="not_covered",
+        fault="infrastructure" if limit == "time" else "policy",
+        message=f"subtask {branch} was not begun: the {limit} budget was nearly spent",
+        role="researcher",
+        branch=branch,
+    )
+
+
+def _beyond(branch: int, most: int) -> Failure:
+    """A subtask that an edited state has beyond the limit, which binds whoever may edit it."""
+    return Failure(
+        name="not_covered",
+        fault="person",
+        message=f"subtask {branch} was not begun: the limit is {most} subtasks",
+        role="researcher",
+        branch=branch,
+    )
+
+
+def _no_evidence(branch: int) -> Failure:
+    return Failure(
+        name="no_evidence",
+        fault="policy",
+        message="no evidence was found",
+        role="researcher",
+        branch=branch,
+    )
+
+
+def _asks(step: Step) -> bool:
+    """True for a call that is carried out: one that was never closed asks for nothing yet."""
+    return step.is_call and step.closed is not None
+
+
+def _until_call(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
+    """The steps up to the first call, and what was written behind it.
+
+    Loose text right behind the call stays with it: the token that ends a tag may carry some.
+    """
+    end = next((i for i, step in enumerate(steps) if _asks(step)), len(steps)) + 1
+    while end < len(steps) and steps[end].kind == "stray":
+        end += 1
+    return list(steps[:end]), list(steps[end:])
+
+
+def _notice(reason: str | None) -> str:
+    return "" if reason is None else f"{NOTICE}{reason}. Write the subtask's answer now."
+
+
+def _interleave(
+    waiting: Sequence[Step], observations: Sequence[Observation], branch: int, notice: str
+) -> list[Step]:
+    """Each observation behind its call; calls that waited come in between."""
+    texts = [observation.text for observation in observations]
+    if notice:
+        texts[-1] = f"{texts[-1]}\n\n{notice}"
+    answers = iter([world_step("observation", text, branch=branch) for text in texts])
+    steps = [next(answers)]
+    for step in waiting:
+        steps.append(step)
+        if _asks(step):
+            steps.append(next(answers))
+    return steps
+
+
+def _after_reason(state: BranchState) -> Literal["observe", "conclude"]:
+    return "conclude" if state["ended"] else "observe"
+
+
+def research_subgraph(
+    pool: ResourcePool,
+) -> CompiledStateGraph[BranchState, ResearchSettings, BranchInput, BranchState]:
+    """The subgraph that `Send` starts once for each subtask."""
+    nodes = Researcher(pool)
+    graph = StateGraph(BranchState, context_schema=ResearchSettings, input_schema=BranchInput)
+    graph.add_node("reason", nodes.reason)
+    graph.add_node("observe", nodes.observe)
+    graph.add_node("conclude", nodes.conclude)
+    graph.add_edge(START, "reason")
+    graph.add_conditional_edges("reason", _after_reason)
+    graph.add_edge("observe", "reason")
+    graph.add_edge("conclude", END)
+    return graph.compile(name="researcher")

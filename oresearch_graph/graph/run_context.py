@@ -1,0 +1,241 @@
+"""What the nodes of one run share in one process: policies, tools, budget, protocol; and the Writer
+through which planner, researchers and summarizer let a policy write."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from langchain_core.tools import BaseTool
+from pydantic import BaseModel, ConfigDict
+
+from oresearch_graph.errors import PolicyTimeout
+from oresearch_graph.graph.budget import Budget
+from oresearch_graph.graph.state import Run
+from oresearch_graph.policies.models import Policies
+from oresearch_graph.policies.policy import Continuation, Policy
+from oresearch_graph.prompts import system_prompt
+from oresearch_graph.settings import ResearchSettings, settings_from
+from oresearch_graph.threads import Thread
+from oresearch_graph.tools.backend import PageReader, SearchBackend
+from oresearch_graph.trace import (
+    Failure,
+    Protocol,
+    Role,
+    Span,
+    Step,
+    Usage,
+    open_tag,
+    parse_policy_text,
+    world_step,
+)
+
+Faults = Callable[[Sequence[Step]], list[str]]
+"""What is wrong with newly written steps, in words for the policy; empty: nothing."""
+
+
+class Written(BaseModel):
+    """What came of one continuation."""
+
+    model_config = ConfigDict(frozen=True)
+
+    steps: tuple[Step, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    room: int | None = None
+    """Tokens left in the thread's context, where the policy knows."""
+
+
+class Writer:
+    """Writes on behalf of one role in one branch, within the run's budget."""
+
+    def __init__(
+        self, policy: Policy, budget: Budget, settings: ResearchSettings, *,
+        began: float, tools: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """`began` is the run's start on the wall clock, which spans count from."""
+        self.policy, self.budget, self.settings = policy, budget, settings
+        self.began, self.tools = began, tuple(tools)
+        self.usage: list[Usage] = []
+        self.spans: list[Span] = []
+
+    async def write(
+        self, thread: Thread, stop: Sequence[str], faults: Faults, *, seconds: float,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Written:  # fmt: skip
+        """Continue the thread until its text is complete and, if corrections last, well-formed.
+
+        Raises PolicyError, or PolicyTimeout after `seconds`; BudgetExhausted before a call that
+        the run's budget does not allow.
+        """
+        rejected: list[Failure] = []
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    text, last = await self._complete(thread, stop, on_text)
+                    steps = self._steps(thread, text, last)
+                    wrong = faults(steps)
+                    if last.stop == "length":
+                        cut = self._failure(thread, "cut", "cut by the token limit", None)
+                        return Written(steps=steps, failures=(*rejected, cut), room=last.room)
+                    if not wrong:
+                        return Written(steps=steps, failures=tuple(rejected), room=last.room)
+                    reason = "; ".join(wrong)
+                    if len(thread.corrections) >= self.settings.corrections:
+                        broken = self._failure(thread, "grammar", reason, None)
+                        return Written(steps=steps, failures=(*rejected, broken), room=last.room)
+                    rejected.append(self._failure(thread, "repaired", reason, text))
+                    thread = thread.model_copy(
+                        update={"corrections": (*thread.corrections, (text, reason))}
+                    )
+        except TimeoutError as error:
+            raise PolicyTimeout(
+                f"{thread.role}: no text within {seconds:.0f} s; raise the time-out or the budget"
+            ) from error
+
+    async def _complete(
+        self, thread: Thread, stop: Sequence[str], on_text: Callable[[str], None] | None
+    ) -> tuple[str, Continuation]:
+        """One text, continued where the token limit cut it."""
+        text = thread.pending
+        for attempt in range(self.settings.continuations + 1):
+            self.budget.require(thread.role)
+            start = time.time()
+            last = await self.policy.continue_thread(
+                thread.model_copy(update={"pending": text}) if text else thread,
+                stop, on_text=on_text,
+            )  # fmt: skip
+            self._account(thread, last, start)
+            text += last.text
+            if last.stop != "length" or attempt == self.settings.continuations:
+                break
+        return text, last
+
+    def _account(self, thread: Thread, last: Continuation, start: float) -> None:
+        usage = last.usage.model_copy(update={"role": thread.role, "branch": thread.branch})
+        self.usage.append(usage)
+        self.budget.charge(usage)
+        self.spans.append(
+            Span(
+                name="model",
+                branch=thread.branch,
+                start=round(start - self.began, 3),
+                seconds=round(time.time() - start, 3),
+            )
+        )
+
+    def _steps(self, thread: Thread, text: str, last: Continuation) -> tuple[Step, ...]:
+        opened = open_tag(thread.forced) if thread.forced else ""
+        steps = list(parse_policy_text(opened + text, self.tools))
+        if thread.forced and steps:
+            steps[0] = steps[0].model_copy(update={"opened": "world", "lead": "\n\n"})
+        if last.closed_by_world and steps:
+            steps[-1] = steps[-1].model_copy(update={"closed": "world"})
+        if last.hidden_reasoning and not any(step.kind == "think" for step in steps):
+            steps.insert(steps[0].kind == "subtask" if steps else 0, world_step("think", ""))
+        return tuple(_placed(step, thread.branch) for step in steps)
+
+    @staticmethod
+    def _failure(thread: Thread, name: str, message: str, rejected: str | None) -> Failure:
+        return Failure.model_validate(
+            {
+                "name": name,
+                "fault": "policy",
+                "message": message,
+                "role": thread.role,
+                "branch": thread.branch,
+                "rejected": rejected,
+            }
+        )
+
+
+def _placed(step: Step, branch: int | None) -> Step:
+    whole_run = step.kind in {"subtask_list", "suggested_answer"}
+    return step.model_copy(update={"branch": None if whole_run else branch})
+
+
+_RUNS: Final = 1_000
+"""Runs remembered at one time; an abandoned run is forgotten when so many others went on."""
+
+
+@dataclass
+class Resources:
+    """The working things of one run."""
+
+    settings: ResearchSettings
+    policies: Policies
+    search: SearchBackend
+    reader: PageReader
+    tools: dict[str, BaseTool]
+    """The embedder's extra tools by name."""
+    budget: Budget
+    protocol: Protocol
+    began: float
+    owned: bool = False
+    """The policies were made for this run, and end with it."""
+
+    def policy(self, role: Role, branch: int | None = None) -> Policy:
+        return self.policies.of(role, branch)
+
+    def writer(self, role: Role, branch: int | None = None) -> Writer:
+        return Writer(
+            self.policy(role, branch),
+            self.budget,
+            self.settings,
+            began=self.began,
+            tools=tuple(self.tools),
+        )
+
+    def system(self, role: Role) -> str:
+        return system_prompt(self.settings, described(list(self.tools.values())), role)
+
+
+def described(tools: Sequence[BaseTool]) -> list[tuple[str, str]]:
+    """The tools as (name, what it does with which arguments), for the system prompt."""
+    return [(tool.name, f"{' '.join(tool.description.split())} {tool.args}") for tool in tools]
+
+
+Build = Callable[[ResearchSettings, float], Resources]
+"""Makes the resources of a run with these settings that began at this time. May block."""
+
+
+class ResourcePool:
+    """The resources of the runs in this process, made when first asked for."""
+
+    def __init__(self, base: ResearchSettings, build: Build) -> None:
+        self.base, self._build = base, build
+        self._kept: OrderedDict[str, Resources] = OrderedDict()
+
+    def settings(self, context: object) -> ResearchSettings:
+        """The graph's settings with what a run's context sets explicitly."""
+        own = settings_from(context)
+        if own is None or not own.model_fields_set:
+            return self.base
+        explicit = {name: getattr(own, name) for name in own.model_fields_set}
+        return self.base.model_copy(update=explicit)
+
+    async def of(self, run: Run, context: object) -> Resources:
+        """The resources of a run; made anew when its settings were changed on the way."""
+        settings = self.settings(context)
+        # A state may be edited: a run that begins later would have time without end.
+        began = min(run.started + run.waited, time.time())
+        kept = self._kept.get(run.id)
+        if kept is None or kept.settings != settings:
+            kept = await asyncio.to_thread(self._build, settings, began)
+            if run.id in self._kept and self._kept[run.id].settings == settings:
+                kept = self._kept[run.id]
+            self._kept[run.id] = kept
+        kept.began = kept.budget.started = began
+        self._kept.move_to_end(run.id)
+        while len(self._kept) > _RUNS:
+            self._kept.popitem(last=False)
+        return kept
+
+    async def release(self, run: Run) -> None:
+        """The run is over: forget it, and close what was opened for it."""
+        kept = self._kept.pop(run.id, None)
+        if kept is not None and kept.owned:
+            await kept.policies.aclose()

@@ -1,0 +1,291 @@
+"""State of the graph and of one branch, and how parallel updates of it are joined.
+
+Updates of branches arrive in any order, so every reducer here gives one result for all orders.
+Values may come as plain JSON (edited in Studio, older checkpoints): reducers and channels make
+records of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Annotated, Any, Final, TypeVar
+
+from langchain_core.messages import AnyMessage
+from langgraph.channels import LastValue
+from langgraph.graph.message import add_messages
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+# pydantic makes schemas of typing's own TypedDict from Python 3.12 on only.
+from typing_extensions import TypedDict
+
+from oresearch_graph.evidence.ledger import merge_sources
+from oresearch_graph.records import stored
+from oresearch_graph.trace import (
+    CitationReport,
+    Failure,
+    Protocol,
+    Source,
+    Span,
+    Step,
+    Trace,
+    Usage,
+    list_items,
+    world_step,
+)
+from oresearch_graph.trace.plain_text import body_text, title_line
+
+Record = TypeVar("Record", bound=BaseModel)
+
+_SUBTASK: Final = 4_000
+"""Characters of a subtask."""
+
+
+@stored
+class Run(BaseModel):
+    """What identifies one run: one question on a thread of messages."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    started: float = Field(ge=0, le=1e11)
+    """Wall clock, seconds since the epoch."""
+    waited: float = Field(0.0, ge=0, le=1e11)
+    """Seconds in which it waited for a person: they count against no limit."""
+    question: str
+    """The question as threads see it: a follow-up carries what it refers to."""
+    asked: str = ""
+    """The question as it was put."""
+    language: str
+    protocol: Protocol
+    follow_up: bool = False
+    """True when earlier runs on this thread of messages have left sources."""
+    approve_plan: bool = False
+    """A person is asked after planning. Kept in state because a fork routes by state alone."""
+
+
+@stored
+class Findings(BaseModel):
+    """What one branch brings back, finished or not."""
+
+    model_config = ConfigDict(frozen=True)
+
+    branch: int
+    steps: tuple[Step, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    usage: tuple[Usage, ...] = ()
+    spans: tuple[Span, ...] = ()
+
+    @property
+    def answered(self) -> bool:
+        """True when the branch ended with an answer that says something."""
+        return any(s.kind == "subtask_answer" and s.text.strip() for s in self.steps)
+
+    @property
+    def reported(self) -> bool:
+        """True when a sequential policy went on to the report inside this branch."""
+        return any(step.kind == "suggested_answer" for step in self.steps)
+
+
+class LastRecord(LastValue[Any]):
+    """The last value of a key, made a record of its type where it comes as plain JSON."""
+
+    __slots__ = ()
+
+    def update(self, values: Sequence[Any]) -> bool:
+        return super().update([_adapter(self.typ).validate_python(value) for value in values])
+
+
+class LastText(LastValue[Any]):
+    """The last text of a key, or list of lines, through the gate of `trace.plain_text`: whoever
+    sets it, a caller, a person in Studio or a node."""
+
+    __slots__ = ()
+
+    def update(self, values: Sequence[Any]) -> bool:
+        return super().update([_gated(value) for value in values])
+
+
+def _gated(value: object) -> object:
+    if isinstance(value, str):
+        return body_text(value)
+    if isinstance(value, (list, tuple)):
+        return [_line(each) if isinstance(each, str) else each for each in value]
+    return value
+
+
+def _line(text: str) -> str:
+    return title_line(text, _SUBTASK)
+
+
+@lru_cache(maxsize=32)
+def _adapter(kind: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a type or a form of types
+    return TypeAdapter(kind)
+
+
+def _records(kind: type[Record], values: Sequence[Any]) -> list[Record]:
+    return [v if isinstance(v, kind) else _adapter(kind).validate_python(v) for v in values]
+
+
+def append_steps(left: Sequence[Any], right: Sequence[Any]) -> list[Step]:
+    """Steps in the order they were written."""
+    return [*_records(Step, left), *_records(Step, right)]
+
+
+def append_failures(left: Sequence[Any], right: Sequence[Any]) -> list[Failure]:
+    """Failures in the order they were recorded."""
+    return [*_records(Failure, left), *_records(Failure, right)]
+
+
+def append_spans(left: Sequence[Any], right: Sequence[Any]) -> list[Span]:
+    """Spans in the order they ended."""
+    return [*_records(Span, left), *_records(Span, right)]
+
+
+def add_usage(left: Sequence[Any], right: Sequence[Any]) -> list[Usage]:
+    """Usage summed per role, branch and model."""
+    total: dict[tuple[str, int | None, str], Usage] = {}
+    for usage in [*_records(Usage, left), *_records(Usage, right)]:
+        key = (usage.role, usage.branch, usage.model)
+        total[key] = usage if key not in total else _sum(total[key], usage)
+    return list(total.values())
+
+
+def _sum(one: Usage, two: Usage) -> Usage:
+    def both(a: float | None, b: float | None) -> Any:  # noqa: ANN401 - int or float as the field
+        return b if a is None else a if b is None else a + b
+
+    return one.model_copy(
+        update={
+            "calls": one.calls + two.calls,
+            "tool_calls": one.tool_calls + two.tool_calls,
+            **{
+                field: both(getattr(one, field), getattr(two, field))
+                for field in ("prompt_tokens", "cached_tokens", "completion_tokens", "cost")
+            },
+        }
+    )
+
+
+def join_findings(left: Sequence[Any], right: Sequence[Any]) -> list[Findings]:
+    """Findings by branch number; a branch run again replaces what it found before."""
+    found = {f.branch: f for f in [*_records(Findings, left), *_records(Findings, right)]}
+    return [found[branch] for branch in sorted(found)]
+
+
+def join_sources(left: Sequence[Any], right: Sequence[Any]) -> list[Source]:
+    """The ledger by id."""
+    return merge_sources(_records(Source, left), _records(Source, right))
+
+
+class ResearchInput(TypedDict, total=False):
+    """What a run starts from: a question, or chat messages whose last one asks it."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+    question: Annotated[str, LastText]
+
+
+class ResearchState(TypedDict, total=False):
+    """The state of the research graph."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+    question: Annotated[str, LastText]
+    run: Annotated[Run, LastRecord]
+    plan: Annotated[list[Step], LastRecord]
+    """What the planner wrote, the subtask list among it."""
+    subtasks: Annotated[list[str], LastText]
+    findings: Annotated[list[Findings], join_findings]
+    sources: Annotated[list[Source], join_sources]
+    summary: Annotated[list[Step], LastRecord]
+    """What the summarizer wrote."""
+    failures: Annotated[list[Failure], append_failures]
+    usage: Annotated[list[Usage], add_usage]
+    spans: Annotated[list[Span], append_spans]
+    report: Annotated[str | None, LastText]
+    """The report as delivered; None when there is none, and `failures` say why."""
+    citations: Annotated[CitationReport | None, LastRecord]
+    trace: Annotated[Trace, LastRecord]
+    structured_response: Any
+
+
+class ResearchOutput(TypedDict, total=False):
+    """What a run gives back."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+    question: Annotated[str, LastText]
+    report: Annotated[str | None, LastText]
+    citations: Annotated[CitationReport | None, LastRecord]
+    trace: Annotated[Trace, LastRecord]
+    usage: Annotated[list[Usage], add_usage]
+    failures: Annotated[list[Failure], append_failures]
+    structured_response: Any
+
+
+def written_steps(state: ResearchState) -> list[Step]:
+    """The run's steps before its report: the plan, then the branches in their order."""
+    findings: Sequence[Findings] = state.get("findings", [])
+    return [*_plan(state), *(step for found in findings for step in found.steps)]
+
+
+def _plan(state: ResearchState) -> list[Step]:
+    """The plan as written; where a person edited `subtasks` alone, their list, by the world."""
+    failures = [f for f in state.get("failures", []) if f.role == "planner"]
+    left_out = {failure.branch for failure in failures}
+    listed = next((list_items(s.text) for s in state["plan"] if s.kind == "subtask_list"), ())
+    kept = [_line(text) for number, text in enumerate(listed, start=1) if number not in left_out]
+    if kept == state["subtasks"] or any(f.name == "plan_fallback" for f in failures):
+        return state["plan"]
+    return [subtask_list(state["subtasks"])]
+
+
+def subtask_list(subtasks: Sequence[str]) -> Step:
+    """A plan that no policy wrote."""
+    lines = "\n".join(f"{i}. {_line(text)}" for i, text in enumerate(subtasks, start=1))
+    return world_step("subtask_list", f"\n{lines}\n", lead="")
+
+
+@stored
+class BranchTask(BaseModel):
+    """What `Send` gives one researcher."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run: Run
+    branch: int
+    subtask: str
+    before: tuple[Step, ...]
+    """Steps this thread sees before its own."""
+    known: tuple[Source, ...]
+    """Sources of earlier runs on this thread of messages, and of earlier branches in sequence."""
+
+
+class BranchInput(TypedDict):
+    """The input of the researcher's subgraph."""
+
+    task: Annotated[BranchTask, LastRecord]
+
+
+class BranchState(BranchInput, total=False):
+    """The state of one researcher, checkpointed after each of its steps.
+
+    Only `findings` and `sources` are names of the graph's state as well: all else stays inside.
+    """
+
+    started: float
+    """Wall clock, seconds since the epoch."""
+    steps: Annotated[list[Step], append_steps]
+    waiting: Annotated[list[Step], LastRecord]
+    """Steps written behind the first call of a continuation that made several."""
+    turns: int
+    """Model calls of this branch."""
+    room: int | None
+    """Tokens left in the thread's context, where the policy knows."""
+    forced: bool
+    """The next continuation is the answer: limits leave no room for more."""
+    ended: bool
+    seen: Annotated[list[Source], join_sources]
+    faults: Annotated[list[Failure], append_failures]
+    spent: Annotated[list[Usage], add_usage]
+    timings: Annotated[list[Span], append_spans]
+    findings: list[Findings]
+    sources: list[Source]

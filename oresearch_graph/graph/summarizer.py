@@ -1,0 +1,103 @@
+"""The summarizer: one report from the answers of all subtasks, or that there is no evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from langgraph.runtime import Runtime
+
+from oresearch_graph.graph.boundary import boundary
+from oresearch_graph.graph.budget import Budget
+from oresearch_graph.graph.events import ReportText, emit
+from oresearch_graph.graph.run_context import ResourcePool
+from oresearch_graph.graph.state import Findings, ResearchState, written_steps
+from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.threads import Thread, visible
+from oresearch_graph.trace import (
+    Failure,
+    Protocol,
+    Step,
+    Trace,
+    ViolationCode,
+    close_tag,
+    violations,
+)
+
+_WRITTEN: Final[frozenset[ViolationCode]] = frozenset((
+    "no_suggested_answer", "step_after_report", "stray_text", "missing_open_tag",
+    "missing_close_tag", "nested_tag", "no_introduction", "no_body", "no_conclusion",
+    "no_references", "heading_language",
+))  # fmt: skip
+
+
+class Summarizer:
+    """The nodes after research."""
+
+    def __init__(self, pool: ResourcePool) -> None:
+        self.pool = pool
+
+    async def summarize(
+        self, state: ResearchState, runtime: Runtime[ResearchSettings]
+    ) -> dict[str, Any]:
+        """The report; or, without any evidence, that there is none."""
+        run, findings = state["run"], state.get("findings", [])
+        if any(found.reported for found in findings):
+            return {}
+        if not state.get("sources") or not any(found.answered for found in findings):
+            return {"failures": _why_nothing(state, findings)}
+        resources = await self.pool.of(run, runtime.context)
+        _restore(resources.budget, state)
+        sequential = run.protocol.execution == "sequential"
+        before = visible(written_steps(state), "summarizer", None, run.protocol.execution)
+        thread = Thread(
+            id=run.id if sequential else f"{run.id}-report",
+            system=resources.system("summarizer"),
+            question=run.question,
+            role="summarizer",
+            steps=before,
+        )
+        writer, failures = resources.writer("summarizer"), list[Failure]()
+        steps: tuple[Step, ...] = ()
+        with boundary(failures, "summarizer"):
+            written = await writer.write(
+                thread,
+                [close_tag("suggested_answer")],
+                lambda new: _report_faults(new, run.language, run.protocol),
+                seconds=resources.budget.remaining_seconds(),
+                on_text=lambda text: emit(ReportText(text=text)),
+            )
+            steps = written.steps
+            failures += written.failures
+        return {
+            "summary": list(steps),
+            "failures": failures,
+            "usage": writer.usage,
+            "spans": writer.spans,
+        }
+
+
+def _restore(budget: Budget, state: ResearchState) -> None:
+    for usage in state.get("usage", []):
+        budget.restore(usage.role, usage.branch, [usage])
+    for found in state.get("findings", []):
+        budget.restore("researcher", found.branch, found.usage)
+
+
+def _report_faults(new: Sequence[Step], language: str, protocol: Protocol) -> list[str]:
+    """What the summarizer should write otherwise."""
+    trace = Trace(question="", language=language, steps=tuple(new), sources=(), protocol=protocol)
+    return [violation.message for violation in violations(trace) if violation.code in _WRITTEN]
+
+
+def _why_nothing(state: ResearchState, findings: Sequence[Findings]) -> list[Failure]:
+    """No evidence, unless a recorded failure is the reason that there is none."""
+    failed = [f for found in findings for f in found.failures if f.fault != "policy"]
+    if not state["subtasks"] and not state.get("failures"):
+        why = "the plan was edited until no subtask was left"
+        return [Failure(name="plan_rejected", fault="person", message=why, role="planner")]
+    if failed or not state["subtasks"]:
+        return []
+    seen = len(state.get("sources", []))
+    message = f"no evidence was found for this question ({seen} sources were looked at)"
+    return [Failure(name="no_evidence", fault="policy", message=message, role="summarizer")]

@@ -1,0 +1,263 @@
+"""Carrying out a researcher's calls: from a call step to the observation that answers it. What the
+sources at hand answer is not searched again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from pydantic import BaseModel, ConfigDict
+
+from oresearch_graph.evidence.ledger import SourceLedger, cut_to, query_heading, source_block
+from oresearch_graph.graph.boundary import boundary
+from oresearch_graph.graph.events import Called, Observed, emit
+from oresearch_graph.graph.run_context import Resources
+from oresearch_graph.known_secrets import without_known
+from oresearch_graph.text.passages import best_passages
+from oresearch_graph.text.words import terms
+from oresearch_graph.tools.backend import PAGE, Hit, Hits, Page, PageReader, SearchBackend
+from oresearch_graph.tools.crawl_page import CrawlPage
+from oresearch_graph.tools.web_search import WebSearch
+from oresearch_graph.trace import Call, Failure, Source, Span, Step, read_call
+from oresearch_graph.trace.plain_text import body_text, title_line
+from oresearch_graph.trace.references import same_address
+
+_COVERED: Final = 0.8
+"""Share of a query's terms that one source must hold to count as an answer."""
+_SNIPPET_TOKENS: Final = 300
+
+
+def ledger_first(
+    search: SearchBackend, reader: PageReader, known: Sequence[Source]
+) -> tuple[SearchBackend, PageReader]:
+    """The backend and reader, with the known sources asked first."""
+    return _LedgerFirstSearch(search, known), _LedgerFirstReader(reader, known)
+
+
+class _LedgerFirstSearch:
+    def __init__(self, beyond: SearchBackend, known: Sequence[Source]) -> None:
+        self.name = f"ledger, then {beyond.name}"
+        self._beyond = beyond
+        self._known = [(source, frozenset(terms(source.text))) for source in known if source.text]
+
+    async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
+        held = {query: self._held(query, k) for query in queries}
+        outside = [query for query, hits in held.items() if not hits.hits]
+        if outside:
+            found = await self._beyond.search(outside, k)
+            held |= dict(zip(outside, found, strict=True))
+        return [held[query] for query in queries]
+
+    def _held(self, query: str, k: int) -> Hits:
+        wanted = set(terms(query))
+        ranked = sorted(
+            ((len(wanted & words) / max(1, len(wanted)), source) for source, words in self._known),
+            key=lambda pair: (-pair[0], pair[1].id),
+        )
+        return Hits(
+            query=query,
+            hits=tuple(
+                Hit(
+                    url=source.url,
+                    title=source.title,
+                    snippet="\n".join(
+                        passage.text
+                        for passage in best_passages(source.text, query, _SNIPPET_TOKENS)
+                    ),
+                    published=source.published,
+                )
+                for share, source in ranked[:k]
+                if share >= _COVERED
+            ),
+        )
+
+
+class _LedgerFirstReader:
+    def __init__(self, beyond: PageReader, known: Sequence[Source]) -> None:
+        self.name = beyond.name
+        self._beyond = beyond
+        self._read = {same_address(s.url): s for s in known if s.read and s.text}
+
+    async def read(self, urls: Sequence[str], focus: str) -> list[Page]:
+        outside = [url for url in urls if same_address(url) not in self._read]
+        fetched = await self._beyond.read(outside, focus) if outside else []
+        pages = dict(zip(outside, fetched, strict=True))
+        return [pages.get(url) or self._page(url) for url in urls]
+
+    def _page(self, url: str) -> Page:
+        source = self._read[same_address(url)]
+        return Page(url=url, title=source.title, text=source.text, published=source.published)
+
+
+_FAULT = 1_000
+"""Characters of a failure that the policy is told."""
+
+Shown = tuple[str, list[int]]
+"""An observation's text and the ledger ids it shows."""
+
+
+class Observation(BaseModel):
+    """What one call brought."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str
+    shown: tuple[int, ...] = ()
+    span: Span | None = None
+    """None for a call that was not carried out."""
+
+
+class Caller:
+    """Carries out the calls of one branch and keeps its source ledger."""
+
+    def __init__(
+        self, resources: Resources, branch: int, focus: str, known: Sequence[Source],
+        search: SearchBackend, reader: PageReader,
+    ) -> None:  # fmt: skip
+        self.resources, self.branch, self.focus = resources, branch, focus
+        self.ledger = SourceLedger(branch, known)
+        self.failures: list[Failure] = []
+        settings = resources.settings
+        self._seconds = min(settings.tool_timeout, resources.budget.seconds_for_tools())
+        self._search = WebSearch(search, k=settings.limits.results, seconds=self._seconds)
+        self._crawl = CrawlPage(
+            reader, tokens=settings.limits.observation_tokens, seconds=self._seconds
+        )
+
+    async def carry_out(
+        self, calls: Sequence[Step], done: Sequence[Step], left: int
+    ) -> list[Observation]:
+        """The observations of `calls`, in order; the calls run side by side.
+
+        `done` are the branch's earlier calls: asking the same again brings a pointer, not a
+        fetch. Beyond the `left` calls that the branch still has, none is carried out.
+        """
+        asked: set[tuple[str, str]] = {(step.kind, step.text.strip()) for step in done}
+        work: list[Awaitable[tuple[str | Callable[[], Shown], Span | None]]] = []
+        for step in calls:
+            refusal = self._refusal(step, asked, left)
+            asked.add((step.kind, step.text.strip()))
+            if refusal is None:
+                left -= 1
+                work.append(self._one(read_call(step)))
+            else:
+                work.append(_said(refusal))
+        observations = []
+        # Ids are given after all calls have come back, in the order in which they were written.
+        for step, (answer, span) in zip(calls, await asyncio.gather(*work), strict=True):
+            text, shown = (answer, []) if isinstance(answer, str) else self._shown(answer)
+            text = without_known(text)
+            observations.append(Observation(text=text, shown=tuple(shown), span=span))
+            emit(
+                Observed(
+                    branch=self.branch,
+                    tool=step.tag or step.kind,
+                    sources=tuple(shown),
+                    seconds=span.seconds if span else 0.0,
+                )
+            )
+        return observations
+
+    def _refusal(self, step: Step, asked: set[tuple[str, str]], left: int) -> str | None:
+        fault = read_call(step).fault
+        if fault is not None:
+            return f"This call could not be carried out: {fault}."
+        if (step.kind, step.text.strip()) in asked:
+            return "This very call was made before; its result stands above."
+        if left <= 0:
+            return "This call was not carried out: no tool call is left for this subtask."
+        return None
+
+    async def _one(self, call: Call) -> tuple[str | Callable[[], Shown], Span | None]:
+        start = time.time()
+        emit(Called(branch=self.branch, tool=call.tool, items=_items(call)))
+        failures: list[Failure] = []
+        found: str | Callable[[], Shown] = ""
+        with boundary(failures, "researcher", self.branch):
+            found = await self._ask(call)
+        if failures:
+            self.failures += failures
+            found = f"This call failed: {title_line(failures[0].message, _FAULT)}"
+        seconds = round(time.time() - start, 3)
+        began = round(start - self.resources.began, 3)
+        return found, Span(name=call.tool, branch=self.branch, start=began, seconds=seconds)
+
+    def _shown(self, show: Callable[[], Shown]) -> Shown:
+        failures: list[Failure] = []
+        text, ids = "", list[int]()
+        with boundary(failures, "researcher", self.branch):
+            text, ids = show()
+        if failures:
+            self.failures += failures
+            text = f"This call failed: {failures[0].message}"
+        return text, ids
+
+    async def _ask(self, call: Call) -> Callable[[], Shown]:
+        if call.tool == "web_search":
+            most = self.resources.settings.limits.results
+            num = min(call.num or most, most)
+            result = await self._search.call(call.items, num, focus=self.focus)
+            return lambda: self._show_hits(result.hits)
+        if call.tool == "crawl_page":
+            result = await self._crawl.call(call.items, focus=self.focus)
+            return lambda: self._show_pages(result.pages)
+        tool = self.resources.tools[call.tool]
+        async with asyncio.timeout(self._seconds):
+            answer = await tool.ainvoke(call.arguments or {})
+        return lambda: self._show_answer(call, answer)
+
+    def _show_hits(self, hits: Sequence[Hits]) -> Shown:
+        tokens = self.resources.settings.limits.observation_tokens
+        each = max(60, tokens // max(1, sum(len(found.hits) for found in hits)))
+        parts, ids = [], []
+        for found in hits:
+            parts.append(query_heading(found.query))
+            if found.fault:
+                parts.append(f"This query failed: {found.fault}")
+            elif not found.hits:
+                parts.append("No results.")
+            for hit in found.hits:
+                text = cut_to(hit.snippet, f"{found.query} {self.focus}", each)
+                known = self.ledger.get(hit.url)
+                again = known is not None and known.id in ids
+                source = self.ledger.show(hit.url, text, title=hit.title, published=hit.published)
+                parts.append(source_block(source, "(shown above)" if again else text))
+                ids.append(source.id)
+        return "\n\n".join(parts), list(dict.fromkeys(ids))
+
+    def _show_pages(self, pages: Sequence[Page]) -> Shown:
+        parts, ids = [], []
+        for page in pages:
+            if page.fault is not None:
+                parts.append(f"{page.url}: could not be read: {page.fault}")
+                continue
+            source = self.ledger.show(
+                page.url, page.text, title=page.title, read=True, published=page.published
+            )
+            parts.append(source_block(source, page.text))
+            ids.append(source.id)
+        return "\n\n".join(parts), list(dict.fromkeys(ids))
+
+    def _show_answer(self, call: Call, answer: Any) -> Shown:  # noqa: ANN401 - whatever a tool gives
+        """An extra tool's answer becomes a source of its own, so that it can be cited."""
+        text = answer if isinstance(answer, str) else json.dumps(answer, default=str)
+        text = cut_to(
+            body_text(text, PAGE), self.focus, self.resources.settings.limits.observation_tokens
+        )
+        arguments = call.arguments or {}
+        url = f"tool:{call.tool}?{urlencode(sorted(arguments.items()))}"
+        title = f"{call.tool} {json.dumps(arguments, ensure_ascii=False)}"
+        source = self.ledger.show(url, text, title=title, read=True)
+        return source_block(source, text), [source.id]
+
+
+async def _said(text: str) -> tuple[str, None]:
+    return text, None
+
+
+def _items(call: Call) -> tuple[str, ...]:
+    return call.items or (json.dumps(call.arguments or {}, ensure_ascii=False),)

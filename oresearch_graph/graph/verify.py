@@ -1,0 +1,161 @@
+"""The end of a run: citations are checked, the report delivered, the Trace put together."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from langchain_core.messages import AIMessage
+from langgraph.runtime import Runtime
+
+from oresearch_graph.evidence.delivery import (
+    HARMLESS,
+    Delivered,
+    citation_annotations,
+    delivered_answer,
+)
+from oresearch_graph.graph.events import Verified, emit
+from oresearch_graph.graph.run_context import ResourcePool
+from oresearch_graph.graph.state import Findings, ResearchState, add_usage, written_steps
+from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.trace import (
+    CitationReport,
+    Failure,
+    Outcome,
+    Step,
+    Trace,
+)
+from oresearch_graph.trace.answer import parse_answer
+
+
+class Closer:
+    """The node that ends every run."""
+
+    def __init__(self, pool: ResourcePool, *, last: bool = True) -> None:
+        """`last`: nothing comes after `verify`, and the run's resources are released there."""
+        self.pool, self.last = pool, last
+
+    async def verify(
+        self, state: ResearchState, runtime: Runtime[ResearchSettings]
+    ) -> dict[str, Any]:
+        """Check the report against its sources, deliver it, and close the record."""
+        run = state["run"]
+        resources = await self.pool.of(run, runtime.context)
+        trace = assemble(state, resources.policies.names)
+        text = trace.answer.text if trace.answer else _unsummarized(state)
+        citations = delivered = None
+        if text is not None:
+            answer = parse_answer(text)
+            citations, delivered = await asyncio.to_thread(delivered_answer, answer, trace)
+        if trace.answer is not None:
+            trace = trace.model_copy(update={"citations": citations})
+        emit(_verified(trace.outcome, citations))
+        if self.last:
+            await self.pool.release(run)
+        return {
+            "report": delivered.report if delivered else None,
+            "citations": citations,
+            "trace": trace,
+            "messages": [_message(delivered, trace)],
+        }
+
+
+def assemble(
+    state: ResearchState, models: dict[str, str], *, more: Sequence[Failure] = ()
+) -> Trace:
+    """The record of a run from its state, `more` failures added."""
+    run, findings = state["run"], state.get("findings", [])
+    failures = [
+        *state.get("failures", []),
+        *(f for found in findings for f in found.failures),
+        *_not_researched(state, findings),
+        *more,
+    ]
+    steps = (*written_steps(state), *state.get("summary", []))
+    return Trace(
+        id=run.id,
+        question=run.question,
+        language=run.language,
+        protocol=run.protocol,
+        steps=steps,
+        sources=tuple(state.get("sources", [])),
+        outcome=_outcome(steps, findings, failures),
+        failures=tuple(failures),
+        usage=tuple(
+            add_usage(state.get("usage", []), [u for found in findings for u in found.usage])
+        ),
+        spans=(*state.get("spans", []), *(span for found in findings for span in found.spans)),
+        models=models,
+        created=datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _not_researched(state: ResearchState, findings: Sequence[Findings]) -> list[Failure]:
+    """A subtask whose researcher is missing from the state: a fork or a stop left it out.
+
+    A policy that reports before its last subtask did so itself: a violation, not a failure.
+    """
+    if any(found.reported for found in findings):
+        return []
+    missing = set(range(1, len(state.get("subtasks", [])) + 1)) - {f.branch for f in findings}
+    return [
+        Failure(
+            name="not_covered",
+            fault="person",
+            message=f"subtask {branch} was not researched",
+            role="researcher",
+            branch=branch,
+        )
+        for branch in sorted(missing)
+    ]
+
+
+def _outcome(
+    steps: Sequence[Step], findings: Sequence[Findings], failures: Sequence[Failure]
+) -> Outcome:
+    """failed: nothing to read. partial: something named in the failures is missing."""
+    reported = any(step.kind == "suggested_answer" and step.text.strip() for step in steps)
+    answered = [found for found in findings if found.answered]
+    if not answered or any(f.name == "no_evidence" and f.branch is None for f in failures):
+        return "failed"
+    missing = [failure for failure in failures if failure.name not in HARMLESS]
+    whole = reported and not missing and len(answered) == len(findings)
+    return "complete" if whole else "partial"
+
+
+def _unsummarized(state: ResearchState) -> str | None:
+    """The subtasks' own answers, for a run whose report could not be written."""
+    findings: Sequence[Findings] = state.get("findings", [])
+    parts = [
+        f"## {subtask}\n\n{step.text.strip()}"
+        for found, subtask in zip(findings, state["subtasks"], strict=False)
+        for step in found.steps
+        if step.kind == "subtask_answer" and step.text.strip()
+    ]
+    if not parts or not state.get("sources"):
+        return None
+    return "\n\n".join([f"# {state['question']}", *parts])
+
+
+def _verified(outcome: Outcome, citations: CitationReport | None) -> Verified:
+    return Verified(
+        outcome=outcome,
+        precision=citations.precision if citations else None,
+        coverage=citations.coverage if citations else None,
+        unsupported=sum(c.status != "supported" for c in citations.claims) if citations else 0,
+    )
+
+
+def _message(delivered: Delivered | None, trace: Trace) -> AIMessage:
+    """The report as a chat message with the standard citation annotations."""
+    told = {"oresearch": {"trace_id": trace.id, "outcome": trace.outcome}}
+    if delivered is None:
+        why = "; ".join(failure.message for failure in trace.failures) or "there is no report"
+        text = f"There is no report: {why}."
+        return AIMessage(text, id=str(uuid.uuid4()), additional_kwargs=told)
+    annotations = citation_annotations(delivered)
+    block = {"type": "text", "text": delivered.report, "annotations": annotations}
+    return AIMessage(content=[block], id=str(uuid.uuid4()), additional_kwargs=told)

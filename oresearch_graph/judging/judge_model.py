@@ -1,0 +1,254 @@
+"""One model as a judge: what it is sent, how often, what that has cost; and its verdicts, in one
+SQLite file that all processes of a run share."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.runnables import RunnableConfig, RunnableLambda, ensure_config
+from pydantic import ValidationError
+
+from oresearch_graph.errors import ConfigurationError, PolicyRefused
+from oresearch_graph.judging.ground_truth import Judged
+from oresearch_graph.judging.prompt import VERDICT_SCHEMA, VerdictFault, correction
+from oresearch_graph.known_secrets import remember_within
+from oresearch_graph.policies.chat.connect import connect
+from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
+from oresearch_graph.policies.chat.model_call import ModelCall, Patience
+from oresearch_graph.policies.chat.policy import model_name
+from oresearch_graph.policies.chat.prices import Price, cost, known_price
+from oresearch_graph.policies.chat.probe import is_official, speaks_openai
+from oresearch_graph.policies.chat.reply import Reply, read_message
+from oresearch_graph.trace.record import known_sum
+
+_log = logging.getLogger("oresearch_graph")
+
+_WAIT: Final = 30.0
+"""Seconds to wait for another process that writes."""
+_TABLE: Final = "CREATE TABLE IF NOT EXISTS verdicts (key TEXT PRIMARY KEY, judged TEXT NOT NULL)"
+
+
+class VerdictCache:
+    """Verdicts by key. Safe across threads and processes; every call blocks on the file.
+
+    SQLite's rollback journal, not its write-ahead log: that one needs shared memory, which
+    network folders do not have.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens or makes the file. Raises ConfigurationError when it cannot be one."""
+        self.path = path
+        self.faults = 0
+        self._lock = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(self._connect()) as file, file:
+                file.execute(_TABLE)
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigurationError(
+                f"the verdict cache {path} cannot be used ({error}): correct the path, or delete it"
+            ) from error
+
+    def get(self, key: str) -> Judged | None:
+        """The verdict of that key, marked as cached; None without one."""
+        try:
+            with closing(self._connect()) as file:
+                row = file.execute("SELECT judged FROM verdicts WHERE key = ?", (key,)).fetchone()
+            kept = None if row is None else Judged.model_validate_json(row[0])
+        except (sqlite3.Error, ValidationError) as error:
+            self._fault(error)
+            return None
+        return kept and kept.model_copy(update={"cached": True, "seconds": None})
+
+    def keep(self, key: str, judged: Judged) -> Judged:
+        """The verdict that stands from now on: of two processes that judged, the first one's."""
+        try:
+            with closing(self._connect()) as file, file:
+                file.execute(
+                    "INSERT OR IGNORE INTO verdicts VALUES (?, ?)", (key, judged.model_dump_json())
+                )
+                row = file.execute("SELECT judged FROM verdicts WHERE key = ?", (key,)).fetchone()
+            first = Judged.model_validate_json(row[0])
+        except (sqlite3.Error, ValidationError) as error:
+            self._fault(error)
+            return judged
+        return first.model_copy(update={"seconds": judged.seconds})
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, timeout=_WAIT)
+
+    def _fault(self, error: Exception) -> None:
+        with self._lock:
+            self.faults += 1
+        _log.warning("the verdict cache %s failed: %s", self.path, error)
+
+
+T = TypeVar("T")
+
+_CORRECTIONS: Final = 2
+"""Answers that are no verdict and are asked for again, per opinion."""
+
+
+@dataclass
+class Spent:
+    """What requests to models have cost. None: no server said."""
+
+    calls: int = 0
+    """Every try counted."""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost: float | None = None
+    """US dollars, where the price is known."""
+
+    @property
+    def tokens(self) -> int | None:
+        """All of them."""
+        return known_sum((self.prompt_tokens, self.completion_tokens))
+
+    def charge(self, reply: Reply, price: Price | None) -> None:
+        """One answer's tokens and their price."""
+        tokens = reply.prompt_tokens, reply.cached_tokens, reply.completion_tokens
+        self.prompt_tokens = known_sum((self.prompt_tokens, reply.prompt_tokens))
+        self.completion_tokens = known_sum((self.completion_tokens, reply.completion_tokens))
+        self.cost = known_sum((self.cost, cost(price, *tokens)))
+
+    def add(self, other: Spent) -> None:
+        """What was spent elsewhere."""
+        self.calls += other.calls
+        self.prompt_tokens = known_sum((self.prompt_tokens, other.prompt_tokens))
+        self.completion_tokens = known_sum((self.completion_tokens, other.completion_tokens))
+        self.cost = known_sum((self.cost, other.cost))
+
+    def told(self) -> list[str]:
+        """What is known of it, in words."""
+        known = [] if self.tokens is None else [f"{self.tokens:,} tokens"]
+        return known if self.cost is None else [*known, f"${self.cost:.2f}"]
+
+
+@dataclass
+class JudgeStats:
+    """What judging has cost since it began."""
+
+    judged: int = 0
+    """Reports that got a verdict, cached ones among them."""
+    cached: int = 0
+    calls: int = 0
+    """Requests to a model, every try counted."""
+    retries: int = 0
+    """Those of them that followed a failed one."""
+    corrections: int = 0
+    """Answers that were no verdict and were asked for again."""
+    second_judge: int = 0
+    """Reports that the second judge was asked about."""
+    failures: int = 0
+    """Reports that nobody could judge."""
+    latencies: list[float] = field(default_factory=list)
+    """Seconds of each judgement that was not cached, waits and retries included."""
+
+    @property
+    def p99(self) -> float | None:
+        """The 99th percentile of the latencies (nearest rank); None without any."""
+        if not self.latencies:
+            return None
+        ordered = sorted(self.latencies)
+        return ordered[-(-99 * len(ordered) // 100) - 1]
+
+
+class OneJudge:
+    """One model; asked until its answer is what was asked for, or there is no hope."""
+
+    def __init__(
+        self, model: BaseChatModel | str, base_url: str | None, patience: Patience,
+        limiter: AdaptiveLimiter, cold: bool, stats: Callable[[], JudgeStats], *,
+        price: Price | None = None, schema: dict[str, Any] = VERDICT_SCHEMA,
+    ) -> None:  # fmt: skip
+        """`cold`: at temperature 0, where the server takes that; several votes need to differ.
+        `price`: in place of the known one. `schema`: of the JSON object that is asked for."""
+        self._own = isinstance(model, str)
+        self._model = (
+            connect(model, base_url=base_url, timeout=patience.timeout)
+            if isinstance(model, str)
+            else model
+        )
+        remember_within(self._model)
+        self.name = model_name(self._model)
+        self._stats = stats
+        priced = is_official(getattr(self._model, "openai_api_base", None))
+        self._price = price or (known_price(self.name) if priced else None)
+        openai = speaks_openai(self._model)
+        self._call = ModelCall(self.name, limiter, patience, says_finish=openai)
+        sampling = {"temperature": 0.0} if self._own and cold else {}
+        # From the most to the least that a server may take; the first that it takes is kept.
+        self._offers: list[dict[str, Any]] = (
+            [{**_held_to(schema), **sampling}, sampling, {}] if openai else [{}]
+        )
+
+    async def opinion(
+        self, messages: Sequence[BaseMessage], read: Callable[[str], T], spent: Spent
+    ) -> T:
+        """What `read` makes of the answer; `spent` is charged. Raises PolicyError, or VerdictFault
+        when corrections did not help."""
+        talk = list(messages)
+        for attempt in range(_CORRECTIONS + 1):
+            reply = read_message(await self._answer(talk, spent))
+            spent.charge(reply, self._price)
+            try:
+                if reply.finish == "length":
+                    raise VerdictFault("it was cut by the token limit; be shorter")
+                return read(reply.text)
+            except VerdictFault as fault:
+                if attempt == _CORRECTIONS:
+                    raise
+                self._stats().corrections += 1
+                talk = [*messages, AIMessage(reply.text or "(nothing)"), correction(fault)]
+        raise AssertionError("the loop returns or raises")
+
+    async def _answer(self, messages: Sequence[BaseMessage], spent: Spent) -> AIMessage:
+        offers = self._offers
+        for place, offer in enumerate(offers):
+            try:
+                answer = await self._call(
+                    RunnableLambda(self._counting(spent)), messages, config=ensure_config(),
+                    arguments=offer,
+                )  # fmt: skip
+            except PolicyRefused as error:
+                refused = getattr(error.__cause__, "status_code", None) in {400, 422}
+                if not refused or place == len(offers) - 1:
+                    raise
+            else:
+                self._offers = offers[place:]
+                return answer
+        raise AssertionError("the last offer returns or raises")
+
+    def _counting(self, spent: Spent) -> Callable[..., Any]:
+        """The model behind a counter of tries."""
+        tries = 0
+
+        async def call(messages: list[BaseMessage], config: RunnableConfig, **more: Any) -> Any:  # noqa: ANN401
+            nonlocal tries
+            self._stats().calls += 1
+            spent.calls += 1
+            self._stats().retries += tries > 0
+            tries += 1
+            return await self._model.ainvoke(messages, config, **more)
+
+        return call
+
+    async def aclose(self) -> None:
+        client = getattr(self._model, "root_async_client", None)
+        if self._own and client is not None:
+            await client.close()
+
+
+def _held_to(schema: dict[str, Any]) -> dict[str, Any]:
+    named = {"name": "verdict", "strict": True, "schema": schema}
+    return {"response_format": {"type": "json_schema", "json_schema": named}}

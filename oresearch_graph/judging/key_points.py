@@ -1,0 +1,159 @@
+"""The deterministic judge: which key points a report states, and whether its sources bear them out.
+
+Not covered: paraphrases that share no word with a key point's alternatives, other languages than
+the key points' own, and contradictions that keep all the words.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import Final, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+from rapidfuzz import fuzz
+
+from oresearch_graph.text.words import sentence_spans, terms
+from oresearch_graph.trace.answer import parse_answer
+from oresearch_graph.trace.record import CitationReport
+
+UNSUPPORTED_CREDIT: Final = 0.5
+"""Credit of a key point that stands in the report without a supported citation."""
+_NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
+_OVERLAP: Final = 0.7
+_ALIKE: Final = 88.0
+"""For key points without `needs`: share of terms, or rapidfuzz token set ratio."""
+
+
+class KeyPoint(BaseModel):
+    """One fact that a good report states."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str = Field(min_length=1)
+    """The fact as a sentence; a report that quotes it has it."""
+    needs: tuple[tuple[str, ...], ...] = ()
+    """Of each group one alternative must stand in the same or the next sentence, in any inflection.
+    Empty: most terms of `text` must."""
+    weight: float = Field(default=1.0, gt=0)
+    source: str | None = None
+    """An address where the fact stands."""
+
+
+class Found(NamedTuple):
+    """A key point with the place in the report that states it."""
+
+    point: KeyPoint
+    start: int
+    end: int
+    supported: bool | None
+    """None when no citations were given."""
+
+
+class Verdict(NamedTuple):
+    """What the judge found."""
+
+    quality: float
+    """0 to 1: credit over weight."""
+    found: tuple[Found, ...]
+    missing: tuple[KeyPoint, ...]
+
+
+def key_point_recall(report: str, key_points: Sequence[KeyPoint]) -> float:
+    """Share of the key points, by weight, that the report states; citations do not matter."""
+    return judge_report(report, key_points, None).quality
+
+
+def judge_report(
+    report: str, key_points: Sequence[KeyPoint], citations: CitationReport | None
+) -> Verdict:
+    """Judge the text that `citations` was made of (or any text, without citations).
+
+    Raises ValueError without key points: nothing to judge by is not a quality of 0.
+    """
+    if not key_points:
+        raise ValueError("no key points: this question cannot be judged by key points")
+    windows = _windows(report, citations)
+    found: list[Found] = []
+    missing: list[KeyPoint] = []
+    for point in key_points:
+        place = _best(point, windows)
+        if place is None:
+            missing.append(point)
+        else:
+            found.append(Found(point, place.start, place.end, place.supported))
+    credit = sum(
+        f.point.weight * (UNSUPPORTED_CREDIT if f.supported is False else 1.0) for f in found
+    )
+    total = sum(point.weight for point in key_points)
+    return Verdict(credit / total, tuple(found), tuple(missing))
+
+
+class _Window(NamedTuple):
+    """One sentence, or two that follow each other."""
+
+    start: int
+    end: int
+    lower: str
+    terms: frozenset[str]
+    supported: bool | None
+
+
+class _Borne:
+    """Where the supported claims stand."""
+
+    def __init__(self, citations: CitationReport) -> None:
+        claims = sorted((c.start, c.end) for c in citations.claims if c.status == "supported")
+        self._starts = [start for start, _ in claims]
+        self._ends = list(accumulate((end for _, end in claims), max))
+
+    def touches(self, start: int, end: int) -> bool:
+        """True when one of them shares a character with the span."""
+        before = bisect_left(self._starts, end)
+        return before > 0 and self._ends[before - 1] > start
+
+
+def _windows(report: str, citations: CitationReport | None) -> list[_Window]:
+    body = parse_answer(report).body
+    spans = sentence_spans(body)
+    borne = None if citations is None else _Borne(citations)
+    supported = [None if borne is None else borne.touches(*span) for span in spans]
+    windows = []
+    for size in (1, 2):
+        for i in range(len(spans) - size + 1):
+            start, end = spans[i][0], spans[i + size - 1][1]
+            text = body[start:end]
+            borne_out = None if borne is None else all(supported[i : i + size])
+            windows.append(_Window(start, end, text.lower(), frozenset(terms(text)), borne_out))
+    return windows
+
+
+def _best(point: KeyPoint, windows: Sequence[_Window]) -> _Window | None:
+    """The first place that states the point, one with support before others."""
+    places = [window for window in windows if _states(window, point)]
+    return next((w for w in places if w.supported is not False), next(iter(places), None))
+
+
+def _states(window: _Window, point: KeyPoint) -> bool:
+    if point.needs:
+        return all(any(_holds(window, option) for option in group) for group in point.needs)
+    wanted = frozenset(terms(point.text))
+    if len(wanted & window.terms) >= _OVERLAP * len(wanted):
+        return True
+    return fuzz.token_set_ratio(point.text.lower(), window.lower) >= _ALIKE
+
+
+def _holds(window: _Window, option: str) -> bool:
+    """A bare number must stand by itself: 16 is not in 2016."""
+    if not _NUMBER.fullmatch(option) and option.lower() in window.lower:
+        return True
+    wanted = _terms_of(option)
+    return bool(wanted) and window.terms >= wanted
+
+
+@lru_cache(maxsize=16_384)
+def _terms_of(option: str) -> frozenset[str]:
+    return frozenset(terms(option))

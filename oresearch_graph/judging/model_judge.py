@@ -1,0 +1,220 @@
+"""ModelJudge: a language model that judges a report, or any document, on a rubric, behind any
+OpenAI-compatible server or as any LangChain chat model.
+
+A verdict is read from plain text, so no server needs to support schemas; one that does is held to
+it. A second judge is asked when the first fails. Nothing here invents a score.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+from weakref import WeakValueDictionary
+
+from langchain_core.language_models import BaseChatModel
+
+from oresearch_graph.errors import JudgeError, PolicyError
+from oresearch_graph.judging.ground_truth import (
+    Criterion,
+    GroundTruth,
+    Judged,
+    Scored,
+    weighted_mean,
+)
+from oresearch_graph.judging.judge_model import JudgeStats, OneJudge, Spent, VerdictCache
+from oresearch_graph.judging.prompt import (
+    JudgeRequest,
+    VerdictFault,
+    judge_messages,
+    read_verdict,
+)
+from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
+from oresearch_graph.policies.chat.model_call import Patience
+from oresearch_graph.policies.chat.prices import Price
+from oresearch_graph.trace.record import CitationReport
+
+_VERSION: Final = 1
+"""Raised when the same prompt comes to be read otherwise: old verdicts are not found any more."""
+
+Combine = Literal["median", "mean"]
+
+
+class Opinions(NamedTuple):
+    """The votes of one judge, combined."""
+
+    judged: Judged
+    agreement: float | None
+    """See `agreement`; None also for a verdict out of the cache."""
+
+
+class ModelJudge:
+    """A QualityJudge. Several event loops may share one."""
+
+    def __init__(
+        self,
+        model: BaseChatModel | str,
+        *,
+        base_url: str | None = None,
+        second: BaseChatModel | str | None = None,
+        second_base_url: str | None = None,
+        votes: int = 1,
+        combine: Combine = "median",
+        tries: int = 3,
+        timeout: float = 120.0,
+        concurrency: int = 32,
+        cache: Path | None = None,
+        price: Price | None = None,
+    ) -> None:
+        """`tries` and `timeout` (seconds) are those of one request, `concurrency` is that of
+        requests to each judge, `price` that of the first judge's tokens, where the known one is
+        not meant. Raises ConfigurationError for a model that cannot be had."""
+        self.stats = JudgeStats()
+        self._votes, self._combine = votes, combine
+        self._cache = None if cache is None else VerdictCache(cache)
+        self._locks: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
+        patience = Patience(timeout=timeout, tries=tries)
+        asked = [(model, base_url, price)]
+        if second is not None:
+            asked.append((second, second_base_url or base_url, None))
+        self._judges = [
+            OneJudge(one, url, patience, AdaptiveLimiter(concurrency), votes == 1, self._stats,
+                     price=paid)
+            for one, url, paid in asked
+        ]  # fmt: skip
+
+    @property
+    def name(self) -> str:
+        return self._judges[0].name
+
+    async def judge(
+        self, question: str, report: str, truth: GroundTruth, *,
+        citations: CitationReport | None = None,
+    ) -> Judged:  # fmt: skip
+        """The report's quality by the first judge that gives an opinion. An empty report is worth
+        nothing and costs nothing. Raises JudgeError, ValueError when `truth` is empty."""
+        if not truth.judgeable:
+            raise ValueError("no rubric and no key points: there is nothing to judge by")
+        if not report.strip():
+            return empty_verdict(truth.criteria)
+        messages = judge_messages(question, report, truth, citations)
+        return (await self.opinions(JudgeRequest(messages, truth.criteria, report))).judged
+
+    async def opinions(self, request: JudgeRequest, spent: Spent | None = None) -> Opinions:
+        """Of the first judge that gives any, on whatever the request is about; `spent` is charged
+        with all calls, vain ones too. Raises JudgeError."""
+        spent = Spent() if spent is None else spent
+        faults: list[str] = []
+        start = time.monotonic()
+        for place, judge in enumerate(self._judges):
+            self.stats.second_judge += place > 0
+            try:
+                opinions = await self._kept_or_asked(judge, request, spent, start)
+            except (PolicyError, VerdictFault) as error:
+                faults.append(f"{judge.name}: {error}")
+                continue
+            self.stats.judged += 1
+            return opinions
+        self.stats.failures += 1
+        raise JudgeError(
+            f"the report stays unscored, no judge gave an opinion ({'; '.join(faults)}): "
+            "check the judges' servers and names"
+        )
+
+    def take_stats(self) -> JudgeStats:
+        """What judging has cost; counting begins anew."""
+        taken, self.stats = self.stats, JudgeStats()
+        return taken
+
+    def _stats(self) -> JudgeStats:
+        return self.stats
+
+    async def aclose(self) -> None:
+        """Close the connections of judges that were given by name."""
+        for judge in self._judges:
+            await judge.aclose()
+
+    async def _kept_or_asked(
+        self, judge: OneJudge, request: JudgeRequest, spent: Spent, start: float
+    ) -> Opinions:
+        """From the cache, or asked. Equal requests of one loop wait for the first of them."""
+        if self._cache is None:
+            return await self._asked(judge, request, spent, start)
+        key = self._key(judge, request)
+        place = (id(asyncio.get_running_loop()), key)
+        lock = self._locks.setdefault(place, asyncio.Lock())
+        async with lock:
+            if kept := await asyncio.to_thread(self._cache.get, key):
+                self.stats.cached += 1
+                return Opinions(kept, None)
+            asked = await self._asked(judge, request, spent, start)
+            kept = await asyncio.to_thread(self._cache.keep, key, asked.judged)
+            return asked._replace(judged=kept)
+
+    def _key(self, judge: OneJudge, request: JudgeRequest) -> str:
+        """Over all that a verdict depends on; question, rubric and report are in the messages."""
+        texts = [message.text for message in request.messages]
+        told = [_VERSION, judge.name, self._votes, self._combine, texts]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+    async def _asked(
+        self, judge: OneJudge, request: JudgeRequest, spent: Spent, start: float
+    ) -> Opinions:
+        """The opinions of one judge, combined. More than half of them must come."""
+
+        async def vote() -> tuple[Scored, ...] | PolicyError | VerdictFault:
+            try:
+                return await judge.opinion(
+                    request.messages,
+                    lambda text: read_verdict(text, request.criteria, request.document),
+                    spent,
+                )
+            except (PolicyError, VerdictFault) as fault:
+                return fault
+
+        came = await asyncio.gather(*(vote() for _ in range(self._votes)))
+        votes = [opinion for opinion in came if isinstance(opinion, tuple)]
+        if 2 * len(votes) <= self._votes:
+            raise next(fault for fault in came if not isinstance(fault, tuple))
+        scores = combined(votes, self._combine)
+        seconds = time.monotonic() - start
+        self.stats.latencies.append(seconds)
+        judged = Judged(
+            quality=weighted_mean(scores), by=judge.name, scores=scores, votes=len(votes),
+            seconds=seconds,
+        )  # fmt: skip
+        return Opinions(judged, agreement(votes))
+
+
+def empty_verdict(criteria: Sequence[Criterion]) -> Judged:
+    """What a report without a word is worth: nothing."""
+    scores = tuple(Scored(criterion=c.text, weight=c.weight, score=0.0) for c in criteria)
+    return Judged(quality=0.0, by="empty", scores=scores)
+
+
+def agreement(votes: Sequence[tuple[Scored, ...]]) -> float | None:
+    """How much votes agree, 0 to 1: 1 less the mean distance of two votes' scores, over all pairs
+    of votes and, by weight, all criteria. None with fewer than two."""
+    distances = [
+        sum(a.weight * abs(a.score - b.score) for a, b in zip(one, other, strict=True))
+        / sum(a.weight for a in one)
+        for one, other in combinations(votes, 2)
+    ]
+    return max(0.0, 1 - statistics.fmean(distances)) if distances else None
+
+
+def combined(opinions: Sequence[tuple[Scored, ...]], how: Combine) -> tuple[Scored, ...]:
+    """Each criterion's median or mean, with the reason of the vote that is closest to it."""
+    average = statistics.median if how == "median" else statistics.fmean
+    result = []
+    for scores in zip(*opinions, strict=True):
+        score = min(1.0, max(0.0, float(average([scored.score for scored in scores]))))
+        nearest = min(scores, key=lambda scored: abs(scored.score - score))
+        result.append(nearest.model_copy(update={"score": score}))
+    return tuple(result)

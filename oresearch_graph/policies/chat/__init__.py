@@ -1,0 +1,1 @@
+"""ChatPolicy: any LangChain chat model continues a thread."""

@@ -1,0 +1,246 @@
+"""A chat model from its name: `openai:gpt-5-mini`, `anthropic:…`, or any name at a base URL.
+
+Every way this can fail is a ConfigurationError of one line that ends in the fix."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+
+import openai
+from langchain_core.language_models import BaseChatModel
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_openai import ChatOpenAI
+from pydantic import ValidationError
+
+from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.keys import (
+    NO_KEY,
+    Address,
+    environment_key,
+    is_loopback,
+    is_real,
+    require_privacy,
+    revealed,
+    shown_address,
+    usable_key,
+)
+from oresearch_graph.known_secrets import is_secret_name, remember_within
+from oresearch_graph.proxies import proxy_error, uses_environment
+from oresearch_graph.redaction import brief
+
+_THINKING: Final = ("reasoning_content", "reasoning")
+_STOPPED_BY: Final = ("stop_reason", "matched_stop")
+
+
+class CompatibleChatOpenAI(ChatOpenAI):
+    """ChatOpenAI for any server that speaks its API."""
+
+    def _convert_chunk_to_generation_chunk(
+        self, chunk: dict[str, Any], default_chunk_class: type,
+        base_generation_info: dict[str, Any] | None,
+    ) -> ChatGenerationChunk | None:  # fmt: skip
+        made = super()._convert_chunk_to_generation_chunk(
+            chunk, default_chunk_class, base_generation_info
+        )
+        choices = chunk.get("choices") or []
+        if made is None or not choices:
+            return made
+        made.message.additional_kwargs.update(_thinking(choices[0].get("delta") or {}))
+        if choices[0].get("finish_reason"):
+            made.generation_info = {**(made.generation_info or {}), **_stopped_by(choices[0])}
+        return made
+
+    def _create_chat_result(
+        self,
+        response: dict[str, Any] | openai.BaseModel,
+        generation_info: dict[str, Any] | None = None,
+    ) -> ChatResult:
+        result = super()._create_chat_result(response, generation_info)
+        plain = response if isinstance(response, dict) else response.model_dump(warnings=False)
+        for generation, choice in zip(result.generations, plain["choices"], strict=True):
+            generation.message.additional_kwargs.update(_thinking(choice["message"]))
+            generation.generation_info = {
+                **(generation.generation_info or {}), **_stopped_by(choice),
+            }  # fmt: skip
+        return result
+
+
+def _thinking(message: Mapping[str, Any]) -> dict[str, str]:
+    for key in _THINKING:
+        if isinstance(text := message.get(key), str) and text:
+            return {"reasoning_content": text}
+    return {}
+
+
+def _stopped_by(choice: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: choice[key] for key in _STOPPED_BY if key in choice}
+
+
+_PROVIDERS: Final = frozenset(
+    (
+        "anthropic", "azure_ai", "azure_openai", "bedrock", "bedrock_converse", "cohere",
+        "deepseek", "fireworks", "google_genai", "google_vertexai", "groq", "huggingface", "ibm",
+        "litellm", "mistralai", "nvidia", "ollama", "openai", "openrouter", "perplexity",
+        "together", "upstage", "xai",
+    )
+)  # fmt: skip
+"""Prefixes that init_chat_model takes. Elsewhere a colon is part of the name, as in qwen3:8b."""
+
+
+def connect(
+    name: str,
+    *,
+    base_url: str | None = None,
+    timeout: float,
+    temperature: float | None = None,
+    max_output_tokens: int | None = None,
+    extra: Mapping[str, Any] | None = None,
+    allow_plain_http: bool | None = None,
+) -> BaseChatModel:
+    """The chat model of that name, without retries of its own.
+
+    `allow_plain_http`: a key may go over an unencrypted network; None: as its variable says.
+    """
+    provider, model = split_name(name, base_url)
+    options: dict[str, Any] = {"timeout": timeout, "max_retries": 0}
+    if temperature is not None:
+        options["temperature"] = temperature
+    if max_output_tokens is not None:
+        options["max_tokens"] = max_output_tokens
+    options |= _parameters(extra or {})
+    if provider == "openai":
+        return _openai(model, base_url, options, allow_plain_http)
+    if base_url is not None:
+        options["base_url"] = base_url
+    _check_key(provider, base_url, options, allow_plain_http)
+    return _other(name, provider, model, options)
+
+
+def split_name(name: str, base_url: str | None) -> tuple[str | None, str]:
+    """Provider and model; with a base URL the provider is openai unless the name says another."""
+    if not name.strip():
+        raise ConfigurationError("the model's name is empty; write one such as openai:gpt-5-mini")
+    prefix, colon, rest = name.partition(":")
+    if colon and prefix in _PROVIDERS and rest:
+        return prefix, rest
+    if base_url is not None:
+        _address(base_url)
+        return "openai", name
+    if name.startswith(("gpt-", "o1", "o3", "o4")):
+        return "openai", name
+    return None, name
+
+
+def _address(base_url: str) -> Address:
+    address = Address.of(base_url)
+    if address is None:
+        raise ConfigurationError(
+            f"{shown_address(base_url)} is no base URL; write one such as http://127.0.0.1:8000/v1"
+        )
+    return address
+
+
+def _parameters(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """More parameters of the constructor, their keys checked; they are withheld from then on."""
+    remember_within(extra)
+    return {
+        name: usable_key(value, f"the parameter {name}")
+        if isinstance(value, str) and is_secret_name(name)
+        else value
+        for name, value in revealed(extra).items()
+    }
+
+
+def _openai(
+    model: str, base_url: str | None, options: dict[str, Any], allow_plain_http: bool | None
+) -> BaseChatModel:
+    url = base_url or os.environ.get("OPENAI_API_BASE") or os.environ.get("OPENAI_BASE_URL")
+    address = _address(url) if url else None
+    given = [options.pop(name, None) for name in ("api_key", "openai_api_key")]
+    key = next(filter(None, given), None) or environment_key("OPENAI_API_KEY")
+    if not key and address and (is_loopback(address.url) or address.gives_key):
+        key = NO_KEY
+    if not key:
+        raise ConfigurationError(
+            f"no key for {address.url if address else 'OpenAI'}: set OPENAI_API_KEY"
+            + (" (any text, if the server wants none)" if address else "")
+        )
+    if address and (address.gives_key or callable(key) or is_real(key)):
+        # A server that wants no key is given a word such as EMPTY, which may go anywhere.
+        require_privacy(address.url, f"the key of {model}", allowed=allow_plain_http)
+    if address and address.gives_key:
+        pair = f"{address.user}:{address.password}".encode()
+        basic = {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+        options["default_headers"] = {**basic, **(options.get("default_headers") or {})}
+    import openai  # these two take a second to import
+
+    from oresearch_graph.policies.chat.connect import CompatibleChatOpenAI
+
+    url = address.url if address else None
+    clients: dict[str, Any] = {}
+    try:
+        # Not langchain-openai's client, which all models of the process share: its open
+        # connections belong to the event loop that used it first.
+        if uses_environment(url):
+            clients["http_async_client"] = openai.DefaultAsyncHttpxClient()
+        else:
+            clients["http_async_client"] = openai.DefaultAsyncHttpxClient(trust_env=False)
+            clients["http_client"] = openai.DefaultHttpxClient(trust_env=False)
+    except (ImportError, ValueError) as error:
+        raise proxy_error(error) from None
+    try:
+        return CompatibleChatOpenAI(
+            model=model,
+            base_url=url,
+            api_key=key,
+            stream_usage=True,
+            **clients,
+            **options,
+        )
+    except (ValueError, TypeError, openai.OpenAIError) as error:
+        # Without its cause: pydantic's own text repeats what was given.
+        raise ConfigurationError(f"openai:{model}: {_line(error)}") from None
+
+
+def _check_key(
+    provider: str | None, base_url: str | None, options: dict[str, Any],
+    allow_plain_http: bool | None,
+) -> None:  # fmt: skip
+    """Another provider's key, where its variable or a parameter holds one; as it should be read."""
+    variable = f"{(provider or '').upper()}_API_KEY"
+    raw, key = os.environ.get(variable, ""), environment_key(variable)
+    if key != raw and "api_key" not in options:
+        options["api_key"] = key
+    if base_url is not None:
+        address = _address(base_url)
+        if address.gives_key or options.get("api_key") or key:
+            require_privacy(address.url, f"the key of {provider}", allowed=allow_plain_http)
+
+
+def _other(name: str, provider: str | None, model: str, options: dict[str, Any]) -> BaseChatModel:
+    import openai
+    from langchain.chat_models import init_chat_model
+
+    try:
+        made = init_chat_model(model, model_provider=provider, **options)
+    except ImportError as error:
+        raise ConfigurationError(f"{name}: {_line(error)}") from error
+    except (ValueError, TypeError, openai.OpenAIError) as error:
+        if provider is None:
+            raise ConfigurationError(
+                f"{name!r} names no known provider; write provider:model, such as "
+                "openai:gpt-5-mini, or give a base URL"
+            ) from None
+        raise ConfigurationError(f"{name}: {_line(error)}; check its key and settings") from None
+    if not isinstance(made, BaseChatModel):
+        raise ConfigurationError(f"{name!r} names no single model; write provider:model")
+    return made
+
+
+def _line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(str(fault["msg"]) for fault in error.errors(include_url=False))
+    return brief(error)

@@ -1,0 +1,162 @@
+"""One call of a chat model: a place in the limiter, time-outs, retries with backoff, streaming."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, Final, NamedTuple, cast
+
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
+from langchain_core.runnables import Runnable, RunnableConfig
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    wait_exponential,
+    wait_random,
+)
+
+from oresearch_graph.errors import OresearchError, PolicyError
+from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
+from oresearch_graph.policies.chat.model_faults import CallFault, fault_of
+from oresearch_graph.policies.chat.reply import read_message
+from oresearch_graph.redaction import quieted
+
+MOST_TIMEOUTS: Final = 2
+"""A call that timed out is tried once more, not as often as a cheap refusal."""
+LONGEST_WAIT: Final = 120.0
+"""Seconds. A server that asks for more is given up."""
+
+ChatRunnable = Runnable[Any, AIMessage]
+
+
+class Patience(NamedTuple):
+    """How long and how often a call is tried. All times in seconds."""
+
+    timeout: float = 180.0
+    """One try, from its start to the end of its answer."""
+    silence: float = 60.0
+    """Between two pieces of a stream that has begun."""
+    tries: int = 6
+    backoff: float = 0.5
+    """The first wait between tries; it doubles, with jitter, up to 20."""
+
+
+class ModelCall:
+    """Calls a model until it answers or there is no hope."""
+
+    def __init__(
+        self, name: str, limiter: AdaptiveLimiter, patience: Patience, *, says_finish: bool
+    ) -> None:
+        self.name, self.limiter, self.patience = name, limiter, patience
+        self.says_finish = says_finish
+        """The provider always says why it ended: a reply without that was cut."""
+
+    def with_tries(self, tries: int) -> ModelCall:
+        """The same, less or more patient."""
+        patience = self.patience._replace(tries=tries)
+        return ModelCall(self.name, self.limiter, patience, says_finish=self.says_finish)
+
+    async def __call__(
+        self,
+        model: ChatRunnable,
+        messages: Sequence[BaseMessage],
+        *,
+        config: RunnableConfig,
+        arguments: dict[str, Any],
+        on_text: Callable[[], Callable[[str], None]] | None = None,
+    ) -> AIMessage:
+        """The model's whole message. `on_text` makes the listener for each try of a stream."""
+        timeouts = 0
+
+        async def one_try() -> AIMessage:
+            nonlocal timeouts
+            try:
+                listener = on_text() if on_text else None
+                return await self._try(model, messages, config, arguments, listener)
+            except CallFault as fault:
+                timeouts += fault.timed_out
+                raise
+
+        def no_more(state: RetryCallState) -> bool:
+            asked = _advice(state) or 0.0
+            spent = state.attempt_number >= self.patience.tries or timeouts >= MOST_TIMEOUTS
+            return spent or asked > LONGEST_WAIT
+
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(CallFault), stop=no_more, wait=self._wait, reraise=True
+        )
+        try:
+            return await retrying(one_try)
+        except CallFault as fault:
+            tries = int(retrying.statistics.get("attempt_number", 1))
+            raise fault.final(self.name, tries) from fault.__cause__
+
+    def _wait(self, state: RetryCallState) -> float:
+        asked = _advice(state)
+        if asked is not None:
+            return asked
+        first = self.patience.backoff
+        return (wait_exponential(first, max=20.0) + wait_random(0, first))(state)
+
+    async def _try(
+        self,
+        model: ChatRunnable,
+        messages: Sequence[BaseMessage],
+        config: RunnableConfig,
+        arguments: dict[str, Any],
+        listener: Callable[[str], None] | None,
+    ) -> AIMessage:
+        async with self.limiter.slot() as slot:
+            try:
+                async with asyncio.timeout(self.patience.timeout):
+                    if listener is None:
+                        message = await model.ainvoke(messages, config, **arguments)
+                    else:
+                        stream = model.astream(messages, config, **arguments)
+                        message = await self._stream(stream, listener)
+                self._check(message)
+            except (OresearchError, CallFault):
+                raise
+            except Exception as error:  # noqa: BLE001 - the boundary to every provider's client
+                fault = fault_of(error, self.name)
+                if isinstance(fault, CallFault) and fault.congested:
+                    slot.congested(fault.retry_after)
+                raise fault from quieted(error)
+            slot.succeeded()
+            return message
+
+    async def _stream(self, stream: Any, listener: Callable[[str], None]) -> AIMessage:  # noqa: ANN401
+        chunks: list[AIMessageChunk] = []
+        async with aclosing(cast("AsyncGenerator[AIMessage]", stream)) as pieces:
+            while True:
+                wait = self.patience.silence if chunks else self.patience.timeout
+                try:
+                    async with asyncio.timeout(wait):
+                        chunk = await anext(pieces)
+                except StopAsyncIteration:
+                    break
+                if text := str(chunk.text):
+                    listener(text)
+                if not isinstance(chunk, AIMessageChunk):
+                    return chunk  # a model that cannot stream answers in one piece
+                chunks.append(chunk)
+        if not chunks:
+            raise CallFault("the stream was empty")
+        whole = chunks[0] + chunks[1:] if len(chunks) > 1 else chunks[0]
+        return cast("AIMessage", message_chunk_to_message(whole))
+
+    def _check(self, message: AIMessage) -> None:
+        """An answer that is none must not pass for one."""
+        reply = read_message(message)
+        nothing = not (reply.text or reply.calls or reply.reasoning)
+        if reply.finish is None and (self.says_finish or nothing):
+            raise CallFault("the answer was cut off or empty")
+        if reply.finish == "filter":
+            raise PolicyError(f"{self.name}: the provider's content filter refused to answer")
+
+
+def _advice(state: RetryCallState) -> float | None:
+    fault = state.outcome.exception() if state.outcome else None
+    return fault.retry_after if isinstance(fault, CallFault) else None

@@ -1,0 +1,138 @@
+"""Which rendering a model gets, and why: from what is known of it, or by one request that shows
+whether its server continues a final assistant message."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from asyncio import CancelledError, wrap_future
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+
+from oresearch_graph.policies.chat.rendering_tools import WEB_SEARCH
+from oresearch_graph.settings import Rendering
+
+Settled = Literal["prefill", "turns", "tools"]
+
+PROBE: Final[tuple[BaseMessage, ...]] = (
+    HumanMessage("Count from 1 to 12, separated by commas. Write nothing else."),
+    AIMessage("1, 2, 3, 4, 5, 6,"),
+)
+PROBE_GOES_ON: Final = "7"
+"""A server that continues goes on here; one that answers anew begins at 1 or with a sentence."""
+
+
+class Choice(NamedTuple):
+    """A rendering and the reason for it, as the command line prints it."""
+
+    rendering: Settled
+    reason: str
+
+
+def known_choice(model: BaseChatModel, setting: Rendering) -> Choice | None:
+    """The choice that needs no request; None: ask the server."""
+    if setting != "auto":
+        return Choice(setting, "set by the rendering setting")
+    if speaks_openai(model):
+        if is_official(getattr(model, "openai_api_base", None)):
+            return Choice("tools", "OpenAI's own API has native tool calling")
+        return None
+    try:
+        model.bind_tools([WEB_SEARCH])
+    except NotImplementedError:
+        return Choice("turns", f"{type(model).__name__} has no tool calling")
+    return Choice("tools", f"{type(model).__name__} has native tool calling")
+
+
+def speaks_openai(model: BaseChatModel) -> bool:
+    """True for langchain-openai's models and their subclasses.
+
+    By name: importing that package takes a second, which a run without a model need not pay.
+    """
+    return any(kind.__name__ == "BaseChatOpenAI" for kind in type(model).__mro__)
+
+
+def is_official(base_url: str | None) -> bool:
+    """True for the provider's own address, which is also what no address means."""
+    return base_url is None or (urlsplit(base_url).hostname or "").endswith("openai.com")
+
+
+def choice_by_probe(answer: str | None) -> Choice:
+    """The choice that the probe's answer makes; None: the server refused such a request."""
+    if answer is None:
+        return Choice("turns", "the server refuses to continue an assistant message")
+    if answer.lstrip(" ,\n").startswith(PROBE_GOES_ON):
+        return Choice("prefill", "the server continues an assistant message (one probe)")
+    return Choice("turns", "the server answers anew instead of continuing (one probe)")
+
+
+class _Probes:
+    """Choices by model and server, made once per process whichever branch or loop comes first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: dict[tuple[str, str], concurrent.futures.Future[Choice]] = {}
+
+    async def once(self, key: tuple[str, str], ask: Callable[[], Awaitable[Choice]]) -> Choice:
+        """The choice for the key; concurrent callers wait for the one that asks."""
+        while True:
+            with self._lock:
+                future = self._made.get(key)
+                if mine := future is None:
+                    future = self._made[key] = concurrent.futures.Future()
+            if mine:
+                return await self._ask(key, future, ask)
+            try:
+                return await wrap_future(_follow(future))
+            except concurrent.futures.CancelledError:
+                if not future.cancelled():
+                    raise  # this caller was cancelled, not the one that asks
+
+    async def _ask(
+        self, key: tuple[str, str], future: concurrent.futures.Future[Choice],
+        ask: Callable[[], Awaitable[Choice]],
+    ) -> Choice:  # fmt: skip
+        try:
+            choice = await ask()
+        except BaseException as error:
+            with self._lock:
+                self._made.pop(key, None)
+            if isinstance(error, CancelledError):
+                future.cancel()
+            else:
+                future.set_exception(error)
+            raise
+        future.set_result(choice)
+        return choice
+
+    def forget(self) -> None:
+        """For tests: servers come and go under one address."""
+        with self._lock:
+            self._made.clear()
+
+
+def _follow(
+    source: concurrent.futures.Future[Choice],
+) -> concurrent.futures.Future[Choice]:
+    """A future of one's own: cancelling it leaves the shared one alone."""
+    own: concurrent.futures.Future[Choice] = concurrent.futures.Future()
+
+    def copy(done: concurrent.futures.Future[Choice]) -> None:
+        if done.cancelled():
+            own.cancel()
+            own.set_running_or_notify_cancel()
+        elif own.set_running_or_notify_cancel():
+            if (error := done.exception()) is not None:
+                own.set_exception(error)
+            else:
+                own.set_result(done.result())
+
+    source.add_done_callback(copy)
+    return own
+
+
+PROBES: Final = _Probes()

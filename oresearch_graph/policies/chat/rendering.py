@@ -1,0 +1,176 @@
+"""A thread as chat messages, and the model's reply as protocol text: prefill and turns.
+
+prefill: everything written so far is one assistant message that the server continues.
+turns: what the policy wrote are assistant messages, what the world wrote are user messages.
+The third rendering, tools, is in rendering_tools.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Protocol
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+
+from oresearch_graph.policies.chat.endings import end_of
+from oresearch_graph.policies.chat.reply import Reply, place_thinking
+from oresearch_graph.policies.policy import StopCause
+from oresearch_graph.threads import Thread
+from oresearch_graph.trace import Author, Step
+from oresearch_graph.trace.tags import close_tag, open_tag, render_step, render_steps
+
+CONTINUE_FINAL: Final[dict[str, Any]] = {
+    "continue_final_message": True,
+    "add_generation_prompt": False,
+}
+"""vLLM's and SGLang's request fields for continuing the final assistant message."""
+KEEP_STOP_TAG: Final[dict[str, Any]] = {"include_stop_str_in_output": True}
+
+
+class Request(NamedTuple):
+    """What is sent for one continuation."""
+
+    messages: list[BaseMessage]
+    extra_body: Mapping[str, Any] = MappingProxyType({})
+    tools: tuple[str, ...] = ()
+    """Names of the tools to bind."""
+    may_call: bool = True
+    """False: the tools are bound for the history's sake only."""
+
+
+class Written(NamedTuple):
+    """What the policy wrote, read back from a reply."""
+
+    text: str
+    stop: StopCause
+    reasoning: str | None = None
+    hidden_reasoning: bool = False
+    closed_by_world: bool = False
+
+
+class ThreadRendering(Protocol):
+    """One way to put a thread to a chat model."""
+
+    def request(self, thread: Thread, stop: Sequence[str]) -> Request: ...
+
+    def read(self, thread: Thread, stop: Sequence[str], reply: Reply) -> Written: ...
+
+
+class Prefill:
+    """The server continues one assistant message that holds all that was written, exactly."""
+
+    def __init__(self, tools: Sequence[str] = ()) -> None:
+        self.tools = tuple(tools)
+
+    def request(self, thread: Thread, stop: Sequence[str]) -> Request:  # noqa: ARG002  # protocol
+        question = thread.user_message(self.tools) + "".join(
+            f"\n\n(An earlier attempt was refused: {reason} Mind this, without mentioning it.)"
+            for _, reason in thread.corrections
+        )
+        messages: list[BaseMessage] = [SystemMessage(thread.system), HumanMessage(question)]
+        written = render_steps(thread.steps, self.tools) + before_continuation(thread)
+        if not written:
+            return Request(messages, KEEP_STOP_TAG)
+        return Request([*messages, AIMessage(written)], {**CONTINUE_FINAL, **KEEP_STOP_TAG})
+
+    def read(self, thread: Thread, stop: Sequence[str], reply: Reply) -> Written:
+        return read_text(thread, stop, reply)
+
+
+class Turns:
+    """A conversation that any chat API takes: observations come back as user messages."""
+
+    def __init__(self, tools: Sequence[str] = ()) -> None:
+        self.tools = tuple(tools)
+
+    def request(self, thread: Thread, stop: Sequence[str]) -> Request:  # noqa: ARG002  # protocol
+        spoken: list[tuple[Author, str]] = [("world", thread.user_message(self.tools))]
+        spoken += [
+            (step.author, render_step(step, self.tools))
+            for step in thread.steps
+            if not is_hidden_think(step)
+        ]
+        if thread.pending:
+            spoken.append(("policy", before_continuation(thread)))
+        ask = what_to_write(thread, spoken[-1][0])
+        messages = [SystemMessage(thread.system), *as_messages([*spoken, ("world", ask)])]
+        return Request(messages + correction_messages(thread))
+
+    def read(self, thread: Thread, stop: Sequence[str], reply: Reply) -> Written:
+        return read_text(thread, stop, without_repeat(thread, reply))
+
+
+def is_hidden_think(step: Step) -> bool:
+    """The empty think that stands for reasoning which the provider keeps to itself."""
+    return step.kind == "think" and step.author == "world" and not step.text.strip()
+
+
+def before_continuation(thread: Thread) -> str:
+    """What follows the last step and is to be continued: an open answer tag, text that was cut."""
+    opened = f"\n\n{open_tag(thread.forced)}" if thread.forced else ""
+    return opened + thread.pending
+
+
+def what_to_write(thread: Thread, last: Author) -> str:
+    """The user message that asks for the continuation; empty where the thread asks by itself."""
+    answer = thread.forced or ("suggested_answer" if thread.role == "summarizer" else None)
+    end = f" End with {close_tag(answer)}." if answer else ""
+    if thread.pending:
+        return (
+            "Your text above was cut by its length limit. Continue exactly where it stops, "
+            f"without repeating any of it.{end}"
+        )
+    if thread.forced:
+        tag = open_tag(thread.forced)
+        return (
+            f"Write the {tag} now, from what is above, without further tool calls. The tag {tag} "
+            f"is already open: begin with the text after it.{end}"
+        )
+    if last == "world":
+        return ""
+    return f"Now write the {open_tag(answer)}.{end}" if answer else "Go on with the next tag."
+
+
+def as_messages(spoken: Iterable[tuple[Author, str]]) -> list[BaseMessage]:
+    """Who said what, in order: consecutive text of one author is one message."""
+    merged: list[tuple[Author, list[str]]] = []
+    for author, text in spoken:
+        if not text.strip():
+            continue
+        if merged and merged[-1][0] == author:
+            joint = "" if author == "policy" or text[:1].isspace() else "\n\n"
+            merged[-1][1].extend((joint, text))
+        else:
+            merged.append((author, [text]))
+    return [
+        (AIMessage if author == "policy" else HumanMessage)("".join(parts).strip())
+        for author, parts in merged
+    ]
+
+
+def correction_messages(thread: Thread) -> list[BaseMessage]:
+    """Each rejected attempt and why it was rejected."""
+    spoken: list[tuple[Author, str]] = []
+    for attempt, reason in thread.corrections:
+        spoken += [
+            ("policy", attempt if attempt.strip() else "(nothing)"),
+            ("world", f"That was refused: {reason} Write it again, mended."),
+        ]
+    return as_messages(spoken)
+
+
+def without_repeat(thread: Thread, reply: Reply) -> Reply:
+    """A chat model may repeat the tag that is already open: exactly that repeat is dropped."""
+    opened = open_tag(thread.forced) if thread.forced else ""
+    text = reply.text.lstrip()
+    if not opened or thread.pending or not text.startswith(opened):
+        return reply
+    return reply._replace(text=text[len(opened) :])
+
+
+def read_text(thread: Thread, stop: Sequence[str], reply: Reply) -> Written:
+    """A reply that is protocol text."""
+    text, reasoning = place_thinking(thread, reply.text, reply.reasoning)
+    ending = end_of(before_continuation(thread), text, stop, reply)
+    return Written(ending.text, ending.stop, reasoning, closed_by_world=ending.closed_by_world)

@@ -1,0 +1,188 @@
+"""A thread by native tool calling: call steps are tool calls, observations are tool messages,
+and the reply's tool calls become protocol text again."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages.tool import tool_call
+
+from oresearch_graph.policies.chat.rendering import (
+    Request,
+    Written,
+    before_continuation,
+    correction_messages,
+    is_hidden_think,
+    read_text,
+    what_to_write,
+    without_repeat,
+)
+from oresearch_graph.policies.chat.reply import NativeCall, Reply, place_thinking
+from oresearch_graph.threads import Thread
+from oresearch_graph.trace import Author, Dialect, Step
+from oresearch_graph.trace.calls import read_call, write_call
+from oresearch_graph.trace.escaping import PROTOCOL_TAGS
+from oresearch_graph.trace.tags import close_tag, open_tag, render_step, shown_text
+
+WEB_SEARCH: Final[dict[str, Any]] = {
+    "type": "function",
+    "function": {
+        "name": "web_search",
+        "description": "Search for several queries at once.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "queries": {"type": "array", "items": {"type": "string"}},
+                "num": {"type": "integer", "description": "Results per query."},
+            },
+            "required": ["queries"],
+        },
+    },
+}
+CRAWL_PAGE: Final[dict[str, Any]] = {
+    "type": "function",
+    "function": {
+        "name": "crawl_page",
+        "description": "Read one or more web pages whole.",
+        "parameters": {
+            "type": "object",
+            "properties": {"urls": {"type": "array", "items": {"type": "string"}}},
+            "required": ["urls"],
+        },
+    },
+}
+
+
+class Tools:
+    """Native tool calling."""
+
+    def __init__(self, tools: Sequence[str] = (), dialect: Dialect = "paper") -> None:
+        self.extra = tuple(tools)
+        self.dialect = dialect
+        names = "|".join(map(re.escape, (*PROTOCOL_TAGS, *self.extra)))
+        self._tags = re.compile(f"</?(?:{names})>")
+
+    def request(self, thread: Thread, stop: Sequence[str]) -> Request:
+        talk = _Conversation(thread, self.extra)
+        steps = [*thread.steps]
+        while steps:
+            step = steps.pop(0)
+            arguments = _arguments(step) if step.is_call else None
+            if is_hidden_think(step):
+                talk.new_turn()
+            elif arguments is not None and steps and steps[0].kind == "observation":
+                talk.call(str(step.tag), arguments, steps.pop(0))
+            else:
+                talk.step(step)
+        if thread.pending:
+            talk.say("policy", before_continuation(thread))
+        talk.say("world", what_to_write(thread, talk.last))
+        every = ("web_search", "crawl_page", *self.extra)
+        callable_now = tuple(name for name in every if close_tag(name) in stop)
+        tools = callable_now or (every if talk.calls else ())
+        return Request(
+            talk.messages() + correction_messages(thread),
+            tools=tools,
+            may_call=bool(callable_now),
+        )
+
+    def read(self, thread: Thread, stop: Sequence[str], reply: Reply) -> Written:
+        if not reply.calls:
+            return read_text(thread, stop, without_repeat(thread, reply))
+        said = reply.text.strip()
+        if said and not self._tags.search(said):
+            said = f"<think>{said}</think>"
+        text, reasoning = place_thinking(thread, said, reply.reasoning)
+        hidden = "<think>" not in text
+        elements = [self._element(call) for call in reply.calls]
+        written = "\n".join(part for part in (text.rstrip(), *elements) if part)
+        return Written(written, "stop", reasoning, hidden_reasoning=hidden)
+
+    def _element(self, call: NativeCall) -> str:
+        """The call as protocol text; arguments that make no sense are kept as written."""
+        return f"{open_tag(call.name)}{self._call_text(call)}{close_tag(call.name)}"
+
+    def _call_text(self, call: NativeCall) -> str:
+        if call.arguments is None:
+            return call.raw
+        if call.name == "web_search":
+            items = _strings(call.arguments, "queries", "query")
+            return write_call("web_search", items, _count(call.arguments), self.dialect)
+        if call.name == "crawl_page":
+            items = _strings(call.arguments, "urls", "url")
+            return write_call("crawl_page", items, None, self.dialect)
+        return json.dumps(call.arguments, ensure_ascii=False)
+
+
+class _Conversation:
+    """Messages under construction. Calls that no text parts belong to one assistant message."""
+
+    def __init__(self, thread: Thread, tools: Sequence[str]) -> None:
+        self.calls = 0
+        self.last: Author = "world"
+        self._done: list[BaseMessage] = [
+            SystemMessage(thread.system),
+            HumanMessage(thread.user_message(tools)),
+        ]
+        self._tools = tools
+        self._turn: AIMessage | None = None
+
+    def new_turn(self) -> None:
+        self._turn = None
+
+    def step(self, step: Step) -> None:
+        self.say(step.author, render_step(step, self._tools))
+
+    def say(self, author: Author, text: str) -> None:
+        if not text.strip():
+            return
+        before = self._done[-1]
+        kind = AIMessage if author == "policy" else HumanMessage
+        if isinstance(before, kind) and not getattr(before, "tool_calls", None):
+            before.content = f"{before.content}\n\n{text.strip()}"
+        else:
+            self._done.append(kind(text.strip()))
+        latest = self._done[-1]
+        self._turn = latest if isinstance(latest, AIMessage) else None
+        self.last = author
+
+    def call(self, name: str, arguments: dict[str, Any], observation: Step) -> None:
+        if self._turn is None:
+            self._turn = AIMessage("")
+            self._done.append(self._turn)
+        self.calls += 1
+        key = f"call{self.calls:05d}"  # nine letters and digits: the only form Mistral takes
+        self._turn.tool_calls.append(tool_call(name=name, args=arguments, id=key))
+        shown = shown_text(observation, self._tools).strip()
+        self._done.append(ToolMessage(shown or "(empty)", tool_call_id=key))
+        self.last = "world"
+
+    def messages(self) -> list[BaseMessage]:
+        return self._done
+
+
+def _arguments(step: Step) -> dict[str, Any] | None:
+    """The arguments of a call step; None where its text holds none."""
+    call = read_call(step)
+    if step.kind == "tool_call":
+        return call.arguments
+    if not call.items:
+        return None
+    if step.kind == "crawl_page":
+        return {"urls": list(call.items)}
+    return {"queries": list(call.items)} | ({} if call.num is None else {"num": call.num})
+
+
+def _strings(arguments: Mapping[str, Any], *names: str) -> list[str]:
+    """The strings under the first of the names; models write one string for a list of one."""
+    found: Any = next((value for name in names if (value := arguments.get(name))), [])
+    return [str(item) for item in found] if isinstance(found, list) else [str(found)]
+
+
+def _count(arguments: Mapping[str, Any]) -> int | None:
+    num = arguments.get("num")
+    return num if isinstance(num, int) and not isinstance(num, bool) else None

@@ -1,0 +1,186 @@
+"""What a chat model's message says, whoever the provider is: text, thinking, tool calls, why it
+ended, what it cost; and where its own thinking goes in a thread."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, Literal, NamedTuple
+
+from langchain_core.messages import AIMessage
+
+from oresearch_graph.threads import Thread
+from oresearch_graph.trace.escaping import PROTOCOL_TAGS
+
+_OPEN: Final = "<think>"
+_CLOSE: Final = "</think>"
+_ANY_TAG: Final = re.compile(f"</?({'|'.join(PROTOCOL_TAGS)})>")
+_SUBTASK: Final = re.compile(r"\s*<subtask>.*?</subtask>", re.DOTALL)
+
+
+class Thought(NamedTuple):
+    """Protocol text, and the thinking that is not part of it."""
+
+    text: str
+    reasoning: str | None
+
+
+def place_thinking(thread: Thread, text: str, shown: str | None) -> Thought:
+    """Text as the protocol has it; `shown` is the thinking that the provider delivers apart."""
+    continues = thread.forced is not None or bool(thread.pending)
+    inline, rest = (None, text) if thread.pending else _leading_think(text)
+    if thread.role != "researcher" or continues:
+        return Thought(rest, _joined(shown, inline))
+    subtask = _SUBTASK.match(rest)
+    cut = subtask.end() if subtask else 0
+    if rest[cut:].lstrip().startswith(_OPEN):
+        return Thought(rest, _joined(shown, inline))
+    if inline is not None and subtask is None:
+        return Thought(_with_open(text), shown)
+    thinking = _joined(shown, inline)
+    if thinking is None:
+        return Thought(text, None)
+    return Thought(rest[:cut] + _as_element(thinking) + rest[cut:], None)
+
+
+def _leading_think(text: str) -> tuple[str | None, str]:
+    """The think that precedes everything, and what follows it.
+
+    Chat templates of some reasoning models open the tag themselves: then only its close is there.
+    """
+    first = _ANY_TAG.search(text)
+    if first is None or first[1] != "think":
+        return None, text
+    opened = first[0] == _OPEN
+    if opened and text[: first.start()].strip():
+        return None, text
+    close = text.find(_CLOSE)
+    if close < 0:
+        return None, text
+    start = first.end() if opened else 0
+    return text[start:close], text[close + len(_CLOSE) :]
+
+
+def _with_open(text: str) -> str:
+    return text if text.lstrip().startswith(_OPEN) else _OPEN + text
+
+
+def _joined(*parts: str | None) -> str | None:
+    kept = [part.strip() for part in parts if part and part.strip()]
+    return "\n\n".join(kept) or None
+
+
+def _as_element(thinking: str) -> str:
+    """A think step. Tags that the thinking mentions lose their brackets: they are no elements."""
+    return f"\n{_OPEN}{_ANY_TAG.sub(lambda tag: tag[0].strip('</>'), thinking)}{_CLOSE}\n"
+
+
+Finish = Literal["stop", "length", "filter"]
+
+_FINISH_KEYS: Final = ("finish_reason", "stop_reason", "done_reason", "stopReason")
+_LENGTH: Final = frozenset(("length", "max_tokens", "max_output_tokens", "model_length"))
+_FILTER: Final = frozenset(("content_filter", "safety", "refusal", "prohibited_content"))
+
+
+class NativeCall(NamedTuple):
+    """A tool call as the provider delivers it."""
+
+    name: str
+    arguments: dict[str, Any] | None
+    """None when the model wrote arguments that are no JSON object."""
+    raw: str = ""
+    """Those arguments as written."""
+
+
+class Reply(NamedTuple):
+    """One answer of a chat model."""
+
+    text: str
+    reasoning: str | None = None
+    """Thinking that the provider delivers outside the text."""
+    calls: tuple[NativeCall, ...] = ()
+    finish: Finish | None = None
+    """None: the provider did not say why it ended."""
+    stop_string: str | None = None
+    """The stop string that ended the text, where the server names it."""
+    ended: bool = False
+    """The server says that no stop string ended the text."""
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+def read_message(message: AIMessage) -> Reply:
+    """The reply in a message, whole or merged from a stream."""
+    metadata = message.response_metadata
+    stop_string, ended = _stop_string(metadata)
+    prompt, cached, completion = _tokens(message)
+    return Reply(
+        text=str(message.text),
+        reasoning=_reasoning(message),
+        calls=_calls(message),
+        finish=_finish(metadata),
+        stop_string=stop_string,
+        ended=ended,
+        prompt_tokens=prompt,
+        cached_tokens=cached,
+        completion_tokens=completion,
+    )
+
+
+def _finish(metadata: Mapping[str, Any]) -> Finish | None:
+    found = next((value for key in _FINISH_KEYS if (value := metadata.get(key))), None)
+    if metadata.get("status") == "incomplete":  # OpenAI's Responses API
+        found = (metadata.get("incomplete_details") or {}).get("reason")
+    elif found is None and metadata.get("status") == "completed":
+        found = "stop"
+    if not isinstance(found, str):
+        return None
+    name = found.lower()
+    if name in _LENGTH:
+        return "length"
+    return "filter" if name in _FILTER else "stop"
+
+
+def _stop_string(metadata: Mapping[str, Any]) -> tuple[str | None, bool]:
+    """vLLM names it `stop_reason`, SGLang `matched_stop`, Anthropic `stop_sequence`.
+
+    vLLM's null, and a token id in its place, mean that the model ended by itself.
+    """
+    for key in ("stop_reason", "matched_stop", "stop_sequence"):
+        if key in metadata and "finish_reason" in metadata:
+            value = metadata[key]
+            return (value, False) if isinstance(value, str) else (None, True)
+    value = metadata.get("stop_sequence")
+    return (value if isinstance(value, str) else None), metadata.get("stop_reason") == "end_turn"
+
+
+def _reasoning(message: AIMessage) -> str | None:
+    shown = ""
+    if isinstance(message.content, list):
+        shown = "".join(
+            str(block.get("reasoning", ""))
+            for block in message.content_blocks
+            if block["type"] == "reasoning"
+        )
+    if not shown:
+        kept = message.additional_kwargs.get("reasoning_content")
+        shown = kept if isinstance(kept, str) else ""
+    return shown if shown.strip() else None
+
+
+def _calls(message: AIMessage) -> tuple[NativeCall, ...]:
+    sound = [NativeCall(call["name"], call["args"]) for call in message.tool_calls]
+    broken = [
+        NativeCall(call.get("name") or "", None, call.get("args") or "")
+        for call in message.invalid_tool_calls
+    ]
+    return tuple(sound + broken)
+
+
+def _tokens(message: AIMessage) -> tuple[int | None, int | None, int | None]:
+    usage = message.usage_metadata
+    if usage is None:
+        return None, None, None
+    cached = (usage.get("input_token_details") or {}).get("cache_read")
+    return usage["input_tokens"], cached, usage["output_tokens"]

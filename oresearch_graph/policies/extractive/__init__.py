@@ -1,0 +1,1 @@
+"""ExtractivePolicy: no model; it quotes the best passages with their sources."""

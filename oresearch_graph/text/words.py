@@ -1,0 +1,87 @@
+"""Words and sentences of any language the reports cover: what search, passages, verification and
+the extractive policy count and compare. No model and no tokenizer."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import pairwise
+
+from oresearch_graph.text.scripts import CJK
+from oresearch_graph.text.sentences import sentence_spans
+from oresearch_graph.text.stop_words import STOP_BIGRAMS, STOP_CHARACTERS, STOP_WORDS
+
+__all__ = ["sentence_spans", "stem", "terms", "token_count"]
+
+_CJK_RUN = re.compile(f"[{CJK}]+")
+_TOKEN = re.compile(
+    rf"(?P<cjk>[{CJK}]+)|\d+(?:[.,]\d+)+|(?:(?![{CJK}_])\w)+(?:['’](?:(?![{CJK}_])\w)+)?"
+)
+_HIRAGANA = re.compile("^[\u3040-\u309f]+$")
+_VOWEL = re.compile("[aeiouyà-ü]")
+
+
+def terms(text: str) -> list[str]:
+    """Content terms in order: lower-cased, stop words dropped, Latin words lightly stemmed, CJK
+    runs as overlapping bigrams. A text of stop words alone keeps them."""
+    content = [term for term, stop in _all_terms(text) if not stop]
+    return content or [term for term, _ in _all_terms(text)]
+
+
+def _all_terms(text: str) -> Iterator[tuple[str, bool]]:
+    for token in _TOKEN.finditer(unicodedata.normalize("NFKC", text).lower()):
+        if token["cjk"]:
+            yield from _bigrams(token["cjk"])
+        else:
+            word = token[0].replace("’", "'")
+            yield stem(word), word in STOP_WORDS
+
+
+def _bigrams(run: str) -> Iterator[tuple[str, bool]]:
+    if len(run) == 1:
+        yield run, run in STOP_CHARACTERS or _HIRAGANA.match(run) is not None
+    for first, second in pairwise(run):
+        pair = first + second
+        particle = first in STOP_CHARACTERS or second in STOP_CHARACTERS
+        yield pair, particle or pair in STOP_BIGRAMS or _HIRAGANA.match(pair) is not None
+
+
+@lru_cache(maxsize=65_536)
+def stem(word: str) -> str:
+    """An English word without plural, -ing, -ed, -ly and silent e; other words nearly as is."""
+    if len(word) < 4 or not word.isascii() or not word.isalpha():
+        return word.removesuffix("'s")
+    return _without_e(_without_verb_ending(_singular(word)))
+
+
+def _singular(word: str) -> str:
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    if word.endswith(("sses", "xes", "ches", "shes", "zes")):
+        return word[:-2]
+    if word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        return word[:-1]
+    return word
+
+
+def _without_verb_ending(word: str) -> str:
+    for ending in ("ing", "ed", "ly"):
+        root = word.removesuffix(ending)
+        if root != word and len(root) >= 3 and _VOWEL.search(root):
+            doubled = root[-1] == root[-2] and root[-1] not in "sz"
+            if ending != "ly" and doubled and (root[-1] != "l" or len(root) > 5):
+                return root[:-1]
+            return root
+    return word
+
+
+def _without_e(word: str) -> str:
+    return word[:-1] if word.endswith("e") and len(word) >= 4 else word
+
+
+def token_count(text: str) -> int:
+    """An estimate: one token per CJK character, one per four other characters, rounded up."""
+    wide = len(text) - len(_CJK_RUN.sub("", text))
+    return wide - (wide - len(text)) // 4

@@ -1,0 +1,300 @@
+"""The index under every local corpus: documents and their passages in one SQLite file (FTS5).
+
+Passages are what is ranked; a document's place is its best passage plus a share of its next two.
+Everything here blocks: call it in a thread. Each operation opens its own connection, so any
+thread and any number of processes may use one index; writers queue.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
+
+from oresearch_graph.errors import ToolError
+from oresearch_graph.text.passages import split_passages
+from oresearch_graph.tools.backend import Hit, Page
+from oresearch_graph.tools.corpus.words import match_expression, spaced
+from oresearch_graph.trace.private_files import create_private
+
+VERSION: Final = 2
+"""Of schema and segmentation: an index of another version is built anew."""
+
+_SCHEMA: Final = """
+CREATE TABLE documents (
+    id INTEGER PRIMARY KEY, address TEXT UNIQUE NOT NULL, title TEXT NOT NULL, published TEXT,
+    mtime_ns INTEGER, size INTEGER, digest TEXT NOT NULL, fault TEXT, guessed TEXT,
+    text TEXT NOT NULL);
+CREATE TABLE passages (
+    id INTEGER PRIMARY KEY, document INTEGER NOT NULL, start INTEGER NOT NULL,
+    stop INTEGER NOT NULL);
+CREATE INDEX by_document ON passages (document);
+CREATE VIRTUAL TABLE words USING fts5 (
+    title, body, content='', tokenize='porter unicode61 remove_diacritics 2');
+INSERT INTO words (words, rank) VALUES ('rank', 'bm25(3.0, 1.0)');
+"""
+_BEST: Final = """
+SELECT found.score, passages.document, passages.start, passages.stop
+FROM (SELECT rowid, rank AS score FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?) AS found
+JOIN passages ON passages.id = found.rowid ORDER BY found.score
+"""
+_SHARES: Final = (1.0, 0.3, 0.15)
+"""What a document's best, second and third passage count."""
+_SNIPPET: Final = 700
+_WAIT_SECONDS: Final = 60.0
+"""For another connection's transaction."""
+_PASSAGE_TOKENS: Final = 180
+
+
+class Document(NamedTuple):
+    """One document as indexed, or in `fault` why it has no text."""
+
+    address: str
+    title: str
+    text: str = ""
+    digest: str = ""
+    published: str | None = None
+    mtime_ns: int | None = None
+    size: int | None = None
+    fault: str | None = None
+    guessed: str | None = None
+    """Its encoding, where that is no more than a guess."""
+
+
+class Stamp(NamedTuple):
+    """What tells whether a file has changed."""
+
+    mtime_ns: int | None
+    size: int | None
+    digest: str
+
+
+def cache_folder() -> Path:
+    """Where indexes live: `ORESEARCH_HOME`, else `~/.cache/oresearch`."""
+    home = os.environ.get("ORESEARCH_HOME")
+    return Path(home).expanduser() if home else Path.home() / ".cache" / "oresearch"
+
+
+class CorpusIndex:
+    """Documents by address, and their passages by words."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        """A connection whose block is one transaction, to an index of this version."""
+        try:
+            connection = self._opened()
+        except (sqlite3.OperationalError, OSError) as error:
+            raise self._out_of_order(error) from error
+        except sqlite3.DatabaseError:  # no index file, or a damaged one
+            self.delete()
+            connection = self._opened()
+        try:
+            with connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise self._out_of_order(error) from error
+        finally:
+            connection.close()
+
+    def _out_of_order(self, error: Exception) -> ToolError:
+        return ToolError(
+            f"the corpus index {self.file} cannot be used ({error}): delete it, or set "
+            "ORESEARCH_HOME to a folder that can be written"
+        )
+
+    def _opened(self) -> sqlite3.Connection:
+        connection = self._private()
+        try:
+            if self._version(connection) not in (0, VERSION):
+                connection.close()
+                self.delete()
+                connection = self._private()
+            self._prepare(connection)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    def _private(self) -> sqlite3.Connection:
+        create_private(self.file)
+        return sqlite3.connect(self.file, timeout=_WAIT_SECONDS)
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        if self._version(connection) == VERSION:
+            connection.execute("PRAGMA synchronous = NORMAL")
+            return
+        # Of two connections that turn this on at once SQLite refuses one without waiting.
+        Retrying(
+            retry=retry_if_exception(_is_busy),
+            wait=wait_random(0.01, 0.1),
+            stop=stop_after_delay(_WAIT_SECONDS),
+            reraise=True,
+        )(connection.execute, "PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        if self._version(connection) == 0:
+            for statement in filter(str.strip, _SCHEMA.split(";")):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.commit()
+
+    @staticmethod
+    def _version(connection: sqlite3.Connection) -> int:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+    def delete(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self.file}{suffix}").unlink(missing_ok=True)
+
+    def stamps(self) -> dict[str, Stamp]:
+        with self._connected() as connection:
+            rows = connection.execute("SELECT address, mtime_ns, size, digest FROM documents")
+            return {address: Stamp(*rest) for address, *rest in rows}
+
+    def faults(self) -> list[tuple[str, str]]:
+        """Address and cause of every document that has no text."""
+        return self._noted("fault")
+
+    def guesses(self) -> list[tuple[str, str]]:
+        """Address and encoding of every document whose encoding is a guess."""
+        return self._noted("guessed")
+
+    def _noted(self, column: Literal["fault", "guessed"]) -> list[tuple[str, str]]:
+        query = (
+            f"SELECT address, {column} FROM documents WHERE {column} IS NOT NULL ORDER BY address"  # noqa: S608 (a literal)
+        )
+        with self._connected() as connection:
+            return connection.execute(query).fetchall()
+
+    def counts(self) -> tuple[int, int]:
+        """Documents with text, and passages."""
+        with self._connected() as connection:
+            query = "SELECT count(*) FROM documents WHERE fault IS NULL"
+            documents = connection.execute(query).fetchone()[0]
+            passages = connection.execute("SELECT count(*) FROM passages").fetchone()[0]
+            return documents, passages
+
+    def change(
+        self,
+        put: Sequence[Document] = (),
+        remove: Iterable[str] = (),
+        touch: Iterable[tuple[str, Stamp]] = (),
+    ) -> None:
+        """Put documents in the place of those with their addresses, take others out, note new
+        stamps of unchanged ones: all of it or nothing."""
+        cut = [(document, split_passages(document.text, _PASSAGE_TOKENS)) for document in put]
+        with self._connected() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for address in (*remove, *(document.address for document in put)):
+                _take_out(connection, address)
+            for address, stamp in touch:
+                connection.execute(
+                    "UPDATE documents SET mtime_ns = ?, size = ? WHERE address = ?",
+                    (stamp.mtime_ns, stamp.size, address),
+                )
+            for document, passages in cut:
+                _put_in(connection, document, [(start, end) for start, end, _, _ in passages])
+
+    def search(self, query: str, k: int) -> list[Hit]:
+        """The `k` documents that answer `query` best, each with its best passage."""
+        expression = match_expression(query)
+        if expression is None:
+            return []
+        with self._connected() as connection:
+            rows = connection.execute(_BEST, (expression, max(60, 12 * k))).fetchall()
+            ranked = _ranked(rows)
+            hits: dict[str, Hit] = {}
+            for document, start, stop in ranked:
+                if len(hits) == k:
+                    break
+                row = connection.execute(
+                    "SELECT digest, address, title, published, substr(text, ?, ?) "
+                    "FROM documents WHERE id = ?",
+                    (start + 1, min(stop - start, _SNIPPET), document),
+                ).fetchone()
+                digest, address, title, published, snippet = row
+                found = Hit(
+                    url=address,
+                    title=title,
+                    snippet=" ".join(snippet.split()),
+                    published=published,
+                )
+                hits.setdefault(digest, found)
+        return list(hits.values())
+
+    def page(self, address: str) -> Page | None:
+        """The document at this address, whoever wrote the address."""
+        address = address.encode("utf-8", "replace").decode()
+        with self._connected() as connection:
+            row = connection.execute(
+                "SELECT title, text, published, fault FROM documents WHERE address = ?", (address,)
+            ).fetchone()
+        if row is None:
+            return None
+        title, text, published, fault = row
+        return Page(url=address, title=title, text=text, published=published, fault=fault)
+
+
+def _is_busy(error: BaseException) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+
+
+def _ranked(rows: Iterable[tuple[float, int, int, int]]) -> list[tuple[int, int, int]]:
+    """Documents with the span of their best passage, best first; `rows` come best first."""
+    scores: dict[int, float] = {}
+    spans: dict[int, tuple[int, int]] = {}
+    seen: dict[int, int] = {}
+    for score, document, start, stop in rows:
+        place = seen.get(document, 0)
+        seen[document] = place + 1
+        spans.setdefault(document, (start, stop))
+        if place < len(_SHARES):
+            scores[document] = scores.get(document, 0.0) - score * _SHARES[place]
+    order = sorted(scores, key=lambda document: (-scores[document], document))
+    return [(document, *spans[document]) for document in order]
+
+
+def _put_in(
+    connection: sqlite3.Connection, document: Document, spans: Sequence[tuple[int, int]]
+) -> None:
+    identity = connection.execute(
+        "INSERT INTO documents (address, title, text, digest, published, mtime_ns, size, fault, "
+        "guessed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        document,
+    ).lastrowid
+    title = spaced(document.title)
+    for start, stop in spans:
+        passage = connection.execute(
+            "INSERT INTO passages (document, start, stop) VALUES (?, ?, ?)",
+            (identity, start, stop),
+        ).lastrowid
+        connection.execute(
+            "INSERT INTO words (rowid, title, body) VALUES (?, ?, ?)",
+            (passage, title, spaced(document.text[start:stop])),
+        )
+
+
+def _take_out(connection: sqlite3.Connection, address: str) -> None:
+    row = connection.execute(
+        "SELECT id, title, text FROM documents WHERE address = ?", (address,)
+    ).fetchone()
+    if row is None:
+        return
+    identity, title, text = row
+    spans = connection.execute(
+        "SELECT id, start, stop FROM passages WHERE document = ?", (identity,)
+    ).fetchall()
+    # A contentless FTS5 table forgets a row when told the very text it was given.
+    connection.executemany(
+        "INSERT INTO words (words, rowid, title, body) VALUES ('delete', ?, ?, ?)",
+        [(passage, spaced(title), spaced(text[start:stop])) for passage, start, stop in spans],
+    )
+    connection.execute("DELETE FROM passages WHERE document = ?", (identity,))
+    connection.execute("DELETE FROM documents WHERE id = ?", (identity,))

@@ -1,0 +1,1 @@
+"""Search by services and libraries of others: Tavily, SearXNG, retrievers, MCP."""

@@ -1,0 +1,90 @@
+"""SearXNG as search backend: the metasearch engine that people run themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+
+from oresearch_graph.errors import ConfigurationError, ToolError
+from oresearch_graph.keys import Address, require_privacy, shown_address
+from oresearch_graph.redaction import brief, quieted
+from oresearch_graph.tools.backend import Hit, Hits
+from oresearch_graph.tools.providers.service_calls import (
+    Busy,
+    each_query,
+    retry_after,
+    service_client,
+    with_retries,
+)
+from oresearch_graph.tools.reading.html_text import iso_date
+from oresearch_graph.tools.web.address_guard import tls_context
+
+
+class SearxngSearch:
+    """Searches one SearXNG instance by its JSON interface. The person chose the instance, so it
+    may be on a private address. User and password in the address are sent by basic
+    authentication, and over plain http to loopback only, unless allowed."""
+
+    def __init__(
+        self, base_url: str, *, seconds: float = 20.0, allow_plain_http: bool | None = None
+    ) -> None:
+        address = Address.of(base_url)
+        if address is None:
+            raise ConfigurationError(
+                f"{shown_address(base_url)} is no SearXNG address: write "
+                "searxng:https://your.instance"
+            )
+        if address.gives_key:
+            require_privacy(address.url, "SearXNG's password", allowed=allow_plain_http)
+        self.name = "searxng"
+        self._address = address.url.rstrip("/").removesuffix("/search") + "/search"
+        self._auth = (address.user, address.password) if address.gives_key else None
+        self._seconds = seconds
+
+    async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
+        return await each_query(queries, lambda query: self._one(query, k))
+
+    async def _one(self, query: str, k: int) -> Hits:
+        try:
+            answer = await with_retries(lambda: self._ask(query))
+        except (Busy, httpx.HTTPError) as error:
+            why = brief(error) or type(error).__name__
+            raise ToolError(
+                f"SearXNG at {self._address} failed ({why}): check that it runs and can be reached"
+            ) from quieted(error)
+        found = [_hit(entry) for entry in answer if isinstance(entry, dict) and entry.get("url")]
+        return Hits(query=query, hits=tuple(found[:k]))
+
+    async def _ask(self, query: str) -> list[Any]:
+        tls = await asyncio.to_thread(tls_context)
+        async with service_client(
+            self._address, timeout=self._seconds, verify=tls, auth=self._auth
+        ) as client:
+            response = await client.get(self._address, params={"q": query, "format": "json"})
+        if response.status_code == 429 or response.status_code >= 500:
+            raise Busy(f"HTTP status {response.status_code}", retry_after(response))
+        if response.status_code == 403:
+            raise ToolError(
+                f"SearXNG at {self._address} refuses JSON: add json to search.formats in its "
+                "settings.yml"
+            )
+        response.raise_for_status()
+        try:
+            results = response.json()["results"]
+        except (ValueError, KeyError, TypeError):
+            results = None
+        if not isinstance(results, list):
+            raise ToolError(f"{self._address} did not answer as SearXNG does: check the address")
+        return results
+
+
+def _hit(entry: dict[str, Any]) -> Hit:
+    return Hit(
+        url=str(entry["url"]),
+        title=str(entry.get("title") or ""),
+        snippet=str(entry.get("content") or ""),
+        published=iso_date(str(entry.get("publishedDate") or "")),
+    )

@@ -1,0 +1,1 @@
+"""From a stranger's bytes to text, in worker processes with limits."""
