@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 
 from oresearch_graph.trace.record import CitationReport, Failure, Span, Trace, Usage, known_sum
 from oresearch_graph.view.markup import Html, joined, tag
-from oresearch_graph.view.steps import step_id
 
 
 class Remark(NamedTuple):
@@ -41,6 +40,11 @@ class Panel(NamedTuple):
 
     title: str
     lines: tuple[Line, ...]
+
+
+def step_id(key: str, index: int) -> str:
+    """The id of a step on the page."""
+    return f"{key}-step-{index}"
 
 
 _WIDE: Final = 1000

@@ -8,7 +8,7 @@ from typing import Final, assert_never
 from oresearch_graph.trace.record import Trace
 from oresearch_graph.trace.step import Step, StepKind
 from oresearch_graph.view.markup import Html, joined, tag
-from oresearch_graph.view.overview import Remark
+from oresearch_graph.view.overview import Remark, step_id
 
 LONGEST: Final = 60_000
 """Characters of a step that are shown; the trace file has the rest."""
@@ -36,11 +36,6 @@ def branches(trace: Trace, key: str, remarks: Sequence[Remark]) -> Html:
         title = "Planner and summarizer, as written"
         parts.append(_group(f"{key}-frame", title, _listed(trace, key, alone, remarks)))
     return joined(*parts)
-
-
-def step_id(key: str, index: int) -> str:
-    """The id of a step on the page."""
-    return f"{key}-step-{index}"
 
 
 def _branch(
