@@ -94,28 +94,31 @@ def remember_within(*values: object) -> None:
 def secrets_in(value: object) -> Iterator[str]:
     """The secrets in an object: `SecretStr` anywhere in it, texts under names of secrets, user and
     password of addresses."""
-    seen: set[int] = set()
+    visited: set[int] = set()
     waiting: list[tuple[str, object, int]] = [("", value, 0)]
-    while waiting and len(seen) < _OBJECTS:
-        name, held, depth = waiting.pop()
-        if callable(reveal := getattr(type(held), "get_secret_value", None)):
-            held, name = reveal(held), "secret"
-        if isinstance(held, bytes):
-            held = held.decode("utf-8", "replace")
-        if isinstance(held, str):
-            yield from _in_text(name, held)
-        elif held is not None and depth < _DEPTH and id(held) not in seen:
-            seen.add(id(held))
-            waiting += [(key or name, each, depth + 1) for key, each in _parts(held)]
+    while waiting and len(visited) < _OBJECTS:
+        name, value, depth = waiting.pop()
+        if callable(reveal := getattr(type(value), "get_secret_value", None)):
+            value, name = reveal(value), "secret"
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        if isinstance(value, str):
+            yield from _in_text(name, value)
+        elif value is not None and depth < _DEPTH and id(value) not in visited:
+            visited.add(id(value))
+            waiting += [(key or name, each, depth + 1) for key, each in _parts(value)]
 
 
-def _parts(held: object) -> Iterator[tuple[str, object]]:
-    if isinstance(held, Mapping):
-        yield from ((str(key), each) for key, each in list(held.items()))
-    elif isinstance(held, list | tuple | set | frozenset):
-        yield from (("", each) for each in list(held))
-    elif not isinstance(held, type | FunctionType | ModuleType | int | float):
-        for fields in (getattr(held, "__dict__", None), getattr(held, "__pydantic_extra__", None)):
+def _parts(value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        yield from ((str(key), each) for key, each in list(value.items()))
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from (("", each) for each in list(value))
+    elif not isinstance(value, type | FunctionType | ModuleType | int | float):
+        for fields in (
+            getattr(value, "__dict__", None),
+            getattr(value, "__pydantic_extra__", None),
+        ):
             if isinstance(fields, dict):
                 yield from ((str(key), each) for key, each in list(fields.items()))
 
@@ -157,16 +160,16 @@ def _keep(secrets: Iterable[str]) -> None:
 def known_secrets() -> tuple[str, ...]:
     """Every secret known at this moment, the longest first."""
     with _lock:
-        found = set(_given)
+        secrets = set(_given)
     for name, value in os.environ.items():
         bare = value.strip().strip("\"'")
         if len(bare) < _FROM_ENVIRONMENT:
             continue
         if is_secret_name(name) or (name.endswith("_KEY") and looks_random(bare)):
-            found |= {each for each in _credentials(bare) if len(each) >= _FROM_ENVIRONMENT}
+            secrets |= {each for each in _credentials(bare) if len(each) >= _FROM_ENVIRONMENT}
         elif "://" in bare:
-            found |= {each for each in _in_text("", bare) if len(each) >= _FROM_ENVIRONMENT}
-    return tuple(sorted(found, key=lambda secret: (-len(secret), secret)))
+            secrets |= {each for each in _in_text("", bare) if len(each) >= _FROM_ENVIRONMENT}
+    return tuple(sorted(secrets, key=lambda secret: (-len(secret), secret)))
 
 
 def without_known(text: str) -> str:
@@ -184,8 +187,8 @@ def without_known(text: str) -> str:
 @lru_cache(maxsize=16)
 def _spellings(secrets: tuple[str, ...]) -> tuple[str, ...]:
     """As written, in URLs, JSON, HTML and base64, the longest first."""
-    found = {each for secret in secrets for each in _spelled(secret)}
-    return tuple(sorted(found, key=lambda spelling: (-len(spelling), spelling)))
+    spellings = {each for secret in secrets for each in _spelled(secret)}
+    return tuple(sorted(spellings, key=lambda spelling: (-len(spelling), spelling)))
 
 
 def _spelled(secret: str) -> Iterator[str]:

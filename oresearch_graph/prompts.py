@@ -86,8 +86,8 @@ def _additions(settings: ResearchSettings, role: Role) -> str:
             lines.append(f"- The body has these sections: {'; '.join(settings.outline)}.")
         if settings.language:
             lines.append(f"- Write the report in the language {settings.language}.")
-    if instructions := settings.prompts.get(role):
-        lines.append(instructions.strip())
+    if addition := settings.prompts.get(role):
+        lines.append(addition.strip())
     return "\n".join(lines)
 
 

@@ -76,10 +76,10 @@ def public_name(name: str) -> str:
     return _without_shapes(name)
 
 
-def brief(told: object, most: int = BODY) -> str:
+def brief(message: object, most: int = BODY) -> str:
     """What an error or a stranger's answer says: redacted, on one line, at most so long; its end
     stays, for there stands what to do."""
-    text = str(told)
+    text = str(message)
     text = redacted(text if len(text) <= most + _READ else f"{text[:_READ]} … {text[-most:]}")
     flat = " ".join(text.split())
     if len(flat) > most:
@@ -95,9 +95,9 @@ def quieted(error: BaseException) -> BaseException:
     for _ in range(10):
         if link is None:
             break
-        kept = tuple(redacted(each) if isinstance(each, str) else each for each in link.args)
-        if kept != link.args:
-            link.args = kept
+        arguments = tuple(redacted(each) if isinstance(each, str) else each for each in link.args)
+        if arguments != link.args:
+            link.args = arguments
         link = link.__cause__ or link.__context__
     return error
 

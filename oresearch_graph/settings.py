@@ -225,7 +225,7 @@ class ResearchSettings(BaseModel):
     @field_validator("parameters", mode="after")
     @classmethod
     def _keys_are_secrets(cls, values: dict[Role, dict[str, Any]]) -> dict[Role, dict[str, Any]]:
-        return {role: _hidden(given) for role, given in values.items()}
+        return {role: _hidden(options) for role, options in values.items()}
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """Addresses without what they give away: a representation goes to logs and tracers."""
@@ -257,7 +257,7 @@ class ResearchSettings(BaseModel):
     def limits(self) -> Limits:
         """Effort's figures with every explicitly set one in its place."""
         base = EFFORTS[self.effort]
-        chosen: dict[str, Any] = {
+        overrides: dict[str, Any] = {
             "subtasks": self.max_subtasks,
             "steps": self.max_steps,
             "tool_calls": self.max_tool_calls,
@@ -267,7 +267,9 @@ class ResearchSettings(BaseModel):
             "observation_tokens": self.observation_tokens,
             "results": self.results_per_query,
         }
-        return base._replace(**{name: own for name, own in chosen.items() if own is not None})
+        return base._replace(
+            **{name: value for name, value in overrides.items() if value is not None}
+        )
 
     @property
     def extended(self) -> bool:

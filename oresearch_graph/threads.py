@@ -53,11 +53,11 @@ def visible(
         case "summarizer":
             # A subtask without an answer would read as one that is still to be worked on.
             answered = {step.branch for step in steps if step.kind == "subtask_answer"}
-            shown = {"subtask", "subtask_answer"}
+            kinds = {"subtask", "subtask_answer"}
             return tuple(
                 step
                 for step in steps
-                if step.branch is None or (step.kind in shown and step.branch in answered)
+                if step.branch is None or (step.kind in kinds and step.branch in answered)
             )
         case _:
             assert_never(role)

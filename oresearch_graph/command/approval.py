@@ -42,17 +42,17 @@ def ask_about_plan(console: Console, proposal: dict[str, Any]) -> PlanDecision:
     if answer == "r":
         return PlanDecision(action="reject", reason=Prompt.ask("why", console=console, default=""))
     if answer == "e":
-        chosen = _edited(console, subtasks)
-        return PlanDecision(action="edit", subtasks=chosen)
+        subtasks_wanted = _edited(console, subtasks)
+        return PlanDecision(action="edit", subtasks=subtasks_wanted)
     return PlanDecision(action="approve")
 
 
 def _plan(proposal: dict[str, Any]) -> list[str]:
-    told = [f"{number}. {subtask}" for number, subtask in enumerate(proposal["subtasks"], start=1)]
+    lines = [f"{number}. {subtask}" for number, subtask in enumerate(proposal["subtasks"], start=1)]
     for pair in proposal["overlaps"]:
         if pair["overlap"] >= _ALIKE:
             one, two = pair["subtasks"]
-            told.append(f"   {one} and {two} overlap by {pair['overlap']:.0%}")
+            lines.append(f"   {one} and {two} overlap by {pair['overlap']:.0%}")
     most = proposal["at_most"]
     limits = [
         f"{most['model_calls']} model calls",
@@ -62,20 +62,20 @@ def _plan(proposal: dict[str, Any]) -> list[str]:
     ]
     limits += [] if most["cost"] is None else [f"${most['cost']:.2f}"]
     fault = [f"not taken: {proposal['fault']}"] if "fault" in proposal else []
-    return [*told, f"at most {', '.join(limits)}", *fault]
+    return [*lines, f"at most {', '.join(limits)}", *fault]
 
 
 def _edited(console: Console, subtasks: Sequence[str]) -> list[str]:
     """The person's own list; a bare number takes over that subtask."""
     console.print("one subtask a line (a number keeps that one); an empty line ends")
-    chosen: list[str] = []
+    edited: list[str] = []
     while True:
-        written = console.input(f"{len(chosen) + 1}. ").strip()
-        if written.isdecimal() and 1 <= int(written) <= len(subtasks):
-            chosen.append(subtasks[int(written) - 1])
-        elif written:
-            chosen.append(written)
-        elif chosen:
-            return chosen
+        subtask = console.input(f"{len(edited) + 1}. ").strip()
+        if subtask.isdecimal() and 1 <= int(subtask) <= len(subtasks):
+            edited.append(subtasks[int(subtask) - 1])
+        elif subtask:
+            edited.append(subtask)
+        elif edited:
+            return edited
         else:
             console.print("at least one subtask")

@@ -66,7 +66,7 @@ def run(
     from oresearch_graph.command.options import settings_of
     from oresearch_graph.command.research import Research, research
 
-    named: dict[str, Any] = {
+    options: dict[str, Any] = {
         "model": model,
         "base_url": base_url,
         "search": search,
@@ -78,9 +78,9 @@ def run(
         "language": language,
         "approve_plan": approve_plan or None,
     }
-    settings = settings_of(named, more or ())
-    asked = Research(question, settings, out, trace, as_json=as_json, quiet=quiet)
-    raise typer.Exit(research(asked))
+    settings = settings_of(options, more or ())
+    request = Research(question, settings, out, trace, as_json=as_json, quiet=quiet)
+    raise typer.Exit(research(request))
 
 
 @app.command()

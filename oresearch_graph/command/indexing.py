@@ -24,13 +24,13 @@ def index_folder(folder: Path) -> int:
     console = Console(stderr=True)
     corpus = LocalCorpus(folder)
     report = _update(corpus, console)
-    told = [
+    summary = [
         f"{report.documents} documents, {report.passages} passages: {report.added} added, "
         f"{report.changed} changed, {report.removed} removed in {report.seconds:.1f} s",
         *losses(report),
         f'next: oresearch run "your question" --corpus {shown(folder)}',
     ]
-    for each in told:
+    for each in summary:
         console.print(lines(each), soft_wrap=True)
     return 0
 
@@ -56,9 +56,9 @@ def prepare_corpus(settings: ResearchSettings, console: Console, *, quiet: bool)
     changed = report.added or report.changed or report.removed
     if quiet or not (changed or lost):
         return
-    told = f"indexed {report.documents} documents in {report.seconds:.1f} s"
+    message = f"indexed {report.documents} documents in {report.seconds:.1f} s"
     more = f"; {lost}: oresearch index {shown(corpus.folder)} names them" if lost else ""
-    console.print(lines(told + more), soft_wrap=True)
+    console.print(lines(message + more), soft_wrap=True)
 
 
 def losses(report: IndexReport) -> Iterator[str]:
@@ -79,12 +79,14 @@ def losses(report: IndexReport) -> Iterator[str]:
         yield f"{total} files of kinds that are not read: {', '.join(kinds)}"
 
 
-def _first(named: list[str], more: str) -> list[str]:
-    rest = len(named) - _NAMED
-    return [*named[:_NAMED], f"and {rest} {more}"] if rest > 0 else named
+def _first(names: list[str], more: str) -> list[str]:
+    rest = len(names) - _NAMED
+    return [*names[:_NAMED], f"and {rest} {more}"] if rest > 0 else names
 
 
 def _update(corpus: LocalCorpus, console: Console) -> IndexReport:
     what = f"indexing {shown(corpus.folder)}"
     with console.status(line(what)) as status:
-        return corpus.update(lambda done, due: status.update(line(f"{what}: {done} of {due}")))
+        return corpus.update(
+            lambda finished, due: status.update(line(f"{what}: {finished} of {due}"))
+        )

@@ -14,47 +14,51 @@ from oresearch_graph.redaction import brief
 from oresearch_graph.settings import ResearchSettings, resolve_settings, setting_fault
 
 
-def settings_of(named: dict[str, Any], assignments: Sequence[str]) -> ResearchSettings:
+def settings_of(options: dict[str, Any], assignments: Sequence[str]) -> ResearchSettings:
     """Options and `--set name=value` pairs over the environment's settings over defaults.
 
     None is an option not given. Raises ConfigurationError.
     """
-    given = {name: value for name, value in named.items() if value is not None}
+    values = {name: value for name, value in options.items() if value is not None}
     try:
-        explicit = ResearchSettings.model_validate(given | _assigned(assignments))
+        explicit = ResearchSettings.model_validate(values | _assigned(assignments))
     except ValidationError as error:
         raise ConfigurationError(f"{setting_fault(error)}; see oresearch run --help") from None
     return resolve_settings(explicit)
 
 
 def _assigned(pairs: Sequence[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = (part.strip() for part in pair.partition("="))
         if not equals:
-            shown = brief(repr(pair), 60)
-            raise ConfigurationError(f"--set {shown} is no setting: write --set name=value")
+            excerpt = brief(repr(pair), 60)
+            raise ConfigurationError(f"--set {excerpt} is no setting: write --set name=value")
         if name not in ResearchSettings.model_fields:
             near = get_close_matches(name, ResearchSettings.model_fields, n=1, cutoff=0.7)
             fix = f"did you mean {near[0]}?" if near else "one of " + ", ".join(_names())
             raise ConfigurationError(f"there is no setting {name!r}: {fix}")
-        found[name] = _value(name, value)
-    return found
+        values[name] = _value(name, value)
+    return values
 
 
 def _names() -> list[str]:
     return list(ResearchSettings.model_fields)
 
 
-def _value(name: str, written: str) -> Any:  # noqa: ANN401 - of the setting's type
+def _value(name: str, text: str) -> Any:  # noqa: ANN401 - of the setting's type
     """JSON where it reads as JSON, else the text; `800` stays text where a text is wanted."""
     try:
-        value = json.loads(written)
+        value = json.loads(text)
     except ValueError:
-        value = written
-    wanted = ResearchSettings.model_fields[name].annotation
-    if str in (wanted, *get_args(wanted)) and value is not None and not isinstance(value, str):
-        return written
-    if wanted == tuple[str, ...] and isinstance(value, str):
+        value = text
+    annotation = ResearchSettings.model_fields[name].annotation
+    if (
+        str in (annotation, *get_args(annotation))
+        and value is not None
+        and not isinstance(value, str)
+    ):
+        return text
+    if annotation == tuple[str, ...] and isinstance(value, str):
         return tuple(part.strip() for part in value.split(","))
     return value

@@ -35,10 +35,10 @@ async def stopped_trace(
         if task.state is not None and not isinstance(task.state, dict)
     ]
     started = [state for state in branches if "task" in state]
-    unfinished = [found for state in started for found in _findings(state, cause)]
+    unfinished = [branch for state in started for branch in _findings(state, cause)]
     findings = join_findings(unfinished, values.get("findings", []))
-    seen = [source for state in started for source in state.get("seen", [])]
-    values |= {"findings": findings, "sources": join_sources(seen, values.get("sources", []))}
+    sources = [source for state in started for source in state.get("seen", [])]
+    values |= {"findings": findings, "sources": join_sources(sources, values.get("sources", []))}
     stop = _stop(cause, "there is no report")
     return assemble(values, models, more=[stop])  # type: ignore[arg-type]  # a snapshot is a dict
 
@@ -49,14 +49,14 @@ def _findings(state: dict[str, Any], cause: str) -> list[Findings]:
         return list(state["findings"])
     branch = state["task"].branch
     stop = _stop(cause, f"subtask {branch} was stopped", branch)
-    found = Findings(
+    findings = Findings(
         branch=branch,
         steps=tuple(state.get("steps", [])),
         failures=(*state.get("faults", []), stop),
         usage=tuple(state.get("spent", [])),
         spans=tuple(state.get("timings", [])),
     )
-    return [found]
+    return [findings]
 
 
 def _stop(cause: str, what: str, branch: int | None = None) -> Failure:
@@ -85,18 +85,20 @@ def print_report(report: str) -> None:
 
 def print_summary(console: Console, trace: Trace, report: str | None, places: Places) -> None:
     """How the run ended, what is missing, what it cost, where its files are."""
-    told = [f"outcome: {trace.outcome}"]
-    told += [_failure(failure) for failure in trace.failures]
+    summary = [f"outcome: {trace.outcome}"]
+    summary += [_failure(failure) for failure in trace.failures]
     if trace.citations is not None and trace.citations.claims:
-        cited = len({number for claim in trace.citations.claims for number in claim.sources})
-        told.append(
-            f"citations: {_supported(trace)} of {len(trace.citations.claims)} cited sentences "
-            f"supported, {cited} source records cited"
+        sources_cited = len(
+            {number for claim in trace.citations.claims for number in claim.sources}
         )
-    told.append(f"usage: {usage_line(trace)}")
-    told += [] if report is None else [f"report: {places.report}"]
-    told.append(f"trace:  {places.trace}")
-    console.print(lines("\n".join(told)), soft_wrap=True)
+        summary.append(
+            f"citations: {_supported(trace)} of {len(trace.citations.claims)} cited sentences "
+            f"supported, {sources_cited} source records cited"
+        )
+    summary.append(f"usage: {usage_line(trace)}")
+    summary += [] if report is None else [f"report: {places.report}"]
+    summary.append(f"trace:  {places.trace}")
+    console.print(lines("\n".join(summary)), soft_wrap=True)
 
 
 def _failure(failure: Failure) -> str:
@@ -119,17 +121,17 @@ def usage_line(trace: Trace) -> str:
 
 def print_next(console: Console, question: str) -> None:
     """After a run without a model: the exact commands for one's own documents and keys."""
-    asked = shlex.quote(question)
-    told = (
-        f"next, your own folder:      oresearch run {asked} --corpus DIR\n"
-        f"next, a model and the web:  OPENAI_API_KEY=… TAVILY_API_KEY=… oresearch run {asked}"
+    quoted = shlex.quote(question)
+    commands = (
+        f"next, your own folder:      oresearch run {quoted} --corpus DIR\n"
+        f"next, a model and the web:  OPENAI_API_KEY=… TAVILY_API_KEY=… oresearch run {quoted}"
     )
-    console.print(lines(told), soft_wrap=True)
+    console.print(lines(commands), soft_wrap=True)
 
 
 def as_json(trace: Trace, report: str | None, places: Places) -> str:
     """The run as one JSON object."""
-    told: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "question": trace.question,
         "outcome": trace.outcome,
         "report": report,
@@ -142,13 +144,13 @@ def as_json(trace: Trace, report: str | None, places: Places) -> str:
         "trace_id": trace.id,
     }
     if trace.citations is not None:
-        told["citations"] = {
+        summary["citations"] = {
             "claims": len(trace.citations.claims),
             "supported": _supported(trace),
             "precision": trace.citations.precision,
             "coverage": trace.citations.coverage,
         }
-    return json_line(told)
+    return json_line(summary)
 
 
 def _supported(trace: Trace) -> int:
@@ -158,12 +160,12 @@ def _supported(trace: Trace) -> int:
 
 def _total(trace: Trace) -> dict[str, Any]:
     """Usage of all roles; what the extractive policy did is no call of a model."""
-    asked: list[Usage] = [usage for usage in trace.usage if usage.model != "extractive"]
+    calls: list[Usage] = [usage for usage in trace.usage if usage.model != "extractive"]
     return {
-        "model_calls": sum(usage.calls for usage in asked),
+        "model_calls": sum(usage.calls for usage in calls),
         "tool_calls": sum(usage.tool_calls for usage in trace.usage),
-        "prompt_tokens": known_sum(usage.prompt_tokens for usage in asked),
-        "cached_tokens": known_sum(usage.cached_tokens for usage in asked),
-        "completion_tokens": known_sum(usage.completion_tokens for usage in asked),
-        "cost": known_sum(usage.cost for usage in asked),
+        "prompt_tokens": known_sum(usage.prompt_tokens for usage in calls),
+        "cached_tokens": known_sum(usage.cached_tokens for usage in calls),
+        "completion_tokens": known_sum(usage.completion_tokens for usage in calls),
+        "cost": known_sum(usage.cost for usage in calls),
     }

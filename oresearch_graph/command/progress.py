@@ -65,8 +65,8 @@ class LiveProgress:
                 self._words += len(event.text.split())
                 self._stage = f"writing the report… {self._words} words"
             case Verified():
-                written = "no report" if event.precision is None else "citations checked"
-                self._stage = f"{event.outcome}: {written}"
+                state = "no report" if event.precision is None else "citations checked"
+                self._stage = f"{event.outcome}: {state}"
             case _:
                 assert_never(event)
 
@@ -177,11 +177,11 @@ class PlainProgress(NoProgress):
         if isinstance(event, ReportText) and not self._writing:
             self._writing = True
             self._print("writing the report")
-        if (told := progress_line(event)) is not None:
-            self._print(told)
+        if (line := progress_line(event)) is not None:
+            self._print(line)
 
-    def _print(self, told: str) -> None:
-        self._console.print(lines(" ".join(told.split())), soft_wrap=True)
+    def _print(self, text: str) -> None:
+        self._console.print(lines(" ".join(text.split())), soft_wrap=True)
 
 
 def progress_line(event: Event) -> str | None:

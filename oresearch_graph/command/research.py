@@ -48,8 +48,8 @@ def policies_for(settings: ResearchSettings) -> tuple[Policies, str]:
         settings = settings.model_copy(update={"model": DEFAULT_MODEL})
         why = f"OPENAI_API_KEY is set and no --model: {DEFAULT_MODEL}. "
         return chat_policies(settings, parameters=settings.parameters), why
-    named = (settings.model, settings.planner_model, settings.summarizer_model)
-    if any(named) or settings.researcher_models:
+    models = (settings.model, settings.planner_model, settings.summarizer_model)
+    if any(models) or settings.researcher_models:
         return chat_policies(settings, parameters=settings.parameters), ""
     return Policies.single(ExtractivePolicy()), ""
 
@@ -68,8 +68,8 @@ async def introduction(policies: Policies, why: str, settings: ResearchSettings)
             "OPENAI_API_KEY or --model for a model."
         )
     reasons = [f"{name} ({await policy.settle()})" for name, policy in chats.items()]
-    own = settings.search.strip() == "auto" and search_name(settings) == "python"
-    hint = " Set TAVILY_API_KEY for the web, or --corpus DIR." if own else ""
+    is_default = settings.search.strip() == "auto" and search_name(settings) == "python"
+    hint = " Set TAVILY_API_KEY for the web, or --corpus DIR." if is_default else ""
     return f"{why}{'; '.join(reasons)} over {documents}.{hint}"
 
 
@@ -89,22 +89,22 @@ class Research:
     quiet: bool = False
 
 
-def research(asked: Research) -> int:
+def research(request: Research) -> int:
     """Run it and return the exit status. Raises OresearchError with one clear line."""
     console = Console(stderr=True)
-    if not asked.question.strip():
+    if not request.question.strip():
         raise ConfigurationError('the question is empty: oresearch run "your question"')
-    if asked.settings.approve_plan:
+    if request.settings.approve_plan:
         require_terminal(console)
-    places = places_for(asked.question, asked.out, asked.trace)
+    places = places_for(request.question, request.out, request.trace)
     require_writable(places)
-    policies, why = policies_for(asked.settings)
+    policies, why = policies_for(request.settings)
     with asyncio.Runner() as runner:
         try:
-            told = runner.run(introduction(policies, why, asked.settings))
-            _say(asked, console, told)
-            prepare_corpus(asked.settings, console, quiet=asked.quiet)
-            return _run(runner, asked, policies, places, console)
+            message = runner.run(introduction(policies, why, request.settings))
+            _say(request, console, message)
+            prepare_corpus(request.settings, console, quiet=request.quiet)
+            return _run(runner, request, policies, places, console)
         except KeyboardInterrupt:
             return _INTERRUPTED
         finally:
@@ -112,37 +112,37 @@ def research(asked: Research) -> int:
 
 
 def _run(
-    runner: asyncio.Runner, asked: Research, policies: Policies, places: Places, console: Console
+    runner: asyncio.Runner, request: Research, policies: Policies, places: Places, console: Console
 ) -> int:
-    graph = create_research_graph(policies, settings=asked.settings, checkpointer=InMemorySaver())
+    graph = create_research_graph(policies, settings=request.settings, checkpointer=InMemorySaver())
 
     def keep(cause: str) -> None:
         trace = runner.run(stopped_trace(graph, _THREAD, policies.names, cause))
         if trace is not None:
             faults = save(places, trace, None)
-            told = faults or [f"stopped; what was done is in {places.trace}"]
-            console.print(lines("\n".join(told)), soft_wrap=True)
+            messages = faults or [f"stopped; what was done is in {places.trace}"]
+            console.print(lines("\n".join(messages)), soft_wrap=True)
 
     try:
-        state = _answer(runner, graph, asked, console)
+        state = _answer(runner, graph, request, console)
     except (KeyboardInterrupt, EOFError):
         keep("")
         return _INTERRUPTED
     except OresearchError as error:
         keep(str(error))
         raise
-    return _finish(asked, state["trace"], state["report"], places, console)
+    return _finish(request, state["trace"], state["report"], places, console)
 
 
 def _answer(
-    runner: asyncio.Runner, graph: ResearchGraph, asked: Research, console: Console
+    runner: asyncio.Runner, graph: ResearchGraph, request: Research, console: Console
 ) -> dict[str, Any]:
     """The final state, after as many questions to the person as the graph asks.
 
     The person is asked between two runs of the event loop: there Ctrl-C ends a prompt at once.
     """
-    send: Any = {"question": asked.question}
-    with progress_on(console, quiet=asked.quiet) as progress:
+    send: Any = {"question": request.question}
+    with progress_on(console, quiet=request.quiet) as progress:
         while True:
             runner.run(_show(graph, send, progress))
             snapshot = runner.run(graph.aget_state(_THREAD))
@@ -170,26 +170,26 @@ async def _show(graph: ResearchGraph, send: Any, progress: Progress) -> None:  #
 
 
 def _finish(
-    asked: Research, trace: Trace, report: str | None, places: Places, console: Console
+    request: Research, trace: Trace, report: str | None, places: Places, console: Console
 ) -> int:
     """Save first, then tell; a file that could not be written does not cost the report."""
     faults = save(places, trace, report)
-    if asked.as_json:
+    if request.as_json:
         print(as_json(trace, report, places))  # noqa: T201 - the output asked for
     elif report is not None:
         print_report(report)
-    elif asked.quiet:
+    elif request.quiet:
         reasons = "; ".join(" ".join(failure.message.split()) for failure in trace.failures)
         console.print(lines(f"oresearch: there is no report: {reasons}"), soft_wrap=True)
-    if not asked.quiet:
+    if not request.quiet:
         print_summary(console, trace, report, places)
         if trace.extractive:
-            print_next(console, asked.question)
+            print_next(console, request.question)
     for fault in faults:
         console.print(lines(f"oresearch: {fault}"), soft_wrap=True)
     return 1 if faults else STATUS[trace.outcome]
 
 
-def _say(asked: Research, console: Console, told: str) -> None:
-    if not asked.quiet:
-        console.print(lines(told), soft_wrap=True)
+def _say(request: Research, console: Console, text: str) -> None:
+    if not request.quiet:
+        console.print(lines(text), soft_wrap=True)

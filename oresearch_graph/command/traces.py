@@ -38,9 +38,9 @@ def _check(path: Path, *, as_json: bool) -> int:
     status, count = 0, 0
     for trace in _traces(path):
         count += 1
-        found = violations(trace)
-        typer.echo(_as_json(trace, found) if as_json else harmless(_as_text(trace, found)))
-        if any(not violation.declared for violation in found):
+        faults = violations(trace)
+        typer.echo(_as_json(trace, faults) if as_json else harmless(_as_text(trace, faults)))
+        if any(not violation.declared for violation in faults):
             status = 1
     if not count:
         name = _STANDARD_INPUT if str(path) == "-" else path
@@ -61,10 +61,10 @@ def _traces(path: Path) -> Iterator[Trace]:
             raise TraceFileError(str(error).replace(str(copy), copy.name)) from error
 
 
-def _as_text(trace: Trace, found: Sequence[Violation]) -> str:
-    count = f"{len(found)} violation{'s' * (len(found) > 1)}" if found else "well-formed"
+def _as_text(trace: Trace, faults: Sequence[Violation]) -> str:
+    count = f"{len(faults)} violation{'s' * (len(faults) > 1)}" if faults else "well-formed"
     lines = [f"{trace.id or '(no id)'}  {trace.outcome}  {count}"]
-    for violation in found:
+    for violation in faults:
         place = "" if violation.step is None else f" step {violation.step}"
         branch = "" if violation.branch is None else f" subtask {violation.branch}"
         mark = " (declared)" if violation.declared else ""
@@ -74,14 +74,14 @@ def _as_text(trace: Trace, found: Sequence[Violation]) -> str:
     return "\n".join(lines)
 
 
-def _as_json(trace: Trace, found: Sequence[Violation]) -> str:
-    told = {
+def _as_json(trace: Trace, faults: Sequence[Violation]) -> str:
+    summary = {
         "id": trace.id,
         "outcome": trace.outcome,
-        "violations": [violation.model_dump() for violation in found],
+        "violations": [violation.model_dump() for violation in faults],
         "failures": [failure.model_dump() for failure in trace.failures],
     }
-    return json_line(told)
+    return json_line(summary)
 
 
 MOST: Final = 100
@@ -95,7 +95,7 @@ def view_files(paths: Sequence[Path], out: Path | None, ids: Sequence[str]) -> i
         traces.append(trace)
         if len(traces) > MOST:
             raise ConfigurationError(f"more than {MOST} traces: choose some with --id")
-    if missing := [wanted for wanted in ids if all(trace.id != wanted for trace in traces)]:
+    if missing := [trace_id for trace_id in ids if all(trace.id != trace_id for trace in traces)]:
         raise ConfigurationError(f"no trace has the id {missing[0]!r}")
     if not traces:
         raise ConfigurationError(f"{', '.join(map(str, paths))}: there is no trace to show")

@@ -47,17 +47,19 @@ async def evaluate() -> tuple[list[Score], list[Score]]:
 
 def table(graph: Sequence[Score], baseline: Sequence[Score]) -> Table:
     """One row per question, the means below."""
-    shown = Table(title="Key-point recall on the embedded Python corpus", show_footer=True)
-    shown.add_column("question", f"mean of {sum(s.recall is not None for s in graph)}")
-    shown.add_column("recall", f"{mean_recall(graph):.2f}", justify="right")
-    shown.add_column("top hit", f"{mean_recall(baseline):.2f}", justify="right")
+    rows = Table(title="Key-point recall on the embedded Python corpus", show_footer=True)
+    rows.add_column("question", f"mean of {sum(s.recall is not None for s in graph)}")
+    rows.add_column("recall", f"{mean_recall(graph):.2f}", justify="right")
+    rows.add_column("top hit", f"{mean_recall(baseline):.2f}", justify="right")
     for name in ("words", "top hit's", "precision"):
-        shown.add_column(name, justify="right")
-    for own, other in zip(graph, baseline, strict=True):
-        precision = "-" if own.precision is None else f"{own.precision:.2f}"
-        words = str(own.words), str(other.words)
-        shown.add_row(own.question.question, _recall(own), _recall(other), *words, precision)
-    return shown
+        rows.add_column(name, justify="right")
+    for graph_score, other in zip(graph, baseline, strict=True):
+        precision = "-" if graph_score.precision is None else f"{graph_score.precision:.2f}"
+        words = str(graph_score.words), str(other.words)
+        rows.add_row(
+            graph_score.question.question, _recall(graph_score), _recall(other), *words, precision
+        )
+    return rows
 
 
 def _recall(score: Score) -> str:

@@ -99,10 +99,10 @@ def top_hit(search: SearchBackend, reader: PageReader) -> Answer:
     """The baseline: quote what is most relevant of the page behind the top search hit."""
 
     async def answer(question: str) -> Answered:
-        (found,) = await search.search([question], 1)
-        if not found.hits:
+        (hits,) = await search.search([question], 1)
+        if not hits.hits:
             return Answered(None)
-        (page,) = await reader.read([found.hits[0].url], question)
+        (page,) = await reader.read([hits.hits[0].url], question)
         passages = best_passages(page.text, question, TOP_HIT_TOKENS)
         return Answered("\n\n".join(passage.text for passage in passages), sources=1)
 

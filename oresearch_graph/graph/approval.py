@@ -101,19 +101,19 @@ def decide(question: str, subtasks: Sequence[str], resources: Resources) -> Plan
 
     LangGraph keeps every answer it was given: one that raised would raise on each resume.
     """
-    asked = proposal = _proposal(question, subtasks, resources)
+    request = proposal = _proposal(question, subtasks, resources)
     most = resources.settings.limits.subtasks
     while True:
-        answer = interrupt(asked, response_schema=asked["answer_with"])
+        answer = interrupt(request, response_schema=request["answer_with"])
         try:
             decision = read_decision(answer)
         except ValidationError as error:
-            asked = proposal | {"fault": _fault(error)}
+            request = proposal | {"fault": _fault(error)}
             continue
         if len(decision.subtasks) <= most:
             return decision
         fault = f"{len(decision.subtasks)} subtasks are more than the limit of {most}: name fewer"
-        asked = proposal | {"fault": fault}
+        request = proposal | {"fault": fault}
 
 
 def read_decision(answer: object) -> PlanDecision:

@@ -46,8 +46,8 @@ def boundary(failures: list[Failure], role: Role, branch: int | None = None) -> 
 def failure_of(error: Exception, role: Role, branch: int | None) -> Failure:
     """The Failure that an exception stands for."""
     name, fault = _class_of(error)
-    told = str(error) if isinstance(error, OresearchError) else brief(error)
-    message = told or type(error).__name__
+    message = str(error) if isinstance(error, OresearchError) else brief(error)
+    message = message or type(error).__name__
     return Failure(name=name, fault=fault, message=message, role=role, branch=branch)
 
 

@@ -37,8 +37,8 @@ class Budget:
 
     def restore(self, role: Role, branch: int | None, usage: Iterable[Usage]) -> None:
         """Take over what the state says was spent, unless this process counted it itself."""
-        known = [each for each in usage if _spends(each)]
-        self._spent.setdefault((role, branch), known)
+        charges = [each for each in usage if _spends(each)]
+        self._spent.setdefault((role, branch), charges)
 
     def charge(self, usage: Usage) -> None:
         self._spent.setdefault((usage.role, usage.branch), []).append(usage)
@@ -48,15 +48,15 @@ class Budget:
         usages = [usage for group in self._spent.values() for usage in group]
         figures, allowed = self._settings, self._settings.limits
         tokens = known_sum(n for u in usages for n in (u.prompt_tokens, u.completion_tokens))
-        found = [
+        limits = [
             Limit("model call", sum(u.calls for u in usages), allowed.model_calls),
             Limit("token", tokens or 0, allowed.tokens),
             Limit("time", time.time() - self.started, allowed.seconds),
         ]
         if figures.max_cost is not None:
             money = known_sum(usage.cost for usage in usages) or 0.0
-            found.append(Limit("money", money, figures.max_cost))
-        return found
+            limits.append(Limit("money", money, figures.max_cost))
+        return limits
 
     def remaining_seconds(self) -> float:
         return max(0.0, self._settings.limits.seconds - (time.time() - self.started))
@@ -64,8 +64,8 @@ class Budget:
     def seconds_for_tools(self) -> float:
         """What a tool call may take: until the soft mark, so that there is time to answer. Never
         less than a second: a call that is allowed at all may try."""
-        spent = time.time() - self.started
-        return max(1.0, self._settings.soft_limit * self._settings.limits.seconds - spent)
+        elapsed = time.time() - self.started
+        return max(1.0, self._settings.soft_limit * self._settings.limits.seconds - elapsed)
 
     def tight(self) -> Limit | None:
         """The first limit that is past its soft mark: answer from what there is."""
@@ -75,8 +75,8 @@ class Budget:
     def require(self, role: Role) -> None:
         """Raise BudgetExhausted where a hard limit leaves no room for one more model call."""
         for limit in self.limits():
-            kept = 0 if role == "summarizer" or limit.name != "model call" else _SUMMARIZER_CALLS
-            if limit.used >= max(1, limit.allowed - kept):
+            reserve = 0 if role == "summarizer" or limit.name != "model call" else _SUMMARIZER_CALLS
+            if limit.used >= max(1, limit.allowed - reserve):
                 raise BudgetExhausted(limit.name, limit.used, limit.allowed)
 
 

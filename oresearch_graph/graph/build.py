@@ -91,19 +91,19 @@ def create_research_graph(
     remember_within(model, extra, search, reader)
     about = described(list(extra.values()))
 
-    def build(wanted: ResearchSettings, began: float) -> Resources:
-        policies = _policies(model, wanted, list(extra.values()))
+    def build(settings: ResearchSettings, began: float) -> Resources:
+        policies = _policies(model, settings, list(extra.values()))
         if response_format is not None:
             structuring(policies.summarizer)
-        chosen, own_reader = _documents(search, wanted)
+        backend, own_reader = _documents(search, settings)
         return Resources(
-            settings=wanted,
+            settings=settings,
             policies=policies,
-            search=chosen,
+            search=backend,
             reader=reader or own_reader,
             tools=extra,
-            budget=Budget(wanted, began),
-            protocol=protocol(wanted, about),
+            budget=Budget(settings, began),
+            protocol=protocol(settings, about),
             began=began,
             owned=model is None or isinstance(model, str),
         )
@@ -156,13 +156,13 @@ def _after_plan(state: ResearchState) -> list[Send] | str:
 
 def next_research(state: ResearchState) -> list[Send] | Literal["summarize"]:
     """Send a researcher to every subtask at once; in sequence, to the next one not yet done."""
-    done = {found.branch: found for found in state.get("findings", [])}
-    open_ones = [i for i in range(1, len(state["subtasks"]) + 1) if i not in done]
-    if not open_ones or any(found.reported for found in done.values()):
+    by_branch = {findings.branch: findings for findings in state.get("findings", [])}
+    open_ones = [i for i in range(1, len(state["subtasks"]) + 1) if i not in by_branch]
+    if not open_ones or any(findings.reported for findings in by_branch.values()):
         return "summarize"
     if state["run"].protocol.execution == "sequential":
         open_ones = open_ones[:1]
-    elif done:
+    elif by_branch:
         return "summarize"
     return [Send("research", _branch_input(state, branch)) for branch in open_ones]
 
@@ -181,14 +181,14 @@ def _branch_input(state: ResearchState, branch: int) -> BranchInput:
 
 def _as_settings(model: Model | None, search: Search | None) -> ResearchSettings:
     """What names given as arguments say, as settings: an explicit layer of its own."""
-    named: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     if isinstance(model, str):
-        named["model"] = model
+        values["model"] = model
     if isinstance(search, Path):
-        named |= {"search": "corpus", "corpus": str(search)}
+        values |= {"search": "corpus", "corpus": str(search)}
     elif isinstance(search, str):
-        named["search"] = search
-    return ResearchSettings(**named)
+        values["search"] = search
+    return ResearchSettings(**values)
 
 
 def _policies(
@@ -210,8 +210,8 @@ def _policies(
         return Policies.single(policy)
     if model is not None and not isinstance(model, str):
         return Policies.single(model)
-    named = (settings.model, settings.planner_model, settings.summarizer_model)
-    if not any(named) and not settings.researcher_models:
+    models = (settings.model, settings.planner_model, settings.summarizer_model)
+    if not any(models) and not settings.researcher_models:
         return Policies.single(ExtractivePolicy())
     return chat_policies(settings, tools, parameters=settings.parameters)
 
@@ -226,11 +226,11 @@ def _documents(
 
 def _extra_tools(tools: Sequence[BaseTool | Callable[..., Any]]) -> dict[str, BaseTool]:
     """The tools by name. A name becomes a tag, so it must not be one of the protocol's."""
-    made = [each if isinstance(each, BaseTool) else tool(each) for each in tools]
-    for each in made:
+    extra = [each if isinstance(each, BaseTool) else tool(each) for each in tools]
+    for each in extra:
         if each.name in PROTOCOL_TAGS or not each.name.isidentifier():
             raise ConfigurationError(
                 f"a tool cannot be called {each.name!r}: names become tags; use letters, digits "
                 "and underscores, and none of the protocol's own"
             )
-    return {each.name: each for each in made}
+    return {each.name: each for each in extra}

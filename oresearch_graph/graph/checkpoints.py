@@ -37,10 +37,10 @@ def knowing_records(
     A serializer of the embedder's own, such as an encrypting one, is kept.
     """
     names = [*NAMES, *((kind.__module__, kind.__name__) for kind in more)]
-    known = saver.with_allowlist(names)
-    if known is not saver or type(saver.serde) is not JsonPlusSerializer:
-        return known
+    allowing = saver.with_allowlist(names)
+    if allowing is not saver or type(saver.serde) is not JsonPlusSerializer:
+        return allowing
     # LangGraph's default allows every type, with a warning for each: with_allowlist leaves it so.
-    known = copy.copy(saver)
-    known.serde = record_serializer(more, pickle_fallback=saver.serde.pickle_fallback)
-    return known
+    allowing = copy.copy(saver)
+    allowing.serde = record_serializer(more, pickle_fallback=saver.serde.pickle_fallback)
+    return allowing

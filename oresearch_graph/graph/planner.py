@@ -45,24 +45,24 @@ class Planner:
     ) -> dict[str, Any]:
         """Take in the question and start a run; what an earlier run left is the ledger."""
         settings = self.pool.settings(runtime.context)
-        asked, said = _question(state)
+        question, messages = _question(state)
         # The input has already replaced `question`: what was asked before is the last run's.
         earlier, report = state["run"].asked if "run" in state else "", state.get("report")
         follows = bool(state.get("sources")) and bool(earlier) and bool(report)
         run = Run(
             id=uuid.uuid4().hex,
             started=time.time(),
-            question=follow_up(asked, earlier, report or "") if follows else asked,
-            asked=asked,
-            language=settings.language or await asyncio.to_thread(detect_language, asked),
+            question=follow_up(question, earlier, report or "") if follows else question,
+            asked=question,
+            language=settings.language or await asyncio.to_thread(detect_language, question),
             protocol=protocol(settings, self.tools),
             follow_up=follows,
             approve_plan=settings.approve_plan,
         )
         await prepare((await self.pool.of(run, runtime.context)).search)
         return {
-            "messages": said,
-            "question": asked,
+            "messages": messages,
+            "question": question,
             "run": run,
             "plan": [],
             "subtasks": [],
@@ -91,24 +91,24 @@ class Planner:
         writer, failures = resources.writer("planner"), list[Failure]()
         steps: list[Step] = []
         with boundary(failures, "planner"):
-            written = await writer.write(
+            continuation = await writer.write(
                 thread,
                 [close_tag("subtask_list")],
                 _plan_faults,
                 seconds=resources.budget.remaining_seconds(),
             )
-            steps = list(written.steps)
-            failures += written.failures
+            steps = list(continuation.steps)
+            failures += continuation.failures
         subtasks = _listed(steps)
         if not subtasks:
             steps, subtasks = [*steps, subtask_list([state["question"]])], [state["question"]]
             failures.append(_fallback(failures))
-        kept, dropped = _within(subtasks, resources)
-        emit(Planned(subtasks=tuple(kept)))
+        within, beyond = _within(subtasks, resources)
+        emit(Planned(subtasks=tuple(within)))
         return {
             "plan": steps,
-            "subtasks": kept,
-            "failures": [*failures, *dropped],
+            "subtasks": within,
+            "failures": [*failures, *beyond],
             "usage": writer.usage,
             "spans": writer.spans,
         }
@@ -123,31 +123,31 @@ class Planner:
         if decision.action == "reject":
             why = f"the plan was rejected{': ' if decision.reason else ''}{decision.reason}"
             failure = Failure(name="plan_rejected", fault="person", message=why, role="planner")
-            listed = [failure.model_copy(update={"branch": i + 1}) for i in range(len(subtasks))]
-            return {"subtasks": [], "failures": [failure, *listed]}
+            moved = [failure.model_copy(update={"branch": i + 1}) for i in range(len(subtasks))]
+            return {"subtasks": [], "failures": [failure, *moved]}
         worked = max((span.start + span.seconds for span in state.get("spans", [])), default=0.0)
         waited = max(0.0, time.time() - state["run"].started - worked)
         run = state["run"].model_copy(update={"waited": waited})
         if decision.action == "approve":
             return {"run": run}
         emit(Planned(subtasks=tuple(decision.subtasks)))
-        chosen = decision.subtasks
-        return {"run": run, "plan": [subtask_list(chosen)], "subtasks": chosen}
+        subtasks = decision.subtasks
+        return {"run": run, "plan": [subtask_list(subtasks)], "subtasks": subtasks}
 
 
 def _question(state: ResearchState) -> tuple[str, list[HumanMessage]]:
     """The question, and the message to add when it did not come as one."""
-    messages, asked = state.get("messages") or [], body_text(state.get("question") or "").strip()
-    said = [HumanMessage(asked)]
+    messages, question = state.get("messages") or [], body_text(state.get("question") or "").strip()
+    new_messages = [HumanMessage(question)]
     if messages and messages[-1].type == "human":
         text = body_text(messages[-1].text).strip()
         # A run that died left its message unanswered; a question given since then is another one.
-        unanswered = "run" in state and text == state["run"].asked and asked not in ("", text)
+        unanswered = "run" in state and text == state["run"].asked and question not in ("", text)
         if not unanswered:
-            asked, said = text, []
-    if not asked:
+            question, new_messages = text, []
+    if not question:
         raise ConfigurationError("the question is empty: give `question`, or a human message")
-    return asked, said
+    return question, new_messages
 
 
 def _plan_faults(steps: Sequence[Step]) -> list[str]:
@@ -177,7 +177,7 @@ def _fallback(failures: Sequence[Failure]) -> Failure:
 def _within(subtasks: list[str], resources: Resources) -> tuple[list[str], list[Failure]]:
     """As many subtasks as the limit allows; each one beyond it is named."""
     limit = resources.settings.limits.subtasks
-    dropped = [
+    failures = [
         Failure(
             name="not_covered",
             fault="policy",
@@ -187,4 +187,4 @@ def _within(subtasks: list[str], resources: Resources) -> tuple[list[str], list[
         )
         for number in range(limit + 1, len(subtasks) + 1)
     ]
-    return subtasks[:limit], dropped
+    return subtasks[:limit], failures

@@ -57,31 +57,33 @@ class Researcher:
     ) -> dict[str, Any]:
         """One continuation of the thread."""
         resources = await self.pool.of(state["task"].run, runtime.context)
-        branch, own = state["task"].branch, list(state.get("steps", []))
+        branch, steps_before = state["task"].branch, list(state.get("steps", []))
         started = state.get("started") or time.time()
         resources.budget.restore("researcher", branch, state.get("spent", []))
         new, failures = self._opening(state, resources), list[Failure]()
         writer = resources.writer("researcher", branch)
-        if not own and branch > (most := resources.settings.limits.subtasks):
+        if not steps_before and branch > (most := resources.settings.limits.subtasks):
             failures.append(_beyond(branch, most))
             return {"started": started, "steps": new, "faults": failures, "ended": True}
-        if not own and (tight := resources.budget.tight()):
+        if not steps_before and (tight := resources.budget.tight()):
             failures.append(_not_covered(branch, tight.name))
             return {"started": started, "steps": new, "faults": failures, "ended": True}
         steps, room = tuple[Step, ...](), None
         with boundary(failures, "researcher", branch):
-            written = await writer.write(
-                self._thread(state, resources, [*own, *new]),
+            continuation = await writer.write(
+                self._thread(state, resources, [*steps_before, *new]),
                 self._stops(resources, forced=state.get("forced", False)),
-                lambda found: self._faults([*own, *new], found, resources.protocol),
+                lambda steps_new: self._faults(
+                    [*steps_before, *new], steps_new, resources.protocol
+                ),
                 seconds=self._seconds(resources, started),
             )
-            steps, room = written.steps, written.room
-            failures += written.failures
-        shown, waiting = _until_call(steps)
+            steps, room = continuation.steps, continuation.room
+            failures += continuation.failures
+        visible, waiting = _until_call(steps)
         return {
             "started": started,
-            "steps": [*new, *shown],
+            "steps": [*new, *visible],
             "waiting": waiting,
             "turns": state.get("turns", 0) + 1,
             "room": room,
@@ -96,28 +98,32 @@ class Researcher:
     ) -> dict[str, Any]:
         """The calls just written, answered; a notice goes with them when limits come near."""
         resources = await self.pool.of(state["task"].run, runtime.context)
-        branch, own, waiting = state["task"].branch, state["steps"], state.get("waiting", [])
+        branch, branch_steps, waiting = (
+            state["task"].branch,
+            state["steps"],
+            state.get("waiting", []),
+        )
         caller = self._caller(state, resources)
-        *done, asked = filter(_asks, own)
-        calls = [asked, *filter(_asks, waiting)]
-        left = resources.settings.limits.tool_calls - len(done)
-        observations = await caller.carry_out(calls, done, left)
-        reason = self._limit_reached(state, resources, len(done) + len(calls))
+        *earlier, request = filter(_asks, branch_steps)
+        calls = [request, *filter(_asks, waiting)]
+        calls_left = resources.settings.limits.tool_calls - len(earlier)
+        observations = await caller.carry_out(calls, earlier, calls_left)
+        reason = self._limit_reached(state, resources, len(earlier) + len(calls))
         steps = _interleave(waiting, observations, branch, _notice(reason))
-        made = Usage(
+        usage = Usage(
             role="researcher",
             branch=branch,
             model=resources.policy("researcher", branch).name,
             tool_calls=sum(o.span is not None for o in observations),
         )
-        resources.budget.charge(made)
+        resources.budget.charge(usage)
         return {
             "steps": steps,
             "waiting": [],
             "forced": reason is not None,
             "seen": caller.ledger.take_changed(),
             "faults": caller.failures,
-            "spent": [made],
+            "spent": [usage],
             "timings": [o.span for o in observations if o.span],
         }
 
@@ -126,21 +132,21 @@ class Researcher:
         failures = list(state.get("faults", []))
         if any(s.kind == "subtask_answer" and not s.text.strip() for s in state.get("steps", [])):
             failures.append(_no_evidence(state["task"].branch))
-        found = Findings(
+        findings = Findings(
             branch=state["task"].branch,
             steps=tuple(state.get("steps", [])),
             failures=tuple(failures),
             usage=tuple(state.get("spent", [])),
             spans=tuple(state.get("timings", [])),
         )
-        if found.answered or found.reported:
-            calls = sum(map(_asks, found.steps))
+        if findings.answered or findings.reported:
+            calls = sum(map(_asks, findings.steps))
             sources = len(state.get("seen", []))
-            emit(SubtaskFinished(branch=found.branch, sources=sources, tool_calls=calls))
+            emit(SubtaskFinished(branch=findings.branch, sources=sources, tool_calls=calls))
         else:
             message = failures[-1].message if failures else "it ended without an answer"
-            emit(SubtaskFailed(branch=found.branch, message=message))
-        return {"findings": [found], "sources": state.get("seen", [])}
+            emit(SubtaskFailed(branch=findings.branch, message=message))
+        return {"findings": [findings], "sources": state.get("seen", [])}
 
     def _opening(self, state: BranchState, resources: Resources) -> list[Step]:
         """What the world writes before the policy's first word: in parallel, the subtask."""
@@ -151,7 +157,9 @@ class Researcher:
             return []
         return [world_step("subtask", state["task"].subtask, branch=state["task"].branch)]
 
-    def _thread(self, state: BranchState, resources: Resources, own: Sequence[Step]) -> Thread:
+    def _thread(
+        self, state: BranchState, resources: Resources, branch_steps: Sequence[Step]
+    ) -> Thread:
         run, sequential = state["task"].run, resources.protocol.execution == "sequential"
         return Thread(
             id=run.id if sequential else f"{run.id}-{state['task'].branch}",
@@ -159,7 +167,7 @@ class Researcher:
             question=run.question,
             role="researcher",
             branch=state["task"].branch,
-            steps=(*state["task"].before, *own),
+            steps=(*state["task"].before, *branch_steps),
             forced="subtask_answer" if state.get("forced") else None,
         )
 
@@ -173,17 +181,17 @@ class Researcher:
         return [close_tag(name) for name in names]
 
     @staticmethod
-    def _faults(own: Sequence[Step], new: Sequence[Step], protocol: Protocol) -> list[str]:
+    def _faults(branch_steps: Sequence[Step], new: Sequence[Step], protocol: Protocol) -> list[str]:
         """What the policy should write otherwise, in its words."""
-        trace = Trace(question="", steps=(*own, *new), sources=(), protocol=protocol)
-        found = [
+        trace = Trace(question="", steps=(*branch_steps, *new), sources=(), protocol=protocol)
+        faults = [
             violation.message
             for violation in violations(trace)
-            if violation.code in _WRITTEN and (violation.step or 0) >= len(own)
+            if violation.code in _WRITTEN and (violation.step or 0) >= len(branch_steps)
         ]
         if not any(_asks(step) or step.kind in ANSWER_KINDS for step in new):
-            found.append("write a tool call, or <subtask_answer> to end the subtask")
-        return found
+            faults.append("write a tool call, or <subtask_answer> to end the subtask")
+        return faults
 
     @staticmethod
     def _seconds(resources: Resources, started: float) -> float:
@@ -191,11 +199,13 @@ class Researcher:
         return max(0.001, min(branch, resources.budget.remaining_seconds()))
 
     def _caller(self, state: BranchState, resources: Resources) -> Caller:
-        known = [*state["task"].known, *state.get("seen", [])]
+        sources = [*state["task"].known, *state.get("seen", [])]
         search, reader = resources.search, resources.reader
         if state["task"].run.follow_up:
-            search, reader = ledger_first(search, reader, known)
-        return Caller(resources, state["task"].branch, state["task"].subtask, known, search, reader)
+            search, reader = ledger_first(search, reader, sources)
+        return Caller(
+            resources, state["task"].branch, state["task"].subtask, sources, search, reader
+        )
 
     @staticmethod
     def _limit_reached(state: BranchState, resources: Resources, calls: int) -> str | None:

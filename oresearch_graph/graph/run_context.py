@@ -211,10 +211,10 @@ class ResourcePool:
 
     def settings(self, context: object) -> ResearchSettings:
         """The graph's settings with what a run's context sets explicitly."""
-        own = settings_from(context)
-        if own is None or not own.model_fields_set:
+        settings = settings_from(context)
+        if settings is None or not settings.model_fields_set:
             return self.base
-        explicit = {name: getattr(own, name) for name in own.model_fields_set}
+        explicit = {name: getattr(settings, name) for name in settings.model_fields_set}
         return self.base.model_copy(update=explicit)
 
     async def of(self, run: Run, context: object) -> Resources:
@@ -222,20 +222,20 @@ class ResourcePool:
         settings = self.settings(context)
         # A state may be edited: a run that begins later would have time without end.
         began = min(run.started + run.waited, time.time())
-        kept = self._kept.get(run.id)
-        if kept is None or kept.settings != settings:
-            kept = await asyncio.to_thread(self._build, settings, began)
+        resources = self._kept.get(run.id)
+        if resources is None or resources.settings != settings:
+            resources = await asyncio.to_thread(self._build, settings, began)
             if run.id in self._kept and self._kept[run.id].settings == settings:
-                kept = self._kept[run.id]
-            self._kept[run.id] = kept
-        kept.began = kept.budget.started = began
+                resources = self._kept[run.id]
+            self._kept[run.id] = resources
+        resources.began = resources.budget.started = began
         self._kept.move_to_end(run.id)
         while len(self._kept) > _RUNS:
             self._kept.popitem(last=False)
-        return kept
+        return resources
 
     async def release(self, run: Run) -> None:
         """The run is over: forget it, and close what was opened for it."""
-        kept = self._kept.pop(run.id, None)
-        if kept is not None and kept.owned:
-            await kept.policies.aclose()
+        resources = self._kept.pop(run.id, None)
+        if resources is not None and resources.owned:
+            await resources.policies.aclose()

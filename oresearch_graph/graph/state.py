@@ -127,25 +127,25 @@ def _records(kind: type[Record], values: Sequence[Any]) -> list[Record]:
     return [v if isinstance(v, kind) else _adapter(kind).validate_python(v) for v in values]
 
 
-def append_steps(left: Sequence[Any], right: Sequence[Any]) -> list[Step]:
+def append_steps(first: Sequence[Any], second: Sequence[Any]) -> list[Step]:
     """Steps in the order they were written."""
-    return [*_records(Step, left), *_records(Step, right)]
+    return [*_records(Step, first), *_records(Step, second)]
 
 
-def append_failures(left: Sequence[Any], right: Sequence[Any]) -> list[Failure]:
+def append_failures(first: Sequence[Any], second: Sequence[Any]) -> list[Failure]:
     """Failures in the order they were recorded."""
-    return [*_records(Failure, left), *_records(Failure, right)]
+    return [*_records(Failure, first), *_records(Failure, second)]
 
 
-def append_spans(left: Sequence[Any], right: Sequence[Any]) -> list[Span]:
+def append_spans(first: Sequence[Any], second: Sequence[Any]) -> list[Span]:
     """Spans in the order they ended."""
-    return [*_records(Span, left), *_records(Span, right)]
+    return [*_records(Span, first), *_records(Span, second)]
 
 
-def add_usage(left: Sequence[Any], right: Sequence[Any]) -> list[Usage]:
+def add_usage(first: Sequence[Any], second: Sequence[Any]) -> list[Usage]:
     """Usage summed per role, branch and model."""
     total: dict[tuple[str, int | None, str], Usage] = {}
-    for usage in [*_records(Usage, left), *_records(Usage, right)]:
+    for usage in [*_records(Usage, first), *_records(Usage, second)]:
         key = (usage.role, usage.branch, usage.model)
         total[key] = usage if key not in total else _sum(total[key], usage)
     return list(total.values())
@@ -167,15 +167,15 @@ def _sum(one: Usage, two: Usage) -> Usage:
     )
 
 
-def join_findings(left: Sequence[Any], right: Sequence[Any]) -> list[Findings]:
+def join_findings(first: Sequence[Any], second: Sequence[Any]) -> list[Findings]:
     """Findings by branch number; a branch run again replaces what it found before."""
-    found = {f.branch: f for f in [*_records(Findings, left), *_records(Findings, right)]}
-    return [found[branch] for branch in sorted(found)]
+    by_branch = {f.branch: f for f in [*_records(Findings, first), *_records(Findings, second)]}
+    return [by_branch[branch] for branch in sorted(by_branch)]
 
 
-def join_sources(left: Sequence[Any], right: Sequence[Any]) -> list[Source]:
+def join_sources(first: Sequence[Any], second: Sequence[Any]) -> list[Source]:
     """The ledger by id."""
-    return merge_sources(_records(Source, left), _records(Source, right))
+    return merge_sources(_records(Source, first), _records(Source, second))
 
 
 class ResearchInput(TypedDict, total=False):
@@ -224,16 +224,16 @@ class ResearchOutput(TypedDict, total=False):
 def written_steps(state: ResearchState) -> list[Step]:
     """The run's steps before its report: the plan, then the branches in their order."""
     findings: Sequence[Findings] = state.get("findings", [])
-    return [*_plan(state), *(step for found in findings for step in found.steps)]
+    return [*_plan(state), *(step for branch in findings for step in branch.steps)]
 
 
 def _plan(state: ResearchState) -> list[Step]:
     """The plan as written; where a person edited `subtasks` alone, their list, by the world."""
     failures = [f for f in state.get("failures", []) if f.role == "planner"]
     left_out = {failure.branch for failure in failures}
-    listed = next((list_items(s.text) for s in state["plan"] if s.kind == "subtask_list"), ())
-    kept = [_line(text) for number, text in enumerate(listed, start=1) if number not in left_out]
-    if kept == state["subtasks"] or any(f.name == "plan_fallback" for f in failures):
+    items = next((list_items(s.text) for s in state["plan"] if s.kind == "subtask_list"), ())
+    subtasks = [_line(text) for number, text in enumerate(items, start=1) if number not in left_out]
+    if subtasks == state["subtasks"] or any(f.name == "plan_fallback" for f in failures):
         return state["plan"]
     return [subtask_list(state["subtasks"])]
 

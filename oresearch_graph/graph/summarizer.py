@@ -42,9 +42,9 @@ class Summarizer:
     ) -> dict[str, Any]:
         """The report; or, without any evidence, that there is none."""
         run, findings = state["run"], state.get("findings", [])
-        if any(found.reported for found in findings):
+        if any(branch.reported for branch in findings):
             return {}
-        if not state.get("sources") or not any(found.answered for found in findings):
+        if not state.get("sources") or not any(branch.answered for branch in findings):
             return {"failures": _why_nothing(state, findings)}
         resources = await self.pool.of(run, runtime.context)
         _restore(resources.budget, state)
@@ -60,15 +60,15 @@ class Summarizer:
         writer, failures = resources.writer("summarizer"), list[Failure]()
         steps: tuple[Step, ...] = ()
         with boundary(failures, "summarizer"):
-            written = await writer.write(
+            continuation = await writer.write(
                 thread,
                 [close_tag("suggested_answer")],
                 lambda new: _report_faults(new, run.language, run.protocol),
                 seconds=resources.budget.remaining_seconds(),
                 on_text=lambda text: emit(ReportText(text=text)),
             )
-            steps = written.steps
-            failures += written.failures
+            steps = continuation.steps
+            failures += continuation.failures
         return {
             "summary": list(steps),
             "failures": failures,
@@ -80,8 +80,8 @@ class Summarizer:
 def _restore(budget: Budget, state: ResearchState) -> None:
     for usage in state.get("usage", []):
         budget.restore(usage.role, usage.branch, [usage])
-    for found in state.get("findings", []):
-        budget.restore("researcher", found.branch, found.usage)
+    for branch in state.get("findings", []):
+        budget.restore("researcher", branch.branch, branch.usage)
 
 
 def _report_faults(new: Sequence[Step], language: str, protocol: Protocol) -> list[str]:
@@ -92,12 +92,12 @@ def _report_faults(new: Sequence[Step], language: str, protocol: Protocol) -> li
 
 def _why_nothing(state: ResearchState, findings: Sequence[Findings]) -> list[Failure]:
     """No evidence, unless a recorded failure is the reason that there is none."""
-    failed = [f for found in findings for f in found.failures if f.fault != "policy"]
+    failed = [f for branch in findings for f in branch.failures if f.fault != "policy"]
     if not state["subtasks"] and not state.get("failures"):
         why = "the plan was edited until no subtask was left"
         return [Failure(name="plan_rejected", fault="person", message=why, role="planner")]
     if failed or not state["subtasks"]:
         return []
-    seen = len(state.get("sources", []))
-    message = f"no evidence was found for this question ({seen} sources were looked at)"
+    sources = len(state.get("sources", []))
+    message = f"no evidence was found for this question ({sources} sources were looked at)"
     return [Failure(name="no_evidence", fault="policy", message=message, role="summarizer")]

@@ -32,30 +32,33 @@ _SNIPPET_TOKENS: Final = 300
 
 
 def ledger_first(
-    search: SearchBackend, reader: PageReader, known: Sequence[Source]
+    search: SearchBackend, reader: PageReader, sources: Sequence[Source]
 ) -> tuple[SearchBackend, PageReader]:
     """The backend and reader, with the known sources asked first."""
-    return _LedgerFirstSearch(search, known), _LedgerFirstReader(reader, known)
+    return _LedgerFirstSearch(search, sources), _LedgerFirstReader(reader, sources)
 
 
 class _LedgerFirstSearch:
-    def __init__(self, beyond: SearchBackend, known: Sequence[Source]) -> None:
+    def __init__(self, beyond: SearchBackend, sources: Sequence[Source]) -> None:
         self.name = f"ledger, then {beyond.name}"
         self._beyond = beyond
-        self._known = [(source, frozenset(terms(source.text))) for source in known if source.text]
+        self._known = [(source, frozenset(terms(source.text))) for source in sources if source.text]
 
     async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
-        held = {query: self._held(query, k) for query in queries}
-        outside = [query for query, hits in held.items() if not hits.hits]
+        hits = {query: self._held(query, k) for query in queries}
+        outside = [query for query, of_query in hits.items() if not of_query.hits]
         if outside:
-            found = await self._beyond.search(outside, k)
-            held |= dict(zip(outside, found, strict=True))
-        return [held[query] for query in queries]
+            new = await self._beyond.search(outside, k)
+            hits |= dict(zip(outside, new, strict=True))
+        return [hits[query] for query in queries]
 
     def _held(self, query: str, k: int) -> Hits:
-        wanted = set(terms(query))
+        query_terms = set(terms(query))
         ranked = sorted(
-            ((len(wanted & words) / max(1, len(wanted)), source) for source, words in self._known),
+            (
+                (len(query_terms & words) / max(1, len(query_terms)), source)
+                for source, words in self._known
+            ),
             key=lambda pair: (-pair[0], pair[1].id),
         )
         return Hits(
@@ -77,10 +80,10 @@ class _LedgerFirstSearch:
 
 
 class _LedgerFirstReader:
-    def __init__(self, beyond: PageReader, known: Sequence[Source]) -> None:
+    def __init__(self, beyond: PageReader, sources: Sequence[Source]) -> None:
         self.name = beyond.name
         self._beyond = beyond
-        self._read = {same_address(s.url): s for s in known if s.read and s.text}
+        self._read = {same_address(s.url): s for s in sources if s.read and s.text}
 
     async def read(self, urls: Sequence[str], focus: str) -> list[Page]:
         outside = [url for url in urls if same_address(url) not in self._read]
@@ -115,11 +118,11 @@ class Caller:
     """Carries out the calls of one branch and keeps its source ledger."""
 
     def __init__(
-        self, resources: Resources, branch: int, focus: str, known: Sequence[Source],
+        self, resources: Resources, branch: int, focus: str, sources: Sequence[Source],
         search: SearchBackend, reader: PageReader,
     ) -> None:  # fmt: skip
         self.resources, self.branch, self.focus = resources, branch, focus
-        self.ledger = SourceLedger(branch, known)
+        self.ledger = SourceLedger(branch, sources)
         self.failures: list[Failure] = []
         settings = resources.settings
         self._seconds = min(settings.tool_timeout, resources.budget.seconds_for_tools())
@@ -129,46 +132,46 @@ class Caller:
         )
 
     async def carry_out(
-        self, calls: Sequence[Step], done: Sequence[Step], left: int
+        self, calls: Sequence[Step], earlier: Sequence[Step], calls_left: int
     ) -> list[Observation]:
         """The observations of `calls`, in order; the calls run side by side.
 
         `done` are the branch's earlier calls: asking the same again brings a pointer, not a
         fetch. Beyond the `left` calls that the branch still has, none is carried out.
         """
-        asked: set[tuple[str, str]] = {(step.kind, step.text.strip()) for step in done}
+        requests: set[tuple[str, str]] = {(step.kind, step.text.strip()) for step in earlier}
         work: list[Awaitable[tuple[str | Callable[[], Shown], Span | None]]] = []
         for step in calls:
-            refusal = self._refusal(step, asked, left)
-            asked.add((step.kind, step.text.strip()))
+            refusal = self._refusal(step, requests, calls_left)
+            requests.add((step.kind, step.text.strip()))
             if refusal is None:
-                left -= 1
+                calls_left -= 1
                 work.append(self._one(read_call(step)))
             else:
                 work.append(_said(refusal))
         observations = []
         # Ids are given after all calls have come back, in the order in which they were written.
         for step, (answer, span) in zip(calls, await asyncio.gather(*work), strict=True):
-            text, shown = (answer, []) if isinstance(answer, str) else self._shown(answer)
+            text, source_ids = (answer, []) if isinstance(answer, str) else self._shown(answer)
             text = without_known(text)
-            observations.append(Observation(text=text, shown=tuple(shown), span=span))
+            observations.append(Observation(text=text, shown=tuple(source_ids), span=span))
             emit(
                 Observed(
                     branch=self.branch,
                     tool=step.tag or step.kind,
-                    sources=tuple(shown),
+                    sources=tuple(source_ids),
                     seconds=span.seconds if span else 0.0,
                 )
             )
         return observations
 
-    def _refusal(self, step: Step, asked: set[tuple[str, str]], left: int) -> str | None:
+    def _refusal(self, step: Step, requests: set[tuple[str, str]], calls_left: int) -> str | None:
         fault = read_call(step).fault
         if fault is not None:
             return f"This call could not be carried out: {fault}."
-        if (step.kind, step.text.strip()) in asked:
+        if (step.kind, step.text.strip()) in requests:
             return "This very call was made before; its result stands above."
-        if left <= 0:
+        if calls_left <= 0:
             return "This call was not carried out: no tool call is left for this subtask."
         return None
 
@@ -176,15 +179,15 @@ class Caller:
         start = time.time()
         emit(Called(branch=self.branch, tool=call.tool, items=_items(call)))
         failures: list[Failure] = []
-        found: str | Callable[[], Shown] = ""
+        answer: str | Callable[[], Shown] = ""
         with boundary(failures, "researcher", self.branch):
-            found = await self._ask(call)
+            answer = await self._ask(call)
         if failures:
             self.failures += failures
-            found = f"This call failed: {title_line(failures[0].message, _FAULT)}"
+            answer = f"This call failed: {title_line(failures[0].message, _FAULT)}"
         seconds = round(time.time() - start, 3)
         began = round(start - self.resources.began, 3)
-        return found, Span(name=call.tool, branch=self.branch, start=began, seconds=seconds)
+        return answer, Span(name=call.tool, branch=self.branch, start=began, seconds=seconds)
 
     def _shown(self, show: Callable[[], Shown]) -> Shown:
         failures: list[Failure] = []
@@ -212,18 +215,18 @@ class Caller:
 
     def _show_hits(self, hits: Sequence[Hits]) -> Shown:
         tokens = self.resources.settings.limits.observation_tokens
-        each = max(60, tokens // max(1, sum(len(found.hits) for found in hits)))
+        each = max(60, tokens // max(1, sum(len(result.hits) for result in hits)))
         parts, ids = [], []
-        for found in hits:
-            parts.append(query_heading(found.query))
-            if found.fault:
-                parts.append(f"This query failed: {found.fault}")
-            elif not found.hits:
+        for result in hits:
+            parts.append(query_heading(result.query))
+            if result.fault:
+                parts.append(f"This query failed: {result.fault}")
+            elif not result.hits:
                 parts.append("No results.")
-            for hit in found.hits:
-                text = cut_to(hit.snippet, f"{found.query} {self.focus}", each)
-                known = self.ledger.get(hit.url)
-                again = known is not None and known.id in ids
+            for hit in result.hits:
+                text = cut_to(hit.snippet, f"{result.query} {self.focus}", each)
+                earlier = self.ledger.get(hit.url)
+                again = earlier is not None and earlier.id in ids
                 source = self.ledger.show(hit.url, text, title=hit.title, published=hit.published)
                 parts.append(source_block(source, "(shown above)" if again else text))
                 ids.append(source.id)

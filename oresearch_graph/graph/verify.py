@@ -70,7 +70,7 @@ def assemble(
     run, findings = state["run"], state.get("findings", [])
     failures = [
         *state.get("failures", []),
-        *(f for found in findings for f in found.failures),
+        *(f for branch in findings for f in branch.failures),
         *_not_researched(state, findings),
         *more,
     ]
@@ -85,9 +85,9 @@ def assemble(
         outcome=_outcome(steps, findings, failures),
         failures=tuple(failures),
         usage=tuple(
-            add_usage(state.get("usage", []), [u for found in findings for u in found.usage])
+            add_usage(state.get("usage", []), [u for branch in findings for u in branch.usage])
         ),
-        spans=(*state.get("spans", []), *(span for found in findings for span in found.spans)),
+        spans=(*state.get("spans", []), *(span for branch in findings for span in branch.spans)),
         models=models,
         created=datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
     )
@@ -98,7 +98,7 @@ def _not_researched(state: ResearchState, findings: Sequence[Findings]) -> list[
 
     A policy that reports before its last subtask did so itself: a violation, not a failure.
     """
-    if any(found.reported for found in findings):
+    if any(branch.reported for branch in findings):
         return []
     missing = set(range(1, len(state.get("subtasks", [])) + 1)) - {f.branch for f in findings}
     return [
@@ -118,7 +118,7 @@ def _outcome(
 ) -> Outcome:
     """failed: nothing to read. partial: something named in the failures is missing."""
     reported = any(step.kind == "suggested_answer" and step.text.strip() for step in steps)
-    answered = [found for found in findings if found.answered]
+    answered = [branch for branch in findings if branch.answered]
     if not answered or any(f.name == "no_evidence" and f.branch is None for f in failures):
         return "failed"
     missing = [failure for failure in failures if failure.name not in HARMLESS]
@@ -131,8 +131,8 @@ def _unsummarized(state: ResearchState) -> str | None:
     findings: Sequence[Findings] = state.get("findings", [])
     parts = [
         f"## {subtask}\n\n{step.text.strip()}"
-        for found, subtask in zip(findings, state["subtasks"], strict=False)
-        for step in found.steps
+        for branch, subtask in zip(findings, state["subtasks"], strict=False)
+        for step in branch.steps
         if step.kind == "subtask_answer" and step.text.strip()
     ]
     if not parts or not state.get("sources"):
@@ -151,11 +151,11 @@ def _verified(outcome: Outcome, citations: CitationReport | None) -> Verified:
 
 def _message(delivered: Delivered | None, trace: Trace) -> AIMessage:
     """The report as a chat message with the standard citation annotations."""
-    told = {"oresearch": {"trace_id": trace.id, "outcome": trace.outcome}}
+    metadata = {"oresearch": {"trace_id": trace.id, "outcome": trace.outcome}}
     if delivered is None:
         why = "; ".join(failure.message for failure in trace.failures) or "there is no report"
         text = f"There is no report: {why}."
-        return AIMessage(text, id=str(uuid.uuid4()), additional_kwargs=told)
+        return AIMessage(text, id=str(uuid.uuid4()), additional_kwargs=metadata)
     annotations = citation_annotations(delivered)
     block = {"type": "text", "text": delivered.report, "annotations": annotations}
-    return AIMessage(content=[block], id=str(uuid.uuid4()), additional_kwargs=told)
+    return AIMessage(content=[block], id=str(uuid.uuid4()), additional_kwargs=metadata)

@@ -129,8 +129,8 @@ class KeyPointJudge:
                 "as judge"
             )
         verdict = await asyncio.to_thread(judge_report, report, truth.key_points, citations)
-        found = {found.point: found for found in verdict.found}
-        scores = tuple(_scored(point, found.get(point), report) for point in truth.key_points)
+        by_point = {by_point.point: by_point for by_point in verdict.found}
+        scores = tuple(_scored(point, by_point.get(point), report) for point in truth.key_points)
         return Judged(quality=verdict.quality, by="key_points", scores=scores)
 
 
@@ -141,14 +141,14 @@ def weighted_mean(scores: tuple[Scored, ...]) -> float:
     return min(1.0, max(0.0, mean))
 
 
-def _scored(point: KeyPoint, found: Found | None, report: str) -> Scored:
-    if found is None:
+def _scored(point: KeyPoint, match: Found | None, report: str) -> Scored:
+    if match is None:
         return Scored(criterion=point.text, weight=point.weight, score=0.0)
     return Scored(
         criterion=point.text,
         weight=point.weight,
-        score=UNSUPPORTED_CREDIT if found.supported is False else 1.0,
-        reason="its source does not bear it out" if found.supported is False else "",
-        quote=report[found.start : found.end],
+        score=UNSUPPORTED_CREDIT if match.supported is False else 1.0,
+        reason="its source does not bear it out" if match.supported is False else "",
+        quote=report[match.start : match.end],
         quote_found=True,
     )

@@ -63,11 +63,11 @@ class VerdictCache:
         try:
             with closing(self._connect()) as file:
                 row = file.execute("SELECT judged FROM verdicts WHERE key = ?", (key,)).fetchone()
-            kept = None if row is None else Judged.model_validate_json(row[0])
+            judged = None if row is None else Judged.model_validate_json(row[0])
         except (sqlite3.Error, ValidationError) as error:
             self._fault(error)
             return None
-        return kept and kept.model_copy(update={"cached": True, "seconds": None})
+        return judged and judged.model_copy(update={"cached": True, "seconds": None})
 
     def keep(self, key: str, judged: Judged) -> Judged:
         """The verdict that stands from now on: of two processes that judged, the first one's."""
@@ -130,8 +130,8 @@ class Spent:
 
     def told(self) -> list[str]:
         """What is known of it, in words."""
-        known = [] if self.tokens is None else [f"{self.tokens:,} tokens"]
-        return known if self.cost is None else [*known, f"${self.cost:.2f}"]
+        parts = [] if self.tokens is None else [f"{self.tokens:,} tokens"]
+        return parts if self.cost is None else [*parts, f"${self.cost:.2f}"]
 
 
 @dataclass
@@ -193,18 +193,18 @@ class OneJudge:
         )
 
     async def opinion(
-        self, messages: Sequence[BaseMessage], read: Callable[[str], T], spent: Spent
+        self, messages: Sequence[BaseMessage], parse: Callable[[str], T], cost: Spent
     ) -> T:
         """What `read` makes of the answer; `spent` is charged. Raises PolicyError, or VerdictFault
         when corrections did not help."""
         talk = list(messages)
         for attempt in range(_CORRECTIONS + 1):
-            reply = read_message(await self._answer(talk, spent))
-            spent.charge(reply, self._price)
+            reply = read_message(await self._answer(talk, cost))
+            cost.charge(reply, self._price)
             try:
                 if reply.finish == "length":
                     raise VerdictFault("it was cut by the token limit; be shorter")
-                return read(reply.text)
+                return parse(reply.text)
             except VerdictFault as fault:
                 if attempt == _CORRECTIONS:
                     raise
@@ -212,12 +212,12 @@ class OneJudge:
                 talk = [*messages, AIMessage(reply.text or "(nothing)"), correction(fault)]
         raise AssertionError("the loop returns or raises")
 
-    async def _answer(self, messages: Sequence[BaseMessage], spent: Spent) -> AIMessage:
+    async def _answer(self, messages: Sequence[BaseMessage], cost: Spent) -> AIMessage:
         offers = self._offers
         for place, offer in enumerate(offers):
             try:
                 answer = await self._call(
-                    RunnableLambda(self._counting(spent)), messages, config=ensure_config(),
+                    RunnableLambda(self._counting(cost)), messages, config=ensure_config(),
                     arguments=offer,
                 )  # fmt: skip
             except PolicyRefused as error:
@@ -229,14 +229,14 @@ class OneJudge:
                 return answer
         raise AssertionError("the last offer returns or raises")
 
-    def _counting(self, spent: Spent) -> Callable[..., Any]:
+    def _counting(self, cost: Spent) -> Callable[..., Any]:
         """The model behind a counter of tries."""
         tries = 0
 
         async def call(messages: list[BaseMessage], config: RunnableConfig, **more: Any) -> Any:  # noqa: ANN401
             nonlocal tries
             self._stats().calls += 1
-            spent.calls += 1
+            cost.calls += 1
             self._stats().retries += tries > 0
             tries += 1
             return await self._model.ainvoke(messages, config, **more)
@@ -250,5 +250,5 @@ class OneJudge:
 
 
 def _held_to(schema: dict[str, Any]) -> dict[str, Any]:
-    named = {"name": "verdict", "strict": True, "schema": schema}
-    return {"response_format": {"type": "json_schema", "json_schema": named}}
+    response_schema = {"name": "verdict", "strict": True, "schema": schema}
+    return {"response_format": {"type": "json_schema", "json_schema": response_schema}}

@@ -77,19 +77,19 @@ def judge_report(
     if not key_points:
         raise ValueError("no key points: this question cannot be judged by key points")
     windows = _windows(report, citations)
-    found: list[Found] = []
+    matches: list[Found] = []
     missing: list[KeyPoint] = []
     for point in key_points:
         place = _best(point, windows)
         if place is None:
             missing.append(point)
         else:
-            found.append(Found(point, place.start, place.end, place.supported))
+            matches.append(Found(point, place.start, place.end, place.supported))
     credit = sum(
-        f.point.weight * (UNSUPPORTED_CREDIT if f.supported is False else 1.0) for f in found
+        f.point.weight * (UNSUPPORTED_CREDIT if f.supported is False else 1.0) for f in matches
     )
     total = sum(point.weight for point in key_points)
-    return Verdict(credit / total, tuple(found), tuple(missing))
+    return Verdict(credit / total, tuple(matches), tuple(missing))
 
 
 class _Window(NamedTuple):
@@ -140,8 +140,8 @@ def _best(point: KeyPoint, windows: Sequence[_Window]) -> _Window | None:
 def _states(window: _Window, point: KeyPoint) -> bool:
     if point.needs:
         return all(any(_holds(window, option) for option in group) for group in point.needs)
-    wanted = frozenset(terms(point.text))
-    if len(wanted & window.terms) >= _OVERLAP * len(wanted):
+    point_terms = frozenset(terms(point.text))
+    if len(point_terms & window.terms) >= _OVERLAP * len(point_terms):
         return True
     return fuzz.token_set_ratio(point.text.lower(), window.lower) >= _ALIKE
 
@@ -150,8 +150,8 @@ def _holds(window: _Window, option: str) -> bool:
     """A bare number must stand by itself: 16 is not in 2016."""
     if not _NUMBER.fullmatch(option) and option.lower() in window.lower:
         return True
-    wanted = _terms_of(option)
-    return bool(wanted) and window.terms >= wanted
+    option_terms = _terms_of(option)
+    return bool(option_terms) and window.terms >= option_terms
 
 
 @lru_cache(maxsize=16_384)

@@ -80,13 +80,13 @@ class ModelJudge:
         self._cache = None if cache is None else VerdictCache(cache)
         self._locks: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
         patience = Patience(timeout=timeout, tries=tries)
-        asked = [(model, base_url, price)]
+        models = [(model, base_url, price)]
         if second is not None:
-            asked.append((second, second_base_url or base_url, None))
+            models.append((second, second_base_url or base_url, None))
         self._judges = [
             OneJudge(one, url, patience, AdaptiveLimiter(concurrency), votes == 1, self._stats,
                      price=paid)
-            for one, url, paid in asked
+            for one, url, paid in models
         ]  # fmt: skip
 
     @property
@@ -106,16 +106,16 @@ class ModelJudge:
         messages = judge_messages(question, report, truth, citations)
         return (await self.opinions(JudgeRequest(messages, truth.criteria, report))).judged
 
-    async def opinions(self, request: JudgeRequest, spent: Spent | None = None) -> Opinions:
+    async def opinions(self, request: JudgeRequest, cost: Spent | None = None) -> Opinions:
         """Of the first judge that gives any, on whatever the request is about; `spent` is charged
         with all calls, vain ones too. Raises JudgeError."""
-        spent = Spent() if spent is None else spent
+        cost = Spent() if cost is None else cost
         faults: list[str] = []
         start = time.monotonic()
         for place, judge in enumerate(self._judges):
             self.stats.second_judge += place > 0
             try:
-                opinions = await self._kept_or_asked(judge, request, spent, start)
+                opinions = await self._kept_or_asked(judge, request, cost, start)
             except (PolicyError, VerdictFault) as error:
                 faults.append(f"{judge.name}: {error}")
                 continue
@@ -129,8 +129,8 @@ class ModelJudge:
 
     def take_stats(self) -> JudgeStats:
         """What judging has cost; counting begins anew."""
-        taken, self.stats = self.stats, JudgeStats()
-        return taken
+        stats, self.stats = self.stats, JudgeStats()
+        return stats
 
     def _stats(self) -> JudgeStats:
         return self.stats
@@ -141,30 +141,30 @@ class ModelJudge:
             await judge.aclose()
 
     async def _kept_or_asked(
-        self, judge: OneJudge, request: JudgeRequest, spent: Spent, start: float
+        self, judge: OneJudge, request: JudgeRequest, cost: Spent, start: float
     ) -> Opinions:
         """From the cache, or asked. Equal requests of one loop wait for the first of them."""
         if self._cache is None:
-            return await self._asked(judge, request, spent, start)
+            return await self._asked(judge, request, cost, start)
         key = self._key(judge, request)
         place = (id(asyncio.get_running_loop()), key)
         lock = self._locks.setdefault(place, asyncio.Lock())
         async with lock:
-            if kept := await asyncio.to_thread(self._cache.get, key):
+            if judged := await asyncio.to_thread(self._cache.get, key):
                 self.stats.cached += 1
-                return Opinions(kept, None)
-            asked = await self._asked(judge, request, spent, start)
-            kept = await asyncio.to_thread(self._cache.keep, key, asked.judged)
-            return asked._replace(judged=kept)
+                return Opinions(judged, None)
+            opinion = await self._asked(judge, request, cost, start)
+            judged = await asyncio.to_thread(self._cache.keep, key, opinion.judged)
+            return opinion._replace(judged=judged)
 
     def _key(self, judge: OneJudge, request: JudgeRequest) -> str:
         """Over all that a verdict depends on; question, rubric and report are in the messages."""
         texts = [message.text for message in request.messages]
-        told = [_VERSION, judge.name, self._votes, self._combine, texts]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+        parts = [_VERSION, judge.name, self._votes, self._combine, texts]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     async def _asked(
-        self, judge: OneJudge, request: JudgeRequest, spent: Spent, start: float
+        self, judge: OneJudge, request: JudgeRequest, cost: Spent, start: float
     ) -> Opinions:
         """The opinions of one judge, combined. More than half of them must come."""
 
@@ -173,15 +173,15 @@ class ModelJudge:
                 return await judge.opinion(
                     request.messages,
                     lambda text: read_verdict(text, request.criteria, request.document),
-                    spent,
+                    cost,
                 )
             except (PolicyError, VerdictFault) as fault:
                 return fault
 
-        came = await asyncio.gather(*(vote() for _ in range(self._votes)))
-        votes = [opinion for opinion in came if isinstance(opinion, tuple)]
+        replies = await asyncio.gather(*(vote() for _ in range(self._votes)))
+        votes = [opinion for opinion in replies if isinstance(opinion, tuple)]
         if 2 * len(votes) <= self._votes:
-            raise next(fault for fault in came if not isinstance(fault, tuple))
+            raise next(fault for fault in replies if not isinstance(fault, tuple))
         scores = combined(votes, self._combine)
         seconds = time.monotonic() - start
         self.stats.latencies.append(seconds)

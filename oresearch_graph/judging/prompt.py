@@ -167,7 +167,7 @@ def fenced(name: str, text: str) -> str:
 
 def _entries(text: str) -> list[dict[str, Any]]:
     """The criteria of the last verdict in the text; what comes before it is thinking."""
-    found: list[dict[str, Any]] | None = None
+    entries: list[dict[str, Any]] | None = None
     for value in json_values(text):
         rows = value.get("criteria") if isinstance(value, dict) else value
         if isinstance(rows, dict):
@@ -175,10 +175,10 @@ def _entries(text: str) -> list[dict[str, Any]]:
                 {"number": number, **row} for number, row in rows.items() if isinstance(row, dict)
             ]
         if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
-            found = rows
-    if found is None:
+            entries = rows
+    if entries is None:
         raise VerdictFault('it holds no JSON object with "criteria"')
-    return found
+    return entries
 
 
 def json_values(text: str) -> Iterator[Any]:

@@ -84,7 +84,7 @@ def chat_policies(
     a role has no model, or one that cannot be had for lack of a package or a key.
     """
     limiter = AdaptiveLimiter(settings.concurrency)
-    made: dict[tuple[str, str], ChatPolicy] = {}
+    by_model: dict[tuple[str, str], ChatPolicy] = {}
 
     def policy(role: Role, name: str | None) -> ChatPolicy:
         if not name:
@@ -93,9 +93,9 @@ def chat_policies(
             )
         extra = dict((parameters or {}).get(role, {}))
         key = (name, repr(sorted(revealed(extra).items())))
-        if key not in made:
-            made[key] = _chat_policy(name, settings, tools, limiter, extra)
-        return made[key]
+        if key not in by_model:
+            by_model[key] = _chat_policy(name, settings, tools, limiter, extra)
+        return by_model[key]
 
     pool = settings.researcher_models or (settings.model,)
     return Policies(

@@ -45,16 +45,16 @@ def client_settings(server: ResearchSettings, models: Sequence[str]) -> type[Res
         """What a run of the served graph is asked to do."""
 
         def __init__(self, /, **context: Any) -> None:  # noqa: ANN401 - as JSON has it
-            chosen = {
+            values = {
                 name: value
                 for name, value in context.items()
                 # Forms send empty ones for what was left alone.
                 if value is not None and value != "" and not _is_langgraphs(name)
             }
-            if refusal := _refusal(chosen):
+            if refusal := _refusal(values):
                 raise ConfigurationError(refusal)
             try:
-                super().__init__(**chosen)
+                super().__init__(**values)
             except ValidationError as error:
                 raise ConfigurationError(setting_fault(error)) from None
             fault = _model_fault(self, allowed) or _limit_fault(self, server)
@@ -114,10 +114,10 @@ def _model_fault(client: ResearchSettings, allowed: Sequence[str]) -> str | None
 def _limit_fault(client: ResearchSettings, server: ResearchSettings) -> str | None:
     effort = client.effort if "effort" in client.model_fields_set else server.effort
     for name in _LIMITS:
-        asked, most = getattr(client, name), _most(server, effort, name)
-        if asked is not None and most is not None and asked > most:
+        value, most = getattr(client, name), _most(server, effort, name)
+        if value is not None and most is not None and value > most:
             return (
-                f"{name} cannot be {asked:g} here: the server allows {most:g} at most "
+                f"{name} cannot be {value:g} here: the server allows {most:g} at most "
                 f"with effort {effort}"
             )
     return None
@@ -129,8 +129,8 @@ def _most(server: ResearchSettings, effort: Effort, name: str) -> float | None:
     if figure in Limits._fields:
         limits = server.model_copy(update={"effort": effort}).limits
         return float(getattr(limits, figure))
-    own: float | None = getattr(server, name)
-    return own
+    limit: float | None = getattr(server, name)
+    return limit
 
 
 class _Properties(dict[str, Any]):
@@ -156,16 +156,18 @@ def _form(
         properties[name]["description"] += " Of those that the server allows."
     for name in _LIMITS:
         properties[name]["description"] += " Not above the server's."
-    kept = {
+    server_settings = {
         name: redacted(value) if isinstance(value, str) else value
         for name, value in defaults.items()
         if name not in CLIENTS and name not in _UNSHOWN
     }
-    told = "; ".join(f"{name}: {value}" for name, value in kept.items() if value is not None)
+    summary = "; ".join(
+        f"{name}: {value}" for name, value in server_settings.items() if value is not None
+    )
     return {
         **{name: value for name, value in schema.items() if name != "$defs"},
         "title": "Settings",
-        "description": f"Of one run. The server's own, which no run can set: {told}.",
+        "description": f"Of one run. The server's own, which no run can set: {summary}.",
         "properties": properties,
-        "x-server-settings": kept,
+        "x-server-settings": server_settings,
     }

@@ -32,8 +32,10 @@ class RequestGate:
         self.app, self.origins = app, frozenset(map(str.lower, origins))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = scope["type"] in ("http", "websocket") and scope.get("root_path") != _IN_PROCESS
-        why = refusal(scope, self.origins) if asked else None
+        is_request = (
+            scope["type"] in ("http", "websocket") and scope.get("root_path") != _IN_PROCESS
+        )
+        why = refusal(scope, self.origins) if is_request else None
         if why is None:
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":

@@ -79,14 +79,14 @@ class Hits(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _only_with_address(cls, values: Any) -> Any:  # noqa: ANN401 - before validation, anything
-        given = list(values.get("hits") or ()) if isinstance(values, dict) else []
-        if not given:
+        hits = list(values.get("hits") or ()) if isinstance(values, dict) else []
+        if not hits:
             return values
-        hits = tuple(_addressed(given))
+        addressed = tuple(_addressed(hits))
         fault = values.get("fault")
-        if not hits and fault is None:
+        if not addressed and fault is None:
             fault = f"no result has an address: {_KINDS}"
-        return {**values, "hits": hits, "fault": fault}
+        return {**values, "hits": addressed, "fault": fault}
 
 
 def _addressed(entries: Iterable[object]) -> Iterable[Hit]:

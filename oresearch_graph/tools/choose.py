@@ -39,9 +39,9 @@ def choose_backend(settings: ResearchSettings) -> Documents:
 
     Raises ConfigurationError, naming cause and fix, for what cannot work.
     """
-    chosen = search_name(settings)
+    name = search_name(settings)
     rules = _rules(settings)
-    if chosen == "tavily":
+    if name == "tavily":
         search = TavilySearch(
             _tavily_key(),
             base_url=os.environ.get("TAVILY_BASE_URL"),
@@ -49,38 +49,38 @@ def choose_backend(settings: ResearchSettings) -> Documents:
             allow_plain_http=settings.allow_plain_http,
         )
         return _ruled(search, _web(settings), rules)
-    if chosen.startswith(_SEARXNG):
+    if name.startswith(_SEARXNG):
         searxng = SearxngSearch(
-            chosen.removeprefix(_SEARXNG), allow_plain_http=settings.allow_plain_http
+            name.removeprefix(_SEARXNG), allow_plain_http=settings.allow_plain_http
         )
         return _ruled(searxng, _web(settings), rules)
-    corpus = _python() if chosen == "python" else _folder(settings)
+    corpus = _python() if name == "python" else _folder(settings)
     return _ruled(corpus, corpus, rules)
 
 
 def search_backend(
-    given: SearchBackend | BaseRetriever | BaseTool, settings: ResearchSettings
+    backend: SearchBackend | BaseRetriever | BaseTool, settings: ResearchSettings
 ) -> Documents:
     """An embedder's own backend, retriever or search tool, with the reader that goes with it: its
     own where it has one, else the web's."""
     rules = _rules(settings)
-    remember_within(given)
-    if isinstance(given, BaseRetriever):
-        retriever = RetrieverSearch(given, _web(settings))
+    remember_within(backend)
+    if isinstance(backend, BaseRetriever):
+        retriever = RetrieverSearch(backend, _web(settings))
         return _ruled(retriever, retriever, rules)
-    if isinstance(given, BaseTool):
-        tool = ToolSearch(given, _web(settings))
+    if isinstance(backend, BaseTool):
+        tool = ToolSearch(backend, _web(settings))
         return _ruled(tool, tool, rules)
-    if not hasattr(given, "search"):
+    if not hasattr(backend, "search"):
         raise ConfigurationError(
-            f"{type(given).__name__} cannot search: give a SearchBackend, a LangChain retriever "
+            f"{type(backend).__name__} cannot search: give a SearchBackend, a LangChain retriever "
             "or a LangChain tool"
         )
-    if isinstance(given, IndexedCorpus):
-        return _ruled(given, given, rules)
-    if hasattr(given, "read"):
-        return _ruled(given, _cached(cast("PageReader", given), settings), rules)
-    return _ruled(given, _web(settings), rules)
+    if isinstance(backend, IndexedCorpus):
+        return _ruled(backend, backend, rules)
+    if hasattr(backend, "read"):
+        return _ruled(backend, _cached(cast("PageReader", backend), settings), rules)
+    return _ruled(backend, _web(settings), rules)
 
 
 def search_name(settings: ResearchSettings) -> str:

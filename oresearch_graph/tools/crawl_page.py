@@ -45,8 +45,8 @@ class CrawlPage:
         Raises ToolError when the reader is out of order for all of them.
         """
         distinct = list(dict.fromkeys(filter(None, (url.strip() for url in urls))))
-        asked = distinct[:MAX_URLS]
-        pages = await self._read(asked, focus) if asked else []
+        urls_read = distinct[:MAX_URLS]
+        pages = await self._read(urls_read, focus) if urls_read else []
         cut = await asyncio.to_thread(fit_pages, pages, focus, self._tokens)
         fault = f"not opened: at most {MAX_URLS} addresses in one call"
         late = [Page(url=url, fault=fault) for url in distinct[MAX_URLS:]]
@@ -104,10 +104,10 @@ def fit_pages(pages: Sequence[Page], focus: str, tokens: int) -> list[Page]:
 
 def _budgets(sizes: Sequence[int], tokens: int) -> list[int]:
     budgets = [0] * len(sizes)
-    left, open_pages = tokens, len(sizes)
+    remaining, open_pages = tokens, len(sizes)
     for i in sorted(range(len(sizes)), key=lambda i: sizes[i]):
-        budgets[i] = min(sizes[i], left // open_pages)
-        left -= budgets[i]
+        budgets[i] = min(sizes[i], remaining // open_pages)
+        remaining -= budgets[i]
         open_pages -= 1
     return budgets
 

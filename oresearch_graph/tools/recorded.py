@@ -66,8 +66,8 @@ class _Record:
         return self._hits.get((query, k))
 
     def page(self, url: str, focus: str, *, exact: bool = False) -> Page | None:
-        own = self._pages.get((url, focus))
-        return own if own is not None or exact else self._pages.get((url, None))
+        page = self._pages.get((url, focus))
+        return page if page is not None or exact else self._pages.get((url, None))
 
 
 class Recorder:
@@ -85,22 +85,22 @@ class Recorder:
     async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
         new = [query for query in dict.fromkeys(queries) if self._record.hits(query, k) is None]
         if new:
-            found = await self._backend.search(new, k)
+            results = await self._backend.search(new, k)
             entries = [
                 Recorded(query=query, k=k, hits=hits)
-                for query, hits in zip(new, found, strict=True)
+                for query, hits in zip(new, results, strict=True)
             ]
             await asyncio.to_thread(self._keep, entries)
         return [hits for query in queries if (hits := self._record.hits(query, k)) is not None]
 
     async def read(self, urls: Sequence[str], focus: str) -> list[Page]:
-        known = {url: self._record.page(url, focus, exact=True) for url in urls}
-        new = [url for url, page in known.items() if page is None]
+        pages = {url: self._record.page(url, focus, exact=True) for url in urls}
+        new = [url for url, page in pages.items() if page is None]
         if new:
-            pages = await self._reader.read(new, focus)
+            read = await self._reader.read(new, focus)
             entries = [
                 Recorded(url=url, focus=focus, page=page)
-                for url, page in zip(new, pages, strict=True)
+                for url, page in zip(new, read, strict=True)
             ]
             await asyncio.to_thread(self._keep, entries)
         return [page for url in urls if (page := self._record.page(url, focus)) is not None]

@@ -121,12 +121,12 @@ class RuledSearch:
         self._rules = rules
 
     async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
-        found = await self.backend.search(queries, k if self._rules.empty else 2 * k)
-        return [self._ruled(hits, k) for hits in found]
+        results = await self.backend.search(queries, k if self._rules.empty else 2 * k)
+        return [self._ruled(hits, k) for hits in results]
 
     def _ruled(self, hits: Hits, k: int) -> Hits:
-        kept = [hit for hit in hits.hits if self._admits(hit)]
-        return hits.model_copy(update={"hits": tuple(kept[:k])})
+        admitted = [hit for hit in hits.hits if self._admits(hit)]
+        return hits.model_copy(update={"hits": tuple(admitted[:k])})
 
     def _admits(self, hit: Hit) -> bool:
         return self._rules.refusal(hit.url, hit.published) is None

@@ -44,23 +44,23 @@ class WebSearch:
         Raises ToolError when the backend is out of order or silent for too long.
         """
         distinct = list(dict.fromkeys(filter(None, (" ".join(q.split()) for q in queries))))
-        asked = distinct or [" ".join(focus.split())]
+        queries = distinct or [" ".join(focus.split())]
         k = min(max(num if num is not None else self._k, 1), MAX_HITS)
-        found = await self._search(asked[:MAX_QUERIES], k) if asked[0] else []
+        results = await self._search(queries[:MAX_QUERIES], k) if queries[0] else []
         fault = f"not asked: at most {MAX_QUERIES} queries in one call"
-        late = [Hits(query=query, fault=fault) for query in asked[MAX_QUERIES:]]
-        return ToolResult(tool="web_search", hits=(*found, *late))
+        late = [Hits(query=query, fault=fault) for query in queries[MAX_QUERIES:]]
+        return ToolResult(tool="web_search", hits=(*results, *late))
 
     async def _search(self, queries: Sequence[str], k: int) -> list[Hits]:
         try:
             async with asyncio.timeout(self._seconds):
-                found = await self._backend.search(queries, k)
+                results = await self._backend.search(queries, k)
         except TimeoutError as error:
             raise ToolError(
                 f"search ({self._backend.name}) gave no answer within {self._seconds:g} s: check "
                 "the service, or raise tool_timeout"
             ) from error
-        return [hits.model_copy(update={"hits": hits.hits[:k]}) for hits in found]
+        return [hits.model_copy(update={"hits": hits.hits[:k]}) for hits in results]
 
     def as_langchain_tool(self) -> BaseTool:
         """The tool for any LangChain agent; its artifact is the ToolResult."""

@@ -39,14 +39,14 @@ def joined(*parts: str | None) -> Html:
 def tag(name: str, /, *children: str | None, **attributes: Attribute) -> Html:
     """An element. `class_` is `class`, `data_x` is `data-x`; an attribute of None or False is left
     out, one of True stands without a value."""
-    given = "".join(
+    attributes_text = "".join(
         f" {_name(key)}" if value is True else f' {_name(key)}="{escaped(str(value))}"'
         for key, value in attributes.items()
         if value is not None and value is not False
     )
     if name in _VOID:
-        return Html(f"<{name}{given}>")
-    return Html(f"<{name}{given}>{joined(*children)}</{name}>")
+        return Html(f"<{name}{attributes_text}>")
+    return Html(f"<{name}{attributes_text}>{joined(*children)}</{name}>")
 
 
 def _name(key: str) -> str:
@@ -60,11 +60,11 @@ def web_address(url: str) -> str | None:
     return address if web else None
 
 
-def outside_link(url: str, shown: str) -> Html:
+def outside_link(url: str, label: str) -> Html:
     """A link out of the page that tells the other side nothing; text where it cannot be one."""
     if (address := web_address(url)) is None:
-        return tag("span", shown, class_="address", dir="auto")
-    return tag("a", shown, href=address, rel="noopener noreferrer nofollow", target="_blank",
+        return tag("span", label, class_="address", dir="auto")
+    return tag("a", label, href=address, rel="noopener noreferrer nofollow", target="_blank",
                class_="address", dir="auto")  # fmt: skip
 
 
@@ -112,8 +112,8 @@ class _Renderer(RendererHTML):
     def text(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         if self._within != id(tokens):  # a claim does not reach beyond its paragraph
             self._within, self._claim = id(tokens), None
-        shown, self._claim = self._weaver.text(tokens[idx].content, self._claim)
-        return shown
+        html, self._claim = self._weaver.text(tokens[idx].content, self._claim)
+        return html
 
     def code_inline(
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType

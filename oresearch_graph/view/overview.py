@@ -64,10 +64,10 @@ def time_line(trace: Trace) -> Html:
     for span in trace.spans:
         rows.setdefault(span.branch, []).append(span)
     numbers = sorted(number for number in rows if number is not None)
-    shown = [_row("Plan, report", rows[None], first, length)] if rows[None] else []
-    shown += [_row(f"Subtask {number}", rows[number], first, length) for number in numbers]
+    bars = [_row("Plan, report", rows[None], first, length)] if rows[None] else []
+    bars += [_row(f"Subtask {number}", rows[number], first, length) for number in numbers]
     axis = tag("p", tag("span", "0 s"), tag("span", f"{length:.3g} s"), class_="axis small")
-    return tag("div", *shown, axis, _legend(trace), class_="time-line")
+    return tag("div", *bars, axis, _legend(trace), class_="time-line")
 
 
 def _row(label: str, spans: Sequence[Span], first: float, length: float) -> Html:
@@ -84,10 +84,11 @@ def _row(label: str, spans: Sequence[Span], first: float, length: float) -> Html
 def _bar(span: Span, first: float, length: float) -> Html:
     scale = _WIDE / length if length > 0 else 0.0
     width = min(_WIDE, max(_THIN, span.seconds * scale))
-    left = max(0.0, min(_WIDE - width, (span.start - first) * scale))
+    offset = max(0.0, min(_WIDE - width, (span.start - first) * scale))
     title = f"{span.name}: {span.seconds:.3f} s from {span.start - first:.3f} s"
     return Html(
-        f'<rect x="{left:.1f}" y="1" width="{width:.1f}" height="14" class="{_colour(span.name)}">'
+        f'<rect x="{offset:.1f}" y="1" width="{width:.1f}" height="14" '
+        f'class="{_colour(span.name)}">'
         f"{tag('title', title)}</rect>"
     )
 
@@ -121,7 +122,7 @@ def _legend(trace: Trace) -> Html:
 
 def facts(trace: Trace, citations: CitationReport | None) -> Html:
     """Outcome and figures, on one line that breaks where it must."""
-    told = [
+    items = [
         tag("span", trace.outcome, class_=f"outcome {trace.outcome}"),
         _fact("execution", trace.execution),
         _fact("language", trace.language),
@@ -132,15 +133,17 @@ def facts(trace: Trace, citations: CitationReport | None) -> Html:
         _fact("trace", trace.id or None),
     ]
     return joined(
-        tag("p", *told, class_="facts"),
+        tag("p", *items, class_="facts"),
         tag("p", "No language model wrote this: the extractive policy did.", class_="notice")
         if trace.extractive else None,
     )  # fmt: skip
 
 
-def failures(found: Sequence[Failure]) -> Html | None:
+def failures(failures_of_run: Sequence[Failure]) -> Html | None:
     """The named failures; None without any."""
-    return tag("ul", *map(_failure, found), class_="failures") if found else None
+    return (
+        tag("ul", *map(_failure, failures_of_run), class_="failures") if failures_of_run else None
+    )
 
 
 def _failure(failure: Failure) -> Html:
@@ -173,16 +176,16 @@ def _remark(remark: Remark, key: str) -> Html:
     )  # fmt: skip
 
 
-def panel(given: Panel) -> Html:
+def panel(content: Panel) -> Html:
     """A table of labels, values and words."""
     rows = (
         tag("tr", tag("th", line.label, scope="row", dir="auto"), tag("td", line.value),
             tag("td", line.text, dir="auto"))
-        for line in given.lines
+        for line in content.lines
     )  # fmt: skip
     return joined(
-        tag("h4", given.title),
-        _scrolling(tag("table", tag("tbody", *rows)), given.title),
+        tag("h4", content.title),
+        _scrolling(tag("table", tag("tbody", *rows)), content.title),
     )
 
 
@@ -200,15 +203,15 @@ def usage(trace: Trace) -> Html:
     return _scrolling(table, "Usage by role")
 
 
-def _usage_row(role: str, branch: str, model: str, spent: Iterable[Usage]) -> Html:
-    spent = list(spent)
-    cost = known_sum(u.cost for u in spent)
+def _usage_row(role: str, branch: str, model: str, usages: Iterable[Usage]) -> Html:
+    usages = list(usages)
+    cost = known_sum(u.cost for u in usages)
     numbers = (
-        sum(u.calls for u in spent),
-        sum(u.tool_calls for u in spent),
-        known_sum(u.prompt_tokens for u in spent),
-        known_sum(u.cached_tokens for u in spent),
-        known_sum(u.completion_tokens for u in spent),
+        sum(u.calls for u in usages),
+        sum(u.tool_calls for u in usages),
+        known_sum(u.prompt_tokens for u in usages),
+        known_sum(u.cached_tokens for u in usages),
+        known_sum(u.completion_tokens for u in usages),
     )
     cells = [_known(number) for number in numbers] + ["–" if cost is None else f"{cost:.4f}"]
     return tag("tr", tag("th", role, scope="row"), tag("td", branch), tag("td", model),

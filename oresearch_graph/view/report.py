@@ -38,11 +38,11 @@ class Alignment:
         borders = [(mark.start, mark.end) for mark in answer.marks if mark.end <= stop]
         for start, end in [*dict.fromkeys(borders), (stop, stop)]:
             text = answer.text[at:start]
-            found = report.find(text.strip(), cursor) if text.strip() else -1
-            if found >= 0:
+            there = report.find(text.strip(), cursor) if text.strip() else -1
+            if there >= 0:
                 first = at + len(text) - len(text.lstrip())
-                self._pieces.append(_Piece(first, first + len(text.strip()), found))
-                cursor = found + len(text.strip())
+                self._pieces.append(_Piece(first, first + len(text.strip()), there))
+                cursor = there + len(text.strip())
             at = end
         self._starts = [piece.start for piece in self._pieces]
         self._ends = [piece.end for piece in self._pieces]
@@ -125,14 +125,14 @@ class ReportView:
 
     def _citations(self, body: str) -> list[tuple[int, int, str]]:
         """One token for each cited number, together in place of their bracket."""
-        found: dict[tuple[int, int], str] = {}
+        by_span: dict[tuple[int, int], str] = {}
         for mark in self.delivered.marks:
             if mark.end <= len(body):
                 self.marks.append(Cited(mark.number, self._claim_at(mark.start)))
                 token = self._mark("m", len(self.marks) - 1)
                 place = (mark.start, mark.end)
-                found[place] = found.get(place, "") + token
-        return [(start, end, tokens) for (start, end), tokens in found.items()]
+                by_span[place] = by_span.get(place, "") + token
+        return [(start, end, tokens) for (start, end), tokens in by_span.items()]
 
     def _claim_at(self, at: int) -> int | None:
         nearest = bisect_right(self._placed, (at, len(self.spans))) - 1
@@ -174,14 +174,14 @@ class ReportView:
         return tag("span", text, class_=f"claim {self.claims[claim].status}",
                    data_claim=card_id(self.key, claim))  # fmt: skip
 
-    def _citation(self, cited: Cited) -> Html:
-        if cited.claim is None:
-            return tag("a", f"[{cited.number}]", class_="cite",
-                       href=f"#{reference_id(self.key, cited.number)}")  # fmt: skip
-        status, card = self.claims[cited.claim].status, card_id(self.key, cited.claim)
-        return tag("a", f"[{cited.number}]", class_=f"cite {status}", href=f"#{card}",
-                   data_claim=card, data_reference=reference_id(self.key, cited.number),
-                   aria_label=f"Source {cited.number}, {status}")  # fmt: skip
+    def _citation(self, citation: Cited) -> Html:
+        if citation.claim is None:
+            return tag("a", f"[{citation.number}]", class_="cite",
+                       href=f"#{reference_id(self.key, citation.number)}")  # fmt: skip
+        status, card = self.claims[citation.claim].status, card_id(self.key, citation.claim)
+        return tag("a", f"[{citation.number}]", class_=f"cite {status}", href=f"#{card}",
+                   data_claim=card, data_reference=reference_id(self.key, citation.number),
+                   aria_label=f"Source {citation.number}, {status}")  # fmt: skip
 
     def _removed(self, number: int) -> Html:
         claim = self.claims[number]

@@ -65,11 +65,11 @@ class SourceShelf:
         addresses: dict[str, list[Source]] = {}
         for source in self.by_id.values():
             addresses.setdefault(same_address(source.url), []).append(source)
-        cited = [a for a in self.numbers if a in addresses]
+        numbers = [a for a in self.numbers if a in addresses]
         others = [a for a in addresses if a not in self.numbers]
         return tag(
             "div",
-            tag("ol", *(self._entry(a, addresses[a]) for a in cited), class_="references"),
+            tag("ol", *(self._entry(a, addresses[a]) for a in numbers), class_="references"),
             tag("details", tag("summary", f"Seen and not cited: {len(others)}"),
                 tag("ul", *(self._entry(a, addresses[a]) for a in others), class_="references"),
             ) if others else None,
@@ -133,11 +133,13 @@ class SourceShelf:
         return joined(*(self._card(n, claim) for n, claim in enumerate(self.claims)))
 
     def _card(self, number: int, claim: Claim) -> Html:
-        shown: dict[tuple[str, str], Html] = {}
+        passages: dict[tuple[str, str], Html] = {}
         for evidence in claim.evidence:
             source = self.by_id.get(evidence.source)
             if source is not None:
-                shown.setdefault((same_address(source.url), evidence.quote), self._quoted(evidence))
+                passages.setdefault(
+                    (same_address(source.url), evidence.quote), self._quoted(evidence)
+                )
         missing = "; ".join(claim.missing)
         dangling = ", ".join(claim.dangling)
         return tag(
@@ -146,8 +148,8 @@ class SourceShelf:
             tag("blockquote", _without_marks(claim.text), dir="auto", class_="statement"),
             tag("p", f"Not found in the cited sources: {missing}", dir="auto") if missing else None,
             tag("p", f"Leads to no source: {dangling}", dir="auto") if dangling else None,
-            *shown.values(),
-            tag("p", "No passage was found.", class_="small") if not shown else None,
+            *passages.values(),
+            tag("p", "No passage was found.", class_="small") if not passages else None,
             class_="card", id=card_id(self.key, number), tabindex="-1",
         )  # fmt: skip
 
@@ -200,12 +202,12 @@ def _windows(length: int, lit: Sequence[_Lit]) -> list[tuple[int, int]]:
     """What is shown of a text: all of it, or its beginning and what stands around passages."""
     if length <= LONGEST:
         return [(0, length)]
-    wanted = [(0, LONGEST // 4)]
-    wanted += [(max(0, p.start - _AROUND), min(length, p.end + _AROUND)) for p in lit]
-    shown: list[tuple[int, int]] = []
-    for start, end in sorted(wanted):
-        if shown and start <= shown[-1][1]:
-            shown[-1] = (shown[-1][0], max(end, shown[-1][1]))
+    spans = [(0, LONGEST // 4)]
+    spans += [(max(0, p.start - _AROUND), min(length, p.end + _AROUND)) for p in lit]
+    windows: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if windows and start <= windows[-1][1]:
+            windows[-1] = (windows[-1][0], max(end, windows[-1][1]))
         else:
-            shown.append((start, end))
-    return shown
+            windows.append((start, end))
+    return windows

@@ -41,13 +41,13 @@ def branches(trace: Trace, key: str, remarks: Sequence[Remark]) -> Html:
 def _branch(
     trace: Trace, key: str, number: int, indexes: Sequence[int], remarks: Sequence[Remark]
 ) -> Html:
-    listed = trace.subtasks
-    written = next((trace.steps[i].text for i in indexes if trace.steps[i].kind == "subtask"), "")
-    title = listed[number - 1] if number <= len(listed) else written.strip()
+    subtasks = trace.subtasks
+    subtask = next((trace.steps[i].text for i in indexes if trace.steps[i].kind == "subtask"), "")
+    title = subtasks[number - 1] if number <= len(subtasks) else subtask.strip()
     calls = sum(trace.steps[index].is_call for index in indexes)
-    told = f"Subtask {number}: {title}"
+    heading = f"Subtask {number}: {title}"
     more = f"{len(indexes)} steps, {calls} calls"
-    return _group(f"{key}-branch-{number}", told, _listed(trace, key, indexes, remarks), more)
+    return _group(f"{key}-branch-{number}", heading, _listed(trace, key, indexes, remarks), more)
 
 
 def _group(name: str, title: str, steps: Html, more: str | None = None) -> Html:
@@ -60,12 +60,12 @@ def _group(name: str, title: str, steps: Html, more: str | None = None) -> Html:
 
 
 def _listed(trace: Trace, key: str, indexes: Sequence[int], remarks: Sequence[Remark]) -> Html:
-    found: dict[int, list[Remark]] = {}
+    remarks_at: dict[int, list[Remark]] = {}
     for remark in remarks:
         if remark.step is not None:
-            found.setdefault(remark.step, []).append(remark)
-    shown = (_step(trace.steps[i], step_id(key, i), i, found.get(i, [])) for i in indexes)
-    return tag("div", *shown, class_="steps")
+            remarks_at.setdefault(remark.step, []).append(remark)
+    items = (_step(trace.steps[i], step_id(key, i), i, remarks_at.get(i, [])) for i in indexes)
+    return tag("div", *items, class_="steps")
 
 
 def _step(step: Step, name: str, index: int, remarks: Sequence[Remark]) -> Html:
@@ -92,12 +92,12 @@ def _tags(step: Step) -> str:
     """What is out of the ordinary about a step's tags."""
     if step.kind == "stray":
         return ""
-    told = [
+    labels = [
         f"{name} {'missing' if who is None else f'written by the {who}'}"
         for name, who in (("opening tag", step.opened), ("closing tag", step.closed))
         if who != step.author
     ]
-    return "".join(f" · {each}" for each in told)
+    return "".join(f" · {each}" for each in labels)
 
 
 def _text(text: str, remarks: Sequence[Remark]) -> list[Html]:

@@ -25,12 +25,12 @@ def trace_section(
     `remarks` are findings beyond the trace's own violations.
     """
     answers = parsed_answers(trace)
-    found = [*_own_remarks(trace, answers), *remarks]
+    findings = [*_own_remarks(trace, answers), *remarks]
     answer = citations = delivered = None
     if trace.answer_at is not None:
         answer = answers[trace.answer_at]
         citations, delivered = delivered_answer(answer, _with_sources(trace))
-        found += _differing(trace, citations)
+        findings += _differing(trace, citations)
     bare = trace.sources is None
     return tag(
         "section",
@@ -38,11 +38,11 @@ def trace_section(
         overview.facts(trace, None if bare else citations),
         overview.failures(trace.failures),
         *(overview.panel(each) for each in panels),
-        _part(key, "findings", f"Findings ({len(found)})", overview.findings(found, key)),
+        _part(key, "findings", f"Findings ({len(findings)})", overview.findings(findings, key)),
         _part(key, "plan", "Plan", plan(trace)),
         _report(trace, key, answer, citations, delivered),
         _part(key, "time", "Time line", time_line(trace)),
-        _part(key, "steps", "Steps", branches(trace, key, found)),
+        _part(key, "steps", "Steps", branches(trace, key, findings)),
         _part(key, "usage", "Usage", overview.usage(trace)),
         class_="trace", id=key, aria_labelledby=f"{key}-question",
     )  # fmt: skip

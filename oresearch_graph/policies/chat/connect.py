@@ -42,16 +42,19 @@ class CompatibleChatOpenAI(ChatOpenAI):
         self, chunk: dict[str, Any], default_chunk_class: type,
         base_generation_info: dict[str, Any] | None,
     ) -> ChatGenerationChunk | None:  # fmt: skip
-        made = super()._convert_chunk_to_generation_chunk(
+        generation = super()._convert_chunk_to_generation_chunk(
             chunk, default_chunk_class, base_generation_info
         )
         choices = chunk.get("choices") or []
-        if made is None or not choices:
-            return made
-        made.message.additional_kwargs.update(_thinking(choices[0].get("delta") or {}))
+        if generation is None or not choices:
+            return generation
+        generation.message.additional_kwargs.update(_thinking(choices[0].get("delta") or {}))
         if choices[0].get("finish_reason"):
-            made.generation_info = {**(made.generation_info or {}), **_stopped_by(choices[0])}
-        return made
+            generation.generation_info = {
+                **(generation.generation_info or {}),
+                **_stopped_by(choices[0]),
+            }
+        return generation
 
     def _create_chat_result(
         self,
@@ -159,8 +162,8 @@ def _openai(
 ) -> BaseChatModel:
     url = base_url or os.environ.get("OPENAI_API_BASE") or os.environ.get("OPENAI_BASE_URL")
     address = _address(url) if url else None
-    given = [options.pop(name, None) for name in ("api_key", "openai_api_key")]
-    key = next(filter(None, given), None) or environment_key("OPENAI_API_KEY")
+    keys = [options.pop(name, None) for name in ("api_key", "openai_api_key")]
+    key = next(filter(None, keys), None) or environment_key("OPENAI_API_KEY")
     if not key and address and (is_loopback(address.url) or address.gives_key):
         key = NO_KEY
     if not key:
@@ -225,7 +228,7 @@ def _other(name: str, provider: str | None, model: str, options: dict[str, Any])
     from langchain.chat_models import init_chat_model
 
     try:
-        made = init_chat_model(model, model_provider=provider, **options)
+        chat_model = init_chat_model(model, model_provider=provider, **options)
     except ImportError as error:
         raise ConfigurationError(f"{name}: {_line(error)}") from error
     except (ValueError, TypeError, openai.OpenAIError) as error:
@@ -235,9 +238,9 @@ def _other(name: str, provider: str | None, model: str, options: dict[str, Any])
                 "openai:gpt-5-mini, or give a base URL"
             ) from None
         raise ConfigurationError(f"{name}: {_line(error)}; check its key and settings") from None
-    if not isinstance(made, BaseChatModel):
+    if not isinstance(chat_model, BaseChatModel):
         raise ConfigurationError(f"{name!r} names no single model; write provider:model")
-    return made
+    return chat_model
 
 
 def _line(error: Exception) -> str:

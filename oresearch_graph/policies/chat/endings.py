@@ -32,10 +32,10 @@ def unclosed_element(text: str, stop: Sequence[str]) -> str | None:
     names = dict.fromkeys((*PROTOCOL_TAGS, *(tag[2:-1] for tag in stop)))
     pattern = re.compile(f"<(/?)({'|'.join(map(re.escape, names))})>")
     opened: str | None = None
-    for found in pattern.finditer(text):
-        if opened is None and not found[1]:
-            opened = found[2]
-        elif found[1] and found[2] == opened:
+    for match in pattern.finditer(text):
+        if opened is None and not match[1]:
+            opened = match[2]
+        elif match[1] and match[2] == opened:
             opened = None
     return opened
 

@@ -80,9 +80,9 @@ class ModelCall:
                 raise
 
         def no_more(state: RetryCallState) -> bool:
-            asked = _advice(state) or 0.0
-            spent = state.attempt_number >= self.patience.tries or timeouts >= MOST_TIMEOUTS
-            return spent or asked > LONGEST_WAIT
+            advice = _advice(state) or 0.0
+            exhausted = state.attempt_number >= self.patience.tries or timeouts >= MOST_TIMEOUTS
+            return exhausted or advice > LONGEST_WAIT
 
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(CallFault), stop=no_more, wait=self._wait, reraise=True
@@ -94,9 +94,9 @@ class ModelCall:
             raise fault.final(self.name, tries) from fault.__cause__
 
     def _wait(self, state: RetryCallState) -> float:
-        asked = _advice(state)
-        if asked is not None:
-            return asked
+        advice = _advice(state)
+        if advice is not None:
+            return advice
         first = self.patience.backoff
         return (wait_exponential(first, max=20.0) + wait_random(0, first))(state)
 

@@ -65,8 +65,8 @@ def fault_of(error: Exception, model: str) -> CallFault | PolicyError:
         # A pooled connection of an earlier asyncio.run; the pool drops it and opens another.
         return CallFault("the connection belonged to an event loop that is gone")
     if isinstance(error, ModelError):
-        known = CallFault if error.is_retryable else PolicyRefused
-        return known(f"{model}: {brief(error)}")
+        kind = CallFault if error.is_retryable else PolicyRefused
+        return kind(f"{model}: {brief(error)}")
     if isinstance(error, _MALFORMED) or _named(error, "APIError"):
         return CallFault(f"the answer makes no sense ({type(error).__name__}: {brief(error)})")
     return PolicyError(f"{model}: {type(error).__name__}: {brief(error)}")

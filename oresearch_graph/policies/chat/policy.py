@@ -88,8 +88,8 @@ class ChatPolicy:
             if base_url is not None:
                 raise ConfigurationError("base_url goes with a model's name, not with a model")
             self.model = _with_usage(model)
-            given = {key: value for key, value in sampling.items() if value is not None}
-            self._arguments = {**given, **revealed(extra or {})}
+            arguments = {key: value for key, value in sampling.items() if value is not None}
+            self._arguments = {**arguments, **revealed(extra or {})}
         self.name = model_name(self.model)
         self._server = getattr(self.model, "openai_api_base", None)
         priced = is_official(self._server)
@@ -141,8 +141,8 @@ class ChatPolicy:
         request = rendering.request(thread, stop)
         message = await self._send(request, thread, stop, on_text)
         reply = read_message(message)
-        written = rendering.read(thread, stop, reply)
-        return Continuation(**written._asdict(), usage=self._usage(thread, reply))
+        text = rendering.read(thread, stop, reply)
+        return Continuation(**text._asdict(), usage=self._usage(thread, reply))
 
     async def structured(
         self, thread: Thread, schema: type[BaseModel] | dict[str, Any]
@@ -208,9 +208,9 @@ class ChatPolicy:
         """`extra_body` of a call replaces the constructor's, so the two are merged here."""
         if not fields:
             return {}
-        own = getattr(self.model, "extra_body", None) or {}
-        given = self._arguments.get("extra_body") or {}
-        return {"extra_body": {**own, **given, **fields}}
+        of_model = getattr(self.model, "extra_body", None) or {}
+        of_call = self._arguments.get("extra_body") or {}
+        return {"extra_body": {**of_model, **of_call, **fields}}
 
     def _bound(self, request: Request) -> ChatRunnable:
         if not request.tools:
@@ -274,9 +274,9 @@ def _with_usage(model: BaseChatModel) -> BaseChatModel:
 def _config(thread: Thread) -> RunnableConfig:
     """The running node's configuration, so that its callbacks and streams see the call."""
     place = "" if thread.branch is None else f":{thread.branch}"
-    own: RunnableConfig = {
+    config: RunnableConfig = {
         "tags": [thread.role],
         "metadata": {"role": thread.role, "branch": thread.branch, "thread": thread.id},
         "run_name": f"{thread.role}{place}",
     }
-    return merge_configs(ensure_config(), own)
+    return merge_configs(ensure_config(), config)

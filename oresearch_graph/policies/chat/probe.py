@@ -119,20 +119,20 @@ def _follow(
     source: concurrent.futures.Future[Choice],
 ) -> concurrent.futures.Future[Choice]:
     """A future of one's own: cancelling it leaves the shared one alone."""
-    own: concurrent.futures.Future[Choice] = concurrent.futures.Future()
+    copied: concurrent.futures.Future[Choice] = concurrent.futures.Future()
 
-    def copy(done: concurrent.futures.Future[Choice]) -> None:
-        if done.cancelled():
-            own.cancel()
-            own.set_running_or_notify_cancel()
-        elif own.set_running_or_notify_cancel():
-            if (error := done.exception()) is not None:
-                own.set_exception(error)
+    def copy(future: concurrent.futures.Future[Choice]) -> None:
+        if future.cancelled():
+            copied.cancel()
+            copied.set_running_or_notify_cancel()
+        elif copied.set_running_or_notify_cancel():
+            if (error := future.exception()) is not None:
+                copied.set_exception(error)
             else:
-                own.set_result(done.result())
+                copied.set_result(future.result())
 
     source.add_done_callback(copy)
-    return own
+    return copied
 
 
 PROBES: Final = _Probes()

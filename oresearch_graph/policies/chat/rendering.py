@@ -69,10 +69,10 @@ class Prefill:
             for _, reason in thread.corrections
         )
         messages: list[BaseMessage] = [SystemMessage(thread.system), HumanMessage(question)]
-        written = render_steps(thread.steps, self.tools) + before_continuation(thread)
-        if not written:
+        prefix = render_steps(thread.steps, self.tools) + before_continuation(thread)
+        if not prefix:
             return Request(messages, KEEP_STOP_TAG)
-        return Request([*messages, AIMessage(written)], {**CONTINUE_FINAL, **KEEP_STOP_TAG})
+        return Request([*messages, AIMessage(prefix)], {**CONTINUE_FINAL, **KEEP_STOP_TAG})
 
     def read(self, thread: Thread, stop: Sequence[str], reply: Reply) -> Written:
         return read_text(thread, stop, reply)
@@ -85,16 +85,16 @@ class Turns:
         self.tools = tuple(tools)
 
     def request(self, thread: Thread, stop: Sequence[str]) -> Request:  # noqa: ARG002  # protocol
-        spoken: list[tuple[Author, str]] = [("world", thread.user_message(self.tools))]
-        spoken += [
+        turns: list[tuple[Author, str]] = [("world", thread.user_message(self.tools))]
+        turns += [
             (step.author, render_step(step, self.tools))
             for step in thread.steps
             if not is_hidden_think(step)
         ]
         if thread.pending:
-            spoken.append(("policy", before_continuation(thread)))
-        ask = what_to_write(thread, spoken[-1][0])
-        messages = [SystemMessage(thread.system), *as_messages([*spoken, ("world", ask)])]
+            turns.append(("policy", before_continuation(thread)))
+        ask = what_to_write(thread, turns[-1][0])
+        messages = [SystemMessage(thread.system), *as_messages([*turns, ("world", ask)])]
         return Request(messages + correction_messages(thread))
 
     def read(self, thread: Thread, stop: Sequence[str], reply: Reply) -> Written:
@@ -132,10 +132,10 @@ def what_to_write(thread: Thread, last: Author) -> str:
     return f"Now write the {open_tag(answer)}.{end}" if answer else "Go on with the next tag."
 
 
-def as_messages(spoken: Iterable[tuple[Author, str]]) -> list[BaseMessage]:
+def as_messages(turns: Iterable[tuple[Author, str]]) -> list[BaseMessage]:
     """Who said what, in order: consecutive text of one author is one message."""
     merged: list[tuple[Author, list[str]]] = []
-    for author, text in spoken:
+    for author, text in turns:
         if not text.strip():
             continue
         if merged and merged[-1][0] == author:
@@ -151,13 +151,13 @@ def as_messages(spoken: Iterable[tuple[Author, str]]) -> list[BaseMessage]:
 
 def correction_messages(thread: Thread) -> list[BaseMessage]:
     """Each rejected attempt and why it was rejected."""
-    spoken: list[tuple[Author, str]] = []
+    turns: list[tuple[Author, str]] = []
     for attempt, reason in thread.corrections:
-        spoken += [
+        turns += [
             ("policy", attempt if attempt.strip() else "(nothing)"),
             ("world", f"That was refused: {reason} Write it again, mended."),
         ]
-    return as_messages(spoken)
+    return as_messages(turns)
 
 
 def without_repeat(thread: Thread, reply: Reply) -> Reply:

@@ -93,14 +93,14 @@ class Tools:
     def read(self, thread: Thread, stop: Sequence[str], reply: Reply) -> Written:
         if not reply.calls:
             return read_text(thread, stop, without_repeat(thread, reply))
-        said = reply.text.strip()
-        if said and not self._tags.search(said):
-            said = f"<think>{said}</think>"
-        text, reasoning = place_thinking(thread, said, reply.reasoning)
+        thinking = reply.text.strip()
+        if thinking and not self._tags.search(thinking):
+            thinking = f"<think>{thinking}</think>"
+        text, reasoning = place_thinking(thread, thinking, reply.reasoning)
         hidden = "<think>" not in text
         elements = [self._element(call) for call in reply.calls]
-        written = "\n".join(part for part in (text.rstrip(), *elements) if part)
-        return Written(written, "stop", reasoning, hidden_reasoning=hidden)
+        text_with_calls = "\n".join(part for part in (text.rstrip(), *elements) if part)
+        return Written(text_with_calls, "stop", reasoning, hidden_reasoning=hidden)
 
     def _element(self, call: NativeCall) -> str:
         """The call as protocol text; arguments that make no sense are kept as written."""
@@ -157,8 +157,8 @@ class _Conversation:
         self.calls += 1
         key = f"call{self.calls:05d}"  # nine letters and digits: the only form Mistral takes
         self._turn.tool_calls.append(tool_call(name=name, args=arguments, id=key))
-        shown = shown_text(observation, self._tools).strip()
-        self._done.append(ToolMessage(shown or "(empty)", tool_call_id=key))
+        content = shown_text(observation, self._tools).strip()
+        self._done.append(ToolMessage(content or "(empty)", tool_call_id=key))
         self.last = "world"
 
     def messages(self) -> list[BaseMessage]:
@@ -179,8 +179,8 @@ def _arguments(step: Step) -> dict[str, Any] | None:
 
 def _strings(arguments: Mapping[str, Any], *names: str) -> list[str]:
     """The strings under the first of the names; models write one string for a list of one."""
-    found: Any = next((value for name in names if (value := arguments.get(name))), [])
-    return [str(item) for item in found] if isinstance(found, list) else [str(found)]
+    value: Any = next(filter(None, map(arguments.get, names)), [])
+    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
 def _count(arguments: Mapping[str, Any]) -> int | None:

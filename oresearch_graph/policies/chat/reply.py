@@ -25,19 +25,19 @@ class Thought(NamedTuple):
     reasoning: str | None
 
 
-def place_thinking(thread: Thread, text: str, shown: str | None) -> Thought:
+def place_thinking(thread: Thread, text: str, reasoning: str | None) -> Thought:
     """Text as the protocol has it; `shown` is the thinking that the provider delivers apart."""
     continues = thread.forced is not None or bool(thread.pending)
     inline, rest = (None, text) if thread.pending else _leading_think(text)
     if thread.role != "researcher" or continues:
-        return Thought(rest, _joined(shown, inline))
+        return Thought(rest, _joined(reasoning, inline))
     subtask = _SUBTASK.match(rest)
     cut = subtask.end() if subtask else 0
     if rest[cut:].lstrip().startswith(_OPEN):
-        return Thought(rest, _joined(shown, inline))
+        return Thought(rest, _joined(reasoning, inline))
     if inline is not None and subtask is None:
-        return Thought(_with_open(text), shown)
-    thinking = _joined(shown, inline)
+        return Thought(_with_open(text), reasoning)
+    thinking = _joined(reasoning, inline)
     if thinking is None:
         return Thought(text, None)
     return Thought(rest[:cut] + _as_element(thinking) + rest[cut:], None)
@@ -66,8 +66,8 @@ def _with_open(text: str) -> str:
 
 
 def _joined(*parts: str | None) -> str | None:
-    kept = [part.strip() for part in parts if part and part.strip()]
-    return "\n\n".join(kept) or None
+    texts = [part.strip() for part in parts if part and part.strip()]
+    return "\n\n".join(texts) or None
 
 
 def _as_element(thinking: str) -> str:
@@ -129,14 +129,14 @@ def read_message(message: AIMessage) -> Reply:
 
 
 def _finish(metadata: Mapping[str, Any]) -> Finish | None:
-    found = next((value for key in _FINISH_KEYS if (value := metadata.get(key))), None)
+    reason = next((value for key in _FINISH_KEYS if (value := metadata.get(key))), None)
     if metadata.get("status") == "incomplete":  # OpenAI's Responses API
-        found = (metadata.get("incomplete_details") or {}).get("reason")
-    elif found is None and metadata.get("status") == "completed":
-        found = "stop"
-    if not isinstance(found, str):
+        reason = (metadata.get("incomplete_details") or {}).get("reason")
+    elif reason is None and metadata.get("status") == "completed":
+        reason = "stop"
+    if not isinstance(reason, str):
         return None
-    name = found.lower()
+    name = reason.lower()
     if name in _LENGTH:
         return "length"
     return "filter" if name in _FILTER else "stop"
@@ -156,17 +156,17 @@ def _stop_string(metadata: Mapping[str, Any]) -> tuple[str | None, bool]:
 
 
 def _reasoning(message: AIMessage) -> str | None:
-    shown = ""
+    reasoning = ""
     if isinstance(message.content, list):
-        shown = "".join(
+        reasoning = "".join(
             str(block.get("reasoning", ""))
             for block in message.content_blocks
             if block["type"] == "reasoning"
         )
-    if not shown:
-        kept = message.additional_kwargs.get("reasoning_content")
-        shown = kept if isinstance(kept, str) else ""
-    return shown if shown.strip() else None
+    if not reasoning:
+        content = message.additional_kwargs.get("reasoning_content")
+        reasoning = content if isinstance(content, str) else ""
+    return reasoning if reasoning.strip() else None
 
 
 def _calls(message: AIMessage) -> tuple[NativeCall, ...]:

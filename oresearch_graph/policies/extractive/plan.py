@@ -95,8 +95,8 @@ def plan(question: str, language: str, at_most: int = 4) -> list[str]:
 
 def _compared(question: str) -> tuple[str, str] | None:
     for pattern in _COMPARISONS if len(question) <= _LONGEST else ():
-        if found := pattern.search(question):
-            first, second = topic_of(found["a"]), topic_of(_CLAUSES.split(found["b"])[0])
+        if match := pattern.search(question):
+            first, second = topic_of(match["a"]), topic_of(_CLAUSES.split(match["b"])[0])
             if first and second:
                 return first, second
     return None
@@ -157,24 +157,24 @@ def _has_content(text: str) -> bool:
 def keywords(text: str) -> list[str]:
     """The words of a text worth searching for, as written."""
     plain = _ASKING_CJK.sub(" ", text) if has_cjk(text) else text
-    found = [word.rstrip(".'-") for word in _KEYWORD.findall(plain)]
-    return list(dict.fromkeys(w for w in found if w and w.lower() not in STOP_WORDS | {"的"}))
+    words = [word.rstrip(".'-") for word in _KEYWORD.findall(plain)]
+    return list(dict.fromkeys(w for w in words if w and w.lower() not in STOP_WORDS | {"的"}))
 
 
 def queries(subtask: str, question: str) -> list[str]:
     """Two or three queries for a subtask: its topic, its topic with the facet's words, and the
     question when it says more."""
-    own = " ".join(keywords(subtask_topic(subtask)))
+    topic = " ".join(keywords(subtask_topic(subtask)))
     facet = QUERY_WORDS[facet_of(subtask)]
     whole = " ".join(keywords(topic_of(question)))
-    candidates = [own, f"{own} {facet}" if facet and not has_cjk(own) else "", whole]
+    candidates = [topic, f"{topic} {facet}" if facet and not has_cjk(topic) else "", whole]
     return list(dict.fromkeys(query.strip() for query in candidates if query.strip())) or [question]
 
 
 def planned_limit(system: str) -> int:
     """How many subtasks the system prompt allows."""
-    found = _LIMIT.search(system)
-    return int(found[1]) if found else 4
+    match = _LIMIT.search(system)
+    return int(match[1]) if match else 4
 
 
 def numbered(items: Sequence[str]) -> str:

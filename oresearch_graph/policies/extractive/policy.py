@@ -37,8 +37,8 @@ class ExtractivePolicy:
         *,
         on_text: Callable[[str], None] | None = None,
     ) -> Continuation:
-        written = await asyncio.to_thread(_continue, thread)
-        text, cause = _until(written, stop)
+        continuation = await asyncio.to_thread(_continue, thread)
+        text, cause = _until(continuation, stop)
         if on_text is not None:
             on_text(text)
         usage = Usage(
@@ -57,13 +57,15 @@ def _written(thread: Thread) -> str:
     match thread.role:
         case "planner":
             language = detect_language(thread.question)
-            listed = numbered(plan(thread.question, language, planned_limit(thread.system)))
-            return f"<subtask_list>\n{listed}\n</subtask_list>"
+            items = numbered(plan(thread.question, language, planned_limit(thread.system)))
+            return f"<subtask_list>\n{items}\n</subtask_list>"
         case "researcher":
             return next_turn(thread)
         case "summarizer":
-            asked = _LANGUAGE.search(thread.system)
-            language = asked[1] if asked else detect_language(thread.question)
+            language_asked_for = _LANGUAGE.search(thread.system)
+            language = (
+                language_asked_for[1] if language_asked_for else detect_language(thread.question)
+            )
             opened = "" if thread.forced else "<suggested_answer>"
             return f"{opened}{report(thread, language)}</suggested_answer>"
         case _:

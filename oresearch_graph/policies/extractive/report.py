@@ -45,9 +45,11 @@ def no_evidence(subtask_answers: Sequence[str]) -> bool:
 def report(thread: Thread, language: str) -> str:
     """The text of the suggested answer."""
     sections, empty = _sections(thread.steps)
-    wanted = frozenset(key_terms(thread.question))
-    lead = _taken(sections, wanted, least=2)
-    last = [quote for _ in range(2) if (quote := _taken(sections, wanted, least=3)) is not None]
+    question_terms = frozenset(key_terms(thread.question))
+    lead = _taken(sections, question_terms, least=2)
+    last = [
+        quote for _ in range(2) if (quote := _taken(sections, question_terms, least=3)) is not None
+    ]
     numbering = _Numbering()
     words = phrases(language)
     addresses = {
@@ -88,18 +90,18 @@ def _sections(steps: Sequence[Step]) -> tuple[list[_Section], list[str]]:
 
 def _shared_out(offered: Sequence[_Section]) -> list[_Section]:
     """Takes a quotation of each section in turn, until all are full or dry."""
-    taken: list[_Section] = [_Section(section.subtask, []) for section in offered]
-    left = [list(section.quotes) for section in offered]
-    seen: list[frozenset[str]] = []
+    sections: list[_Section] = [_Section(section.subtask, []) for section in offered]
+    remaining = [list(section.quotes) for section in offered]
+    quoted_terms: list[frozenset[str]] = []
     for _ in range(_SECTION + 1):
-        for section, pool in zip(taken, left, strict=True):
+        for section, pool in zip(sections, remaining, strict=True):
             while pool:
                 quote = pool.pop(0)
-                if not any(same_words(quote.terms, other) for other in seen):
+                if not any(same_words(quote.terms, other) for other in quoted_terms):
                     section.quotes.append(quote)
-                    seen.append(quote.terms)
+                    quoted_terms.append(quote.terms)
                     break
-    return taken
+    return sections
 
 
 def _quotes(text: str) -> list[_Quoted]:
@@ -117,11 +119,13 @@ def _quotes(text: str) -> list[_Quoted]:
     return quotes
 
 
-def _taken(sections: Sequence[_Section], wanted: frozenset[str], *, least: int) -> _Quoted | None:
+def _taken(
+    sections: Sequence[_Section], question_terms: frozenset[str], *, least: int
+) -> _Quoted | None:
     """The quotation that says most about the question, moved out of a section that can spare it."""
     spare = [section for section in sections if len(section.quotes) > least]
     best = max(
-        ((len(quote.terms & wanted), -i, quote, section)
+        ((len(quote.terms & question_terms), -i, quote, section)
          for section in spare for i, quote in enumerate(section.quotes)),
         key=lambda item: item[:2],
         default=None,

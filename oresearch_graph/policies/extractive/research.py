@@ -46,21 +46,20 @@ def next_turn(thread: Thread) -> str:
     turn = _reading(calls, focus, sources, dialect)
     turn = turn or _search(calls, subtask, thread.question, focus, pages, dialect)
     if turn is None or len(calls) >= _CALLS:
-        found = best_sentences(pages, focus, SENTENCES)
-        thought = (
-            f"{len(found)} sentences from {len({s.source.id for s in found})} sources answer it."
-        )
-        turn = f"<think>{thought}</think>\n<subtask_answer>{_written(found)}</subtask_answer>"
+        sentences = best_sentences(pages, focus, SENTENCES)
+        sources_quoted = len({sentence.source.id for sentence in sentences})
+        thought = f"{len(sentences)} sentences from {sources_quoted} sources answer it."
+        turn = f"<think>{thought}</think>\n<subtask_answer>{_written(sentences)}</subtask_answer>"
     return opening + turn
 
 
 def _focus(thread: Thread, subtask: str) -> Focus:
     whole = frozenset(key_terms(thread.question))
-    own = frozenset(key_terms(subtask)) or whole
-    listed = next((s.text for s in thread.steps if s.kind == "subtask_list"), "")
+    subtask_terms = frozenset(key_terms(subtask)) or whole
+    subtask_list = next((s.text for s in thread.steps if s.kind == "subtask_list"), "")
     topic = subtask_topic(subtask)
-    siblings = (facet_of(item) for item in list_items(listed) if subtask_topic(item) == topic)
-    return Focus(own, whole, facet_of(subtask), tuple(dict.fromkeys(siblings)))
+    siblings = (facet_of(item) for item in list_items(subtask_list) if subtask_topic(item) == topic)
+    return Focus(subtask_terms, whole, facet_of(subtask), tuple(dict.fromkeys(siblings)))
 
 
 def own_steps(thread: Thread) -> list[Step]:
@@ -70,26 +69,28 @@ def own_steps(thread: Thread) -> list[Step]:
 
 def _subtask(thread: Thread, steps: Sequence[Step]) -> tuple[str, str]:
     """The subtask, and its element when the policy is the one who has to write it."""
-    given = next((step.text.strip() for step in steps if step.kind == "subtask"), None)
-    if given is not None:
-        return given, ""
-    listed = next((s.text for s in thread.steps if s.kind == "subtask_list"), "")
-    items = list_items(listed) or (thread.question,)
+    subtask = next((step.text.strip() for step in steps if step.kind == "subtask"), None)
+    if subtask is not None:
+        return subtask, ""
+    subtask_list = next((s.text for s in thread.steps if s.kind == "subtask_list"), "")
+    items = list_items(subtask_list) or (thread.question,)
     subtask = items[min(thread.branch or 1, len(items)) - 1]
     return subtask, f"<subtask>{subtask}</subtask>\n"
 
 
 def shown(steps: Sequence[Step]) -> list[ShownSource]:
     """What the observations showed, one entry per source, its texts joined."""
-    found: dict[int, ShownSource] = {}
+    by_id: dict[int, ShownSource] = {}
     for step in steps:
         for source in read_observation(step.text) if step.kind == "observation" else ():
-            known = found.get(source.id)
-            if known is None or known.text in source.text:
-                found[source.id] = source
-            elif source.text not in known.text:
-                found[source.id] = known._replace(text=f"{known.text}\n\n{source.text}")
-    return list(found.values())
+            source_before = by_id.get(source.id)
+            if source_before is None or source_before.text in source.text:
+                by_id[source.id] = source
+            elif source.text not in source_before.text:
+                by_id[source.id] = source_before._replace(
+                    text=f"{source_before.text}\n\n{source.text}"
+                )
+    return list(by_id.values())
 
 
 def read_pages(steps: Sequence[Step]) -> list[ShownSource]:
@@ -111,7 +112,7 @@ def _search(
     searched = [step for step in calls if step.kind == "web_search"]
     tried = {query for step in searched for query in read_call(step).items}
     if not searched:
-        wanted = queries(subtask, question)
+        new_queries = queries(subtask, question)
         thought = f"Evidence is wanted on: {subtask_topic(subtask)}."
         plan = "<plan>1. Search by keywords.\n2. Open the best addresses.\n3. Quote them.</plan>\n"
     elif len(searched) == 1 and (
@@ -119,14 +120,14 @@ def _search(
     ):
         if len(best_sentences(sources, focus, ENOUGH)) >= ENOUGH:
             return None
-        wanted = [query for query in _wider(subtask, question) if query not in tried][:3]
+        new_queries = [query for query in _wider(subtask, question) if query not in tried][:3]
         thought = "That is not enough yet; single keywords may find more."
         plan = ""
     else:
         return None
-    if not wanted:
+    if not new_queries:
         return None
-    call = write_call("web_search", wanted, _RESULTS, dialect)
+    call = write_call("web_search", new_queries, _RESULTS, dialect)
     return f"<think>{thought}</think>\n{plan}<web_search>{call}</web_search>"
 
 
@@ -143,15 +144,15 @@ def _reading(
     """Opens the best two results of the latest search, then two of the others: which of them
     differs by facet, for subtasks of one topic find the same addresses."""
     since = [call.kind for call in reversed(calls)]
-    read = since.index("web_search") if "web_search" in since else 2
-    wanted = _readable(calls, focus, sources) if read < 2 else []
-    at = FACETS.index(focus.facet) * _PAGES % len(wanted) if wanted and read else 0
-    wanted = [*wanted[at:], *wanted[:at]][:_PAGES]
-    if not wanted:
+    pages_read = since.index("web_search") if "web_search" in since else 2
+    urls = _readable(calls, focus, sources) if pages_read < 2 else []
+    at = FACETS.index(focus.facet) * _PAGES % len(urls) if urls and pages_read else 0
+    urls = [*urls[at:], *urls[:at]][:_PAGES]
+    if not urls:
         return None
-    call = write_call("crawl_page", wanted, dialect=dialect)
+    call = write_call("crawl_page", urls, dialect=dialect)
     return (
-        f"<think>{len(wanted)} of the results look relevant; they are opened.</think>\n"
+        f"<think>{len(urls)} of the results look relevant; they are opened.</think>\n"
         f"<crawl_page>{call}</crawl_page>"
     )
 
@@ -171,8 +172,8 @@ def _readable(calls: Sequence[Step], focus: Focus, sources: Sequence[ShownSource
 
 def _promise(source: ShownSource, focus: Focus) -> float:
     title, text = frozenset(terms(source.title)), frozenset(terms(source.text))
-    wanted = focus.own | focus.whole
-    return 2.0 * len(title & wanted) + len(text & wanted) + 0.5 * covers(source, focus)
+    focus_terms = focus.own | focus.whole
+    return 2.0 * len(title & focus_terms) + len(text & focus_terms) + 0.5 * covers(source, focus)
 
 
 def answer(sources: Sequence[ShownSource], focus: Focus) -> str:
@@ -180,13 +181,13 @@ def answer(sources: Sequence[ShownSource], focus: Focus) -> str:
     return _written(best_sentences(sources, focus, SENTENCES))
 
 
-def _written(found: Sequence[Sentence]) -> str:
+def _written(sentences: Sequence[Sentence]) -> str:
     """Sentences with their source numbers, then the list of those sources."""
-    if not found:
+    if not sentences:
         return ""
-    prose = joined(cited(sentence.text, sentence.source.id) for sentence in found)
-    listed = {sentence.source.id: sentence.source for sentence in found}
-    lines = [f"[{number}]. {source.url} - {source.title}" for number, source in listed.items()]
+    prose = joined(cited(sentence.text, sentence.source.id) for sentence in sentences)
+    by_id = {sentence.source.id: sentence.source for sentence in sentences}
+    lines = [f"[{number}]. {source.url} - {source.title}" for number, source in by_id.items()]
     return "\n".join(["", prose, "", *lines, ""])
 
 

@@ -159,41 +159,43 @@ def covers(source: ShownSource, focus: Focus) -> bool:
     More than half of the question's or of the subtask's key terms must stand in it; where only
     half do, one of them must stand in the title.
     """
-    held = frozenset(terms(f"{source.title}\n{source.text}"))
+    source_terms = frozenset(terms(f"{source.title}\n{source.text}"))
     title = frozenset(terms(source.title))
-    for wanted in (_same_script(focus.own, source), _same_script(focus.whole, source)):
-        share = len(wanted & held) / len(wanted) if wanted else 0.0
-        if share > 0.5 or (share == 0.5 and wanted & title):
+    for focus_terms in (_same_script(focus.own, source), _same_script(focus.whole, source)):
+        share = len(focus_terms & source_terms) / len(focus_terms) if focus_terms else 0.0
+        if share > 0.5 or (share == 0.5 and focus_terms & title):
             return True
     return False
 
 
-def _same_script(wanted: frozenset[str], source: ShownSource) -> frozenset[str]:
+def _same_script(focus_terms: frozenset[str], source: ShownSource) -> frozenset[str]:
     """For a source in an alphabet, the alphabetic terms of a CJK question."""
     if has_cjk(source.text[:2_000]):
-        return wanted
-    return frozenset(term for term in wanted if not has_cjk(term))
+        return focus_terms
+    return frozenset(term for term in focus_terms if not has_cjk(term))
 
 
 def best_sentences(sources: Iterable[ShownSource], focus: Focus, count: int) -> list[Sentence]:
     """At most `count` sentences about the focus, no two alike, together by source in its order."""
-    found = [s for source in sources if covers(source, focus) for s in quotable(source)]
+    candidates = [s for source in sources if covers(source, focus) for s in quotable(source)]
     scored = sorted(
-        zip(_points(found, focus), found, strict=True), key=lambda item: item[0], reverse=True
+        zip(_points(candidates, focus), candidates, strict=True),
+        key=lambda item: item[0],
+        reverse=True,
     )[:_CONSIDERED]
     least = _LEAST * max((points for points, _ in scored), default=0.0)
     ranked = [item for item in scored if item[0] >= least]
-    places = {(s.source.id, s.place): s for s in found}
-    chosen: list[Sentence] = []
-    while ranked and len(chosen) < count:
+    places = {(s.source.id, s.place): s for s in candidates}
+    best: list[Sentence] = []
+    while ranked and len(best) < count:
         item = max(
-            ranked, key=lambda item: item[0] - _sameness(item[1], chosen) - _spread(item[1], chosen)
+            ranked, key=lambda item: item[0] - _sameness(item[1], best) - _spread(item[1], best)
         )
         ranked.remove(item)
         run = _run(item[1], places)
-        if run and len(chosen) + len(run) <= count + 1 and _fits(run, chosen):
-            chosen += [sentence for sentence in run if sentence not in chosen]
-    return _in_order(chosen)
+        if run and len(best) + len(run) <= count + 1 and _fits(run, best):
+            best += [sentence for sentence in run if sentence not in best]
+    return _in_order(best)
 
 
 def _run(sentence: Sentence, places: Mapping[tuple[int, int], Sentence]) -> list[Sentence]:
@@ -207,16 +209,16 @@ def _run(sentence: Sentence, places: Mapping[tuple[int, int], Sentence]) -> list
     return run
 
 
-def _in_order(chosen: Sequence[Sentence]) -> list[Sentence]:
-    order = {sentence.source.id: rank for rank, sentence in reversed(list(enumerate(chosen)))}
-    return sorted(chosen, key=lambda sentence: (order[sentence.source.id], sentence.place))
+def _in_order(best: Sequence[Sentence]) -> list[Sentence]:
+    order = {sentence.source.id: rank for rank, sentence in reversed(list(enumerate(best)))}
+    return sorted(best, key=lambda sentence: (order[sentence.source.id], sentence.place))
 
 
-def _fits(run: Sequence[Sentence], chosen: Sequence[Sentence]) -> bool:
-    same = [other for other in chosen if other.source.id == run[0].source.id]
-    fresh = [sentence for sentence in run if sentence not in chosen]
+def _fits(run: Sequence[Sentence], best: Sequence[Sentence]) -> bool:
+    same = [other for other in best if other.source.id == run[0].source.id]
+    fresh = [sentence for sentence in run if sentence not in best]
     return len(same) + len(fresh) <= _PER_SOURCE and not any(
-        alike(sentence, other) for sentence in fresh for other in chosen
+        alike(sentence, other) for sentence in fresh for other in best
     )
 
 
@@ -232,32 +234,34 @@ def same_words(first: frozenset[str], second: frozenset[str]) -> bool:
     return shared > _ALIKE * union or shared > _WITHIN * smaller
 
 
-def _spread(sentence: Sentence, chosen: Sequence[Sentence]) -> float:
+def _spread(sentence: Sentence, best: Sequence[Sentence]) -> float:
     """What a sentence loses for each one already taken of its source: others are to be heard."""
-    return _SPREAD * sum(other.source.id == sentence.source.id for other in chosen)
+    return _SPREAD * sum(other.source.id == sentence.source.id for other in best)
 
 
-def _sameness(sentence: Sentence, chosen: Sequence[Sentence]) -> float:
+def _sameness(sentence: Sentence, best: Sequence[Sentence]) -> float:
     shared = (
         len(sentence.terms & other.terms) / (len(sentence.terms | other.terms) or 1)
-        for other in chosen
+        for other in best
     )
     return _SAME * max(shared, default=0.0)
 
 
-def _points(found: Sequence[Sentence], focus: Focus) -> list[float]:
+def _points(candidates: Sequence[Sentence], focus: Focus) -> list[float]:
     """How much each sentence says about the focus: what stands around it first (BM25 over all
     surroundings, so that rare key terms weigh most), then its own terms, the page's rank and
     title, the facet it fits, facts, and an early place."""
     query = sorted(focus.own | focus.whole)
-    ranks = {number: rank for rank, number in enumerate(dict.fromkeys(s.source.id for s in found))}
-    around = _shares(bm25([sentence.near for sentence in found], query))
-    alone = _shares(bm25([sorted(sentence.terms) for sentence in found], query))
+    ranks = {
+        number: rank for rank, number in enumerate(dict.fromkeys(s.source.id for s in candidates))
+    }
+    around = _shares(bm25([sentence.near for sentence in candidates], query))
+    alone = _shares(bm25([sorted(sentence.terms) for sentence in candidates], query))
     return [
-        _NEAR * near + own + _bonus(sentence, focus) + _RANK / (1 + ranks[sentence.source.id])
+        _NEAR * near + points + _bonus(sentence, focus) + _RANK / (1 + ranks[sentence.source.id])
         if near >= _SURELY
         else 0.0
-        for sentence, near, own in zip(found, around, alone, strict=True)
+        for sentence, near, points in zip(candidates, around, alone, strict=True)
     ]
 
 
@@ -293,5 +297,5 @@ def home(sentence: Sentence, facets: Sequence[Facet]) -> Facet | None:
     )
 
 
-def _share(held: frozenset[str], wanted: frozenset[str]) -> float:
-    return len(held & wanted) / len(wanted) if wanted else 0.0
+def _share(part: frozenset[str], whole: frozenset[str]) -> float:
+    return len(part & whole) / len(whole) if whole else 0.0

@@ -66,12 +66,12 @@ class CorpusFolder:
         while waiting:
             here = waiting.pop()
             try:
-                listed = self._listed(here)
+                entries = self._listed(here)
             except OSError as error:
                 yield Entry(here or ".", cause=f"cannot be opened: {error.strerror}")
                 continue
             below = []
-            for path, status in listed:
+            for path, status in entries:
                 if stat.S_ISDIR(status.st_mode):
                     below.append(path)
                 elif entry := self._entry(path, status):
@@ -104,14 +104,14 @@ class CorpusFolder:
             parts = urlsplit(address)
             if parts.scheme not in ("", "file"):
                 return address
-            named = parts.path if parts.scheme else address
-            path = os.fsdecode(unquote_to_bytes(named.encode("utf-8", "replace")))
-            return (self.root / path).as_uri() if named else address
+            path = parts.path if parts.scheme else address
+            path = os.fsdecode(unquote_to_bytes(path.encode("utf-8", "replace")))
+            return (self.root / path).as_uri() if path else address
         except ValueError:
             return address
 
     def _listed(self, here: str) -> list[tuple[str, os.stat_result]]:
-        listed = []
+        entries = []
         folder = self._opened(here, _FOLDER)
         try:
             names = os.listdir(folder)  # noqa: PTH208 (of a descriptor)
@@ -122,10 +122,10 @@ class CorpusFolder:
                     status = os.stat(name, dir_fd=folder, follow_symlinks=False)
                 except FileNotFoundError:
                     continue
-                listed.append((f"{here}/{name}" if here else name, status))
+                entries.append((f"{here}/{name}" if here else name, status))
         finally:
             os.close(folder)
-        return listed
+        return entries
 
     def _entry(self, path: str, status: os.stat_result) -> Entry | None:
         suffix = PurePosixPath(path).suffix.lower()

@@ -220,13 +220,13 @@ class CorpusIndex:
                     (start + 1, min(stop - start, _SNIPPET), document),
                 ).fetchone()
                 digest, address, title, published, snippet = row
-                found = Hit(
+                hit = Hit(
                     url=address,
                     title=title,
                     snippet=" ".join(snippet.split()),
                     published=published,
                 )
-                hits.setdefault(digest, found)
+                hits.setdefault(digest, hit)
         return list(hits.values())
 
     def page(self, address: str) -> Page | None:
@@ -250,10 +250,10 @@ def _ranked(rows: Iterable[tuple[float, int, int, int]]) -> list[tuple[int, int,
     """Documents with the span of their best passage, best first; `rows` come best first."""
     scores: dict[int, float] = {}
     spans: dict[int, tuple[int, int]] = {}
-    seen: dict[int, int] = {}
+    counts: dict[int, int] = {}
     for score, document, start, stop in rows:
-        place = seen.get(document, 0)
-        seen[document] = place + 1
+        place = counts.get(document, 0)
+        counts[document] = place + 1
         spans.setdefault(document, (start, stop))
         if place < len(_SHARES):
             scores[document] = scores.get(document, 0.0) - score * _SHARES[place]

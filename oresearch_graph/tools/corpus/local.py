@@ -153,9 +153,9 @@ class LocalCorpus(IndexedCorpus):
             if entry.is_document:
                 return
             others[entry.kind or f"{entry.cause}:"] += 1
-        seen = ", ".join(f"{shown(name)} {count}" for name, count in others.most_common(8))
+        kinds = ", ".join(f"{shown(name)} {count}" for name, count in others.most_common(8))
         raise ConfigurationError(
-            f"{what} holds no readable document{f' ({seen})' if seen else ''}: "
+            f"{what} holds no readable document{f' ({kinds})' if kinds else ''}: "
             f"add some ({' '.join(READABLE)})"
         )
 
@@ -166,15 +166,15 @@ class LocalCorpus(IndexedCorpus):
         began = time.monotonic()
         entries = list(self._files.entries())
         files = {self._files.address(entry.path): entry for entry in entries if entry.is_document}
-        known = self.index.stamps()
-        gone = [address for address in known if address not in files]
+        stamps = self.index.stamps()
+        gone = [address for address in stamps if address not in files]
         if gone:
             self.index.change(remove=gone)
         due = [
             address for address, entry in files.items()
-            if address not in known or known[address][:2] != entry.stamp
+            if address not in stamps or stamps[address][:2] != entry.stamp
         ]  # fmt: skip
-        changed = self._index_files({address: files[address] for address in due}, known, progress)
+        changed = self._index_files({address: files[address] for address in due}, stamps, progress)
         self._updated = time.monotonic()
 
         def named(noted: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -183,7 +183,7 @@ class LocalCorpus(IndexedCorpus):
         passed = [(shown(entry.path), entry.cause) for entry in entries if entry.cause]
         return IndexReport(
             *self.index.counts(),
-            added=sum(address not in known for address in due),
+            added=sum(address not in stamps for address in due),
             changed=changed,
             removed=len(gone),
             seconds=self._updated - began,
@@ -195,14 +195,14 @@ class LocalCorpus(IndexedCorpus):
         )
 
     def _index_files(
-        self, due: dict[str, Entry], known: dict[str, Stamp], progress: Progress | None
+        self, due: dict[str, Entry], stamps: dict[str, Stamp], progress: Progress | None
     ) -> int:
         """Put files in the index; how many of them were there with other content."""
         put: list[Document] = []
         touch: list[tuple[str, Stamp]] = []
         changed = 0
-        for done, (address, document) in enumerate(self._documents(due, known), 1):
-            before = known.get(address)
+        for count, (address, document) in enumerate(self._documents(due, stamps), 1):
+            before = stamps.get(address)
             if document is None:
                 touch.append((address, Stamp(*due[address].stamp, "")))
             else:
@@ -210,15 +210,15 @@ class LocalCorpus(IndexedCorpus):
                 changed += before is not None and before.digest != document.digest
             characters = sum(len(document.text) for document in put)
             full = len(put) + len(touch) >= _BATCH or characters >= _BATCH_CHARACTERS
-            if full or done == len(due):
+            if full or count == len(due):
                 self.index.change(put=put, touch=touch)
                 put, touch = [], []
                 if progress:
-                    progress(done, len(due))
+                    progress(count, len(due))
         return changed
 
     def _documents(
-        self, due: Mapping[str, Entry], known: Mapping[str, Stamp]
+        self, due: Mapping[str, Entry], stamps: Mapping[str, Stamp]
     ) -> Iterator[tuple[str, Document | None]]:
         """The files as documents, in order, with a fault where one cannot be read; None for one
         whose content has not changed."""
@@ -226,7 +226,7 @@ class LocalCorpus(IndexedCorpus):
 
         def bodies() -> Iterator[tuple[bytes, str]]:
             for address, entry in due.items():
-                before = known.get(address)
+                before = stamps.get(address)
                 opened.append(self._opened(address, entry, before.digest if before else None))
                 if (body := opened[-1].body) is not None:
                     yield body, READABLE[PurePosixPath(entry.path).suffix.lower()]

@@ -75,28 +75,28 @@ def topic_pages() -> Iterator[PythonPage]:
 def module_pages() -> Iterator[PythonPage]:
     """The standard library, a page per public module."""
     root = Path(sysconfig.get_path("stdlib"))
-    seen: set[str] = set()
+    names_before: set[str] = set()
     for file in sorted(root.rglob("*.py")):
         name = _module_name(file.relative_to(root))
-        if name is None or name in seen:
+        if name is None or name in names_before:
             continue
         text = _source_text(file)
         if name in _TWINS:
             text += "\n\n" + _compiled_text(_TWINS[name])
         if len(text) >= _SHORTEST:
-            seen.add(name)
+            names_before.add(name)
             yield _module_page(name, text)
     for name in _COMPILED:
-        text = _compiled_text(name) if name not in seen else ""
+        text = _compiled_text(name) if name not in names_before else ""
         if len(text) >= _SHORTEST:
             yield _module_page(name, text)
 
 
 def _module_page(name: str, text: str) -> PythonPage:
     first = re.sub(r"\s+", " ", text.split("\n\n", 1)[0]).strip()
-    said = first if len(first) <= 90 and not first.startswith(("class ", "def ")) else ""
-    said = said.removeprefix(f"{name} - ").removeprefix(f"{name}: ")
-    title = f"{name} module" + (f": {said}" if said else "")
+    summary = first if len(first) <= 90 and not first.startswith(("class ", "def ")) else ""
+    summary = summary.removeprefix(f"{name} - ").removeprefix(f"{name}: ")
+    title = f"{name} module" + (f": {summary}" if summary else "")
     return PythonPage(f"python:module/{name}", title, f"Module {name}\n\n{text.strip()}")
 
 
@@ -126,12 +126,12 @@ def _members(parent: ast.Module | ast.ClassDef, prefix: str) -> Iterator[str]:
     for node in parent.body:
         if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
-        said = _docstring(node)
+        docstring = _docstring(node)
         if node.name.startswith("_") and node.name != "__init__":
             continue
         heading = _heading(node, prefix)
-        if said or isinstance(node, ast.ClassDef):
-            yield f"{heading}\n{said}".strip()
+        if docstring or isinstance(node, ast.ClassDef):
+            yield f"{heading}\n{docstring}".strip()
         if isinstance(node, ast.ClassDef):
             yield from _members(node, f"{prefix}{node.name}.")
 
@@ -159,12 +159,12 @@ def _compiled_text(name: str) -> str:
 
 def _compiled_members(parent: ModuleType | type, prefix: str = "") -> Iterator[str]:
     for name, member in sorted(vars(parent).items()):
-        said = inspect.getdoc(member)
-        documented = callable(member) and said and not name.startswith("_")
+        docstring = inspect.getdoc(member)
+        documented = callable(member) and docstring and not name.startswith("_")
         if not documented or (inspect.isclass(member) and issubclass(member, BaseException)):
             continue
         word = "class" if inspect.isclass(member) else "def"
-        yield f"{word} {prefix}{name}\n{said}"
+        yield f"{word} {prefix}{name}\n{docstring}"
         if inspect.isclass(member) and not prefix:
             yield from _compiled_members(member, f"{name}.")
 

@@ -39,9 +39,9 @@ def _phrases(query: str) -> Iterator[str]:
     yield from content or ([] if cjk else words)
     for run in cjk:
         yield from (spaced(bigram) for bigram in terms(run))
-    known = set(content)
+    content_words = set(content)
     for first, second in pairwise(_without_joints(runs)):
-        if first in known and second in known:
+        if first in content_words and second in content_words:
             yield f"{first} {second}"
 
 

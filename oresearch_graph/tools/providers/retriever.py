@@ -57,8 +57,8 @@ class DocumentShelf:
         return hit
 
     def _address(self, stated: str, digest: str) -> str:
-        own = f"{self._prefix}{stated}" if stated else ""
-        addresses = (admissible_address(" ".join(each.split())) for each in (stated, own))
+        address = f"{self._prefix}{stated}" if stated else ""
+        addresses = (admissible_address(" ".join(each.split())) for each in (stated, address))
         return next(filter(None, addresses), f"{self._prefix}{digest}")
 
     def _keep(self, hit: Hit, text: str) -> None:
@@ -79,8 +79,8 @@ class DocumentShelf:
             pages = {url: self._pages[url] for url in urls if url in self._pages}
         others = list(dict.fromkeys(url for url in urls if url not in pages))
         if others and self._fallback is not None:
-            read = await self._fallback.read(others, focus)
-            pages |= dict(zip(others, read, strict=True))
+            pages_read = await self._fallback.read(others, focus)
+            pages |= dict(zip(others, pages_read, strict=True))
         fault = "is not among the documents found: open addresses that a search gave"
         return [pages.get(url) or Page(url=url, fault=fault) for url in urls]
 
@@ -112,8 +112,8 @@ class RetrieverSearch:
             documents = await self._retriever.ainvoke(query)
         except _SERVICE_FAULTS as error:
             raise _failed("retriever", self.name, error) from quieted(error)
-        found = [self._shelf.put(each.page_content, each.metadata) for each in documents]
-        return Hits(query=query, hits=tuple(found[:k]))
+        hits = [self._shelf.put(each.page_content, each.metadata) for each in documents]
+        return Hits(query=query, hits=tuple(hits[:k]))
 
     async def read(self, urls: Sequence[str], focus: str) -> list[Page]:
         return await self._shelf.read(urls, focus)
@@ -139,8 +139,8 @@ class ToolSearch:
             answer = await self._tool.ainvoke({self._argument: query})
         except _SERVICE_FAULTS as error:
             raise _failed("search tool", self.name, error) from quieted(error)
-        found = [self._shelf.put(text, facts) for text, facts in results_in(answer)]
-        return Hits(query=query, hits=tuple(found[:k]))
+        hits = [self._shelf.put(text, facts) for text, facts in results_in(answer)]
+        return Hits(query=query, hits=tuple(hits[:k]))
 
     async def read(self, urls: Sequence[str], focus: str) -> list[Page]:
         return await self._shelf.read(urls, focus)
@@ -149,13 +149,15 @@ class ToolSearch:
 def query_argument(tool: BaseTool) -> str:
     """The name of the argument that takes the query."""
     names = list(tool.args)
-    known = [name for name in ("query", "q", "question", "search_query", "input") if name in names]
+    candidates = [
+        name for name in ("query", "q", "question", "search_query", "input") if name in names
+    ]
     texts = [name for name in names if tool.args[name].get("type") == "string"]
-    if not known and not texts:
+    if not candidates and not texts:
         raise ConfigurationError(
             f"the tool {tool.name} takes no text argument to search by: give a tool with `query`"
         )
-    return (known or texts)[0]
+    return (candidates or texts)[0]
 
 
 def _failed(kind: str, name: str, error: Exception) -> ToolError:
@@ -163,25 +165,25 @@ def _failed(kind: str, name: str, error: Exception) -> ToolError:
     return ToolError(f"the {kind} {name} failed ({cause}): check its service and settings")
 
 
-def results_in(answer: object, left: int = 20) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def results_in(answer: object, most: int = 20) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Text and facts of every result in a search tool's answer, whatever its shape; what lies
     more than `left` lists or objects deep is no result."""
-    if not left:
+    if not most:
         return
     match answer:
         case str():
-            yield from _in_text(answer, left - 1)
+            yield from _in_text(answer, most - 1)
         case Mapping() if answer.get("type") == "text" and "text" in answer:
-            yield from _in_text(str(answer["text"]), left - 1)
+            yield from _in_text(str(answer["text"]), most - 1)
         case Mapping():
             inner = next((answer[key] for key in _LISTS if isinstance(answer.get(key), list)), None)
             if inner is not None:
-                yield from results_in(inner, left - 1)
+                yield from results_in(inner, most - 1)
             else:
                 yield _text_of(answer), answer
         case list() | tuple():
             for part in answer:
-                yield from results_in(part, left - 1)
+                yield from results_in(part, most - 1)
         case _ if hasattr(answer, "page_content"):
             yield str(answer.page_content), getattr(answer, "metadata", {})
 
@@ -190,18 +192,18 @@ def _text_of(result: Mapping[str, Any]) -> str:
     return next((str(result[key]) for key in _TEXTS if result.get(key)), "")
 
 
-def _in_text(text: str, left: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _in_text(text: str, most: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
     try:
         parsed = json.loads(text)
     except (ValueError, RecursionError):
         parsed = None
     if isinstance(parsed, (dict, list)):
-        yield from results_in(parsed, left)
+        yield from results_in(parsed, most)
         return
     blocks = [block for block in re.split(r"\n\s*\n", text) if _URL.search(block)]
     for block in blocks:
-        found = _URL.search(block)
-        url = found[0].rstrip(").,;:") if found else ""
+        match = _URL.search(block)
+        url = match[0].rstrip(").,;:") if match else ""
         yield block.strip(), {"url": url, "title": block.strip().splitlines()[0][:120]}
     if not blocks and text.strip():
         yield text.strip(), {}

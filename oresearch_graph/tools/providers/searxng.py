@@ -55,8 +55,8 @@ class SearxngSearch:
             raise ToolError(
                 f"SearXNG at {self._address} failed ({why}): check that it runs and can be reached"
             ) from quieted(error)
-        found = [_hit(entry) for entry in answer if isinstance(entry, dict) and entry.get("url")]
-        return Hits(query=query, hits=tuple(found[:k]))
+        hits = [_hit(entry) for entry in answer if isinstance(entry, dict) and entry.get("url")]
+        return Hits(query=query, hits=tuple(hits[:k]))
 
     async def _ask(self, query: str) -> list[Any]:
         tls = await asyncio.to_thread(tls_context)

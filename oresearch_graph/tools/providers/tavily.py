@@ -99,8 +99,8 @@ class TavilySearch:
             ),
         )
         entries = answer.get("results") or []
-        found = [_hit(entry) for entry in entries if isinstance(entry, dict) and entry.get("url")]
-        return Hits(query=query, hits=tuple(found[:k]))
+        hits = [_hit(entry) for entry in entries if isinstance(entry, dict) and entry.get("url")]
+        return Hits(query=query, hits=tuple(hits[:k]))
 
 
 class TavilyReader:

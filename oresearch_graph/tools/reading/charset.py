@@ -111,10 +111,10 @@ def _attributes(start: bytes, place: int) -> tuple[dict[bytes, bytes], int]:
     """A tag's attributes from `place` on, and where they end; none of a tag that is cut off."""
     attributes: dict[bytes, bytes] = {}
     while key := _KEY.match(start, place):
-        given = _VALUE.match(start, key.end())
-        value = next(filter(None, given.groups()), b"") if given else b""
+        match = _VALUE.match(start, key.end())
+        value = next(filter(None, match.groups()), b"") if match else b""
         attributes.setdefault(key[1].lower(), value.lower())
-        place = (given or key).end()
+        place = (match or key).end()
     return ({}, place) if place == len(start) else (attributes, place)
 
 
@@ -123,8 +123,8 @@ def _of_meta(attributes: dict[bytes, bytes]) -> str | None:
         return _in_page(attributes[b"charset"])
     if attributes.get(b"http-equiv") != b"content-type":
         return None
-    found = _CHARSET.search(attributes.get(b"content", b""))
-    return _in_page(next(part for part in found.groups() if part is not None)) if found else None
+    match = _CHARSET.search(attributes.get(b"content", b""))
+    return _in_page(next(part for part in match.groups() if part is not None)) if match else None
 
 
 def _in_page(label: bytes) -> str | None:
@@ -167,9 +167,9 @@ def _guessed(body: bytes) -> Decoded:
     detector.feed(sample, last=True)
     # The web's names, but for Thai, where the detector gives Python's.
     name = _name(detector.guess(tld=None, allow_utf8=False)) or "windows-874"
-    read = _decoded(sample, name, "replace") or ""
-    beyond_ascii = len(read) - len(read.encode("ascii", "ignore"))
-    certain = beyond_ascii >= _ENOUGH and _oddities(read) * _DAMAGED < beyond_ascii
+    text = _decoded(sample, name, "replace") or ""
+    beyond_ascii = len(text) - len(text.encode("ascii", "ignore"))
+    certain = beyond_ascii >= _ENOUGH and _oddities(text) * _DAMAGED < beyond_ascii
     return Decoded(_decoded(body, name, "replace") or "", name, certain)
 
 

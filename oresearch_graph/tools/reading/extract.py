@@ -78,8 +78,8 @@ def plain_text(text: str) -> Readable:
     marked = [line.lstrip("# ") for line in lines if re.match(r"#{1,2} \S", line)]
     ruled = [line for line, rule in pairwise(lines) if line and _RULE.match(rule)]
     marked += [_ROLE.sub(r"\1", line) for line in ruled if not _RULE.match(line)]
-    shown = [line for line in lines if any(map(str.isalnum, line.partition(".")[0]))]
-    first = shown[0] if shown and len(shown[0]) <= 120 else ""
+    lines_with_text = [line for line in lines if any(map(str.isalnum, line.partition(".")[0]))]
+    first = lines_with_text[0] if lines_with_text and len(lines_with_text[0]) <= 120 else ""
     return Readable(text, marked[0] if marked else first)
 
 

@@ -60,7 +60,7 @@ def article(html: str, url: str | None = None) -> Readable:
     from trafilatura import bare_extraction
     from trafilatura.settings import Document
 
-    found = bare_extraction(
+    document = bare_extraction(
         _unwrapped(html),
         url=url,
         include_comments=False,
@@ -68,12 +68,12 @@ def article(html: str, url: str | None = None) -> Readable:
         with_metadata=True,
         date_extraction_params={"extensive_search": False, "original_date": True},
     )
-    if not isinstance(found, Document) or not (found.text or "").strip():
+    if not isinstance(document, Document) or not (document.text or "").strip():
         return main_text(html)
     return Readable(
-        _spaced(str(found.text)),
-        str(found.title or "").replace("¶", "").strip(),
-        iso_date(str(found.date or "")),
+        _spaced(str(document.text)),
+        str(document.title or "").replace("¶", "").strip(),
+        iso_date(str(document.date or "")),
     )
 
 
@@ -90,8 +90,8 @@ def main_text(html: str) -> Readable:
 
 def iso_date(stated: str) -> str | None:
     """The ISO date in front of a stated date or time; None when there is none."""
-    found = _ISO.search(stated)
-    return "-".join(found.groups()) if found else None
+    match = _ISO.search(stated)
+    return "-".join(match.groups()) if match else None
 
 
 def _title(tree: LexborHTMLParser) -> str:
@@ -107,17 +107,17 @@ def _title(tree: LexborHTMLParser) -> str:
 def _published(tree: LexborHTMLParser, html: str) -> str | None:
     for query, attribute in _DATES:
         stated = tree.css_first(query)
-        found = iso_date((stated.attributes.get(attribute) or "") if stated is not None else "")
-        if found:
-            return found
+        date = iso_date((stated.attributes.get(attribute) or "") if stated is not None else "")
+        if date:
+            return date
     linked = _JSON_DATE.search(html)
     return iso_date(linked[1]) if linked else None
 
 
 def _rendered(root: LexborNode) -> str:
     for node in root.css("pre"):
-        kept = node.text().strip("\n").replace(" ", _SPACE).replace("\n", _LINE)
-        node.replace_with(f"{_BLOCK}{kept}{_BLOCK}")
+        text_kept = node.text().strip("\n").replace(" ", _SPACE).replace("\n", _LINE)
+        node.replace_with(f"{_BLOCK}{text_kept}{_BLOCK}")
     for node in root.css("br"):
         node.replace_with(_LINE)
     for node in root.css("li, tr"):

@@ -120,9 +120,9 @@ class PageQueue:
         if seconds < _TURN * 2**job.stops:
             return False
         with self._turn:
-            spent = job.client.seconds + seconds
+            client_seconds = job.client.seconds + seconds
             return any(
-                other is not job.client and other.waiting and other.seconds + _TURN < spent
+                other is not job.client and other.waiting and other.seconds + _TURN < client_seconds
                 for other in self._clients.values()
             )
 

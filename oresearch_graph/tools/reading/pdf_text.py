@@ -55,5 +55,5 @@ def _page(document: pypdfium2.PdfDocument, index: int) -> str:
 
 
 def _date(stated: str) -> str | None:
-    found = re.match(r"D:(\d{4})(\d{2})(\d{2})", stated)
-    return "-".join(found.groups()) if found else None
+    match = re.match(r"D:(\d{4})(\d{2})(\d{2})", stated)
+    return "-".join(match.groups()) if match else None

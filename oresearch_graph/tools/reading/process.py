@@ -247,11 +247,11 @@ def _too_slow(request: PageRequest) -> str:
 
 def _environment() -> dict[str, str]:
     """What Python needs to import what this process imports, and no key of the user's."""
-    kept = {
+    variables = {
         name: value
         for name, value in os.environ.items()
         if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
     }
     # An empty entry is the working folder.
     path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)  # noqa: PTH100
-    return kept | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return variables | {"PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

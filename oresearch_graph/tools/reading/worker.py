@@ -85,12 +85,12 @@ def host(control: socket.socket) -> None:
         killed = [process for process in killed if os.waitpid(process, os.WNOHANG)[0] == 0]
         control.settimeout(_REAP_SECONDS if killed else None)
         try:
-            asked, descriptors, _, _ = socket.recv_fds(control, NUMBER.size, 1)
+            request, descriptors, _, _ = socket.recv_fds(control, NUMBER.size, 1)
         except TimeoutError:
             continue
-        if not asked:
+        if not request:
             return
-        (process,) = NUMBER.unpack(asked)
+        (process,) = NUMBER.unpack(request)
         if process < 0:
             killed.append(-process)
             continue
@@ -161,8 +161,8 @@ def _held_bytes() -> int:
 
 
 def _send(answers: BinaryIO, answer: dict[str, Any]) -> None:
-    written = json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace")
-    answers.write(ANSWER.pack(len(written)) + written)
+    line = json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace")
+    answers.write(ANSWER.pack(len(line)) + line)
     answers.flush()
 
 

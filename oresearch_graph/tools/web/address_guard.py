@@ -37,8 +37,8 @@ _NAT64: Final = IPv6Network("64:ff9b::/96")
 async def resolve(host: str, port: int) -> list[str]:
     """The system resolver's answer, in a thread; it also reads 0x7f.1, 2130706433 and the like."""
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in infos))
 
 
 class AddressGuard:
@@ -74,8 +74,8 @@ class AddressGuard:
 
     async def addresses(self, host: str, port: int) -> list[str]:
         """The resolved addresses of `host` that may be reached, best first, at least one."""
-        found = await self._resolver(host, port)
-        verdicts = {address: self.refusal(address) for address in found}
+        addresses = await self._resolver(host, port)
+        verdicts = {address: self.refusal(address) for address in addresses}
         allowed = [address for address, reason in verdicts.items() if reason is None]
         if not allowed:
             reason = next(iter(verdicts.values()), None) or "no address at all"

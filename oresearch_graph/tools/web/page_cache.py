@@ -55,9 +55,9 @@ class PageCache:
     async def page(self, key: Key, fetch: Callable[[], Awaitable[Page]]) -> Page:
         """The page of `key`: remembered, or awaited from whoever fetches it now, or fetched. The
         fetch is cancelled when the last one who waits for it is."""
-        kept = self._kept(key)
-        if kept is not None:
-            return kept
+        page = self._kept(key)
+        if page is not None:
+            return page
         place = (id(asyncio.get_running_loop()), key)
         flight = self._flights.get(place)
         if flight is None:
