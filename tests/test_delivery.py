@@ -107,11 +107,6 @@ def test_a_reference_list_in_parts_is_rendered_once():
     assert report.count("https://d.example/tasks") == 1
 
 
-def test_a_list_in_the_middle_is_renumbered_with_the_citations_of_it():
-    answer = f"A cancelled task [1001].\n\n[1001] https://d.example/tasks\n\n{ANSWER}"
-    assert "[1] https://d.example/tasks\n\n## Introduction" in delivered(answer).report
-
-
 def test_delivering_twice_changes_nothing():
     once = delivered(
         "Loggers form a hierarchy [2002]. A cancelled task raises CancelledError [1001]."
