@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from oresearch_graph import ResearchSettings, create_research_graph
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.budget import Budget
-from oresearch_graph.graph.run_context import ResourcePool
+from oresearch_graph.graph.run_context import RunContextPool
 from oresearch_graph.graph.state import Run
 from oresearch_graph.served.client_settings import CLIENTS, client_settings
 from oresearch_graph.threads import Thread
@@ -78,7 +78,7 @@ def test_a_client_chooses_within_the_servers_bounds(context):
     chosen = CLIENT(**context).model_fields_set
     empty = {name for name, value in context.items() if value in ("", None)}
     assert chosen == {name for name in context if name in CLIENTS} - empty
-    settings = ResourcePool(SERVER, lambda *_: pytest.fail("built")).settings(CLIENT(**context))
+    settings = RunContextPool(SERVER, lambda *_: pytest.fail("built")).settings(CLIENT(**context))
     assert settings.search == SERVER.search
     assert settings.limits.tokens <= 50_000
 
@@ -172,7 +172,7 @@ async def test_a_run_that_begins_later_has_begun_now():
         return SimpleNamespace(settings=settings, budget=SimpleNamespace())
 
     run = Run(id="x", started=9e10, question="q", language="en", protocol=Protocol())
-    await ResourcePool(ResearchSettings(), build).of(run, None)
+    await RunContextPool(ResearchSettings(), build).of(run, None)
     assert began[0] <= time.time()
     with pytest.raises(ValidationError):
         Run.model_validate(run.model_dump() | {"started": "nan"})

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from oresearch_graph.graph.run_context import Resources
+from oresearch_graph.graph.run_context import RunContext
 from oresearch_graph.text.words import terms
 
 _ACTION: Final = "research"
@@ -96,13 +96,13 @@ class _Decisions(_Strict):
     )
 
 
-def decide(question: str, subtasks: Sequence[str], resources: Resources) -> PlanDecision:
+def decide(question: str, subtasks: Sequence[str], run_context: RunContext) -> PlanDecision:
     """A person's decision on the plan; an answer that is none is asked for again, with its `fault`.
 
     LangGraph keeps every answer it was given: one that raised would raise on each resume.
     """
-    request = proposal = _proposal(question, subtasks, resources)
-    most = resources.settings.limits.subtasks
+    request = proposal = _proposal(question, subtasks, run_context)
+    most = run_context.settings.limits.subtasks
     while True:
         answer = interrupt(request, response_schema=request["answer_with"])
         try:
@@ -159,12 +159,12 @@ def overlaps(subtasks: Sequence[str]) -> list[dict[str, Any]]:
     return sorted(pairs, key=lambda pair: -pair["overlap"])
 
 
-def _proposal(question: str, subtasks: Sequence[str], resources: Resources) -> dict[str, Any]:
+def _proposal(question: str, subtasks: Sequence[str], run_context: RunContext) -> dict[str, Any]:
     """What a person decides on: the plan, how much its parts overlap, what it may cost at most.
 
     `action_requests` and `review_configs` are LangChain's `HITLRequest`, from which inboxes draw.
     """
-    limits = resources.settings.limits
+    limits = run_context.settings.limits
     return {
         "type": "oresearch.plan_approval",
         "question": question,
@@ -175,7 +175,7 @@ def _proposal(question: str, subtasks: Sequence[str], resources: Resources) -> d
             "tool_calls": limits.tool_calls * len(subtasks),
             "tokens": limits.tokens,
             "seconds": limits.seconds,
-            "cost": resources.settings.max_cost,
+            "cost": run_context.settings.max_cost,
         },
         "answer_with": PlanDecision.model_json_schema(),
         "action_requests": [

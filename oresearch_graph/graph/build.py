@@ -26,7 +26,7 @@ from oresearch_graph.graph.checkpoints import knowing_records
 from oresearch_graph.graph.planner import Planner
 from oresearch_graph.graph.researcher import research_subgraph
 from oresearch_graph.graph.response_format import Structurer, structuring
-from oresearch_graph.graph.run_context import ResourcePool, Resources, described
+from oresearch_graph.graph.run_context import RunContext, RunContextPool, described
 from oresearch_graph.graph.state import (
     BranchInput,
     BranchTask,
@@ -91,12 +91,12 @@ def create_research_graph(
     remember_within(model, extra, search, reader)
     about = described(list(extra.values()))
 
-    def build(settings: ResearchSettings, began: float) -> Resources:
+    def build(settings: ResearchSettings, began: float) -> RunContext:
         policies = _policies(model, settings, list(extra.values()))
         if response_format is not None:
             structuring(policies.summarizer)
         backend, own_reader = _documents(search, settings)
-        return Resources(
+        return RunContext(
             settings=settings,
             policies=policies,
             search=backend,
@@ -108,7 +108,7 @@ def create_research_graph(
             owned=model is None or isinstance(model, str),
         )
 
-    pool = ResourcePool(base, build)
+    pool = RunContextPool(base, build)
     planner = Planner(pool, about)
     summarizer, closer = Summarizer(pool), Closer(pool, last=response_format is None)
     graph = StateGraph(

@@ -16,7 +16,7 @@ from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.approval import decide
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.events import Planned, emit
-from oresearch_graph.graph.run_context import ResourcePool, Resources
+from oresearch_graph.graph.run_context import RunContext, RunContextPool
 from oresearch_graph.graph.state import ResearchState, Run, subtask_list
 from oresearch_graph.prompts import follow_up, protocol
 from oresearch_graph.settings import ResearchSettings
@@ -37,7 +37,7 @@ from oresearch_graph.trace.record import Trace
 class Planner:
     """The nodes before research."""
 
-    def __init__(self, pool: ResourcePool, tools: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, pool: RunContextPool, tools: Sequence[tuple[str, str]]) -> None:
         self.pool, self.tools = pool, tools
 
     async def prepare(
@@ -81,21 +81,21 @@ class Planner:
     ) -> dict[str, Any]:
         """The planner's subtask list; where it fails, the question is the one subtask."""
         run = state["run"]
-        resources = await self.pool.of(run, runtime.context)
+        run_context = await self.pool.of(run, runtime.context)
         thread = Thread(
             id=run.id if run.protocol.execution == "sequential" else f"{run.id}-plan",
-            system=resources.system("planner"),
+            system=run_context.system("planner"),
             question=run.question,
             role="planner",
         )
-        writer, failures = resources.writer("planner"), list[Failure]()
+        writer, failures = run_context.writer("planner"), list[Failure]()
         steps: list[Step] = []
         with boundary(failures, "planner"):
             continuation = await writer.write(
                 thread,
                 [close_tag("subtask_list")],
                 _plan_faults,
-                seconds=resources.budget.remaining_seconds(),
+                seconds=run_context.budget.remaining_seconds(),
             )
             steps = list(continuation.steps)
             failures += continuation.failures
@@ -103,7 +103,7 @@ class Planner:
         if not subtasks:
             steps, subtasks = [*steps, subtask_list([state["question"]])], [state["question"]]
             failures.append(_fallback(failures))
-        within, beyond = _within(subtasks, resources)
+        within, beyond = _within(subtasks, run_context)
         emit(Planned(subtasks=tuple(within)))
         return {
             "plan": steps,
@@ -117,9 +117,9 @@ class Planner:
         self, state: ResearchState, runtime: Runtime[ResearchSettings]
     ) -> dict[str, Any]:
         """Wait until a person approves, edits or rejects the plan."""
-        resources = await self.pool.of(state["run"], runtime.context)
+        run_context = await self.pool.of(state["run"], runtime.context)
         subtasks = state["subtasks"]
-        decision = decide(state["question"], subtasks, resources)
+        decision = decide(state["question"], subtasks, run_context)
         if decision.action == "reject":
             why = f"the plan was rejected{': ' if decision.reason else ''}{decision.reason}"
             failure = Failure(name="plan_rejected", fault="person", message=why, role="planner")
@@ -174,9 +174,9 @@ def _fallback(failures: Sequence[Failure]) -> Failure:
     )
 
 
-def _within(subtasks: list[str], resources: Resources) -> tuple[list[str], list[Failure]]:
+def _within(subtasks: list[str], run_context: RunContext) -> tuple[list[str], list[Failure]]:
     """As many subtasks as the limit allows; each one beyond it is named."""
-    limit = resources.settings.limits.subtasks
+    limit = run_context.settings.limits.subtasks
     failures = [
         Failure(
             name="not_covered",

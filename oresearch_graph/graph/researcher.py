@@ -18,7 +18,7 @@ from langgraph.runtime import Runtime
 from oresearch_graph.evidence.ledger import NOTICE
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.events import SubtaskFailed, SubtaskFinished, SubtaskStarted, emit
-from oresearch_graph.graph.run_context import ResourcePool, Resources
+from oresearch_graph.graph.run_context import RunContext, RunContextPool
 from oresearch_graph.graph.state import BranchInput, BranchState, Findings
 from oresearch_graph.graph.tool_calls import Caller, Observation, ledger_first
 from oresearch_graph.settings import ResearchSettings
@@ -49,34 +49,34 @@ _OUTPUT: Final = 1_000
 class Researcher:
     """The nodes of the research subgraph."""
 
-    def __init__(self, pool: ResourcePool) -> None:
+    def __init__(self, pool: RunContextPool) -> None:
         self.pool = pool
 
     async def reason(
         self, state: BranchState, runtime: Runtime[ResearchSettings]
     ) -> dict[str, Any]:
         """One continuation of the thread."""
-        resources = await self.pool.of(state["task"].run, runtime.context)
+        run_context = await self.pool.of(state["task"].run, runtime.context)
         branch, steps_before = state["task"].branch, list(state.get("steps", []))
         started = state.get("started") or time.time()
-        resources.budget.restore("researcher", branch, state.get("spent", []))
-        new, failures = self._opening(state, resources), list[Failure]()
-        writer = resources.writer("researcher", branch)
-        if not steps_before and branch > (most := resources.settings.limits.subtasks):
+        run_context.budget.restore("researcher", branch, state.get("spent", []))
+        new, failures = self._opening(state, run_context), list[Failure]()
+        writer = run_context.writer("researcher", branch)
+        if not steps_before and branch > (most := run_context.settings.limits.subtasks):
             failures.append(_beyond(branch, most))
             return {"started": started, "steps": new, "faults": failures, "ended": True}
-        if not steps_before and (tight := resources.budget.tight()):
+        if not steps_before and (tight := run_context.budget.tight()):
             failures.append(_not_covered(branch, tight.name))
             return {"started": started, "steps": new, "faults": failures, "ended": True}
         steps, room = tuple[Step, ...](), None
         with boundary(failures, "researcher", branch):
             continuation = await writer.write(
-                self._thread(state, resources, [*steps_before, *new]),
-                self._stops(resources, forced=state.get("forced", False)),
+                self._thread(state, run_context, [*steps_before, *new]),
+                self._stops(run_context, forced=state.get("forced", False)),
                 lambda steps_new: self._faults(
-                    [*steps_before, *new], steps_new, resources.protocol
+                    [*steps_before, *new], steps_new, run_context.protocol
                 ),
-                seconds=self._seconds(resources, started),
+                seconds=self._seconds(run_context, started),
             )
             steps, room = continuation.steps, continuation.room
             failures += continuation.failures
@@ -97,26 +97,26 @@ class Researcher:
         self, state: BranchState, runtime: Runtime[ResearchSettings]
     ) -> dict[str, Any]:
         """The calls just written, answered; a notice goes with them when limits come near."""
-        resources = await self.pool.of(state["task"].run, runtime.context)
+        run_context = await self.pool.of(state["task"].run, runtime.context)
         branch, branch_steps, waiting = (
             state["task"].branch,
             state["steps"],
             state.get("waiting", []),
         )
-        caller = self._caller(state, resources)
+        caller = self._caller(state, run_context)
         *earlier, request = filter(_asks, branch_steps)
         calls = [request, *filter(_asks, waiting)]
-        calls_left = resources.settings.limits.tool_calls - len(earlier)
+        calls_left = run_context.settings.limits.tool_calls - len(earlier)
         observations = await caller.carry_out(calls, earlier, calls_left)
-        reason = self._limit_reached(state, resources, len(earlier) + len(calls))
+        reason = self._limit_reached(state, run_context, len(earlier) + len(calls))
         steps = _interleave(waiting, observations, branch, _notice(reason))
         usage = Usage(
             role="researcher",
             branch=branch,
-            model=resources.policy("researcher", branch).name,
+            model=run_context.policy("researcher", branch).name,
             tool_calls=sum(o.span is not None for o in observations),
         )
-        resources.budget.charge(usage)
+        run_context.budget.charge(usage)
         return {
             "steps": steps,
             "waiting": [],
@@ -148,22 +148,22 @@ class Researcher:
             emit(SubtaskFailed(branch=findings.branch, message=message))
         return {"findings": [findings], "sources": state.get("seen", [])}
 
-    def _opening(self, state: BranchState, resources: Resources) -> list[Step]:
+    def _opening(self, state: BranchState, run_context: RunContext) -> list[Step]:
         """What the world writes before the policy's first word: in parallel, the subtask."""
         if state.get("steps"):
             return []
         emit(SubtaskStarted(branch=state["task"].branch, subtask=state["task"].subtask))
-        if resources.protocol.execution == "sequential":
+        if run_context.protocol.execution == "sequential":
             return []
         return [world_step("subtask", state["task"].subtask, branch=state["task"].branch)]
 
     def _thread(
-        self, state: BranchState, resources: Resources, branch_steps: Sequence[Step]
+        self, state: BranchState, run_context: RunContext, branch_steps: Sequence[Step]
     ) -> Thread:
-        run, sequential = state["task"].run, resources.protocol.execution == "sequential"
+        run, sequential = state["task"].run, run_context.protocol.execution == "sequential"
         return Thread(
             id=run.id if sequential else f"{run.id}-{state['task'].branch}",
-            system=resources.system("researcher"),
+            system=run_context.system("researcher"),
             question=run.question,
             role="researcher",
             branch=state["task"].branch,
@@ -172,11 +172,11 @@ class Researcher:
         )
 
     @staticmethod
-    def _stops(resources: Resources, *, forced: bool) -> list[str]:
+    def _stops(run_context: RunContext, *, forced: bool) -> list[str]:
         if forced:
             return [close_tag("subtask_answer")]
-        names = ["web_search", "crawl_page", *resources.tools, "subtask_answer"]
-        if resources.protocol.execution == "sequential":
+        names = ["web_search", "crawl_page", *run_context.tools, "subtask_answer"]
+        if run_context.protocol.execution == "sequential":
             names.append("suggested_answer")
         return [close_tag(name) for name in names]
 
@@ -194,33 +194,33 @@ class Researcher:
         return faults
 
     @staticmethod
-    def _seconds(resources: Resources, started: float) -> float:
-        branch = resources.settings.subtask_timeout - (time.time() - started)
-        return max(0.001, min(branch, resources.budget.remaining_seconds()))
+    def _seconds(run_context: RunContext, started: float) -> float:
+        branch = run_context.settings.subtask_timeout - (time.time() - started)
+        return max(0.001, min(branch, run_context.budget.remaining_seconds()))
 
-    def _caller(self, state: BranchState, resources: Resources) -> Caller:
+    def _caller(self, state: BranchState, run_context: RunContext) -> Caller:
         sources = [*state["task"].known, *state.get("seen", [])]
-        search, reader = resources.search, resources.reader
+        search, reader = run_context.search, run_context.reader
         if state["task"].run.follow_up:
             search, reader = ledger_first(search, reader, sources)
         return Caller(
-            resources, state["task"].branch, state["task"].subtask, sources, search, reader
+            run_context, state["task"].branch, state["task"].subtask, sources, search, reader
         )
 
     @staticmethod
-    def _limit_reached(state: BranchState, resources: Resources, calls: int) -> str | None:
+    def _limit_reached(state: BranchState, run_context: RunContext, calls: int) -> str | None:
         """Why the next continuation must be the answer; None while there is room."""
-        limits = resources.settings.limits
+        limits = run_context.settings.limits
         if calls >= limits.tool_calls:
             return "no tool call is left for this subtask"
         if state.get("turns", 0) + 1 >= limits.steps:
             return "no step is left for this subtask"
-        if tight := resources.budget.tight():
+        if tight := run_context.budget.tight():
             return f"the {tight.name} budget of this run is nearly spent"
-        turn = limits.observation_tokens + (resources.settings.max_output_tokens or _OUTPUT)
+        turn = limits.observation_tokens + (run_context.settings.max_output_tokens or _OUTPUT)
         if (room := state.get("room")) is not None and room < 2 * turn:
             return "the context of this thread is nearly full"
-        if time.time() - state["started"] >= 0.8 * resources.settings.subtask_timeout:
+        if time.time() - state["started"] >= 0.8 * run_context.settings.subtask_timeout:
             return "the time for this subtask is nearly over"
         return None
 
@@ -298,7 +298,7 @@ def _after_reason(state: BranchState) -> Literal["observe", "conclude"]:
 
 
 def research_subgraph(
-    pool: ResourcePool,
+    pool: RunContextPool,
 ) -> CompiledStateGraph[BranchState, ResearchSettings, BranchInput, BranchState]:
     """The subgraph that `Send` starts once for each subtask."""
     nodes = Researcher(pool)

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.boundary import boundary
-from oresearch_graph.graph.run_context import ResourcePool
+from oresearch_graph.graph.run_context import RunContextPool
 from oresearch_graph.graph.state import ResearchState, add_usage
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.policy import Policy
@@ -33,7 +33,7 @@ class Structurer:
     """The node that fills `structured_response` with the summarizer's model."""
 
     def __init__(
-        self, pool: ResourcePool, response_format: type[BaseModel] | dict[str, Any]
+        self, pool: RunContextPool, response_format: type[BaseModel] | dict[str, Any]
     ) -> None:
         self.pool, self.response_format = pool, response_format
 
@@ -45,13 +45,13 @@ class Structurer:
         if report is None:
             await self.pool.release(run)
             return {"structured_response": None}
-        resources = await self.pool.of(run, runtime.context)
+        run_context = await self.pool.of(run, runtime.context)
         thread = Thread(
             id=f"{run.id}-structure", system=_INSTRUCTION, question=report, role="summarizer"
         )
         answer, usage, failures = None, list[Usage](), list[Failure]()
         with boundary(failures, "summarizer"):
-            policy = structuring(resources.policy("summarizer"))
+            policy = structuring(run_context.policy("summarizer"))
             answer, used = await policy.structured(thread, self.response_format)
             usage.append(used)
         await self.pool.release(run)

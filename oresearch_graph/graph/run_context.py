@@ -38,7 +38,7 @@ Faults = Callable[[Sequence[Step]], list[str]]
 """What is wrong with newly written steps, in words for the policy; empty: nothing."""
 
 
-class Written(BaseModel):
+class Continued(BaseModel):
     """What came of one continuation."""
 
     model_config = ConfigDict(frozen=True)
@@ -65,7 +65,7 @@ class Writer:
     async def write(
         self, thread: Thread, stop: Sequence[str], faults: Faults, *, seconds: float,
         on_text: Callable[[str], None] | None = None,
-    ) -> Written:  # fmt: skip
+    ) -> Continued:  # fmt: skip
         """Continue the thread until its text is complete and, if corrections last, well-formed.
 
         Raises PolicyError, or PolicyTimeout after `seconds`; BudgetExhausted before a call that
@@ -80,13 +80,13 @@ class Writer:
                     wrong = faults(steps)
                     if last.stop == "length":
                         cut = self._failure(thread, "cut", "cut by the token limit", None)
-                        return Written(steps=steps, failures=(*rejected, cut), room=last.room)
+                        return Continued(steps=steps, failures=(*rejected, cut), room=last.room)
                     if not wrong:
-                        return Written(steps=steps, failures=tuple(rejected), room=last.room)
+                        return Continued(steps=steps, failures=tuple(rejected), room=last.room)
                     reason = "; ".join(wrong)
                     if len(thread.corrections) >= self.settings.corrections:
                         broken = self._failure(thread, "grammar", reason, None)
-                        return Written(steps=steps, failures=(*rejected, broken), room=last.room)
+                        return Continued(steps=steps, failures=(*rejected, broken), room=last.room)
                     rejected.append(self._failure(thread, "repaired", reason, text))
                     thread = thread.model_copy(
                         update={"corrections": (*thread.corrections, (text, reason))}
@@ -162,7 +162,7 @@ _RUNS: Final = 1_000
 
 
 @dataclass
-class Resources:
+class RunContext:
     """The working things of one run."""
 
     settings: ResearchSettings
@@ -198,16 +198,16 @@ def described(tools: Sequence[BaseTool]) -> list[tuple[str, str]]:
     return [(tool.name, f"{' '.join(tool.description.split())} {tool.args}") for tool in tools]
 
 
-Build = Callable[[ResearchSettings, float], Resources]
-"""Makes the resources of a run with these settings that began at this time. May block."""
+Build = Callable[[ResearchSettings, float], RunContext]
+"""Makes the run_context of a run with these settings that began at this time. May block."""
 
 
-class ResourcePool:
-    """The resources of the runs in this process, made when first asked for."""
+class RunContextPool:
+    """The run_context of the runs in this process, made when first asked for."""
 
     def __init__(self, base: ResearchSettings, build: Build) -> None:
         self.base, self._build = base, build
-        self._kept: OrderedDict[str, Resources] = OrderedDict()
+        self._kept: OrderedDict[str, RunContext] = OrderedDict()
 
     def settings(self, context: object) -> ResearchSettings:
         """The graph's settings with what a run's context sets explicitly."""
@@ -217,25 +217,25 @@ class ResourcePool:
         explicit = {name: getattr(settings, name) for name in settings.model_fields_set}
         return self.base.model_copy(update=explicit)
 
-    async def of(self, run: Run, context: object) -> Resources:
-        """The resources of a run; made anew when its settings were changed on the way."""
+    async def of(self, run: Run, context: object) -> RunContext:
+        """The run_context of a run; made anew when its settings were changed on the way."""
         settings = self.settings(context)
         # A state may be edited: a run that begins later would have time without end.
         began = min(run.started + run.waited, time.time())
-        resources = self._kept.get(run.id)
-        if resources is None or resources.settings != settings:
-            resources = await asyncio.to_thread(self._build, settings, began)
+        run_context = self._kept.get(run.id)
+        if run_context is None or run_context.settings != settings:
+            run_context = await asyncio.to_thread(self._build, settings, began)
             if run.id in self._kept and self._kept[run.id].settings == settings:
-                resources = self._kept[run.id]
-            self._kept[run.id] = resources
-        resources.began = resources.budget.started = began
+                run_context = self._kept[run.id]
+            self._kept[run.id] = run_context
+        run_context.began = run_context.budget.started = began
         self._kept.move_to_end(run.id)
         while len(self._kept) > _RUNS:
             self._kept.popitem(last=False)
-        return resources
+        return run_context
 
     async def release(self, run: Run) -> None:
         """The run is over: forget it, and close what was opened for it."""
-        resources = self._kept.pop(run.id, None)
-        if resources is not None and resources.owned:
-            await resources.policies.aclose()
+        run_context = self._kept.pop(run.id, None)
+        if run_context is not None and run_context.owned:
+            await run_context.policies.aclose()

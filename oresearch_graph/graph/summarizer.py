@@ -10,7 +10,7 @@ from langgraph.runtime import Runtime
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.events import ReportText, emit
-from oresearch_graph.graph.run_context import ResourcePool
+from oresearch_graph.graph.run_context import RunContextPool
 from oresearch_graph.graph.state import Findings, ResearchState, written_steps
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import Thread, visible
@@ -34,7 +34,7 @@ _WRITTEN: Final[frozenset[ViolationCode]] = frozenset((
 class Summarizer:
     """The nodes after research."""
 
-    def __init__(self, pool: ResourcePool) -> None:
+    def __init__(self, pool: RunContextPool) -> None:
         self.pool = pool
 
     async def summarize(
@@ -46,25 +46,25 @@ class Summarizer:
             return {}
         if not state.get("sources") or not any(branch.answered for branch in findings):
             return {"failures": _why_nothing(state, findings)}
-        resources = await self.pool.of(run, runtime.context)
-        _restore(resources.budget, state)
+        run_context = await self.pool.of(run, runtime.context)
+        _restore(run_context.budget, state)
         sequential = run.protocol.execution == "sequential"
         before = visible(written_steps(state), "summarizer", None, run.protocol.execution)
         thread = Thread(
             id=run.id if sequential else f"{run.id}-report",
-            system=resources.system("summarizer"),
+            system=run_context.system("summarizer"),
             question=run.question,
             role="summarizer",
             steps=before,
         )
-        writer, failures = resources.writer("summarizer"), list[Failure]()
+        writer, failures = run_context.writer("summarizer"), list[Failure]()
         steps: tuple[Step, ...] = ()
         with boundary(failures, "summarizer"):
             continuation = await writer.write(
                 thread,
                 [close_tag("suggested_answer")],
                 lambda new: _report_faults(new, run.language, run.protocol),
-                seconds=resources.budget.remaining_seconds(),
+                seconds=run_context.budget.remaining_seconds(),
                 on_text=lambda text: emit(ReportText(text=text)),
             )
             steps = continuation.steps

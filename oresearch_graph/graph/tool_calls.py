@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from oresearch_graph.evidence.ledger import SourceLedger, cut_to, query_heading, source_block
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.events import Called, Observed, emit
-from oresearch_graph.graph.run_context import Resources
+from oresearch_graph.graph.run_context import RunContext
 from oresearch_graph.known_secrets import without_known
 from oresearch_graph.text.passages import best_passages
 from oresearch_graph.text.words import terms
@@ -118,14 +118,14 @@ class Caller:
     """Carries out the calls of one branch and keeps its source ledger."""
 
     def __init__(
-        self, resources: Resources, branch: int, focus: str, sources: Sequence[Source],
+        self, run_context: RunContext, branch: int, focus: str, sources: Sequence[Source],
         search: SearchBackend, reader: PageReader,
     ) -> None:  # fmt: skip
-        self.resources, self.branch, self.focus = resources, branch, focus
+        self.run_context, self.branch, self.focus = run_context, branch, focus
         self.ledger = SourceLedger(branch, sources)
         self.failures: list[Failure] = []
-        settings = resources.settings
-        self._seconds = min(settings.tool_timeout, resources.budget.seconds_for_tools())
+        settings = run_context.settings
+        self._seconds = min(settings.tool_timeout, run_context.budget.seconds_for_tools())
         self._search = WebSearch(search, k=settings.limits.results, seconds=self._seconds)
         self._crawl = CrawlPage(
             reader, tokens=settings.limits.observation_tokens, seconds=self._seconds
@@ -186,7 +186,7 @@ class Caller:
             self.failures += failures
             answer = f"This call failed: {title_line(failures[0].message, _FAULT)}"
         seconds = round(time.time() - start, 3)
-        began = round(start - self.resources.began, 3)
+        began = round(start - self.run_context.began, 3)
         return answer, Span(name=call.tool, branch=self.branch, start=began, seconds=seconds)
 
     def _shown(self, show: Callable[[], Shown]) -> Shown:
@@ -201,20 +201,20 @@ class Caller:
 
     async def _ask(self, call: Call) -> Callable[[], Shown]:
         if call.tool == "web_search":
-            most = self.resources.settings.limits.results
+            most = self.run_context.settings.limits.results
             num = min(call.num or most, most)
             result = await self._search.call(call.items, num, focus=self.focus)
             return lambda: self._show_hits(result.hits)
         if call.tool == "crawl_page":
             result = await self._crawl.call(call.items, focus=self.focus)
             return lambda: self._show_pages(result.pages)
-        tool = self.resources.tools[call.tool]
+        tool = self.run_context.tools[call.tool]
         async with asyncio.timeout(self._seconds):
             answer = await tool.ainvoke(call.arguments or {})
         return lambda: self._show_answer(call, answer)
 
     def _show_hits(self, hits: Sequence[Hits]) -> Shown:
-        tokens = self.resources.settings.limits.observation_tokens
+        tokens = self.run_context.settings.limits.observation_tokens
         each = max(60, tokens // max(1, sum(len(result.hits) for result in hits)))
         parts, ids = [], []
         for result in hits:
@@ -249,7 +249,7 @@ class Caller:
         """An extra tool's answer becomes a source of its own, so that it can be cited."""
         text = answer if isinstance(answer, str) else json.dumps(answer, default=str)
         text = cut_to(
-            body_text(text, PAGE), self.focus, self.resources.settings.limits.observation_tokens
+            body_text(text, PAGE), self.focus, self.run_context.settings.limits.observation_tokens
         )
         arguments = call.arguments or {}
         url = f"tool:{call.tool}?{urlencode(sorted(arguments.items()))}"

@@ -18,7 +18,7 @@ from oresearch_graph.evidence.delivery import (
     delivered_answer,
 )
 from oresearch_graph.graph.events import Verified, emit
-from oresearch_graph.graph.run_context import ResourcePool
+from oresearch_graph.graph.run_context import RunContextPool
 from oresearch_graph.graph.state import Findings, ResearchState, add_usage, written_steps
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import (
@@ -34,8 +34,8 @@ from oresearch_graph.trace.answer import parse_answer
 class Closer:
     """The node that ends every run."""
 
-    def __init__(self, pool: ResourcePool, *, last: bool = True) -> None:
-        """`last`: nothing comes after `verify`, and the run's resources are released there."""
+    def __init__(self, pool: RunContextPool, *, last: bool = True) -> None:
+        """`last`: nothing comes after `verify`, and the run's context is released there."""
         self.pool, self.last = pool, last
 
     async def verify(
@@ -43,8 +43,8 @@ class Closer:
     ) -> dict[str, Any]:
         """Check the report against its sources, deliver it, and close the record."""
         run = state["run"]
-        resources = await self.pool.of(run, runtime.context)
-        trace = assemble(state, resources.policies.names)
+        run_context = await self.pool.of(run, runtime.context)
+        trace = assemble(state, run_context.policies.names)
         text = trace.answer.text if trace.answer else _unsummarized(state)
         citations = delivered = None
         if text is not None:

@@ -108,7 +108,7 @@ class ModelJudge:
 
     async def opinions(self, request: JudgeRequest, cost: Spent | None = None) -> Opinions:
         """Of the first judge that gives any, on whatever the request is about; `spent` is charged
-        with all calls, vain ones too. Raises JudgeError."""
+        with all calls, failed ones too. Raises JudgeError."""
         cost = Spent() if cost is None else cost
         faults: list[str] = []
         start = time.monotonic()

@@ -146,7 +146,7 @@ class SearchBackend(Protocol):
     async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
         """At most `k` hits for each query, in the order of `queries`.
 
-        Raises ToolError when the service itself is out of order.
+        Raises ToolError when the service itself is unavailable.
         """
         ...
 
@@ -161,6 +161,6 @@ class PageReader(Protocol):
         """The pages in the order of `urls`, whole; `focus` may guide a remote extractor.
 
         A page that cannot be had is a Page with `fault`. Raises ToolError when the reader itself
-        is out of order.
+        is unavailable.
         """
         ...

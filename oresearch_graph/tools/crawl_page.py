@@ -42,7 +42,7 @@ class CrawlPage:
         """The page of each distinct address, in order, cut to the passages about `focus`. A page
         that cannot be had, or not in time, has its `fault`.
 
-        Raises ToolError when the reader is out of order for all of them.
+        Raises ToolError when the reader is unavailable for all of them.
         """
         distinct = list(dict.fromkeys(filter(None, (url.strip() for url in urls))))
         urls_read = distinct[:MAX_URLS]

@@ -41,7 +41,7 @@ class WebSearch:
         """Hits for each distinct query, in order. `focus`, the subtask, stands in when the
         queries are all empty.
 
-        Raises ToolError when the backend is out of order or silent for too long.
+        Raises ToolError when the backend is unavailable or silent for too long.
         """
         distinct = list(dict.fromkeys(filter(None, (" ".join(q.split()) for q in queries))))
         queries = distinct or [" ".join(focus.split())]

@@ -39,7 +39,7 @@ class Request(NamedTuple):
     """False: the tools are bound for the history's sake only."""
 
 
-class Written(NamedTuple):
+class PolicyText(NamedTuple):
     """What the policy wrote, read back from a reply."""
 
     text: str
@@ -54,7 +54,7 @@ class ThreadRendering(Protocol):
 
     def request(self, thread: Thread, stop: Sequence[str]) -> Request: ...
 
-    def read(self, thread: Thread, stop: Sequence[str], reply: Reply) -> Written: ...
+    def read(self, thread: Thread, stop: Sequence[str], reply: Reply) -> PolicyText: ...
 
 
 class Prefill:
@@ -74,7 +74,7 @@ class Prefill:
             return Request(messages, KEEP_STOP_TAG)
         return Request([*messages, AIMessage(prefix)], {**CONTINUE_FINAL, **KEEP_STOP_TAG})
 
-    def read(self, thread: Thread, stop: Sequence[str], reply: Reply) -> Written:
+    def read(self, thread: Thread, stop: Sequence[str], reply: Reply) -> PolicyText:
         return read_text(thread, stop, reply)
 
 
@@ -97,7 +97,7 @@ class Turns:
         messages = [SystemMessage(thread.system), *as_messages([*turns, ("world", ask)])]
         return Request(messages + correction_messages(thread))
 
-    def read(self, thread: Thread, stop: Sequence[str], reply: Reply) -> Written:
+    def read(self, thread: Thread, stop: Sequence[str], reply: Reply) -> PolicyText:
         return read_text(thread, stop, without_repeat(thread, reply))
 
 
@@ -169,8 +169,8 @@ def without_repeat(thread: Thread, reply: Reply) -> Reply:
     return reply._replace(text=text[len(opened) :])
 
 
-def read_text(thread: Thread, stop: Sequence[str], reply: Reply) -> Written:
+def read_text(thread: Thread, stop: Sequence[str], reply: Reply) -> PolicyText:
     """A reply that is protocol text."""
     text, reasoning = place_thinking(thread, reply.text, reply.reasoning)
     ending = end_of(before_continuation(thread), text, stop, reply)
-    return Written(ending.text, ending.stop, reasoning, closed_by_world=ending.closed_by_world)
+    return PolicyText(ending.text, ending.stop, reasoning, closed_by_world=ending.closed_by_world)

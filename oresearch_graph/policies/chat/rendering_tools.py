@@ -12,8 +12,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langchain_core.messages.tool import tool_call
 
 from oresearch_graph.policies.chat.rendering import (
+    PolicyText,
     Request,
-    Written,
     before_continuation,
     correction_messages,
     is_hidden_think,
@@ -90,7 +90,7 @@ class Tools:
             may_call=bool(callable_now),
         )
 
-    def read(self, thread: Thread, stop: Sequence[str], reply: Reply) -> Written:
+    def read(self, thread: Thread, stop: Sequence[str], reply: Reply) -> PolicyText:
         if not reply.calls:
             return read_text(thread, stop, without_repeat(thread, reply))
         thinking = reply.text.strip()
@@ -100,7 +100,7 @@ class Tools:
         hidden = "<think>" not in text
         elements = [self._element(call) for call in reply.calls]
         text_with_calls = "\n".join(part for part in (text.rstrip(), *elements) if part)
-        return Written(text_with_calls, "stop", reasoning, hidden_reasoning=hidden)
+        return PolicyText(text_with_calls, "stop", reasoning, hidden_reasoning=hidden)
 
     def _element(self, call: NativeCall) -> str:
         """The call as protocol text; arguments that make no sense are kept as written."""

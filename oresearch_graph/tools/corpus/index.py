@@ -92,7 +92,7 @@ class CorpusIndex:
         try:
             connection = self._opened()
         except (sqlite3.OperationalError, OSError) as error:
-            raise self._out_of_order(error) from error
+            raise self._unusable(error) from error
         except sqlite3.DatabaseError:  # no index file, or a damaged one
             self.delete()
             connection = self._opened()
@@ -100,11 +100,11 @@ class CorpusIndex:
             with connection:
                 yield connection
         except sqlite3.Error as error:
-            raise self._out_of_order(error) from error
+            raise self._unusable(error) from error
         finally:
             connection.close()
 
-    def _out_of_order(self, error: Exception) -> ToolError:
+    def _unusable(self, error: Exception) -> ToolError:
         return ToolError(
             f"the corpus index {self.file} cannot be used ({error}): delete it, or set "
             "ORESEARCH_HOME to a folder that can be written"

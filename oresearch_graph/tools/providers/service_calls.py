@@ -80,7 +80,7 @@ async def each_query(
     queries: Sequence[str], one: Callable[[str], Awaitable[Hits]], concurrency: int = 4
 ) -> list[Hits]:
     """`one` for every query, a few at a time. A query that fails alone has its fault; when all
-    fail, the service is out of order and the first ToolError is raised."""
+    fail, the service is unavailable and the first ToolError is raised."""
     slots = asyncio.Semaphore(concurrency)
 
     async def guarded(query: str) -> Hits | ToolError:
