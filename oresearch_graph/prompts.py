@@ -1,13 +1,13 @@
 """The one system prompt. A role is only which tag comes next, so every thread starts the same.
 
 `system_prompt` without additions is the training protocol. An embedder's additions (length, tone,
-outline, extra instructions per role) come after it and mark the protocol as extended.
+outline, language, extra instructions per role) come after it and mark the protocol as extended.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, get_args
 
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import Dialect, Protocol, Role, escape_world, text_hash
@@ -93,10 +93,13 @@ def _additions(settings: ResearchSettings, role: Role) -> str:
 
 def protocol(settings: ResearchSettings, tools: Sequence[tuple[str, str]] = ()) -> Protocol:
     """The protocol of a run: what its threads are told, as a fingerprint can tell apart."""
+    texts = [system_prompt(settings, tools, role) for role in get_args(Role)]
+    # Without additions all roles are sent one text, and its hash is the training prompt's.
+    text = texts[0] if len(set(texts)) == 1 else "".join(map(text_hash, texts))
     return Protocol(
         dialect=settings.dialect,
         execution=settings.execution,
-        prompt=text_hash(system_prompt(settings, tools))[:16],
+        prompt=text_hash(text)[:16],
         tools=tuple(name for name, _ in tools),
         extended=settings.extended,
     )

@@ -274,7 +274,7 @@ class ResearchSettings(BaseModel):
     @property
     def extended(self) -> bool:
         """True when prompts go beyond the training protocol."""
-        return bool(self.prompts or self.length or self.tone or self.outline)
+        return bool(self.prompts or self.length or self.tone or self.outline or self.language)
 
 
 class _Environment(ResearchSettings, BaseSettings):

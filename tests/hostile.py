@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.trace import Failure, Source, Span, Trace, Usage
+from oresearch_graph.trace.answer import parse_answer
 from tests.traces import GOOD, trace_of
 
 HOSTILE = (
@@ -51,4 +52,6 @@ def hostile_trace() -> Trace:
         models={"planner": flat}, created=HOSTILE[4],
     )  # fmt: skip
     assert trace.answer is not None
-    return trace.model_copy(update={"citations": verify_report(trace.answer.text, sources)})
+    return trace.model_copy(
+        update={"citations": verify_report(parse_answer(trace.answer.text), sources)}
+    )

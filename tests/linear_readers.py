@@ -28,12 +28,16 @@ from datagen.settings.filter import FilterSettings
 from oresearch_graph.command.places import places_for
 from oresearch_graph.command.terminal import harmless, line
 from oresearch_graph.errors import AddressRefused
-from oresearch_graph.evidence import claim_parts, delivery, figures
+from oresearch_graph.evidence import claim_parts, figures
 from oresearch_graph.evidence import ledger as observed
-from oresearch_graph.evidence.citations import verify_report
-from oresearch_graph.evidence.safe_markdown import markdown_text, safe_markdown
-from oresearch_graph.evidence.source_index import SourceIndex
-from oresearch_graph.evidence.trace_report import delivered_answer
+from oresearch_graph.evidence.citations import SourceIndex, verify_report
+from oresearch_graph.evidence.delivery import (
+    Delivered,
+    citation_annotations,
+    delivered_answer,
+    markdown_text,
+    safe_markdown,
+)
 from oresearch_graph.graph.approval import overlaps, read_decision
 from oresearch_graph.judging.key_points import judge_report
 from oresearch_graph.judging.prompt import VerdictFault, fenced, json_values, read_verdict
@@ -79,13 +83,13 @@ from oresearch_graph.trace import (
     write_call,
 )
 from oresearch_graph.trace import references as refs
+from oresearch_graph.trace.answer import ParsedAnswer, parse_answer
 from oresearch_graph.trace.escaping import (
     escape_tokens,
     escape_world,
     unescape_tokens,
     unescape_world,
 )
-from oresearch_graph.trace.report_form import fence_spans, find_sections
 from oresearch_graph.view.markup import escaped, outside_link
 from oresearch_graph.view.report import Alignment
 from oresearch_graph.view.trace_view import trace_section
@@ -198,6 +202,18 @@ def _withheld(text: str) -> None:
     withheld(trace, refs.Ledger(trace.sources or ()))
 
 
+def _resolved(answer: ParsedAnswer) -> None:
+    """Every use of a parsed answer; its list may have no address, a ledger no such number."""
+    answer.sections("en")
+    ledger = refs.Ledger(())
+    for mark in answer.marks:
+        answer.resolve(mark.number, ledger)
+
+
+def _delivered(text: str) -> Delivered:
+    return delivered_answer(parse_answer(f"{text} [1001]."), whole_trace(text))[1]
+
+
 def _renumbered(text: str) -> None:
     with suppress(Unresolved):
         _ = PreparedTrace.of(whole_trace(text)).whole
@@ -251,10 +267,10 @@ READERS: Final[dict[str, Reader]] = {
     "trace.parse_policy": parse_policy_text,
     "trace.render": lambda text: render_trace(whole_trace(text)),
     "trace.violations": lambda text: violations(whole_trace(text)),
-    "trace.sections": find_sections,
-    "trace.fences": fence_spans,
-    "trace.citation_marks": refs.citation_marks,
-    "trace.reference_list": refs.reference_list,
+    "trace.answer": lambda text: _resolved(parse_answer(text)),
+    "trace.answer_with_list": lambda text: _resolved(
+        parse_answer(f"{text} [1].\n\n## References\n[1]. https://example.org/{text}\n{text}")
+    ),
     "trace.seen_sources": lambda text: refs.seen_sources([world_step("observation", text)]),
     "trace.same_address": refs.same_address,
     "trace.calls": lambda text: [
@@ -286,12 +302,12 @@ READERS: Final[dict[str, Reader]] = {
     "evidence.source_heads": observed.source_heads,
     "evidence.ledger": _shown_often,
     "evidence.verify": lambda text: verify_report(
-        f"{text} [1001].", whole_trace(text).sources or ()
+        parse_answer(f"{text} [1001]."), whole_trace(text).sources or ()
     ),
-    "evidence.deliver": lambda text: delivered_answer(f"{text} [1001].", whole_trace(text)),
+    "evidence.deliver": _delivered,
     "evidence.safe_markdown": lambda text: (safe_markdown(text), markdown_text(text)),
-    "evidence.annotations": lambda text: delivery.citation_annotations(
-        f"{text} [1].", whole_trace(text).sources or ()
+    "evidence.annotations": lambda text: citation_annotations(
+        Delivered(parse_answer(f"{text} [1]."), whole_trace(text).sources or (), ())
     ),
     "policies.endings": lambda text: (
         end_of(text, text, STOPS, _REPLY), unclosed_element(text, STOPS),
@@ -356,7 +372,7 @@ READERS: Final[dict[str, Reader]] = {
     "command.terminal": lambda text: (harmless(text), line(text)),
     "command.places": lambda text: places_for(text, None, None),
     "view.markup": lambda text: (escaped(text), outside_link(text, text)),
-    "view.alignment": lambda text: Alignment(text, text),
+    "view.alignment": lambda text: Alignment(parse_answer(text), text),
     "view.trace": lambda text: trace_section(whole_trace(text), "k"),
     "datagen.rules": lambda text: Rules(FilterSettings()).findings(whole_trace(text)),
     "datagen.boilerplate": lambda text: (is_boilerplate(text), shows_something(text)),

@@ -16,6 +16,7 @@ from typing import Final, get_args
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.evidence.ledger import query_heading, source_block
 from oresearch_graph.trace import Protocol, Role, Source, Step, Trace, Usage, world_step
+from oresearch_graph.trace.answer import parse_answer
 
 TEMPLATES: Final = 64
 PER_SEED: Final = 4
@@ -86,7 +87,7 @@ def _template(i: int) -> Trace:
         protocol=Protocol(prompt="0123456789abcdef"),
         steps=tuple(steps),
         sources=tuple(sources),
-        citations=verify_report(answer, sources),
+        citations=verify_report(parse_answer(answer), sources),
         models={"planner": "a", "researcher": "a", "summarizer": "a"},
         usage=tuple(
             Usage(role=role, model="a", calls=1, prompt_tokens=900, completion_tokens=90,

@@ -10,6 +10,7 @@ from typing import Any, Final
 from datagen.settings.filter import FilterSettings, RuleName
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.trace import Execution, Failure, Protocol, Source, Trace, parse_steps
+from oresearch_graph.trace.answer import parse_answer
 
 ENGLISH: Final = """<subtask_list>
 1. What causes tides
@@ -203,7 +204,9 @@ def planted_trace(
         sources=sources,
         models={"planner": "a", "researcher": "a", "summarizer": "b"},
     )
-    cited = None if trace.answer is None else verify_report(trace.answer.text, sources)
+    cited = (
+        None if trace.answer is None else verify_report(parse_answer(trace.answer.text), sources)
+    )
     return trace.model_copy(update={"citations": cited, **fields})
 
 

@@ -8,6 +8,7 @@ from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.judging.ground_truth import Judged
 from oresearch_graph.rows.ground_truth import GroundTruth, KeyPoint
 from oresearch_graph.trace import Trace
+from oresearch_graph.trace.answer import parse_answer
 from rl.settings import RewardSettings
 from tests.traces import SOURCES
 
@@ -42,4 +43,6 @@ def row(truth: GroundTruth | None = None) -> dict[str, Any]:
 def cited(trace: Trace) -> Trace:
     """The trace with the report's check, as a run's end makes it."""
     assert trace.answer is not None
-    return trace.model_copy(update={"citations": verify_report(trace.answer.text, SOURCES)})
+    return trace.model_copy(
+        update={"citations": verify_report(parse_answer(trace.answer.text), SOURCES)}
+    )

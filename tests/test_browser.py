@@ -21,6 +21,7 @@ from datagen.run.review_result import gate_fault, read_result
 from datagen.settings import settings_text
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.trace import Trace, write_traces
+from oresearch_graph.trace.answer import parse_answer
 from oresearch_graph.view.page import traces_page
 from tests.hostile import hostile_trace
 from tests.openai_server import OpenAIServer
@@ -86,7 +87,9 @@ def checked() -> Trace:
     text = GOOD.replace("They reach 16 metres [2].", "They reach 99 metres [2]. It is so [7].")
     trace = trace_of(text, id="a")
     assert trace.answer
-    return trace.model_copy(update={"citations": verify_report(trace.answer.text, SOURCES)})
+    return trace.model_copy(
+        update={"citations": verify_report(parse_answer(trace.answer.text), SOURCES)}
+    )
 
 
 def written(folder: Path, *traces: Trace) -> str:

@@ -4,6 +4,7 @@ import pytest
 
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.trace import Source
+from oresearch_graph.trace.answer import parse_answer
 
 ASYNCIO = Source.of(
     id=1001,
@@ -38,7 +39,7 @@ LEDGER = (ASYNCIO, DESCRIPTORS, CHINESE)
 
 
 def status(sentence):
-    (claim,) = verify_report(sentence, LEDGER).claims
+    (claim,) = verify_report(parse_answer(sentence), LEDGER).claims
     return claim.status
 
 
@@ -82,7 +83,7 @@ def test_true_claims_are_supported(sentence):
     ],
 )  # fmt: skip
 def test_a_wrong_part_is_named(sentence, missing):
-    (claim,) = verify_report(sentence, LEDGER).claims
+    (claim,) = verify_report(parse_answer(sentence), LEDGER).claims
     assert claim.status == "unsupported"
     assert missing in claim.missing
 
@@ -107,7 +108,7 @@ def test_spans_and_evidence_index_the_exact_texts():
         "## Introduction\n\nTasks end.\n\n## How\n\nWhen a task is cancelled, CancelledError is "
         "raised in the task [1001].  Data descriptors define `__set__` [2001][9].\n"
     )
-    checked = verify_report(report, LEDGER)
+    checked = verify_report(parse_answer(report), LEDGER)
     assert checked.sentences == 3
     first, second = checked.claims
     assert report[first.start : first.end] == first.text
@@ -128,7 +129,7 @@ def test_an_answers_own_list_decides_what_a_number_means():
         "It is said elsewhere [2].\n\n## References\n\n"
         "[1]. https://docs.example/descriptors - Descriptors\n[2]. https://nowhere.example/ - No\n"
     )
-    first, second = verify_report(report, LEDGER).claims
+    first, second = verify_report(parse_answer(report), LEDGER).claims
     assert (first.sources, first.status) == ((2001,), "supported")
     assert (second.sources, second.dangling, second.status) == ((), ("[2]",), "dangling")
 
@@ -138,7 +139,7 @@ def test_code_headings_and_reference_lines_are_no_sentences():
         "## Body of 2024 [1001]\n\n```python\nx[1001] = 1\n```\n\n**Bold heading**\n\n"
         "## References\n\n[1]. https://docs.example/asyncio - T\n"
     )
-    checked = verify_report(report, LEDGER)
+    checked = verify_report(parse_answer(report), LEDGER)
     assert checked.claims == ()
     assert checked.sentences == 0
     assert checked.precision is None
@@ -146,7 +147,7 @@ def test_code_headings_and_reference_lines_are_no_sentences():
 
 
 def test_nothing_at_all():
-    assert verify_report("", ()).claims == ()
+    assert verify_report(parse_answer(""), ()).claims == ()
 
 
 def test_a_long_report_over_sixty_sources_is_checked_in_time():
@@ -169,7 +170,7 @@ def test_a_long_report_over_sixty_sources_is_checked_in_time():
         for n in range(320)
     )
     begin = time.process_time()
-    checked = verify_report(report, sources)
+    checked = verify_report(parse_answer(report), sources)
     spent = time.process_time() - begin
     assert checked.precision == 1.0
     assert len(report.split()) > 4_900

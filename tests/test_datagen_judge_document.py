@@ -11,7 +11,7 @@ from datagen.judge.document import judge_request
 from datagen.judge.judges import read_rubric
 from datagen.judge.stage import judge
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.evidence.trace_report import citations_of
+from oresearch_graph.evidence.citations import citations_of
 from oresearch_graph.trace import Trace
 from tests.judging import marked, run_of
 from tests.traces import GOOD, good_trace, trace_of

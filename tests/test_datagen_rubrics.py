@@ -24,6 +24,7 @@ from oresearch_graph.judging.ground_truth import Judged
 from oresearch_graph.judging.key_points import judge_report, key_point_recall
 from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.trace import Source, Step, Trace
+from oresearch_graph.trace.answer import parse_answer
 from oresearch_graph.trace.files import write_traces
 from tests.openai_server import Body, Fault, Message, OpenAIServer
 
@@ -50,7 +51,8 @@ def report(trace: str, question: str, said: tuple[str, ...], sources: tuple[str,
     text = f"## Introduction\nThe answer.\n\n## Findings\n{body}\n\n## Conclusion\nSo it is."
     return Trace(
         id=trace, question=question, language="en", sources=ledger,
-        steps=(Step(kind="suggested_answer", text=text),), citations=verify_report(text, ledger),
+        steps=(Step(kind="suggested_answer", text=text),),
+        citations=verify_report(parse_answer(text), ledger),
     )  # fmt: skip
 
 

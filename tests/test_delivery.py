@@ -2,7 +2,7 @@ from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.evidence.delivery import citation_annotations, deliver
 from oresearch_graph.evidence.notices import NOTICES
 from oresearch_graph.trace import Source
-from oresearch_graph.trace.references import citation_marks
+from oresearch_graph.trace.answer import parse_answer
 from oresearch_graph.trace.report_form import HEADINGS
 
 TASKS = Source.of(
@@ -40,7 +40,8 @@ A hierarchy of loggers has names with dots [2002].
 
 
 def delivered(answer, **more):
-    return deliver(answer, LEDGER, verify_report(answer, LEDGER), language="en", **more)
+    parsed = parse_answer(answer)
+    return deliver(parsed, LEDGER, verify_report(parsed, LEDGER), language="en", **more)
 
 
 def test_citations_are_renumbered_by_first_appearance_and_one_address_is_one_number():
@@ -52,7 +53,7 @@ def test_citations_are_renumbered_by_first_appearance_and_one_address_is_one_num
         "[1]. https://d.example/logging - https://d.example/logging\n"
         "[2]. https://d.example/tasks - Tasks\n"
     )
-    assert [mark.number for mark in done.marks] == [1, 2, 2, 1]
+    assert [mark.number for mark in done.answer.marks] == [1, 2, 2, 1]
 
 
 def test_code_is_left_alone():
@@ -98,6 +99,14 @@ def test_sections_after_the_references_are_kept():
     assert report.index("## Appendix") < report.index("## References")
 
 
+def test_a_reference_list_in_parts_is_rendered_once():
+    answer = ANSWER.replace("## References", "## References\n\n### Pages") + "\n## Appendix\n\nEnd."
+    report = delivered(answer).report
+    assert "## Appendix\n\nEnd." in report
+    assert "### Pages" not in report
+    assert report.count("https://d.example/tasks") == 1
+
+
 def test_delivering_twice_changes_nothing():
     once = delivered(
         "Loggers form a hierarchy [2002]. A cancelled task raises CancelledError [1001]."
@@ -108,7 +117,8 @@ def test_delivering_twice_changes_nothing():
 def test_chinese_headings_and_notes():
     source = Source.of(id=1001, url="https://z.example/a", title="甲", text="猫喜欢吃鱼。")
     answer = "## 引言\n\n猫喜欢吃鱼[1001]。狗在2024年学会飞行[1001]。"
-    done = deliver(answer, [source], verify_report(answer, [source]), language="zh")
+    parsed = parse_answer(answer)
+    done = deliver(parsed, [source], verify_report(parsed, [source]), language="zh")
     assert "狗在2024年学会飞行[1]（⚠ 未核实）。" in done.report
     assert "## 参考文献\n\n[1]. https://z.example/a - 甲" in done.report
 
@@ -122,11 +132,11 @@ def test_every_language_of_the_headings_has_notices():
 
 def test_annotations_point_into_the_delivered_report():
     done = delivered(ANSWER)
-    found = citation_annotations(done.report, done.references)
-    marks = citation_marks(done.report)
+    found = citation_annotations(done)
+    marks = parse_answer(done.report).marks
     assert [(c["start_index"], c["end_index"]) for c in found] == [m[:2] for m in marks]
     assert [c["url"] for c in found] == [LOGS.url, TASKS.url, TASKS.url, LOGS.url]
     assert found[0]["cited_text"] == LOGS.text
     assert found[1]["title"] == "Tasks"
     assert "title" not in found[0]
-    assert found == citation_annotations(done.report, done.references)
+    assert found == citation_annotations(done)

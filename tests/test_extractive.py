@@ -11,9 +11,8 @@ from oresearch_graph.policies.extractive.sentences import is_readable, quotable
 from oresearch_graph.policies.policy import Continuation
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Role, Source, Step, list_items, world_step
+from oresearch_graph.trace.answer import parse_answer
 from oresearch_graph.trace.calls import read_call
-from oresearch_graph.trace.references import citation_marks, reference_list
-from oresearch_graph.trace.report_form import find_sections
 from oresearch_graph.trace.tags import parse_policy_text
 
 STOP = [f"</{tag}>" for tag in ("subtask_list", "web_search", "crawl_page", "subtask_answer",
@@ -100,14 +99,14 @@ async def run(question: str) -> tuple[list[Step], str, list[Source]]:
 
 async def test_a_report_has_the_form_and_every_statement_is_borne_out():
     steps, report, sources = await run("How does asyncio cancel tasks?")
-    names = [section.name for section in find_sections(report)]
+    names = [section.name for section in parse_answer(report).sections()]
     assert names[0] == "introduction"
     assert names[-2:] == ["conclusion", "references"]
     assert names.count(None) >= 2
-    checked = verify_report(report, sources)
+    checked = verify_report(parse_answer(report), sources)
     assert checked.precision == 1.0
     assert len(checked.claims) >= 6
-    assert {m.number for m in citation_marks(report)} == set(reference_list(report))
+    assert {m.number for m in parse_answer(report).marks} == set(parse_answer(report).references)
     assert NOTICES["en"].extractive in report
     assert "CancelledError" in report
     assert [step.kind for step in steps if step.branch == 1][:4] == [
@@ -129,7 +128,7 @@ async def test_a_chinese_question_gets_a_chinese_report():
     assert "## 参考文献" in report
     assert "doc:zh" in report
     assert NOTICES["zh"].extractive in report
-    assert verify_report(report, sources).precision == 1.0
+    assert verify_report(parse_answer(report), sources).precision == 1.0
 
 
 async def test_without_evidence_every_answer_is_empty():

@@ -6,6 +6,7 @@ from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.judging.key_points import judge_report, key_point_recall
 from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.trace import Source
+from oresearch_graph.trace.answer import parse_answer
 
 POINTS = [
     KeyPoint(text="Cancelling a task raises CancelledError in it.",
@@ -43,7 +44,7 @@ def test_a_point_without_support_counts_half():
     report = "CancelledError is thrown into a cancelled task [1001]."
     bad = "CancelledError is raised 77 times [1001]."
     for text, quality in ((report, 1.0), (bad, 0.5)):
-        verdict = judge_report(text, POINTS[:1], verify_report(text, [SOURCE]))
+        verdict = judge_report(text, POINTS[:1], verify_report(parse_answer(text), [SOURCE]))
         assert verdict.quality == quality
         (found,) = verdict.found
         assert text[found.start : found.end] == text
@@ -55,7 +56,9 @@ def test_a_supported_statement_wins_over_an_uncited_one():
         "CancelledError is raised, they say. Nothing else is known about that here. "
         "CancelledError is thrown into a cancelled task [1001]."
     )
-    assert judge_report(text, POINTS[:1], verify_report(text, [SOURCE])).quality == 1.0
+    assert (
+        judge_report(text, POINTS[:1], verify_report(parse_answer(text), [SOURCE])).quality == 1.0
+    )
 
 
 def test_weights_and_what_is_missing():

@@ -20,6 +20,7 @@ from oresearch_graph.judging.prompt import JudgeRequest
 from oresearch_graph.policies.chat.prices import Price
 from oresearch_graph.rows.ground_truth import GroundTruth, KeyPoint
 from oresearch_graph.trace import Source
+from oresearch_graph.trace.answer import parse_answer
 from tests.openai_server import Body, Fault, Habits, Message, OpenAIServer, too_many
 from tests.verdicts import REPORT, TRUTH, judged, says, verdict
 
@@ -193,7 +194,7 @@ async def test_any_langchain_model_can_judge():
 async def test_unsupported_claims_are_shown_to_the_judge(judge_at):
     source = Source.of(id=1001, url="https://e.example/t", text="The Moon causes tides.")
     with OpenAIServer(says(verdict(5, 5))) as server:
-        citations = verify_report(REPORT, [source])
+        citations = verify_report(parse_answer(REPORT), [source])
         await judge_at(server).judge("Why?", REPORT, TRUTH, citations=citations)
         asked = server.requests[0]["messages"][-1]["content"]
     assert "1 of 2 cited sentences are not borne out" in asked
@@ -207,7 +208,10 @@ async def test_the_deterministic_judge_speaks_the_same_language():
     report = "The Moon causes tides [1001]. Tides reach 16 metres [1001]. More follows here."
     source = Source.of(id=1001, url="https://e.example/t", text="The Moon causes tides.")
     found = await KeyPointJudge().judge(
-        "Why?", report, GroundTruth(key_points=points), citations=verify_report(report, [source])
+        "Why?",
+        report,
+        GroundTruth(key_points=points),
+        citations=verify_report(parse_answer(report), [source]),
     )
     assert found.quality == (3 * 1.0 + 0.5) / 4
     assert [scored.score for scored in found.scores] == [1.0, 0.5]

@@ -15,7 +15,7 @@ from datagen.export.dataset import write_dataset
 from oresearch_graph.rows.rl import read_questions, rl_rows
 from oresearch_graph.rows.sft import read_rows
 from oresearch_graph.trace import parse_steps
-from oresearch_graph.trace.references import citation_marks, listed_lines
+from oresearch_graph.trace.answer import parse_answer
 from rl.rl_rows import main
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rows.fingerprint import dataset_fingerprint
@@ -85,9 +85,9 @@ async def test_every_number_of_a_linear_row_resolves_in_its_observations(folder,
         assert shown
         assert all(len(urls) == 1 for urls in shown.values())
         answers = [s.text for s in steps if s.kind in {"subtask_answer", "suggested_answer"}]
-        cited = {str(mark.number) for answer in answers for mark in citation_marks(answer)}
+        cited = {str(mark.number) for answer in answers for mark in parse_answer(answer).marks}
         assert cited == shown.keys()
-        for line in [line for answer in answers for line in listed_lines(answer)]:
+        for line in [line for answer in answers for line in parse_answer(answer).reference_lines]:
             assert shown[str(line.reference.number)] == {line.reference.url}
     assert executions == set(BOTH)
 

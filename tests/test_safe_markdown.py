@@ -9,10 +9,14 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from oresearch_graph.evidence.citations import verify_report
-from oresearch_graph.evidence.delivery import citation_annotations, deliver
-from oresearch_graph.evidence.safe_markdown import markdown_text, safe_markdown
+from oresearch_graph.evidence.delivery import (
+    citation_annotations,
+    deliver,
+    markdown_text,
+    safe_markdown,
+)
 from oresearch_graph.trace import Source
-from oresearch_graph.trace.references import citation_marks, reference_list
+from oresearch_graph.trace.answer import parse_answer
 
 
 def acting(text: str) -> list[str]:
@@ -66,7 +70,7 @@ def test_citations_code_and_links_of_the_web_stay():
     assert safe_markdown(text) == text
     disarmed = safe_markdown(f"{text}![x](http://e.org)")
     assert disarmed == f"{text}&#33;[x](http://e.org)".replace("1 <b", "1 &lt;b")
-    assert citation_marks(disarmed) == citation_marks(text)
+    assert parse_answer(disarmed).marks == parse_answer(text).marks
 
 
 TITLES = st.text(
@@ -80,9 +84,10 @@ TITLES = st.text(
 def test_references_are_read_back_and_are_text(title, path):
     source = Source.of(id=1001, url=f"https://x.org/{path}", title=title, text="Tides are large.")
     answer = f"Tides are large [1001].\n\n## References\n[1001]. {source.url} - T"
-    report = deliver(answer, [source], verify_report(answer, [source]), language="en").report
-    assert reference_list(report)[1] == (1, source.url, source.title or source.url)
-    assert len(reference_list(report)) == 1
+    parsed = parse_answer(answer)
+    report = deliver(parsed, [source], verify_report(parsed, [source]), language="en").report
+    assert parse_answer(report).references[1] == (1, source.url, source.title or source.url)
+    assert len(parse_answer(report).references) == 1
     assert not acting(report)
 
 
@@ -95,6 +100,7 @@ def test_a_strangers_line_shows_as_it_is():
 def test_annotations_and_controls():
     odd = Source(id=1001, url="javascript:alert(1)", text="Tides are large.")
     answer = "Tides are \x1b[31mlarge\u202e [1001]."
-    done = deliver(answer, [odd], verify_report(answer, [odd]), language="en")
+    parsed = parse_answer(answer)
+    done = deliver(parsed, [odd], verify_report(parsed, [odd]), language="en")
     assert "Tides are [31mlarge [1]" in done.report
-    assert [a.get("url") for a in citation_annotations(done.report, done.references)] == [None]
+    assert [a.get("url") for a in citation_annotations(done)] == [None]

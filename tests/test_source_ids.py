@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oresearch_graph.evidence.ledger import SourceLedger, merge_sources, source_id
-from oresearch_graph.trace.references import citation_marks
+from oresearch_graph.trace.answer import parse_answer
 
 PLACES = st.tuples(st.integers(1, 400), st.integers(1, 200_000))
 
@@ -26,7 +26,7 @@ def test_a_citation_of_the_largest_branch_is_read():
     assert source_id(1, 999) == 1999
     assert source_id(1, 1_000) == 100_001
     number = source_id(20, 99_000)
-    assert [mark.number for mark in citation_marks(f"So it is [{number}].")] == [number]
+    assert [mark.number for mark in parse_answer(f"So it is [{number}].").marks] == [number]
 
 
 def ids(ledger: SourceLedger, count: int, at: str) -> list[int]:

@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 
 from oresearch_graph.trace import Failure, Step, ViolationCode, violations
+from oresearch_graph.trace.answer import parsed_answers
 from tests.traces import GOOD, good_trace, trace_of
 
 TURN = "<think>t</think>\n\n<web_search>q</web_search>\n\n<observation>o</observation>\n\n"
@@ -101,6 +102,35 @@ def test_a_violation_tells_its_place():
     assert violation.branch == 2
     assert violation.step is not None
     assert trace.steps[violation.step].kind == "subtask_answer"
+
+
+@pytest.mark.parametrize(
+    ("code", "offending"),
+    [
+        ("stray_text", "\n\nSure! "),
+        ("nested_tag", "<plan>"),
+        ("malformed_call", " | &serp_num=3"),
+        ("heading_language", "## 结论"),
+        ("dangling_citation", "[7]"),
+        ("unknown_reference", "https://invented.org/range"),
+        ("repeated_subtask_list", "\n1. What tides are\n2. How large they get\n"),
+        ("no_conclusion", None),
+        ("missing_close_tag", None),
+    ],
+)
+def test_a_violation_tells_where_in_its_steps_text_it_shows(code, offending):
+    trace = trace_of(GOOD.replace(*SPOILED[code], 1))
+    fault = next(fault for fault in violations(trace) if fault.code == code)
+    assert fault.step is not None
+    if offending is None:
+        assert (fault.start, fault.end) == (None, None)
+    else:
+        assert trace.steps[fault.step].text[fault.start : fault.end] == offending
+
+
+def test_violations_take_answers_that_were_parsed_before():
+    trace = trace_of(GOOD.replace("16 metres [2].", "16 metres [7]."))
+    assert violations(trace, parsed_answers(trace)) == violations(trace) != ()
 
 
 def test_a_recorded_failure_owns_up_to_what_its_branch_lacks():

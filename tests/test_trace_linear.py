@@ -20,8 +20,8 @@ from oresearch_graph.trace import (
     violations,
     world_step,
 )
-from oresearch_graph.trace.references import citation_marks, reference_list, seen_sources
-from oresearch_graph.trace.report_form import find_sections
+from oresearch_graph.trace.answer import parse_answer
+from oresearch_graph.trace.references import seen_sources
 
 SIZE = 200_000
 HOSTILE = {
@@ -52,9 +52,8 @@ READERS: dict[str, Callable[[str], object]] = {
     "render": lambda text: render_trace(
         Trace(question="", steps=(world_step("observation", text),))
     ),
-    "citations": citation_marks,
-    "references": reference_list,
-    "sections": find_sections,
+    "answer": parse_answer,
+    "sections": lambda text: parse_answer(text).sections("en"),
     "list": list_items,
     "calls": lambda text: [
         read_call(Step(kind=kind, text=text)) for kind in ("web_search", "crawl_page", "tool_call")

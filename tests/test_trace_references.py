@@ -5,16 +5,13 @@ from __future__ import annotations
 import pytest
 
 from oresearch_graph.trace import Source, Step
+from oresearch_graph.trace.answer import parse_answer
 from oresearch_graph.trace.references import (
     Ledger,
-    body_span,
-    citation_marks,
-    reference_list,
-    resolve,
     same_address,
     seen_sources,
 )
-from oresearch_graph.trace.report_form import HEADINGS, SECTIONS, find_sections, heading_for
+from oresearch_graph.trace.report_form import HEADINGS, SECTIONS, heading_for
 
 SOURCES = [
     Source.of(id=1001, url="https://example.org/a", text="A"),
@@ -32,7 +29,7 @@ array[7]
 
 
 def numbers(text: str) -> list[int]:
-    return [mark.number for mark in citation_marks(text)]
+    return [mark.number for mark in parse_answer(text).marks]
 
 
 def test_marks_are_read_in_prose_and_not_in_code_links_or_the_list():
@@ -40,12 +37,12 @@ def test_marks_are_read_in_prose_and_not_in_code_links_or_the_list():
 
 
 def test_a_marks_span_is_its_bracket():
-    mark = citation_marks("Tides [12].")[0]
+    mark = parse_answer("Tides [12].").marks[0]
     assert "Tides [12]."[mark.start : mark.end] == "[12]"
 
 
 def test_the_list_is_read_with_addresses_and_titles():
-    listed = reference_list(ANSWER)
+    listed = parse_answer(ANSWER).references
     assert {n: (r.url, r.title) for n, r in listed.items()} == {
         1: ("https://example.org/a", "A"),
         2: ("python:topic/with", "B"),
@@ -53,7 +50,7 @@ def test_the_list_is_read_with_addresses_and_titles():
 
 
 def test_the_body_ends_where_the_list_begins():
-    _, end = body_span(ANSWER)
+    end = parse_answer(ANSWER).body_end
     assert ANSWER[end:].startswith("## References")
 
 
@@ -68,30 +65,32 @@ def test_the_body_ends_where_the_list_begins():
 )
 def test_lists_are_found_in_the_forms_models_use(listing):
     text = f"Tides [1].\n\n{listing}\n"
-    assert reference_list(text)[1].url == "https://example.org/a"
+    assert parse_answer(text).references[1].url == "https://example.org/a"
     assert numbers(text) == [1]
 
 
 def test_of_two_lists_the_one_with_addresses_wins():
     text = "Tides [1].\n\n参考文献：\n[1] 知乎专栏\n\nreferences:\n[1] https://example.org/a - A\n"
-    assert reference_list(text)[1].url == "https://example.org/a"
+    assert parse_answer(text).references[1].url == "https://example.org/a"
     assert numbers(text) == [1]
 
 
 def test_a_number_resolves_through_the_answers_own_list_first():
-    assert resolve(2, ANSWER, SOURCES) == SOURCES[1]
-    assert resolve(1001, ANSWER, SOURCES) is None
-    assert resolve(1001, "Tides [1001].", SOURCES) == SOURCES[0]
+    assert parse_answer(ANSWER).resolve(2, Ledger(SOURCES)) == SOURCES[1]
+    assert parse_answer(ANSWER).resolve(1001, Ledger(SOURCES)) is None
+    assert parse_answer("Tides [1001].").resolve(1001, Ledger(SOURCES)) == SOURCES[0]
 
 
 def test_a_list_of_bare_numbers_says_no_more_than_the_ids():
     text = "Tides [1001].\n\n## References\n\n[1001]\n[2001]\n"
-    assert resolve(1001, text, SOURCES) == SOURCES[0]
+    assert parse_answer(text).resolve(1001, Ledger(SOURCES)) == SOURCES[0]
     assert numbers(text) == [1001]
 
 
 def test_an_address_that_was_never_seen_resolves_to_nothing():
-    assert resolve(1, "T [1].\n\n[1] https://invented.org - X", SOURCES) is None
+    assert (
+        parse_answer("T [1].\n\n[1] https://invented.org - X").resolve(1, Ledger(SOURCES)) is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,8 +111,8 @@ def test_different_addresses_are_different():
 
 def test_of_two_records_of_one_address_the_one_that_was_read_counts():
     read = SOURCES[0].model_copy(update={"id": 3001, "read": True})
-    listed = reference_list(ANSWER)
-    assert Ledger([SOURCES[0], read]).resolve(1, listed) == read
+    ledger = Ledger([SOURCES[0], read])
+    assert parse_answer(ANSWER).resolve(1, ledger) == read
 
 
 def test_bare_text_has_the_sources_that_its_observations_show():
@@ -124,7 +123,7 @@ def test_bare_text_has_the_sources_that_its_observations_show():
 @pytest.mark.parametrize("language", HEADINGS)
 def test_our_own_headings_are_recognised_in_every_language(language):
     text = "\n\n".join(f"## {heading_for(name, language)}\ntext" for name in SECTIONS)
-    sections = find_sections(text, language)
+    sections = parse_answer(text).sections(language)
     assert [(s.name, s.language) for s in sections] == [(name, language) for name in SECTIONS]
 
 
@@ -140,9 +139,9 @@ def test_our_own_headings_are_recognised_in_every_language(language):
     ],
 )
 def test_headings_are_recognised_in_the_forms_models_use(heading, name):
-    (section,) = find_sections(f"{heading}\ntext")
+    (section,) = parse_answer(f"{heading}\ntext").sections()
     assert section.name == name
 
 
 def test_a_heading_in_a_code_fence_is_none():
-    assert find_sections("```\n## Introduction\n```\n") == []
+    assert parse_answer("```\n## Introduction\n```\n").sections() == []

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from oresearch_graph.trace.references import body_span, citation_marks, reference_list
-from oresearch_graph.trace.report_form import fence_spans, find_sections
+from oresearch_graph.trace.answer import parse_answer
 from tests.traces import GOOD, trace_of
 
 
 def names(text: str, language: str | None = None) -> list[str | None]:
-    return [section.name for section in find_sections(text, language)]
+    return [section.name for section in parse_answer(text).sections(language)]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +47,7 @@ def test_a_word_that_serves_two_sections_names_the_one_that_is_not_there_yet():
 
 def test_a_section_spans_from_its_heading_to_the_next():
     text = "Loose.\n## A\none\n## B\ntwo"
-    first, second = find_sections(text)
+    first, second = parse_answer(text).sections()
     assert (first.heading, text[first.heading_start : first.start]) == ("A", "## A")
     assert text[first.start : first.end] == "\none\n"
     assert text[second.start : second.end] == "\ntwo"
@@ -56,13 +55,14 @@ def test_a_section_spans_from_its_heading_to_the_next():
 
 def test_a_fence_closes_with_its_own_mark_and_may_stay_open():
     text = "```py\n~~~\n# no\n```\n# yes\n~~~\n# no\n"
-    assert [text[a:b] for a, b in fence_spans(text)] == ["```py\n~~~\n# no\n```", "~~~\n# no\n"]
-    assert [section.heading for section in find_sections(text)] == ["yes"]
+    answer = parse_answer(text)
+    assert [text[a:b] for a, b in answer.fences] == ["```py\n~~~\n# no\n```", "~~~\n# no\n"]
+    assert [section.heading for section in answer.sections()] == ["yes"]
 
 
 def test_marks_are_not_hidden_by_stray_backticks():
     text = "Use ``` to fence. Tides [7].\n\nMore [8]."
-    assert [mark.number for mark in citation_marks(text)] == [7, 8]
+    assert [mark.number for mark in parse_answer(text).marks] == [7, 8]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_marks_are_not_hidden_by_stray_backticks():
     ],
 )
 def test_the_ways_of_citing(text, numbers):
-    assert [mark.number for mark in citation_marks(text)] == numbers
+    assert [mark.number for mark in parse_answer(text).marks] == numbers
 
 
 @pytest.mark.parametrize(
@@ -96,26 +96,26 @@ def test_the_ways_of_citing(text, numbers):
     ],
 )  # fmt: skip
 def test_the_ways_of_listing(line, url, title):
-    found = reference_list(f"Tides [1].\n\n## References\n{line}\n")
+    found = parse_answer(f"Tides [1].\n\n## References\n{line}\n").references
     assert {n: (r.url, r.title) for n, r in found.items()} == {1: (url, title)}
 
 
 def test_prose_after_the_list_under_a_heading_of_its_own_is_prose():
     text = "A [1].\n## References\n[1] https://a.org\n## Notes\nInvented [9].\n"
-    assert [mark.number for mark in citation_marks(text)] == [1, 9]
-    assert list(reference_list(text)) == [1]
+    assert [mark.number for mark in parse_answer(text).marks] == [1, 9]
+    assert list(parse_answer(text).references) == [1]
 
 
 def test_a_list_in_parts_is_one_list():
     text = "A [1].\n## References\n### Books\n[1] https://a.org\n### Pages\n[2] https://b.org\n"
-    assert list(reference_list(text)) == [1, 2]
-    assert text[body_span(text)[1] :].startswith("## References")
+    assert list(parse_answer(text).references) == [1, 2]
+    assert text[parse_answer(text).body_end :].startswith("## References")
 
 
 def test_a_numbered_list_of_prose_that_ends_an_answer_is_no_reference_list():
     text = "Steps:\n1. Open https://a.org [3]\n2. Close https://b.org [4]\n"
-    assert [mark.number for mark in citation_marks(text)] == [3, 4]
-    assert reference_list(text) == {}
+    assert [mark.number for mark in parse_answer(text).marks] == [3, 4]
+    assert parse_answer(text).references == {}
 
 
 def test_a_title_alone_is_no_body():

@@ -13,6 +13,7 @@ from oresearch_graph.errors import ConfigurationError, JudgeError
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.judging.ground_truth import Judged
 from oresearch_graph.judging.judge_model import VerdictCache
+from oresearch_graph.trace.answer import parse_answer
 from tests.openai_server import Fault, OpenAIServer
 from tests.verdicts import REPORT, TRUTH, judged, says, verdict
 
@@ -30,7 +31,9 @@ async def test_the_same_report_is_judged_once(judge_at, tmp_path: Path):
         other = TRUTH.model_copy(update={"key_points": ()})
         await judged(one, truth=other)
         await one.judge("Why?", REPORT, TRUTH)
-        await one.judge("What causes tides?", REPORT, TRUTH, citations=verify_report(REPORT, ()))
+        await one.judge(
+            "What causes tides?", REPORT, TRUTH, citations=verify_report(parse_answer(REPORT), ())
+        )
         assert len(server.requests) == 5, "another rubric, another question, other citations"
         await judged(judge_at(server, cache=tmp_path / "deep" / "verdicts", votes=2))
         assert len(server.requests) == 7

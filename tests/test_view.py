@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from oresearch_graph.command.cli import app
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.trace import Failure, Source, Span, Trace, Usage, write_traces
+from oresearch_graph.trace.answer import parse_answer
 from oresearch_graph.view.markup import escaped, joined, outside_link, tag, web_address
 from oresearch_graph.view.overview import Line, Panel
 from oresearch_graph.view.page import traces_page
@@ -62,7 +63,7 @@ def checked(**fields) -> Trace:
     trace = good_trace(**fields)
     assert trace.answer
     return trace.model_copy(
-        update={"citations": verify_report(trace.answer.text, trace.sources or ())}
+        update={"citations": verify_report(parse_answer(trace.answer.text), trace.sources or ())}
     )
 
 
@@ -239,7 +240,7 @@ def test_a_trace_without_anything_has_a_page():
 )
 def test_a_claim_is_found_in_the_delivered_report(answer, report, piece, there):
     start = answer.index(piece)
-    span = Alignment(answer, report).span(start, start + len(piece))
+    span = Alignment(parse_answer(answer), report).span(start, start + len(piece))
     assert span is not None
     assert report[slice(*span)].strip() == there
 

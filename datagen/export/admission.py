@@ -16,13 +16,9 @@ from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.prompts import protocol, system_prompt
-from oresearch_graph.trace import ANSWER_KINDS, Execution, Protocol, Trace, text_hash
-from oresearch_graph.trace.references import (
-    Ledger,
-    citation_marks,
-    reference_list,
-    seen_sources,
-)
+from oresearch_graph.trace import Execution, Protocol, Trace, text_hash
+from oresearch_graph.trace.answer import parse_answer, parsed_answers
+from oresearch_graph.trace.references import Ledger, seen_sources
 
 Reason = Literal[
     "extractive",  # written without a language model
@@ -55,8 +51,8 @@ class Admission:
         research, self.settings = settings.research, settings.export
         if research.extended:
             raise ConfigurationError(
-                "research: length, tone, outline and prompts are for serving; rows are told under "
-                "the plain training prompt: remove them"
+                "research: length, tone, outline, language and prompts are for serving; rows are "
+                "told under the plain training prompt: remove them"
             )
         self.system = system_prompt(research)
         self.protocols: dict[Execution, Protocol] = {
@@ -117,7 +113,7 @@ def _with_sources(trace: Trace) -> Trace:
         sources = tuple(s.model_copy(update={"sha256": text_hash(s.text)}) for s in sources)
         trace = trace.model_copy(update={"sources": sources})
     if trace.citations is None and trace.answer is not None:
-        report = verify_report(trace.answer.text, trace.sources or ())
+        report = verify_report(parse_answer(trace.answer.text), trace.sources or ())
         trace = trace.model_copy(update={"citations": report})
     return trace
 
@@ -127,12 +123,10 @@ def _check_citations(trace: Trace, ledger: Ledger) -> None:
 
     Raises Refused.
     """
-    for step in trace.steps:
-        if step.kind not in ANSWER_KINDS:
-            continue
-        references = reference_list(step.text)
-        for number in {m.number for m in citation_marks(step.text)} | references.keys():
-            if ledger.resolve(number, references) is None:
+    ledger = Ledger(trace.sources or ())
+    for answer in parsed_answers(trace).values():
+        for number in {mark.number for mark in answer.marks} | answer.references.keys():
+            if answer.resolve(number, ledger) is None:
                 raise Refused("unresolved_citation", f"[{number}] resolves to no source")
     for source in ledger.by_id.values():
         if text_hash(source.text) != source.sha256:

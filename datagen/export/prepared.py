@@ -20,13 +20,8 @@ from typing import Final
 from datagen.export.rewriting import Edit, rewritten
 from oresearch_graph.evidence.ledger import SourceHead, source_heads
 from oresearch_graph.trace import ANSWER_KINDS, Source, Step, Trace
-from oresearch_graph.trace.references import (
-    Ledger,
-    citation_marks,
-    listed_lines,
-    reference_list,
-    same_address,
-)
+from oresearch_graph.trace.answer import Mark, ParsedAnswer, parse_answer
+from oresearch_graph.trace.references import Ledger, same_address
 
 _PART: Final = re.compile(r"(\d+)(?:\s*[–-]\s*\^?(\d+))?")
 _WIDE: Final = re.compile(r"(【)(\d+)(.*)", re.DOTALL)
@@ -98,13 +93,13 @@ class _Numbering:
         if step.kind == "observation":
             yield from self._heads(step.text)
         elif step.kind in ANSWER_KINDS:
-            references = reference_list(step.text)
+            answer = parse_answer(step.text)
             yield from _marks(
-                step.text, lambda n: self._number(n, self.ledger.resolve(n, references))
+                step.text, answer.marks, lambda n: self._number(n, answer.resolve(n, self.ledger))
             )
-            yield from self._lines(step.text)
+            yield from self._lines(answer)
         elif not step.is_call:
-            yield from _marks(step.text, self._ledger_number)
+            yield from _marks(step.text, parse_answer(step.text).marks, self._ledger_number)
 
     def _heads(self, text: str) -> Iterator[Edit]:
         for head in source_heads(text):
@@ -127,27 +122,27 @@ class _Numbering:
             raise Unresolved(f"[{number}] stands for {source.url}, which no observation shows")
         return first
 
-    def _lines(self, text: str) -> Iterator[Edit]:
+    def _lines(self, answer: ParsedAnswer) -> Iterator[Edit]:
         """The reference list: each line's number; a line that repeats an address goes."""
-        lines = listed_lines(text)
-        bare = not any(line.reference.url for line in lines)
         old_numbers, new_numbers = set[int](), set[int]()
-        for line in lines:
+        for line in answer.reference_lines:
             url, old = line.reference.url, line.reference.number
             source = self.ledger.by_address.get(same_address(url)) if url else None
-            number = self._number(old, self.ledger.by_id.get(old) if bare else source)
+            if not answer.lists_addresses:
+                source = self.ledger.by_id.get(old)
+            number = self._number(old, source)
             if number in new_numbers and old not in old_numbers:
                 yield Edit(max(line.start - 1, 0), line.end, "")
-            elif str(number) != text[slice(*line.number)]:
+            elif str(number) != answer.text[slice(*line.number)]:
                 yield Edit(*line.number, str(number))
             old_numbers.add(old)
             new_numbers.add(number)
 
 
-def _marks(text: str, number: Callable[[int], int]) -> Iterator[Edit]:
+def _marks(text: str, marks: Sequence[Mark], number: Callable[[int], int]) -> Iterator[Edit]:
     """New numbers for the marks of a text; what became a repetition of its neighbour goes."""
     end, old_numbers, new_numbers = -1, set[int](), set[int]()
-    for (start, stop), group in groupby(citation_marks(text), key=lambda m: (m.start, m.end)):
+    for (start, stop), group in groupby(marks, key=lambda mark: (mark.start, mark.end)):
         old = [mark.number for mark in group]
         if end < 0 or text[end:start].strip(" \t"):
             old_numbers, new_numbers = set(), set()

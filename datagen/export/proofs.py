@@ -28,14 +28,8 @@ from oresearch_graph.trace import (
     step_segments,
     text_hash,
 )
-from oresearch_graph.trace.references import (
-    Ledger,
-    Listed,
-    citation_marks,
-    listed_lines,
-    reference_list,
-    same_address,
-)
+from oresearch_graph.trace.answer import ParsedAnswer, parse_answer
+from oresearch_graph.trace.references import Ledger, same_address
 
 _ROLES = {"plan": "planner", "report": "summarizer", "run": None}
 _CONTEXT = {"planner": (), "researcher": ("subtask_list", "subtask"),
@@ -152,10 +146,10 @@ def _citation_faults(row: Row, text: str, texts: Texts) -> Iterator[str]:
                 yield f"{place}: source {evidence['source']} has no such quote at {start}"
 
 
-def _answers(steps: Sequence[Step]) -> Iterator[tuple[str, list[Listed]]]:
+def _answers(steps: Sequence[Step]) -> Iterator[ParsedAnswer]:
     for step in steps:
         if step.kind in ANSWER_KINDS:
-            yield step.text, listed_lines(step.text)
+            yield parse_answer(step.text)
 
 
 def _shown_faults(row: Row, steps: Sequence[Step]) -> Iterator[str]:
@@ -168,13 +162,13 @@ def _shown_faults(row: Row, steps: Sequence[Step]) -> Iterator[str]:
     for number, address in numbered:
         if number is not None and by_number.get(number) != {address}:
             yield f"the number {number} of a source is not shown for its address"
-    for answer, lines in _answers(steps):
-        for number in {mark.number for mark in citation_marks(answer)}:
+    for answer in _answers(steps):
+        for number in {mark.number for mark in answer.marks}:
             if len(addresses := by_number.get(number, set())) != 1:
                 yield f"[{number}] is shown for {len(addresses)} addresses by its observations"
             elif (number, next(iter(addresses))) not in numbered:
                 yield f"[{number}] is not the number of its source"
-        for line in lines:
+        for line in answer.reference_lines:
             number, url, _ = line.reference
             if url and {same_address(url)} != by_number.get(number):
                 yield f"[{number}] is listed for another address than its observations show"
@@ -185,11 +179,8 @@ def _listed_faults(row: Row, steps: Sequence[Step]) -> Iterator[str]:
     ledger = Ledger(Source(id=s["id"], url=s["url"]) for s in row["sources"])
     if any(source["number"] != source["id"] for source in row["sources"]):
         yield "a source has another number than its id"
-    for answer, lines in _answers(steps):
-        references = reference_list(answer)
-        numbers = {m.number for m in citation_marks(answer)} | {
-            line.reference.number for line in lines
-        }
+    for answer in _answers(steps):
+        numbers = {mark.number for mark in answer.marks} | answer.references.keys()
         for number in sorted(numbers):
-            if ledger.resolve(number, references) is None:
+            if answer.resolve(number, ledger) is None:
                 yield f"[{number}] resolves to no source of the row"

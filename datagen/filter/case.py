@@ -13,7 +13,7 @@ from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.text.language import detect_language
 from oresearch_graph.text.scripts import CJK
 from oresearch_graph.trace import CitationReport, Step, Trace
-from oresearch_graph.trace.references import body_span
+from oresearch_graph.trace.answer import ParsedAnswer, parsed_answers
 
 Check = Callable[["Case"], Iterator[Finding]]
 """A rule's whole work: what it finds against a trace."""
@@ -32,21 +32,22 @@ class Case:
         self.trace, self.settings, self.count_tokens = trace, settings, count_tokens
 
     @cached_property
+    def answers(self) -> dict[int, ParsedAnswer]:
+        """Every answer, by the place of its step."""
+        return parsed_answers(self.trace)
+
+    @cached_property
     def report(self) -> tuple[int, Step] | None:
         """The last `suggested_answer` with its place; None without one that says something."""
-        steps = self.trace.steps
-        for at in range(len(steps) - 1, -1, -1):
-            if steps[at].kind == "suggested_answer":
-                return (at, steps[at]) if steps[at].text.strip() else None
-        return None
+        at = self.trace.answer_at
+        if at is None or not self.trace.steps[at].text.strip():
+            return None
+        return at, self.trace.steps[at]
 
     @cached_property
     def body(self) -> str:
         """The report without its references; "" without a report."""
-        if self.report is None:
-            return ""
-        _, step = self.report
-        return step.text[: body_span(step.text)[1]]
+        return "" if self.report is None else self.answers[self.report[0]].body
 
     @cached_property
     def language(self) -> str:
@@ -59,7 +60,7 @@ class Case:
         stated = None if self.settings.verify_again else self.trace.citations
         if stated is not None or self.report is None or self.trace.sources is None:
             return stated
-        return verify_report(self.report[1].text, self.trace.sources)
+        return verify_report(self.answers[self.report[0]], self.trace.sources)
 
     @cached_property
     def first_steps(self) -> dict[int, int]:

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from datagen.filter.case import UNSPACED, Case, finding, words
-from datagen.filter.violation_spans import violation_span
 from datagen.records import Finding
 from oresearch_graph.text.language import detect_language
 from oresearch_graph.trace import violations
-from oresearch_graph.trace.report_form import HEADINGS, find_sections
+from oresearch_graph.trace.report_form import HEADINGS
 
 _OTHER_SCRIPTS: Final = frozenset(("ja", "ko", "zh", "ru", "ar", "he", "el", "hi", "th"))
 _ENOUGH: Final = 24
@@ -19,27 +18,27 @@ _ENOUGH: Final = 24
 
 def violation(case: Case) -> Iterator[Finding]:
     """The trace departs from the protocol, in a way that is not tolerated."""
-    for found in violations(case.trace):
-        if found.code in case.settings.tolerated:
+    for fault in violations(case.trace, case.answers):
+        if fault.code in case.settings.tolerated:
             continue
-        place = None if found.step is None else (found.step, case.trace.steps[found.step])
-        span = None if place is None else violation_span(found, place[1], case.language)
-        yield finding(f"violation.{found.code}", found.message, place, span, found.branch)
+        place = None if fault.step is None else (fault.step, case.trace.steps[fault.step])
+        span = None if fault.start is None or fault.end is None else (fault.start, fault.end)
+        yield finding(f"violation.{fault.code}", fault.message, place, span, fault.branch)
 
 
 def report_language(case: Case) -> Iterator[Finding]:
     """The report's body, or a heading of it, is not in the question's language."""
     if case.report is None or not case.body.strip():
         return
-    asked, written = case.language, detect_language(case.body)
-    if written != asked and not (_guessed(case) and written not in _OTHER_SCRIPTS):
-        text = f"asked in {asked}, reported in {written}"
+    expected, actual = case.language, detect_language(case.body)
+    if actual != expected and not (_guessed(case) and actual not in _OTHER_SCRIPTS):
+        text = f"asked in {expected}, reported in {actual}"
         yield finding("report_language", text, case.report, (0, len(case.body)))
-    elif case.trace.language is None and asked in HEADINGS:
+    elif case.trace.language is None and expected in HEADINGS:
         # With a stated language this is the violation heading_language.
-        for section in find_sections(case.report[1].text, asked):
-            if section.name and section.language != asked:
-                text = f"the heading {section.heading!r} is not in the language {asked}"
+        for section in case.answers[case.report[0]].sections(expected):
+            if section.name and section.language != expected:
+                text = f"the heading {section.heading!r} is not in the language {expected}"
                 span = (section.heading_start, section.start)
                 yield finding("report_language", text, case.report, span)
 

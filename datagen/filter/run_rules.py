@@ -12,7 +12,6 @@ from datagen.filter.observation_rules import shows_something
 from datagen.records import Finding
 from oresearch_graph.trace import Step
 from oresearch_graph.trace.calls import calls_per_subtask, distinct_calls
-from oresearch_graph.trace.references import body_span
 
 _MARK = re.compile(r"[\[【]\d{1,7}(?:\s*[,，、;–-]\s*\d{1,7})*[\]】]")
 
@@ -86,11 +85,11 @@ def unanswered_subtask(case: Case) -> Iterator[Finding]:
             text = f"subtask {branch} has no answer"
             yield finding("unanswered_subtask", text, _opening(case, branch), branch=branch)
             continue
-        end = body_span(place[1].text)[1]
-        size = words(_MARK.sub("", place[1].text[:end]))
+        body = case.answers[place[0]].body
+        size = words(_MARK.sub("", body))
         if size < least:
             text = f"the answer to subtask {branch} has {size} words, at least {least} asked"
-            yield finding("unanswered_subtask", text, place, (0, end), branch)
+            yield finding("unanswered_subtask", text, place, (0, len(body)), branch)
 
 
 def repeated_call(case: Case) -> Iterator[Finding]:

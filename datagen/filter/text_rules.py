@@ -13,8 +13,7 @@ from typing import Final
 from datagen.filter.case import Case, finding
 from datagen.records import Finding
 from oresearch_graph.text.scripts import CJK
-from oresearch_graph.trace import ANSWER_KINDS, PROTOCOL_TAGS, Step
-from oresearch_graph.trace.references import body_span
+from oresearch_graph.trace import ANSWER_KINDS, PROTOCOL_TAGS
 
 _WINDOW: Final = 1_000
 """Characters of which the compressibility is taken; windows overlap by half."""
@@ -71,7 +70,8 @@ def repeated_text(case: Case) -> Iterator[Finding]:
         counts = Counter[str]()
         if step.kind in {"think", "plan"}:
             counts = thoughts.setdefault(step.branch, counts)
-        text = step.text[: _own_end(step)]
+        # References repeat titles and hosts by nature.
+        text = case.answers[at].body if step.kind in ANSWER_KINDS else step.text
         again = _said_again(text, counts, case.settings.same_sentence)
         if again is not None:
             message = f"a sentence for time {case.settings.same_sentence + 1}"
@@ -97,11 +97,6 @@ def tag_leak(case: Case) -> Iterator[Finding]:
                 message = f"{match[0]!r} in what the policy wrote"
                 yield finding("tag_leak", message, (at, step), match.span())
                 break
-
-
-def _own_end(step: Step) -> int:
-    """References repeat titles and hosts by nature."""
-    return body_span(step.text)[1] if step.kind in ANSWER_KINDS else len(step.text)
 
 
 def _said_again(text: str, counts: Counter[str], most: int) -> tuple[int, int] | None:

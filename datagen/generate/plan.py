@@ -58,8 +58,8 @@ def check_teachers(settings: DatagenSettings) -> None:
                                  "generate.teachers, as [{name: ..., model: ...}]")  # fmt: skip
     if research.extended:
         raise ConfigurationError(
-            "research: length, tone, outline and prompts go beyond the prompt that is trained: "
-            "remove them"
+            "research: length, tone, outline, language and prompts go beyond the prompt that is "
+            "trained: remove them"
         )
 
 

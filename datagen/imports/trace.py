@@ -8,6 +8,7 @@ from datagen.imports.sources import shown_sources
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.text.language import detect_language
 from oresearch_graph.trace import Dialect, Outcome, Protocol, Role, Step, Trace
+from oresearch_graph.trace.answer import parse_answer
 from oresearch_graph.trace.plain_text import storable
 
 
@@ -40,7 +41,7 @@ def trace_of(
         models=dict.fromkeys(_roles(steps), storable(model)) if model else {},
     )
     report = trace.answer
-    citations = None if report is None else verify_report(report.text, sources)
+    citations = None if report is None else verify_report(parse_answer(report.text), sources)
     return trace.model_copy(update={"outcome": _outcome(trace), "citations": citations})
 
 

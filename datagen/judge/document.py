@@ -13,8 +13,8 @@ from typing import Final
 
 from langchain_core.messages import HumanMessage, SystemMessage
 
+from oresearch_graph.evidence.citations import citations_of
 from oresearch_graph.evidence.ledger import cut_to, source_block
-from oresearch_graph.evidence.trace_report import citations_of
 from oresearch_graph.judging.prompt import (
     MOST,
     JudgeRequest,
@@ -27,7 +27,8 @@ from oresearch_graph.rows.ground_truth import Criterion
 from oresearch_graph.text.sentences import sentence_spans
 from oresearch_graph.text.words import token_count
 from oresearch_graph.trace import Source, Trace
-from oresearch_graph.trace.references import Ledger, citation_marks, reference_list
+from oresearch_graph.trace.answer import parse_answer
+from oresearch_graph.trace.references import Ledger
 
 VERSION: Final = 1
 """Raised when the same candidate comes to be shown otherwise: verdicts are asked for again."""
@@ -124,10 +125,10 @@ def _cited(sources: Sequence[Source], texts: Sequence[str]) -> dict[int, tuple[S
     sources_cited: dict[int, tuple[Source, list[str]]] = {}
     visited: set[tuple[int, int, int]] = set()
     for number, text in enumerate(texts):
-        references, spans = reference_list(text), sentence_spans(text)
+        answer, spans = parse_answer(text), sentence_spans(text)
         starts = [start for start, _ in spans]
-        for mark in citation_marks(text):
-            source = ledger.resolve(mark.number, references)
+        for mark in answer.marks:
+            source = answer.resolve(mark.number, ledger)
             at = bisect_right(starts, mark.start) - 1
             if source is None or at < 0 or (place := (source.id, number, at)) in visited:
                 continue

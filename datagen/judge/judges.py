@@ -15,7 +15,7 @@ from datagen.records import Record, Seed
 from datagen.settings.judge import JudgeSettings
 from datagen.validation import first_fault
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.evidence.trace_report import citations_of
+from oresearch_graph.evidence.citations import citations_of
 from oresearch_graph.judging.ground_truth import KeyPointJudge
 from oresearch_graph.judging.judge_model import Spent
 from oresearch_graph.judging.model_judge import ModelJudge, Opinions, empty_verdict

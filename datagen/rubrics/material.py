@@ -15,8 +15,8 @@ from rapidfuzz import fuzz
 
 from datagen.records import Judgement, Seed
 from datagen.run.trace_shelf import TraceShelf
+from oresearch_graph.evidence.citations import citations_of
 from oresearch_graph.evidence.claim_parts import checkable_parts
-from oresearch_graph.evidence.trace_report import citations_of
 from oresearch_graph.judging.key_points import judge_report
 from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.text.words import terms

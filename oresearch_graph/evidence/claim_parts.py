@@ -19,10 +19,14 @@ _QUOTED: Final = re.compile(
 )
 _CODE: Final = re.compile(r"(?<!`)`++([^`\n]++)`++")
 _NAME: Final = re.compile(
-    r"(?P<identifier>\b[A-Za-z_]\w*(?:(?:\.|::)[A-Za-z_]\w*)+|\b_*[A-Za-z]+_\w+)"
-    r"|(?P<capital>\b[A-ZÀ-ÞА-Я][\w'’&-]*(?:[ \t](?:(?:of|van|von|de|der|di|da|the|for|and)[ \t])?"
-    r"[A-ZÀ-ÞА-Я][\w'’&-]*)*)"
-    r"|(?P<mixed>\b[a-z]+[A-Z]\w*)"
+    r"""
+    (?P<identifier> \b [A-Za-z_]\w* (?: (?: \. | :: ) [A-Za-z_]\w* )+ | \b _*[A-Za-z]+_\w+ )
+    | (?P<capital>
+        \b [A-ZÀ-ÞА-Я][\w'’&-]*
+        (?: [ \t] (?: (?: of|van|von|de|der|di|da|the|for|and ) [ \t] )? [A-ZÀ-ÞА-Я][\w'’&-]* )* )
+    | (?P<mixed> \b [a-z]+[A-Z]\w* )
+    """,
+    re.VERBOSE,
 )
 _LATIN: Final = re.compile(r"[A-Za-z][\w.+#-]{2,}")
 
@@ -61,14 +65,14 @@ def checkable_parts(sentence: str, language: str = "en") -> Parts:
 def _names(plain: str, language: str) -> list[str]:
     if has_cjk(plain):
         return _LATIN.findall(plain)
-    found = []
+    names = []
     for match in _NAME.finditer(plain):
         name = match[0]
         if match["capital"]:
             name = _capitalised(name, language, first=not plain[: match.start()].strip(" \"'(*_"))
         if name:
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
 def _capitalised(name: str, language: str, *, first: bool) -> str:

@@ -1,49 +1,100 @@
 """The report that people read, made from the answer as the policy wrote it.
 
 Citations are renumbered by first appearance, those that lead nowhere are removed and named, claims
-that their sources do not bear out are marked, what a reader of Markdown would act upon is disarmed,
-and the references are rendered from the ledger. The policy's own step is left as it is.
+that their sources do not bear out are marked, what a reader of Markdown would act upon is disarmed
+(no pictures that call home, no links but the web's, no HTML), and the references are rendered from
+the ledger. The policy's own step is left as it is.
 """
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from langchain_core.messages.content import Citation, create_citation
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.evidence.notices import Notices, notices
-from oresearch_graph.evidence.safe_markdown import markdown_text, safe_markdown
-from oresearch_graph.trace.plain_text import admissible_address, body_text, without_overrides
-from oresearch_graph.trace.record import CitationReport, Claim, Source
-from oresearch_graph.trace.references import (
-    Ledger,
-    Mark,
-    Reference,
-    body_span,
-    citation_marks,
-    reference_list,
-    same_address,
+from oresearch_graph.trace.answer import Mark, ParsedAnswer, parse_answer
+from oresearch_graph.trace.plain_text import (
+    WEB_SCHEMES,
+    admissible_address,
+    body_text,
+    without_overrides,
 )
-from oresearch_graph.trace.report_form import find_sections, heading_for
+from oresearch_graph.trace.record import (
+    CitationReport,
+    Claim,
+    Failure,
+    FailureName,
+    Source,
+    Trace,
+)
+from oresearch_graph.trace.references import Ledger, same_address
+from oresearch_graph.trace.report_form import fence_spans, heading_for, lines_of
+
+HARMLESS: Final[frozenset[FailureName]] = frozenset(("repaired", "plan_fallback", "grammar"))
+"""Failures after which nothing is missing, as long as the subtasks were answered."""
+
+_ACTIVE: Final = re.compile(r"[*_`\[\]<\\~]|&(?=#?\w{1,32};)")
+_CODE: Final = re.compile(r"(?<!`)(?P<ticks>`{1,3})(?!`)[^`\n]++(?P=ticks)(?!`)")
+_PICTURE: Final = re.compile(r"!(?=\[)")
+_HTML: Final = re.compile(r"<(?!https?://[^\s<>`]*>)(?=[A-Za-z/!?])", re.IGNORECASE)
+_BEYOND: Final = r"[\s<>]*+ (?!https?://) (?=[A-Za-z0-9+.-]{0,40} [:&\\])"
+"""Before an address that has a scheme, in whatever spelling, and not the web's."""
+_LINK: Final = re.compile(rf"\]\( {_BEYOND}", re.IGNORECASE | re.VERBOSE)
+_DEFINITION: Final = re.compile(rf"\]: {_BEYOND}", re.IGNORECASE | re.VERBOSE)
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_QUOTED: Final = re.compile(r"%[0-9A-Fa-f]{2}")
+_LONGEST: Final = 60_000
+_BRACKETS: Final = 10_000
+"""Beyond these markdown-it may take seconds (50,000 of `[`: 1.6 s): all is disarmed unread."""
 
 
 class Delivered(NamedTuple):
     """A report as delivered; `[n]` in it is `references[n - 1]`."""
 
-    report: str
+    answer: ParsedAnswer
     references: tuple[Source, ...]
     dangling: tuple[str, ...]
     """Citation marks that were removed, as written."""
-    marks: tuple[Mark, ...]
-    """The citations of the delivered report."""
+
+    @property
+    def report(self) -> str:
+        return self.answer.text
+
+
+def delivered_answer(answer: ParsedAnswer, trace: Trace) -> tuple[CitationReport, Delivered]:
+    """An answer of the trace, checked against its sources, and the report made of it."""
+    sources: Sequence[Source] = trace.sources or ()
+    citations = verify_report(answer, sources)
+    missing = [_missing(f, trace.subtasks) for f in trace.failures if f.name not in HARMLESS]
+    delivered = deliver(
+        answer,
+        sources,
+        citations,
+        language=trace.language,
+        not_covered=missing,
+        extractive=trace.extractive,
+    )
+    return citations, delivered
+
+
+def _missing(failure: Failure, subtasks: Sequence[str]) -> str:
+    """A failure as readers of the report are told it: what it left out, and why."""
+    if failure.branch is None or failure.branch > len(subtasks):
+        return failure.message
+    return f"{subtasks[failure.branch - 1]} ({failure.message})"
 
 
 def deliver(
-    answer: str,
+    answer: ParsedAnswer,
     sources: Sequence[Source],
     citations: CitationReport,
     *,
@@ -53,31 +104,31 @@ def deliver(
 ) -> Delivered:
     """The report of an answer; `citations` is `verify_report(answer, sources)`."""
     words = notices(language)
-    numbering = _Numbering(Ledger(sources), reference_list(answer))
-    body, rest = _without_references(answer)
-    flagged = [claim for claim in citations.claims if claim.status != "supported"]
-    text = numbering.rewrite(body, flagged, words.unverified)
-    if rest:
-        text = f"{text.rstrip()}\n\n{numbering.rewrite(rest, (), '')}"
+    numbering = _Numbering(answer, Ledger(sources))
+    doubtful = [claim for claim in citations.claims if claim.status != "supported"]
+    text = numbering.rewrite(0, answer.body_end, doubtful, words.unverified)
+    if rest := numbering.rewrite(_after_references(answer), len(answer.text)):
+        text = f"{text.rstrip()}\n\n{rest}"
     notes = _notes(text, words, numbering.dangling, not_covered, extractive=extractive)
-    told = "\n\n".join(part for part in (text.strip(), notes) if part)
-    told = safe_markdown(without_overrides(body_text(told)))
-    listed = _references(numbering.sources, language)
-    report = "\n\n".join(part for part in (told, listed) if part) + "\n"
+    text = "\n\n".join(part for part in (text.strip(), notes) if part)
+    text = safe_markdown(without_overrides(body_text(text)))
+    references = _references(numbering.sources, language)
+    report = "\n\n".join(part for part in (text, references) if part) + "\n"
     return Delivered(
-        report,
-        tuple(numbering.sources),
-        tuple(dict.fromkeys(numbering.dangling)),
-        tuple(citation_marks(report)),
+        parse_answer(report), tuple(numbering.sources), tuple(dict.fromkeys(numbering.dangling))
     )
 
 
-def _without_references(answer: str) -> tuple[str, str]:
-    """The text before the reference list, and sections that follow it."""
-    _, end = body_span(answer)
-    sections = [section for section in find_sections(answer) if section.heading_start >= end]
-    after = [s.heading_start for s in sections if s.name != "references"]
-    return answer[:end], answer[min(after) :] if after else ""
+def _after_references(answer: ParsedAnswer) -> int:
+    """Where sections that follow the reference list begin; the end of the text without any."""
+    return min(
+        (
+            section.heading_start
+            for section in answer.sections()
+            if section.heading_start >= answer.list_span[1] and section.name != "references"
+        ),
+        default=len(answer.text),
+    )
 
 
 def _references(sources: Sequence[Source], language: str | None) -> str:
@@ -113,32 +164,35 @@ def _notes(
 class _Numbering:
     """Numbers sources by first appearance; one address is one number."""
 
-    def __init__(self, ledger: Ledger, references: dict[int, Reference]) -> None:
-        self.ledger, self.references = ledger, references
+    def __init__(self, answer: ParsedAnswer, ledger: Ledger) -> None:
+        self.answer, self.ledger = answer, ledger
         self.sources: list[Source] = []
         self.dangling: list[str] = []
         self._numbers: dict[str, int] = {}
 
-    def rewrite(self, text: str, flagged: Sequence[Claim], flag: str) -> str:
-        """The text with its marks renumbered, the last one of each flagged claim flagged."""
-        clusters = _clusters(text, citation_marks(text))
+    def rewrite(
+        self, start: int, end: int, doubtful: Sequence[Claim] = (), warning: str = ""
+    ) -> str:
+        """The answer's text from `start` to `end` with its marks renumbered; the last one of each
+        doubtful claim is followed by the warning."""
+        text = self.answer.text
+        clusters = _clusters(text, [m for m in self.answer.marks if start <= m.start < end])
         starts = [cluster[0].start for cluster in clusters]
-        places = [(claim, bisect_left(starts, claim.end) - 1) for claim in flagged]
+        places = [(claim, bisect_left(starts, claim.end) - 1) for claim in doubtful]
         last = {starts[at] for claim, at in places if at >= 0 and starts[at] >= claim.start}
         pieces: list[str] = []
-        end = 0
         for cluster in clusters:
-            before = text[end : cluster[0].start]
+            before = text[start : cluster[0].start]
             numbers = dict.fromkeys(n for mark in cluster if (n := self._number(mark)))
-            shown = "".join(f"[{number}]" for number in numbers)
+            bracket = "".join(f"[{number}]" for number in numbers)
             if cluster[0].start in last:
-                shown += flag if flag.startswith("（") else f" {flag}"
-            pieces += [before if numbers else before.rstrip(" \t"), shown]
-            end = cluster[-1].end
-        return "".join([*pieces, text[end:]])
+                bracket += warning if warning.startswith("（") else f" {warning}"
+            pieces += [before if numbers else before.rstrip(" \t"), bracket]
+            start = cluster[-1].end
+        return "".join([*pieces, text[start:end]])
 
     def _number(self, mark: Mark) -> int | None:
-        source = self.ledger.resolve(mark.number, self.references)
+        source = self.answer.resolve(mark.number, self.ledger)
         if source is None:
             self.dangling.append(f"[{mark.number}]")
             return None
@@ -147,10 +201,6 @@ class _Numbering:
             self.sources.append(source)
             self._numbers[address] = len(self.sources)
         return self._numbers[address]
-
-
-def _within(mark: Mark, claim: Claim) -> bool:
-    return claim.start <= mark.start < claim.end
 
 
 def _clusters(text: str, marks: Sequence[Mark]) -> list[list[Mark]]:
@@ -166,19 +216,20 @@ def _clusters(text: str, marks: Sequence[Mark]) -> list[list[Mark]]:
     return clusters
 
 
-def citation_annotations(report: str, references: Sequence[Source]) -> list[Citation]:
+def citation_annotations(delivered: Delivered) -> list[Citation]:
     """LangChain's standard citation annotations of a delivered report, one per mark; indexes are
-    characters of `report`, `cited_text` is what of the source the sentence rests on."""
-    claims = verify_report(report, references).claims
+    characters of its text, `cited_text` is what of the source the sentence rests on."""
+    references = delivered.references
+    claims = verify_report(delivered.answer, references).claims
     starts = [claim.start for claim in claims]
-    found = []
-    for i, mark in enumerate(citation_marks(report)):
+    annotations = []
+    for i, mark in enumerate(delivered.answer.marks, 1):
         if not 1 <= mark.number <= len(references):
             continue
         source = references[mark.number - 1]
-        found.append(
+        annotations.append(
             create_citation(
-                id=f"citation-{i + 1}",
+                id=f"citation-{i}",
                 url=admissible_address(source.url),
                 title=source.title or None,
                 start_index=mark.start,
@@ -186,7 +237,7 @@ def citation_annotations(report: str, references: Sequence[Source]) -> list[Cita
                 cited_text=_cited_text(claims, bisect_right(starts, mark.start), mark, source),
             )
         )
-    return found
+    return annotations
 
 
 def _cited_text(claims: Sequence[Claim], after: int, mark: Mark, source: Source) -> str | None:
@@ -194,8 +245,69 @@ def _cited_text(claims: Sequence[Claim], after: int, mark: Mark, source: Source)
     quotes = (
         evidence.quote
         for claim in claims[max(after - 1, 0) : after]
-        if _within(mark, claim)
+        if claim.start <= mark.start < claim.end
         for evidence in claim.evidence
         if evidence.source == source.id
     )
     return next(quotes, None)
+
+
+def markdown_text(line: str) -> str:
+    """A stranger's line as Markdown that shows it as it is."""
+    return _ACTIVE.sub(r"\\\g<0>", line)
+
+
+def safe_markdown(text: str) -> str:
+    """The Markdown without pictures, HTML and links beyond the web: they are shown as text."""
+    if len(text) > _LONGEST or text.count("[") > _BRACKETS:
+        return _disarmed(text)
+    ways = (str, partial(_outside_code, prose=True), _outside_code)
+    return next((safe for way in ways if not _acts(safe := way(text))), _disarmed(text))
+
+
+def _disarmed(text: str, *, prose: bool = False) -> str:
+    """`prose`: what might be a link's definition is left, for it may as well be a sentence."""
+    # Entities, not backslashes: one may stand before it already, and would undo it.
+    text = _HTML.sub("&lt;", _PICTURE.sub("&#33;", text))
+    text = _LINK.sub(r"\g<0>#", text)
+    return text if prose else _DEFINITION.sub(r"\g<0>#", text)
+
+
+def _outside_code(text: str, *, prose: bool = False) -> str:
+    pieces, at = [], 0
+    for start, end in _code_spans(text):
+        pieces += [_disarmed(text[at:start], prose=prose), text[start:end]]
+        at = end
+    return "".join([*pieces, _disarmed(text[at:], prose=prose)])
+
+
+def _code_spans(text: str) -> Iterator[tuple[int, int]]:
+    at = 0
+    for start, end in [*fence_spans(lines_of(text)), (len(text), len(text))]:
+        yield from (code.span() for code in _CODE.finditer(text, at, start))
+        yield start, end
+        at = end
+
+
+_READER: Final = MarkdownIt("commonmark").enable("table")
+_READER.validateLink = lambda url: True  # type: ignore[method-assign]  # noqa: ARG005  # see all
+
+
+def _acts(text: str) -> bool:
+    """True when a reader of Markdown finds a picture, HTML or a link beyond the web in it."""
+    return any(map(_active, _tokens(_READER.parse(text))))
+
+
+def _tokens(tokens: Sequence[Token]) -> Iterator[Token]:
+    for token in tokens:
+        yield token
+        yield from _tokens(token.children or ())
+
+
+def _active(token: Token) -> bool:
+    if token.type == "link_open":
+        scheme, colon, _ = str(token.attrGet("href") or "").partition(":")
+        scheme = _QUOTED.sub("", scheme)  # a browser drops line ends and tabs from a scheme
+        has_scheme = bool(colon) and _SCHEME.fullmatch(scheme) is not None
+        return has_scheme and scheme.lower() not in WEB_SCHEMES
+    return token.type in {"image", "html_inline", "html_block"}

@@ -110,18 +110,18 @@ class Figure(NamedTuple):
 def figures(text: str) -> list[Figure]:
     """Every date, then every other number of the text."""
     rest = unicodedata.normalize("NFKC", text)
-    found: list[Figure] = []
+    dates: list[Figure] = []
 
     def taken_out(match: re.Match[str]) -> str:
         figure = _date(match)
         if figure is None:
             return match[0]
-        found.append(figure)
+        dates.append(figure)
         return " " * len(match[0])
 
     for pattern in _DATES:
         rest = pattern.sub(taken_out, rest)
-    return found + [_number(match) for match in _NUMBER.finditer(rest)]
+    return dates + [_number(match) for match in _NUMBER.finditer(rest)]
 
 
 def _date(match: re.Match[str]) -> Figure | None:

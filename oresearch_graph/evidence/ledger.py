@@ -31,12 +31,12 @@ _HEADING: Final = 1_000
 class SourceLedger:
     """The sources that one branch knows, its own and earlier ones, by address."""
 
-    def __init__(self, branch: int, known: Iterable[Source] = ()) -> None:
+    def __init__(self, branch: int, sources: Iterable[Source] = ()) -> None:
         self.branch = branch
-        known = list(known)
-        self._by_address: dict[str, Source] = {same_address(s.url): s for s in known}
-        self._taken = {source.id for source in known}
-        self._count = max((_nth(branch, number) for number in self._taken), default=0)
+        sources = list(sources)
+        self._by_address: dict[str, Source] = {same_address(s.url): s for s in sources}
+        self._ids = {source.id for source in sources}
+        self._count = max((_nth(branch, number) for number in self._ids), default=0)
         self._changed: dict[int, Source] = {}
 
     def get(self, url: str) -> Source | None:
@@ -48,16 +48,16 @@ class SourceLedger:
     ) -> Source:  # fmt: skip
         """Record that `text` of this address is being shown, and return its record."""
         url, text, title = without_known(url), without_known(text), without_known(title)
-        known = self.get(url)
-        if known is None:
+        record = self.get(url)
+        if record is None:
             source = Source.of(id=self._new_id(), url=url, text=text, title=title, read=read,
                                branch=self.branch, published=published)  # fmt: skip
         else:
-            both = known.text if text in known.text else f"{known.text}\n{GAP}\n{text}".strip()
-            source = Source.of(id=known.id, url=known.url, text=both,
-                               title=known.title or title, read=known.read or read,
-                               branch=known.branch,
-                               published=known.published or published)  # fmt: skip
+            both = record.text if text in record.text else f"{record.text}\n{GAP}\n{text}".strip()
+            source = Source.of(id=record.id, url=record.url, text=both,
+                               title=record.title or title, read=record.read or read,
+                               branch=record.branch,
+                               published=record.published or published)  # fmt: skip
         self._by_address[same_address(url)] = source
         self._changed[source.id] = source
         return source
@@ -66,8 +66,8 @@ class SourceLedger:
         while True:
             self._count += 1
             number = source_id(self.branch, self._count)
-            if number not in self._taken:
-                self._taken.add(number)
+            if number not in self._ids:
+                self._ids.add(number)
                 return number
 
     def take_changed(self) -> list[Source]:
@@ -100,12 +100,12 @@ def _nth(branch: int, number: int) -> int:
     return BLOCK + row if column == branch else 0
 
 
-def merge_sources(left: Sequence[Source], right: Sequence[Source]) -> list[Source]:
+def merge_sources(earlier: Sequence[Source], later: Sequence[Source]) -> list[Source]:
     """Both ledgers by id; of two records of one id the one that was shown more wins."""
-    merged = {source.id: source for source in left}
-    for source in right:
-        known = merged.get(source.id)
-        if known is None or len(source.text) >= len(known.text):
+    merged = {source.id: source for source in earlier}
+    for source in later:
+        other = merged.get(source.id)
+        if other is None or len(source.text) >= len(other.text):
             merged[source.id] = source
     return [merged[number] for number in sorted(merged)]
 
@@ -125,10 +125,10 @@ def source_block(source: Source, text: str) -> str:
 
 def cut_to(text: str, focus: str, tokens: int) -> str:
     """The passages of `text` that matter most to `focus`, in page order, gaps marked."""
-    chosen = best_passages(text, focus, tokens)
+    passages = best_passages(text, focus, tokens)
     parts: list[str] = []
     end = 0
-    for passage in chosen:
+    for passage in passages:
         if passage.start > end and text[end : passage.start].strip():
             parts.append(GAP)
         parts.append(passage.text.strip())
@@ -164,11 +164,11 @@ class ShownSource(NamedTuple):
 def read_observation(text: str) -> list[ShownSource]:
     """The sources that an observation shows, in order."""
     heads = list(_HEADER.finditer(text))
-    shown = []
+    sources = []
     for head, following in zip(heads, [*heads[1:], None][: len(heads)], strict=True):
         end = following.start() if following else len(text)
         body = text[head.end() : end]
         for stop in (f"\n{_QUERY}", f"\n{NOTICE}"):
             body = body.split(stop)[0]
-        shown.append(ShownSource(int(head[1]), head[2], head[3], body.strip()))
-    return shown
+        sources.append(ShownSource(int(head[1]), head[2], head[3], body.strip()))
+    return sources

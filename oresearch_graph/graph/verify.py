@@ -11,8 +11,12 @@ from typing import Any
 from langchain_core.messages import AIMessage
 from langgraph.runtime import Runtime
 
-from oresearch_graph.evidence.delivery import Delivered, citation_annotations
-from oresearch_graph.evidence.trace_report import HARMLESS, delivered_answer
+from oresearch_graph.evidence.delivery import (
+    HARMLESS,
+    Delivered,
+    citation_annotations,
+    delivered_answer,
+)
 from oresearch_graph.graph.events import Verified, emit
 from oresearch_graph.graph.run_context import RunContextPool
 from oresearch_graph.graph.state import Findings, ResearchState, add_usage, written_steps
@@ -24,6 +28,7 @@ from oresearch_graph.trace import (
     Step,
     Trace,
 )
+from oresearch_graph.trace.answer import parse_answer
 
 
 class Closer:
@@ -43,18 +48,18 @@ class Closer:
         text = trace.answer.text if trace.answer else _unsummarized(state)
         citations = delivered = None
         if text is not None:
-            citations, delivered = await asyncio.to_thread(delivered_answer, text, trace)
+            answer = parse_answer(text)
+            citations, delivered = await asyncio.to_thread(delivered_answer, answer, trace)
         if trace.answer is not None:
             trace = trace.model_copy(update={"citations": citations})
-        report = delivered.report if delivered else None
         emit(_verified(trace.outcome, citations))
         if self.last:
             await self.pool.release(run)
         return {
-            "report": report,
+            "report": delivered.report if delivered else None,
             "citations": citations,
             "trace": trace,
-            "messages": [_message(report, delivered, trace)],
+            "messages": [_message(delivered, trace)],
         }
 
 
@@ -144,13 +149,13 @@ def _verified(outcome: Outcome, citations: CitationReport | None) -> Verified:
     )
 
 
-def _message(report: str | None, delivered: Delivered | None, trace: Trace) -> AIMessage:
+def _message(delivered: Delivered | None, trace: Trace) -> AIMessage:
     """The report as a chat message with the standard citation annotations."""
     metadata = {"oresearch": {"trace_id": trace.id, "outcome": trace.outcome}}
-    if report is None or delivered is None:
+    if delivered is None:
         why = "; ".join(failure.message for failure in trace.failures) or "there is no report"
         text = f"There is no report: {why}."
         return AIMessage(text, id=str(uuid.uuid4()), additional_kwargs=metadata)
-    annotations = citation_annotations(report, delivered.references)
-    block = {"type": "text", "text": report, "annotations": annotations}
+    annotations = citation_annotations(delivered)
+    block = {"type": "text", "text": delivered.report, "annotations": annotations}
     return AIMessage(content=[block], id=str(uuid.uuid4()), additional_kwargs=metadata)

@@ -17,8 +17,8 @@ from rapidfuzz import fuzz
 
 from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.text.words import sentence_spans, terms
+from oresearch_graph.trace.answer import parse_answer
 from oresearch_graph.trace.record import CitationReport
-from oresearch_graph.trace.references import body_span
 
 UNSUPPORTED_CREDIT: Final = 0.5
 """Credit of a key point that stands in the report without a supported citation."""
@@ -102,7 +102,7 @@ class _Borne:
 
 
 def _windows(report: str, citations: CitationReport | None) -> list[_Window]:
-    body = report[: body_span(report)[1]]
+    body = parse_answer(report).body
     spans = sentence_spans(body)
     borne = None if citations is None else _Borne(citations)
     supported = [None if borne is None else borne.touches(*span) for span in spans]

@@ -39,18 +39,18 @@ def split_passages(text: str, tokens: int = 180) -> list[Passage]:
     """The whole text as passages of at most `tokens`, cut at paragraphs, else at sentences, else
     anywhere. A heading stays with what follows it."""
     spans: list[tuple[int, int]] = []
-    held: list[tuple[int, int]] = []
+    run: list[tuple[int, int]] = []
     size = 0
     for piece in _pieces(text, tokens):
         cost = token_count(text[piece[0] : piece[1]]) + 1
-        if held and size + cost > tokens:
-            carried = [held.pop()] if len(held) > 1 and _is_heading(text, held[-1]) else []
-            spans.append((held[0][0], held[-1][1]))
-            held, size = carried, sum(token_count(text[a:b]) + 1 for a, b in carried)
-        held.append(piece)
+        if run and size + cost > tokens:
+            carried = [run.pop()] if len(run) > 1 and _is_heading(text, run[-1]) else []
+            spans.append((run[0][0], run[-1][1]))
+            run, size = carried, sum(token_count(text[a:b]) + 1 for a, b in carried)
+        run.append(piece)
         size += cost
-    if held:
-        spans.append((held[0][0], held[-1][1]))
+    if run:
+        spans.append((run[0][0], run[-1][1]))
     return [Passage(start, end, text[start:end], 0.0) for start, end in spans]
 
 
@@ -119,37 +119,37 @@ def _windows(text: str, focus: str) -> list[tuple[int, int]]:
         end = line_end + 1 or min(start + _WINDOW, len(text))
         windows.append((start, end))
         start = end
-    wanted = list(dict.fromkeys(terms(focus)))[:_TERMS]
-    named = []
+    query = list(dict.fromkeys(terms(focus)))[:_TERMS]
+    hits = []
     for start, end in windows:
         stretch = text[start:end].lower()
-        named.append(sum(min(stretch.count(term), _OFTEN) for term in wanted))
-    order = sorted(range(len(windows)), key=lambda i: (-named[i], i))
+        hits.append(sum(min(stretch.count(term), _OFTEN) for term in query))
+    order = sorted(range(len(windows)), key=lambda i: (-hits[i], i))
     return [windows[i] for i in sorted(order[: _RANKED // (2 * _WINDOW)])]
 
 
 def _affordable(
     text: str, pieces: Sequence[Passage], order: Sequence[int], tokens: int
 ) -> set[int]:
-    chosen: set[int] = set()
-    left = tokens
+    affordable: set[int] = set()
+    budget = tokens
     for i in order:
         end = pieces[i + 1].start if _neighbours(text, pieces, i + 1) else pieces[i].end
         cost = max(token_count(text[pieces[i].start : end]), 1)
-        if cost <= left:
-            chosen.add(i)
-            left -= cost
-    return chosen or {order[0]}
+        if cost <= budget:
+            affordable.add(i)
+            budget -= cost
+    return affordable or {order[0]}
 
 
 def _joined(
-    text: str, pieces: Sequence[Passage], scores: Sequence[float], chosen: set[int]
+    text: str, pieces: Sequence[Passage], scores: Sequence[float], places: set[int]
 ) -> list[Passage]:
     joined: list[Passage] = []
-    for i in sorted(chosen):
+    for i in sorted(places):
         start, end, _, _ = pieces[i]
         score = scores[i]
-        if i - 1 in chosen and _neighbours(text, pieces, i):
+        if i - 1 in places and _neighbours(text, pieces, i):
             before = joined.pop()
             start, score = before.start, max(score, before.score)
         joined.append(Passage(start, end, text[start:end], score))

@@ -20,13 +20,21 @@ _WORD = re.compile(r"\S")
 _MARKS = r"(?:[ \t]*+(?:\[\d++(?:[ \t]*+[,，;-][ \t]*+\d++)*+\]|【\d++】))*"
 # A run of stops is tried from its beginning alone: a thousand dots are one try, not a thousand.
 _END = re.compile(
-    rf"(?P<wide>[。！？]++[”’」』）】]*+{_MARKS})"
-    rf"|(?<![.!?…])(?P<stop>[.!?…]++[\"'”’)\]*_]*+)(?P<marks>{_MARKS}\.?)(?P<gap>[ \t\n]++|$)"
+    rf"""
+    (?P<wide> [。！？]++ [”’」』）】]*+ {_MARKS} )
+    | (?<! [.!?…] ) (?P<stop> [.!?…]++ ["'”’)\]*_]*+ ) (?P<marks> {_MARKS} \.? )
+      (?P<gap> [ \t\n]++ | $ )
+    """,
+    re.VERBOSE,
 )
 _ABBREVIATION = re.compile(
-    r"(?:^|[\s(])(?:e\.g|i\.e|etc|vs|cf|al|approx|dr|mr|mrs|ms|prof|fig|no|vol|pp?|st|[A-Za-z]"
-    r"|[A-Z](?:\.[A-Z])+)\.$",
-    re.IGNORECASE,
+    r"""
+    (?: ^ | [\s(] )
+    (?: e\.g | i\.e | etc | vs | cf | al | approx | dr | mr | mrs | ms | prof | fig | no | vol
+      | pp? | st | [A-Za-z] | [A-Z] (?: \.[A-Z] )+ )
+    \. $
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 _WRAPPED_AT_MOST = 100
 _WRAPPED_AT_LEAST = 40
@@ -62,7 +70,7 @@ def _lines(text: str) -> Iterator[tuple[int, int]]:
 def _blocks(text: str) -> Iterator[tuple[int, int]]:
     """Runs of lines that no sentence crosses."""
     begin: int | None = None
-    last = shown = 0
+    last = text_end = 0
     heading = False
     fence = ""
     for start, end in _lines(text):
@@ -76,25 +84,25 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
             if begin is not None:
                 yield begin, last
             begin, fence = start, mark[1]
-        elif begin is None or heading or _is_border(text, begin, shown, last, line):
+        elif begin is None or heading or _is_border(text, begin, text_end, last, line):
             if begin is not None:
                 yield begin, last
             begin = start if line else None
             heading = line != "" and _HEADING.match(text, start, end) is not None
-        last, shown = end, start + len(line)
+        last, text_end = end, start + len(line)
     if begin is not None:
         yield begin, len(text)
 
 
-def _is_border(text: str, begin: int, shown: int, at: int, line: str) -> bool:
-    """True when a sentence cannot go on from the block before, whose last line ends at `shown`
+def _is_border(text: str, begin: int, text_end: int, at: int, line: str) -> bool:
+    """True when a sentence cannot go on from the block before, whose last line ends at `text_end`
     and whose line break at `at`, into the next `line`."""
     if not line or _OPENS.match(line) or _RULE.match(line):
         return True
-    start = max(begin, text.rfind("\n", begin, shown) + 1)
-    if shown - start > _WRAPPED_AT_MOST:
+    start = max(begin, text.rfind("\n", begin, text_end) + 1)
+    if text_end - start > _WRAPPED_AT_MOST:
         return True
-    previous = text[start:shown]
+    previous = text[start:text_end]
     if _ENDS_CJK.search(previous) or _RULE.match(previous):
         return True
     first = line.lstrip()[:1]
@@ -103,12 +111,12 @@ def _is_border(text: str, begin: int, shown: int, at: int, line: str) -> bool:
 
 def _in_block(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     begin, first = start, _first(text, start, end)
-    for found in _END.finditer(text, start, end):
-        if found["wide"] is None and not _ends_sentence(text, begin, first, found, end):
+    for match in _END.finditer(text, start, end):
+        if match["wide"] is None and not _ends_sentence(text, begin, first, match, end):
             continue
-        border = found.end() if found["wide"] else found.start("gap")
+        border = match.end() if match["wide"] else match.start("gap")
         yield begin, border
-        begin = found.end()
+        begin = match.end()
         first = _first(text, begin, end)
     yield begin, end
 
@@ -118,11 +126,11 @@ def _first(text: str, start: int, end: int) -> int:
     return end if word is None else word.start()
 
 
-def _ends_sentence(text: str, begin: int, first: int, found: re.Match[str], end: int) -> bool:
-    after = text[found.end() : min(found.end() + 1, end)]
-    if found["stop"] == "." and not found["marks"]:
-        if _NUMBER.fullmatch(text, first, found.start()):
+def _ends_sentence(text: str, begin: int, first: int, match: re.Match[str], end: int) -> bool:
+    after = text[match.end() : min(match.end() + 1, end)]
+    if match["stop"] == "." and not match["marks"]:
+        if _NUMBER.fullmatch(text, first, match.start()):
             return False
-        if _ABBREVIATION.search(text[max(begin, found.start() - 12) : found.start() + 1]):
+        if _ABBREVIATION.search(text[max(begin, match.start() - 12) : match.start() + 1]):
             return False
-    return not after.islower() or len(found["gap"]) > 1
+    return not after.islower() or len(match["gap"]) > 1

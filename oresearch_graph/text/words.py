@@ -26,8 +26,8 @@ _VOWEL = re.compile("[aeiouyà-ü]")
 def terms(text: str) -> list[str]:
     """Content terms in order: lower-cased, stop words dropped, Latin words lightly stemmed, CJK
     runs as overlapping bigrams. A text of stop words alone keeps them."""
-    found = [term for term, stop in _all_terms(text) if not stop]
-    return found or [term for term, _ in _all_terms(text)]
+    content = [term for term, stop in _all_terms(text) if not stop]
+    return content or [term for term, _ in _all_terms(text)]
 
 
 def _all_terms(text: str) -> Iterator[tuple[str, bool]]:
@@ -68,12 +68,12 @@ def _singular(word: str) -> str:
 
 def _without_verb_ending(word: str) -> str:
     for ending in ("ing", "ed", "ly"):
-        kept = word.removesuffix(ending)
-        if kept != word and len(kept) >= 3 and _VOWEL.search(kept):
-            doubled = kept[-1] == kept[-2] and kept[-1] not in "sz"
-            if ending != "ly" and doubled and (kept[-1] != "l" or len(kept) > 5):
-                return kept[:-1]
-            return kept
+        root = word.removesuffix(ending)
+        if root != word and len(root) >= 3 and _VOWEL.search(root):
+            doubled = root[-1] == root[-2] and root[-1] not in "sz"
+            if ending != "ly" and doubled and (root[-1] != "l" or len(root) > 5):
+                return root[:-1]
+            return root
     return word
 
 

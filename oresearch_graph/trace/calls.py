@@ -76,8 +76,8 @@ def calls_per_subtask(trace: Trace) -> tuple[int, ...]:
     """Distinct well-formed calls of each subtask that the plan lists, in order: 0 where a listed
     one was never begun. Where nothing is listed, of each branch that there is."""
     branches = trace.branches
-    listed = range(1, len(trace.subtasks) + 1) or branches
-    return tuple(len(distinct_calls(branches.get(branch, ()))) for branch in listed)
+    numbers = range(1, len(trace.subtasks) + 1) or branches
+    return tuple(len(distinct_calls(branches.get(branch, ()))) for branch in numbers)
 
 
 def distinct_calls(steps: Sequence[Step]) -> frozenset[tuple[str, str]]:
@@ -93,9 +93,9 @@ def distinct_calls(steps: Sequence[Step]) -> frozenset[tuple[str, str]]:
 def _read_search(text: str) -> Call:
     text, num = text.strip(), None
     for pattern in (_COUNT_LAST, _COUNT_FIRST):
-        if found := pattern.search(text):
-            num = int(found[1])
-            text = text[: found.start()] + text[found.end() :]
+        if match := pattern.search(text):
+            num = int(match[1])
+            text = text[: match.start()] + text[match.end() :]
             break
     parts = (part.strip().removeprefix("query=").strip() for part in text.split("|"))
     items = tuple(dict.fromkeys(part for part in parts if part))

@@ -9,22 +9,17 @@ The command line prints them, datagen rejects by them, the format reward counts 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, assert_never
 
 from pydantic import BaseModel, ConfigDict
 
+from oresearch_graph.trace.answer import ParsedAnswer, parsed_answers
 from oresearch_graph.trace.calls import read_call
 from oresearch_graph.trace.escaping import escape_world
 from oresearch_graph.trace.record import Trace
-from oresearch_graph.trace.references import (
-    Ledger,
-    body_span,
-    citation_marks,
-    reference_list,
-    seen_sources,
-)
-from oresearch_graph.trace.report_form import HEADINGS, SECTIONS, Section, find_sections
+from oresearch_graph.trace.references import Ledger, seen_sources
+from oresearch_graph.trace.report_form import HEADINGS, SECTIONS, Section
 from oresearch_graph.trace.step import CALL_KINDS, Step
 from oresearch_graph.trace.tags import tag_pattern
 
@@ -53,24 +48,44 @@ class Violation(BaseModel):
     declared: bool = False
     """A failure recorded in the trace owns up to it: the trace is honest, though not well-formed.
     """
+    start: int | None = None
+    """Where in the step's text it shows; None when the fault is that something lacks."""
+    end: int | None = None
 
 
-def violations(trace: Trace) -> tuple[Violation, ...]:
-    """Everything in which the trace departs from the protocol, in order. Empty: well-formed."""
-    found = [*_tag_faults(trace), *_order_faults(trace), *_branch_faults(trace)]
-    if trace.answer is not None:
-        found += _report_faults(trace, trace.answer)
-    found += _citation_faults(trace)
-    owned = {failure.branch for failure in trace.failures if failure.name != "repaired"}
-    found.sort(key=lambda violation: _place(trace, violation))
+_Span = tuple[int, int]
+
+
+def violations(
+    trace: Trace, answers: Mapping[int, ParsedAnswer] | None = None
+) -> tuple[Violation, ...]:
+    """Everything in which the trace departs from the protocol, in order. Empty: well-formed.
+
+    `answers` is `parsed_answers(trace)`, for a caller that has it already.
+    """
+    answers = parsed_answers(trace) if answers is None else answers
+    faults = [*_tag_faults(trace), *_order_faults(trace), *_branch_faults(trace)]
+    if (at := trace.answer_at) is not None:
+        faults += _report_faults(trace, at, answers[at])
+    faults += _citation_faults(trace, answers)
+    declared = {failure.branch for failure in trace.failures if failure.name != "repaired"}
+    faults.sort(key=lambda fault: len(trace.steps) if fault.step is None else fault.step)
     return tuple(
-        violation.model_copy(update={"declared": True}) if violation.branch in owned else violation
-        for violation in found
+        fault.model_copy(update={"declared": True}) if fault.branch in declared else fault
+        for fault in faults
     )
 
 
-def _place(trace: Trace, violation: Violation) -> int:
-    return len(trace.steps) if violation.step is None else violation.step
+def _violation(
+    code: ViolationCode, message: str, step: int, branch: int | None, span: _Span | None = None
+) -> Violation:
+    start, end = span or (None, None)
+    return Violation(code=code, message=message, step=step, branch=branch, start=start, end=end)
+
+
+def _whole(step: Step) -> _Span:
+    """The span of a step that is itself what should not be."""
+    return 0, len(step.text)
 
 
 def _tag_faults(trace: Trace) -> Iterator[Violation]:
@@ -79,19 +94,19 @@ def _tag_faults(trace: Trace) -> Iterator[Violation]:
         if step.kind == "stray":
             if step.text.strip():
                 text = f"text outside every tag: {_short(step.text)}"
-                yield Violation(code="stray_text", message=text, step=index, branch=step.branch)
+                yield _violation("stray_text", text, index, step.branch, _whole(step))
             continue
         if step.opened is None:
             text = f"</{step.tag}> without its opening tag"
-            yield Violation(code="missing_open_tag", message=text, step=index, branch=step.branch)
+            yield _violation("missing_open_tag", text, index, step.branch)
         if step.closed is None:
             text = f"<{step.tag}> is never closed"
-            yield Violation(code="missing_close_tag", message=text, step=index, branch=step.branch)
+            yield _violation("missing_close_tag", text, index, step.branch)
         if step.author == "policy" and (inner := tags.search(step.text)):
             text = f"{inner[0]} inside <{step.tag}>"
-            yield Violation(code="nested_tag", message=text, step=index, branch=step.branch)
+            yield _violation("nested_tag", text, index, step.branch, inner.span())
         if step.is_call and (fault := read_call(step).fault):
-            yield Violation(code="malformed_call", message=fault, step=index, branch=step.branch)
+            yield _violation("malformed_call", fault, index, step.branch, _whole(step))
 
 
 def _order_faults(trace: Trace) -> Iterator[Violation]:
@@ -107,15 +122,15 @@ def _order_faults(trace: Trace) -> Iterator[Violation]:
         text = "<subtask_list> is not the first step"
         yield Violation(code="late_subtask_list", message=text, step=lists[0])
     for index in lists[1:]:
-        text = "a second <subtask_list>"
-        yield Violation(code="repeated_subtask_list", message=text, step=index)
+        span = _whole(trace.steps[index])
+        yield _violation("repeated_subtask_list", "a second <subtask_list>", index, None, span)
     for index, step in steps:
         if step.branch is None and step.kind not in {"subtask_list", "suggested_answer"}:
             text = f"<{step.tag}> outside every subtask"
-            yield Violation(code="step_outside_branch", message=text, step=index)
+            yield _violation("step_outside_branch", text, index, None, _whole(step))
         if reports and index > reports[0]:
             text = f"<{step.tag}> after the report"
-            yield Violation(code="step_after_report", message=text, step=index, branch=step.branch)
+            yield _violation("step_after_report", text, index, step.branch, _whole(step))
     if not reports:
         yield Violation(code="no_suggested_answer", message="there is no <suggested_answer>")
     yield from _listing_faults(trace)
@@ -123,22 +138,20 @@ def _order_faults(trace: Trace) -> Iterator[Violation]:
 
 def _listing_faults(trace: Trace) -> Iterator[Violation]:
     """A listed subtask without its branch is a violation, and so is a branch beyond the list."""
-    listed, branches = trace.subtasks, trace.branches
-    for number, subtask in enumerate(listed, start=1):
+    subtasks, branches = trace.subtasks, trace.branches
+    for number, subtask in enumerate(subtasks, start=1):
         if number not in branches:
             text = f"subtask {number} was listed and never researched: {_short(subtask)}"
             yield Violation(code="subtask_without_branch", message=text, branch=number)
     for number in branches:
-        if listed and number > len(listed):
+        if subtasks and number > len(subtasks):
             text = f"subtask {number} is not on the list"
             yield Violation(code="branch_not_listed", message=text, branch=number)
     last = 0
     for index, step in enumerate(trace.steps):
         if step.branch is not None and step.branch < last:
             text = f"a step of subtask {step.branch} after subtask {last} began"
-            yield Violation(
-                code="interleaved_branches", message=text, step=index, branch=step.branch
-            )
+            yield _violation("interleaved_branches", text, index, step.branch)
         last = max(last, step.branch or 0)
 
 
@@ -151,41 +164,40 @@ def _branch_faults(trace: Trace) -> Iterator[Violation]:
         yield from _turn_faults(branch, steps)
 
 
-def _turn_faults(branch: int, steps: list[tuple[int, Step]]) -> Iterator[Violation]:
+def _turn_faults(branch: int, steps: Sequence[tuple[int, Step]]) -> Iterator[Violation]:
     """One branch against `subtask turn+ subtask_answer`."""
     before: str | None = None
     thought = answered = False
     if steps[0][1].kind != "subtask":
         text = f"subtask {branch} does not begin with <subtask>"
-        yield Violation(code="misplaced_subtask", message=text, step=steps[0][0], branch=branch)
+        yield _violation("misplaced_subtask", text, steps[0][0], branch, _whole(steps[0][1]))
     for at, (index, step) in enumerate(steps):
-        place = {"step": index, "branch": branch}
         after = steps[at + 1][1].kind if at + 1 < len(steps) else None
         if answered:
             text = f"<{step.tag}> after the subtask's answer"
-            yield Violation(code="step_after_answer", message=text, **place)
+            yield _violation("step_after_answer", text, index, branch, _whole(step))
         match step.kind:
             case "subtask":
                 if at:
                     text = "a second <subtask> in one branch"
-                    yield Violation(code="misplaced_subtask", message=text, **place)
+                    yield _violation("misplaced_subtask", text, index, branch, _whole(step))
             case "think":
                 thought = True
             case "plan":
                 if before != "think":
                     text = "<plan> without a <think> before it"
-                    yield Violation(code="misplaced_plan", message=text, **place)
+                    yield _violation("misplaced_plan", text, index, branch, _whole(step))
             case "web_search" | "crawl_page" | "tool_call":
                 if not thought:
                     text = f"<{step.tag}> before any <think>"
-                    yield Violation(code="turn_without_think", message=text, **place)
+                    yield _violation("turn_without_think", text, index, branch)
                 if after != "observation":
                     text = f"<{step.tag}> has no observation"
-                    yield Violation(code="call_without_observation", message=text, **place)
+                    yield _violation("call_without_observation", text, index, branch)
             case "observation":
                 if before not in CALL_KINDS:
                     text = "<observation> answers no call"
-                    yield Violation(code="observation_without_call", message=text, **place)
+                    yield _violation("observation_without_call", text, index, branch)
             case "subtask_answer":
                 yield from _answer_faults(step, index, thought=thought)
                 answered = True
@@ -202,58 +214,56 @@ def _turn_faults(branch: int, steps: list[tuple[int, Step]]) -> Iterator[Violati
 def _answer_faults(step: Step, index: int, *, thought: bool) -> Iterator[Violation]:
     if not thought:
         text = "the subtask is answered without any <think>"
-        yield Violation(code="branch_without_turn", message=text, step=index, branch=step.branch)
+        yield _violation("branch_without_turn", text, index, step.branch)
     if not step.text.strip():
-        text = "the subtask's answer is empty"
-        yield Violation(code="empty_answer", message=text, step=index, branch=step.branch)
+        yield _violation("empty_answer", "the subtask's answer is empty", index, step.branch)
 
 
-def _report_faults(trace: Trace, report: Step) -> Iterator[Violation]:
+def _report_faults(trace: Trace, at: int, report: ParsedAnswer) -> Iterator[Violation]:
     """The report has introduction, body, conclusion and references in its language."""
-    place = max(i for i, step in enumerate(trace.steps) if step is report)
-    sections = find_sections(report.text, trace.language)
-    named = {section.name: section for section in reversed(sections) if section.name}
+    sections = report.sections(trace.language)
+    by_name = {section.name: section for section in reversed(sections) if section.name}
     for name in SECTIONS:
         code: ViolationCode = f"no_{name}"  # type: ignore[assignment]  # one code per section
-        if name not in named:
-            yield Violation(code=code, message=f"the report has no {name}", step=place)
-        elif trace.language in HEADINGS and named[name].language != trace.language:
-            text = f"the heading {named[name].heading!r} is not in the language {trace.language}"
-            yield Violation(code="heading_language", message=text, step=place)
-    if not _has_body(report.text, sections):
-        yield Violation(code="no_body", message="the report has no body", step=place)
+        if (section := by_name.get(name)) is None:
+            yield _violation(code, f"the report has no {name}", at, None)
+        elif trace.language in HEADINGS and section.language != trace.language:
+            text = f"the heading {section.heading!r} is not in the language {trace.language}"
+            span = (section.heading_start, section.start)
+            yield _violation("heading_language", text, at, None, span)
+    if not _has_body(report, sections):
+        yield _violation("no_body", "the report has no body", at, None)
 
 
-def _has_body(text: str, sections: Sequence[Section]) -> bool:
+def _has_body(report: ParsedAnswer, sections: Sequence[Section]) -> bool:
     """A section of its own with text in it, or text before any heading; a title is no body."""
-    _, end = body_span(text)
+    text = report.text
     loose = text[: sections[0].heading_start] if sections else text
     return bool(loose.strip()) or any(
         text[section.start : section.end].strip()
         for section in sections
-        if section.name is None and section.start < end
+        if section.name is None and section.start < report.body_end
     )
 
 
-def _citation_faults(trace: Trace) -> Iterator[Violation]:
+def _citation_faults(trace: Trace, answers: Mapping[int, ParsedAnswer]) -> Iterator[Violation]:
     """Citations of every answer resolve, and listed references were really seen."""
-    known = trace.sources if trace.sources is not None else seen_sources(trace.steps)
-    ledger = Ledger(known)
-    for index, step in enumerate(trace.steps):
-        if step.kind not in {"subtask_answer", "suggested_answer"}:
-            continue
-        listed = reference_list(step.text)
-        if trace.sources is None and not listed:
+    sources = trace.sources if trace.sources is not None else seen_sources(trace.steps)
+    ledger = Ledger(sources)
+    for at, answer in answers.items():
+        if trace.sources is None and not answer.references:
             continue  # bare text does not say what its numbers meant
-        place = {"step": index, "branch": step.branch}
-        for number in sorted({mark.number for mark in citation_marks(step.text)}):
-            if ledger.resolve(number, listed) is None:
+        branch = trace.steps[at].branch
+        first = {mark.number: (mark.start, mark.end) for mark in reversed(answer.marks)}
+        for number in sorted(first):
+            if answer.resolve(number, ledger) is None:
                 text = f"[{number}] resolves to no source of this run"
-                yield Violation(code="dangling_citation", message=text, **place)
-        for reference in listed.values():
-            if reference.url and ledger.resolve(reference.number, listed) is None:
-                text = f"reference [{reference.number}] was never seen: {reference.url[:200]}"
-                yield Violation(code="unknown_reference", message=text, **place)
+                yield _violation("dangling_citation", text, at, branch, first[number])
+        places = {line.reference: line.address for line in reversed(answer.reference_lines)}
+        for number, reference in answer.references.items():
+            if reference.url and answer.resolve(number, ledger) is None:
+                text = f"reference [{number}] was never seen: {reference.url[:200]}"
+                yield _violation("unknown_reference", text, at, branch, places[reference])
 
 
 def _short(text: str) -> str:

@@ -95,6 +95,6 @@ def _last_line_start(file: int, end: int) -> int:
     while at > 0:
         size = min(_BLOCK, at)
         at -= size
-        if (found := os.pread(file, size, at).rfind(b"\n")) >= 0:
-            return at + found + 1
+        if (newline := os.pread(file, size, at).rfind(b"\n")) >= 0:
+            return at + newline + 1
     return 0

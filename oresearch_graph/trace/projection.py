@@ -34,12 +34,12 @@ def render_trace(trace: Trace) -> str:
     """The trace as tagged text; `parse_trace` gives back its steps, stray text and authorship."""
     tools = trace.protocol.tools
     body = render_steps(trace.steps, tools)
-    told = parse_steps(body, execution=trace.execution, tools=tools) == trace.steps
+    lossless = parse_steps(body, execution=trace.execution, tools=tools) == trace.steps
     bare = not tools or parse_steps(body, execution=trace.execution) == trace.steps
-    if told and bare and not body.startswith(_TABLE_OPEN):
+    if lossless and bare and not body.startswith(_TABLE_OPEN):
         return body
     head: dict[str, Any] = {"tools": tools}
-    if not told:
+    if not lossless:
         head["steps"] = [_row(step, tools) for step in trace.steps]
     return f"{_TABLE_OPEN}{json.dumps(head, separators=(',', ':'))}{_TABLE_CLOSE}{body}"
 
@@ -53,11 +53,11 @@ def parse_trace(
     hold, become U+FFFD.
     """
     text, question = storable(text), storable(question)
-    read = _read_table(text, execution)
-    if read is None:
+    table = _read_table(text, execution)
+    if table is None:
         steps = parse_steps(text, execution=execution, tools=tools)
-        read = steps, Protocol(execution=execution, tools=tuple(tools))
-    return Trace(question=question, steps=read[0], protocol=read[1])
+        table = steps, Protocol(execution=execution, tools=tuple(tools))
+    return Trace(question=question, steps=table[0], protocol=table[1])
 
 
 def _row(step: Step, tools: Sequence[str]) -> list[Any]:
@@ -102,11 +102,11 @@ def _cut(body: str, rows: Sequence[Any], tools: tuple[str, ...]) -> Iterator[Ste
         probe = Step(kind=kind, text="", author=author, opened=opened, closed=closed, name=name)
         if probe.tag is not None:
             take_tag(opened, open_tag(probe.tag))
-        written = take(length)
+        piece_text = take(length)
         if probe.tag is not None:
             take_tag(closed, close_tag(probe.tag))
-        shown = unescape_world(written, tools) if author == "world" else written
-        yield Step(kind=kind, text=shown, author=author, branch=branch, lead=lead, opened=opened,
+        text = unescape_world(piece_text, tools) if author == "world" else piece_text
+        yield Step(kind=kind, text=text, author=author, branch=branch, lead=lead, opened=opened,
                    closed=closed, name=name)  # fmt: skip
     if at != len(body):
         raise ValueError("the table does not fit the text")

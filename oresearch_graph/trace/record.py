@@ -66,7 +66,7 @@ class Protocol(_Record):
     dialect: Dialect = "paper"
     execution: Execution = "parallel"
     prompt: Text = ""
-    """Hash of the system prompt as sent, extensions included."""
+    """Hash of the system prompt as every role is sent it, additions included."""
     tools: tuple[Text, ...] = ()
     """Names of the extra tools whose tags belong to the protocol."""
     extended: bool = False
@@ -226,22 +226,28 @@ class Trace(_Record):
     @property
     def subtasks(self) -> tuple[str, ...]:
         """The subtasks as the planner listed them, without their list marks."""
-        listed = next((step.text for step in self.steps if step.kind == "subtask_list"), "")
-        return list_items(listed)
+        plan = next((step.text for step in self.steps if step.kind == "subtask_list"), "")
+        return list_items(plan)
 
     @property
     def branches(self) -> dict[int, tuple[Step, ...]]:
         """Steps of each branch, by branch number."""
-        found: dict[int, list[Step]] = {}
+        branches: dict[int, list[Step]] = {}
         for step in self.steps:
             if step.branch is not None:
-                found.setdefault(step.branch, []).append(step)
-        return {branch: tuple(steps) for branch, steps in sorted(found.items())}
+                branches.setdefault(step.branch, []).append(step)
+        return {branch: tuple(steps) for branch, steps in sorted(branches.items())}
 
     @property
     def answer(self) -> Step | None:
         """The last `suggested_answer`, exactly as the policy wrote it."""
-        return next((s for s in reversed(self.steps) if s.kind == "suggested_answer"), None)
+        return None if (at := self.answer_at) is None else self.steps[at]
+
+    @property
+    def answer_at(self) -> int | None:
+        """The place of the last `suggested_answer` among the steps."""
+        places = range(len(self.steps) - 1, -1, -1)
+        return next((at for at in places if self.steps[at].kind == "suggested_answer"), None)
 
     @property
     def extractive(self) -> bool:
@@ -293,5 +299,5 @@ def _same_level(mark: re.Match[str], first: re.Match[str]) -> bool:
 
 def known_sum(values: Iterable[Number | None]) -> Number | None:
     """The sum of the known values, or None when none is known."""
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
+    numbers = [value for value in values if value is not None]
+    return sum(numbers) if numbers else None

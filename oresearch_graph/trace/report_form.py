@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Final, Literal, NamedTuple, get_args
 
 SectionName = Literal["introduction", "conclusion", "references"]
@@ -78,19 +79,26 @@ two sections names the first of them that the report does not have yet."""
 
 
 def _by_word() -> Mapping[str, tuple[tuple[SectionName, str], ...]]:
-    found: dict[str, tuple[tuple[SectionName, str], ...]] = {}
+    meanings: dict[str, tuple[tuple[SectionName, str], ...]] = {}
     for language, sections in HEADINGS.items():
         for section, words in sections.items():
             for word in map(str.casefold, words):
-                found[word] = (*found.get(word, ()), (section, language))
-    return found
+                meanings[word] = (*meanings.get(word, ()), (section, language))
+    return meanings
 
 
 _BOLD: Final = re.compile(r"\*\*([^*]+)\*\*[:：]?")
 _BARE: Final = re.compile(r"[^#*|>\-\[]{2,40}")
 _NUMBERING: Final = re.compile(
-    r"^(?:\d+(?:\.\d+)*[.)、:：]?|[IVX]+[.)]|[一二三四五六七八九十]+[、.．]"
-    r"|第[一二三四五六七八九十\d]+[章节節部分]+[、:：]?|[（(][一二三四五六七八九十\d]+[)）])\s*"
+    r"""
+    ^ (?: \d+ (?: \.\d+ )* [.)、:：]?
+      |   [IVX]+ [.)]
+      |   [一二三四五六七八九十]+ [、.．]
+      |   第 [一二三四五六七八九十\d]+ [章节節部分]+ [、:：]?
+      |   [（(] [一二三四五六七八九十\d]+ [)）] )
+    \s*
+    """,
+    re.VERBOSE,
 )
 _LONGEST: Final = 300
 """Characters of the longest line that is taken for a heading."""
@@ -100,6 +108,24 @@ _AND_MORE: Final = re.compile(r"\s*(?:[^\w\s]|(?:and|et|und|y|e|и|및)\b)")
 """What may follow a word for the references: `References (url)`, not `Sources of error`."""
 _WORDS: Final[Mapping[str, tuple[tuple[SectionName, str], ...]]] = _by_word()
 _BEGINNINGS: Final = tuple(_WORDS)
+
+
+class Heading(NamedTuple):
+    """A line that is a heading, and what it can name."""
+
+    start: int
+    end: int
+    title: str
+    meanings: tuple[tuple[SectionName, str], ...]
+    """Required sections and the languages in which its words name them; empty: one of the body."""
+
+    def name_in(
+        self, language: str | None, names: Collection[SectionName]
+    ) -> tuple[SectionName | None, str | None]:
+        """What it names in a report of this language that has the sections `named` already."""
+        if not self.meanings:
+            return None, None
+        return min(self.meanings, key=lambda each: (each[1] != language, each[0] in names))
 
 
 class Section(NamedTuple):
@@ -120,19 +146,20 @@ def heading_for(section: SectionName, language: str | None) -> str:
     return HEADINGS.get(language or "en", HEADINGS["en"])[section][0]
 
 
-def lines_of(text: str) -> Iterator[tuple[int, str]]:
+def lines_of(text: str) -> list[tuple[int, str]]:
     """Each line with its offset; only a line feed ends a line, and a carriage return stays."""
-    at = 0
+    lines, at = [], 0
     for line in text.split("\n"):
-        yield at, line
+        lines.append((at, line))
         at += len(line) + 1
+    return lines
 
 
-def fence_spans(text: str) -> list[tuple[int, int]]:
+def fence_spans(lines: Sequence[tuple[int, str]]) -> list[tuple[int, int]]:
     """Fenced code blocks, fences included; one that is never closed reaches to the end."""
     spans: list[tuple[int, int]] = []
     start, mark = 0, ""
-    for at, line in lines_of(text):
+    for at, line in lines:
         stripped = line.strip()
         if mark:
             if stripped.startswith(mark) and not stripped.strip(mark[0]):
@@ -142,35 +169,45 @@ def fence_spans(text: str) -> list[tuple[int, int]]:
             stripped.startswith("```") and "`" not in stripped.lstrip("`")
         ):
             start, mark = at, stripped[:3]
-    return [*spans, (start, len(text))] if mark else spans
+    end = lines[-1][0] + len(lines[-1][1]) if lines else 0
+    return [*spans, (start, end)] if mark else spans
 
 
-def find_sections(text: str, language: str | None = None) -> list[Section]:
-    """The headings of a report in order, the required ones named; code fences are passed over.
+def find_headings(
+    lines: Iterable[tuple[int, str]], fences: Iterable[tuple[int, int]]
+) -> Iterator[Heading]:
+    """The headings among the lines of a report, in order; code fences are passed over."""
+    ahead = iter(fences)
+    fence = next(ahead, None)
+    for start, line in lines:
+        while fence is not None and start >= fence[1]:
+            fence = next(ahead, None)
+        if fence is not None and start >= fence[0]:
+            continue
+        if (head := _heading(line)) is None:
+            continue
+        title, marked = head
+        meanings = _meanings(title, whole=not marked)
+        if meanings or marked:
+            yield Heading(start, start + len(line), title, meanings)
+
+
+def sections_under(
+    headings: Sequence[Heading], end: int, language: str | None = None
+) -> list[Section]:
+    """The sections of a report that reaches to `end`, the required ones named.
 
     A heading of the wanted `language` is preferred where a word serves several languages.
     """
-    heads: list[tuple[int, int, str, SectionName | None, str | None]] = []
-    taken: set[SectionName] = set()
-    fences = iter([*fence_spans(text), (len(text) + 1, len(text) + 1)])
-    fence = next(fences)
-    for start, line in lines_of(text):
-        while start >= fence[1]:
-            fence = next(fences)
-        head = _heading(line) if start < fence[0] else None
-        if head is None:
-            continue
-        title, marked = head
-        name, found = _name(title, language, taken, whole=not marked)
-        if name or marked:
-            heads.append((start, start + len(line), title, name, found))
-        if name:
-            taken.add(name)
-    ends = [*(head[0] for head in heads), len(text)][1:]
-    return [
-        Section(name, found, title, start, stop, after)
-        for (start, stop, title, name, found), after in zip(heads, ends, strict=True)
-    ]
+    sections: list[Section] = []
+    names: set[SectionName] = set()
+    for heading, after in zip_longest(headings, headings[1:]):
+        name, of = heading.name_in(language, names)
+        if name is not None:
+            names.add(name)
+        stop = end if after is None else after.start
+        sections.append(Section(name, of, heading.title, heading.start, heading.end, stop))
+    return sections
 
 
 def _heading(line: str) -> tuple[str, bool] | None:
@@ -188,23 +225,20 @@ def _heading(line: str) -> tuple[str, bool] | None:
     return (line, False) if _BARE.fullmatch(line) else None
 
 
-def _name(
-    title: str, language: str | None, taken: Collection[SectionName], *, whole: bool
-) -> tuple[SectionName | None, str | None]:
-    """Which required section a heading names; `whole`: only when it says nothing else."""
+def _meanings(title: str, *, whole: bool) -> tuple[tuple[SectionName, str], ...]:
+    """Which required sections a heading can name, each with the language; `whole`: only when it
+    says nothing else."""
     plain = _NUMBERING.sub("", title.strip().strip("*_")).strip(" :：*_").casefold()
-    meant = _WORDS.get(plain, ())
-    if not meant and not whole and plain.startswith(_BEGINNINGS):
-        meant = tuple(
-            place
-            for word, places in _WORDS.items()
-            if plain.startswith(word)
-            for place in places
-            if _goes_on(plain[len(word) :], place[0])
-        )
-    if not meant:
-        return None, None
-    return min(meant, key=lambda place: (place[1] != language, place[0] in taken))
+    meanings = _WORDS.get(plain, ())
+    if meanings or whole or not plain.startswith(_BEGINNINGS):
+        return meanings
+    return tuple(
+        meaning
+        for word, of_word in _WORDS.items()
+        if plain.startswith(word)
+        for meaning in of_word
+        if _goes_on(plain[len(word) :], meaning[0])
+    )
 
 
 def _goes_on(rest: str, section: SectionName) -> bool:

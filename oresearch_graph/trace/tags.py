@@ -102,7 +102,7 @@ class _Parser:
             if tag.closing:
                 self.closes.setdefault(tag.name, []).append(index)
         self.turn_ends = self._turn_ends() if world_observations else []
-        self.done: list[Step] = []
+        self.elements: list[Step] = []
         self.position = 0
         self.branches = 0
         self.branch: int | None = None
@@ -132,14 +132,14 @@ class _Parser:
                 index = self._element(index)
         if self.position < len(self.text):
             self._stray(len(self.text))
-        return tuple(self.done)
+        return tuple(self.elements)
 
     def _element(self, index: int) -> int:
         tag = self.tags[index]
         close = self._own_close(index)
         start, end = self._ends(index, close)
-        given = tag.name == "subtask" and self.world_subtasks and close is not None
-        author: Author = "world" if given else "policy"
+        of_world = tag.name == "subtask" and self.world_subtasks and close is not None
+        author: Author = "world" if of_world else "policy"
         self._add(tag.name, tag.end, start, end, lead=self._lead(tag.start), author=author,
                   opened=author, closed=None if close is None else author)  # fmt: skip
         return index + 1 if close is None else close + 1
@@ -178,8 +178,8 @@ class _Parser:
         """True when nothing but white space lies between a call and the tag at `index`."""
         return (
             self.world_observations
-            and bool(self.done)
-            and self.done[-1].is_call
+            and bool(self.elements)
+            and self.elements[-1].is_call
             and self.position >= self.tags[index - 1].start
             and not self.text[self.position : self.tags[index].start].strip()
         )
@@ -192,7 +192,7 @@ class _Parser:
         return ""
 
     def _stray(self, upto: int) -> None:
-        self.done.append(
+        self.elements.append(
             Step(kind="stray", text=self.text[self.position : upto], branch=self._branch("stray"))
         )
         self.position = upto
@@ -212,7 +212,7 @@ class _Parser:
     ) -> None:  # fmt: skip
         kind = cast("StepKind", tag if tag in PROTOCOL_TAGS else "tool_call")
         text = self.text[start:stop]
-        self.done.append(
+        self.elements.append(
             Step(
                 kind=kind,
                 text=unescape_world(text, self.tools) if author == "world" else text,

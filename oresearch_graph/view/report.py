@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from oresearch_graph.evidence.delivery import Delivered
+from oresearch_graph.trace.answer import ParsedAnswer
 from oresearch_graph.trace.record import Claim, text_hash
-from oresearch_graph.trace.references import body_span, citation_marks
 from oresearch_graph.view.markup import Html, escaped, joined, rendered, tag
 
 _MARKS: Final = re.compile(r"(?:[ \t]*\[\d+\])*")
@@ -30,14 +30,14 @@ class _Piece(NamedTuple):
 class Alignment:
     """Maps spans of an answer to spans of the report made of it."""
 
-    def __init__(self, answer: str, report: str) -> None:
+    def __init__(self, answer: ParsedAnswer, report: str) -> None:
         self._report = report
         self._pieces: list[_Piece] = []
         at = cursor = 0
-        _, stop = body_span(answer)
-        borders = [(m.start, m.end) for m in citation_marks(answer) if m.end <= stop]
+        stop = answer.body_end
+        borders = [(mark.start, mark.end) for mark in answer.marks if mark.end <= stop]
         for start, end in [*dict.fromkeys(borders), (stop, stop)]:
-            text = answer[at:start]
+            text = answer.text[at:start]
             there = report.find(text.strip(), cursor) if text.strip() else -1
             if there >= 0:
                 first = at + len(text) - len(text.lstrip())
@@ -90,21 +90,19 @@ class ReportView:
     """The body of one delivered report; its references are shown by `sources`."""
 
     def __init__(
-        self, key: str, answer: str, delivered: Delivered, claims: Sequence[Claim]
+        self, key: str, answer: ParsedAnswer, delivered: Delivered, claims: Sequence[Claim]
     ) -> None:
-        self.key, self.claims, self.delivered = key, claims, delivered
-        self._text = delivered.report
-        alignment = Alignment(answer, self._text)
+        self.key, self.claims, self.delivered = key, claims, delivered.answer
+        alignment = Alignment(answer, delivered.report)
         self.spans = [alignment.span(claim.start, claim.end) for claim in claims]
         self._placed = sorted((span[0], n) for n, span in enumerate(self.spans) if span)
         self.marks: list[Cited] = []
-        self._secret = text_hash(self._text)[:16]
+        self._secret = text_hash(delivered.report)[:16]
         self._token = re.compile(rf"⸪([ocm])(\d+)x{self._secret}⸫")
 
     def html(self) -> Html:
         """The report up to its reference list."""
-        _, end = body_span(self._text)
-        body = self._text[:end]
+        body = self.delivered.body
         if len(body) > LONGEST:
             return tag("pre", body, class_="foreign", dir="auto")
         return rendered(self._with_tokens(body), self)

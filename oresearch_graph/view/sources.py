@@ -6,8 +6,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from oresearch_graph.trace.answer import parse_answer
 from oresearch_graph.trace.record import Claim, Evidence, Source
-from oresearch_graph.trace.references import citation_marks, same_address
+from oresearch_graph.trace.references import same_address
 from oresearch_graph.view.markup import Html, joined, outside_link, tag
 from oresearch_graph.view.report import card_id, reference_id
 
@@ -173,7 +174,7 @@ class SourceShelf:
 def _without_marks(text: str) -> str:
     """The claim without its citations, whose numbers are not those of the delivered report."""
     pieces, at = list[str](), 0
-    for start, end in dict.fromkeys((mark.start, mark.end) for mark in citation_marks(text)):
+    for start, end in dict.fromkeys((mark.start, mark.end) for mark in parse_answer(text).marks):
         pieces.append(text[at:start].rstrip(" "))
         at = end
     return "".join([*pieces, text[at:]])

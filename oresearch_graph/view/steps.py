@@ -31,6 +31,11 @@ class Remark(NamedTuple):
     declared: bool = False
 
 
+def step_id(key: str, index: int) -> str:
+    """The id of a step on the page."""
+    return f"{key}-step-{index}"
+
+
 def plan(trace: Trace) -> Html:
     """The subtasks, each a link to its branch."""
     if not trace.subtasks:
@@ -51,11 +56,6 @@ def branches(trace: Trace, key: str, remarks: Sequence[Remark]) -> Html:
         title = "Planner and summarizer, as written"
         parts.append(_group(f"{key}-frame", title, _listed(trace, key, alone, remarks)))
     return joined(*parts)
-
-
-def step_id(key: str, index: int) -> str:
-    """The id of a step on the page."""
-    return f"{key}-step-{index}"
 
 
 def _branch(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from oresearch_graph.evidence.delivery import Delivered
-from oresearch_graph.evidence.trace_report import delivered_answer
+from oresearch_graph.evidence.delivery import Delivered, delivered_answer
+from oresearch_graph.trace.answer import ParsedAnswer, parsed_answers
 from oresearch_graph.trace.grammar import violations
 from oresearch_graph.trace.record import CitationReport, Trace
 from oresearch_graph.trace.references import seen_sources
@@ -24,10 +24,12 @@ def trace_section(
 
     `remarks` are findings beyond the trace's own violations.
     """
-    findings = [*_own_remarks(trace), *remarks]
-    citations = delivered = None
-    if trace.answer is not None:
-        citations, delivered = delivered_answer(trace.answer.text, _with_sources(trace))
+    answers = parsed_answers(trace)
+    findings = [*_own_remarks(trace, answers), *remarks]
+    answer = citations = delivered = None
+    if trace.answer_at is not None:
+        answer = answers[trace.answer_at]
+        citations, delivered = delivered_answer(answer, _with_sources(trace))
         findings += _differing(trace, citations)
     bare = trace.sources is None
     return tag(
@@ -38,7 +40,7 @@ def trace_section(
         *(overview.panel(each) for each in panels),
         _part(key, "findings", f"Findings ({len(findings)})", overview.findings(findings, key)),
         _part(key, "plan", "Plan", plan(trace)),
-        _report(trace, key, citations, delivered),
+        _report(trace, key, answer, citations, delivered),
         _part(key, "time", "Time line", time_line(trace)),
         _part(key, "steps", "Steps", branches(trace, key, findings)),
         _part(key, "usage", "Usage", overview.usage(trace)),
@@ -46,11 +48,11 @@ def trace_section(
     )  # fmt: skip
 
 
-def _own_remarks(trace: Trace) -> list[Remark]:
+def _own_remarks(trace: Trace, answers: Mapping[int, ParsedAnswer]) -> list[Remark]:
     """The trace's own violations as remarks."""
     return [
-        Remark("violation", v.code, v.message, v.step, declared=v.declared)
-        for v in violations(trace)
+        Remark("violation", v.code, v.message, v.step, v.start, v.end, declared=v.declared)
+        for v in violations(trace, answers)
     ]
 
 
@@ -69,16 +71,17 @@ def _differing(trace: Trace, citations: CitationReport) -> list[Remark]:
 
 
 def _report(
-    trace: Trace, key: str, citations: CitationReport | None, delivered: Delivered | None
-) -> Html:
+    trace: Trace, key: str, answer: ParsedAnswer | None, citations: CitationReport | None,
+    delivered: Delivered | None,
+) -> Html:  # fmt: skip
     """The report beside the evidence for it; without a report the sources alone."""
     whole = _with_sources(trace)
     claims = citations.claims if citations and trace.sources is not None else ()
     references = delivered.references if delivered else ()
     shelf = SourceShelf(key, whole.sources or (), references, claims)
     body: Html = tag("p", "There is no report.")
-    if trace.answer is not None and delivered is not None:
-        body = ReportView(key, trace.answer.text, delivered, claims).html()
+    if answer is not None and delivered is not None:
+        body = ReportView(key, answer, delivered, claims).html()
     notice = None
     if trace.sources is None:
         notice = tag("p", "The trace came from bare text: nothing is kept that its citations could "

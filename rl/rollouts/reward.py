@@ -110,7 +110,8 @@ class RewardJudge:
         truth = ground_truth(row, trace.question)
         judged = await self._quality(trace, truth)
         quality = judged.quality if judged else 0.0
-        use, form = tool_use(trace, self.settings), float(not violations(trace))
+        faults = violations(trace)
+        use, form = tool_use(trace, self.settings), float(not faults)
         weights = self.settings
         report = _report(trace)
         citations = trace.citations if report is not None else None
@@ -124,7 +125,7 @@ class RewardJudge:
             report_characters=None if report is None else len(report),
             report_words=None if report is None else len(terms(report)),
             tool_calls=calls_per_subtask(trace),
-            violations=Counter(violation.code for violation in violations(trace)),
+            violations=Counter(fault.code for fault in faults),
             judged=judged,
         )
 

@@ -30,8 +30,8 @@ def training_protocol(settings: ResearchSettings, execution: Execution | None = 
     """
     if settings.extended:
         raise ConfigurationError(
-            "oresearch.research: length, tone, outline and prompts are for serving; a policy is "
-            "trained without them: remove them"
+            "oresearch.research: length, tone, outline, language and prompts are for serving; a "
+            "policy is trained without them: remove them"
         )
     return protocol(settings.model_copy(update={"execution": execution or settings.execution}))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -15,13 +16,8 @@ from oresearch_graph.text.sentences import sentence_spans
 from oresearch_graph.text.words import terms
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Step
-from oresearch_graph.trace.references import (
-    Reference,
-    body_span,
-    citation_marks,
-    reference_list,
-    same_address,
-)
+from oresearch_graph.trace.answer import parse_answer
+from oresearch_graph.trace.references import Reference, same_address
 from oresearch_graph.trace.report_form import heading_for
 
 _MARK: Final = re.compile(r"(?<!\s)\s*+\[\d++\]")
@@ -108,16 +104,17 @@ def _shared_out(offered: Sequence[_Section]) -> list[_Section]:
     return sections
 
 
-def _quotes(answer: str) -> list[_Quoted]:
-    references = reference_list(answer)
-    _, end = body_span(answer)
+def _quotes(text: str) -> list[_Quoted]:
+    answer = parse_answer(text)
+    ends = [mark.end for mark in answer.marks]
     quotes = []
-    for start, stop in sentence_spans(answer[:end]):
-        text = answer[start:stop]
-        marks = citation_marks(text)
-        source = references.get(marks[-1].number) if marks else None
+    for start, stop in sentence_spans(answer.body):
+        last = bisect_right(ends, stop) - 1
+        if last < 0 or answer.marks[last].start < start:
+            continue
+        source = answer.references.get(answer.marks[last].number)
         if source is not None and source.url:
-            plain = _MARK.sub("", text)
+            plain = _MARK.sub("", text[start:stop])
             quotes.append(_Quoted(plain, source, frozenset(terms(plain))))
     return quotes
 
