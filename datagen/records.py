@@ -11,10 +11,10 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from datagen.validation import FrozenModel
 from oresearch_graph.judging.ground_truth import Judged
 from oresearch_graph.rows.ground_truth import GroundTruth, KeyPoint
 from oresearch_graph.trace import Execution, text_hash
+from oresearch_graph.trace.validation import FrozenModel
 
 _UNSAFE: Final = re.compile(r"[^\w-]+")
 

@@ -10,17 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.settings import ResearchSettings, setting_fault
+from oresearch_graph.trace.validation import FrozenModel
 
 
-class _Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ToolSettings(_Group):
+class ToolSettings(FrozenModel):
     """Where documents come from while training, and how much is asked of them at once."""
 
     source: Literal["corpus", "python", "recorded", "service", "live"] = "python"
@@ -48,7 +45,7 @@ class ToolSettings(_Group):
         return self.tries * (max(self.timeout, self.page_timeout) + self.turn_timeout + 5.0)
 
 
-class RewardJudgeSettings(_Group):
+class RewardJudgeSettings(FrozenModel):
     """Who gives `quality`."""
 
     kind: Literal["key_points", "model"] = "key_points"
@@ -68,7 +65,7 @@ class RewardJudgeSettings(_Group):
     """A file that keeps verdicts; the same report is judged once."""
 
 
-class RewardSettings(_Group):
+class RewardSettings(FrozenModel):
     """`quality·0.6 + tool_use·0.2 + format·0.2` (paper, section on reinforcement learning)."""
 
     quality: float = Field(default=0.6, ge=0)
@@ -82,7 +79,7 @@ class RewardSettings(_Group):
     """Above: −1."""
 
 
-class GroupSettings(_Group):
+class GroupSettings(FrozenModel):
     """Which groups of rollouts are trained on."""
 
     tolerance: float | None = Field(default=0.0, ge=0)
@@ -92,7 +89,7 @@ class GroupSettings(_Group):
     """At most this many more prompts are rolled out per step for groups that were left out."""
 
 
-class TimeSettings(_Group):
+class TimeSettings(FrozenModel):
     """How long things may take, in seconds."""
 
     call: float = Field(default=300.0, gt=0)
@@ -103,10 +100,10 @@ class TimeSettings(_Group):
     """The watchdog: a step whose rollouts take longer is ended, naming the prompts it waits for."""
 
 
-class RLSettings(_Group):
+class RLSettings(FrozenModel):
     """The key `oresearch` of a training configuration."""
 
-    research: dict[str, Any] = {}
+    research: dict[str, Any] = Field(default_factory=dict)
     """ResearchSettings of the graph that is trained: execution, effort, limits, dialect."""
     turn_tokens: int = Field(default=1_024, ge=8)
     """Most tokens of one continuation by planner or researcher."""

@@ -120,7 +120,6 @@ RL_FLOORS = [
 
 
 DATAGEN_FLOORS = [
-    ["validation"],
     ["settings", "records"],
     ["run"],
     ["questions"],

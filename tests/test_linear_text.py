@@ -40,8 +40,8 @@ from tests.linear_texts import families
 
 OWN_TEXT: Final = {
     "oresearch_graph.tools.corpus.python_docs": "docstrings of this interpreter",
-    "rl.tiny.model": "the demonstration's own prompts",
-    "rl.tiny.teacher": "the demonstration's own pages",
+    "rl.tiny.base_model": "the demonstration's own prompts",
+    "rl.tiny.world": "the demonstration's own pages",
     "rl.metrics.panels": "names of metrics, from our source",
     "rl.metrics.table": "names of metrics, from our source",
     "rl.learning.step_metrics": "names of metrics, from our source",

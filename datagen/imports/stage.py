@@ -23,10 +23,10 @@ from datagen.records import Seed, seed_id
 from datagen.run.folder import Counts, Work
 from datagen.run.record_files import RecordWriter, read_records
 from datagen.run.rows import FileRow, read_rows
-from datagen.validation import first_fault
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.text.language import detect_language
 from oresearch_graph.trace import Trace, TraceWriter, parse_trace, text_hash
+from oresearch_graph.trace.validation import first_fault
 
 _QUESTIONS: Final = ("prompt", "question", "query")
 _MODELS: Final = ("model", "model_name")

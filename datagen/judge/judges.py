@@ -13,7 +13,6 @@ from pydantic import Field, ValidationError, model_validator
 from datagen.judge.document import VERSION, judge_request, report_of
 from datagen.records import Record, Seed
 from datagen.settings.judge import JudgeSettings
-from datagen.validation import first_fault
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.evidence.citations import citations_of
 from oresearch_graph.judging.ground_truth import KeyPointJudge
@@ -22,6 +21,7 @@ from oresearch_graph.judging.model_judge import ModelJudge, Opinions, empty_verd
 from oresearch_graph.judging.prompt import MOST
 from oresearch_graph.rows.ground_truth import Criterion, GroundTruth
 from oresearch_graph.trace import Trace
+from oresearch_graph.trace.validation import first_fault
 
 DEFAULT_RUBRIC: Final = Path(__file__).with_name("rubric.yaml")
 

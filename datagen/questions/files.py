@@ -17,9 +17,9 @@ from datagen.questions.likeness import compared, tidy
 from datagen.records import Dropped, Seed, safe_id, seed_id
 from datagen.run.rows import FileRow, read_rows
 from datagen.settings.seeds import SeedColumns, SeedSettings
-from datagen.validation import first_fault
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.rows.ground_truth import KeyPoint
+from oresearch_graph.trace.validation import first_fault
 
 PlacedSeed = tuple[str, Seed]
 """A seed and its place in its file."""

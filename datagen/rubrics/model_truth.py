@@ -14,13 +14,13 @@ from pydantic import ValidationError
 
 from datagen.rubrics.key_points import Needs, needs_of, repeats, term_counts
 from datagen.rubrics.material import Material, VerifiedClaim, checked
-from datagen.validation import first_fault
 from oresearch_graph.evidence.claim_parts import checkable_parts
 from oresearch_graph.evidence.figures import agrees, stated
 from oresearch_graph.judging.prompt import VerdictFault, fenced, json_values
 from oresearch_graph.rows.ground_truth import Criterion, GroundTruth, KeyPoint, Rubric
 from oresearch_graph.text.language import detect_language
 from oresearch_graph.text.words import terms
+from oresearch_graph.trace.validation import first_fault
 
 VERSION: Final = 1
 """Raised when the same material comes to be asked about or read otherwise."""

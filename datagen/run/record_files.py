@@ -12,9 +12,10 @@ from typing import BinaryIO, Generic, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from datagen.records import Record
-from datagen.validation import first_fault
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.trace import whole_files
 from oresearch_graph.trace.lines import Closing, LineWriter
+from oresearch_graph.trace.validation import first_fault
 
 R = TypeVar("R", bound=Record)
 
@@ -84,19 +85,9 @@ class RecordWriter(Closing, Generic[R]):
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` when the block ends; a fault leaves `path` as it was.
-
-    Raises ConfigurationError for a disk that does not take it.
-    """
-    part = path.with_name(f"{path.name}.part")
-    with _one_line_faults(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
-                yield file
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+    """As `whole_files.replacing`. Raises ConfigurationError for a disk that does not take it."""
+    with _one_line_faults(path), whole_files.replacing(path) as file:
+        yield file
 
 
 def write_records(path: Path, records: Iterable[Record]) -> int:

@@ -15,9 +15,9 @@ from datagen.settings.judge import JudgeSettings
 from datagen.settings.review import ReviewSettings
 from datagen.settings.rubrics import RubricSettings
 from datagen.settings.seeds import SeedSettings
-from datagen.validation import FrozenModel, first_fault
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.trace.validation import FrozenModel, first_fault
 
 __all__ = [
     "DatagenSettings",

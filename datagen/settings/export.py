@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from datagen.validation import FrozenModel
+from oresearch_graph.trace.validation import FrozenModel
 
 Format = Literal["parquet", "jsonl"]
 PageText = Literal["full", "hash"]

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from datagen.validation import FrozenModel
 from oresearch_graph.trace import ViolationCode
+from oresearch_graph.trace.validation import FrozenModel
 
 RuleName = Literal[
     "violation",

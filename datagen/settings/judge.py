@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from datagen.settings.generate import TokenPrice
-from datagen.validation import FrozenModel
+from oresearch_graph.trace.validation import FrozenModel
 
 
 class JudgeSettings(FrozenModel):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from datagen.validation import FrozenModel
+from oresearch_graph.trace.validation import FrozenModel
 
 
 class ReviewSettings(FrozenModel):

@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from datagen.settings.generate import TokenPrice
-from datagen.validation import FrozenModel
+from oresearch_graph.trace.validation import FrozenModel
 
 
 class RubricSettings(FrozenModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from datagen.validation import FrozenModel
+from oresearch_graph.trace.validation import FrozenModel
 
 
 class SeedColumns(FrozenModel):

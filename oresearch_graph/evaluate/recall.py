@@ -7,19 +7,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib import resources
 from typing import Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
 from oresearch_graph.judging.key_points import judge_report
 from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.text.passages import best_passages
 from oresearch_graph.tools.backend import PageReader, SearchBackend
 from oresearch_graph.trace.record import CitationReport
+from oresearch_graph.trace.validation import FrozenModel
 
 
-class Question(BaseModel):
+class Question(FrozenModel):
     """A question with its key points; none of them: the corpus holds no answer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     question: str

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from oresearch_graph.errors import TraceFileError
 from oresearch_graph.trace.lines import Closing, LineWriter
 from oresearch_graph.trace.record import Trace
+from oresearch_graph.trace.validation import first_fault
 
 
 def read_traces(path: Path | str) -> Iterator[Trace]:
@@ -30,12 +31,9 @@ def read_trace_line(path: Path, number: int, line: bytes) -> Trace:
     try:
         return Trace.model_validate_json(line)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the line"
+        fault = first_fault(error, "the line")
         cut = "" if line.endswith(b"\n") else " (the line has no end: was the writer killed?)"
-        raise TraceFileError(
-            f"{path}:{number}: not a trace: {place}: {first['msg']}{cut}"
-        ) from error
+        raise TraceFileError(f"{path}:{number}: not a trace: {fault}{cut}") from error
 
 
 def write_traces(path: Path | str, traces: Iterable[Trace]) -> None:

@@ -12,12 +12,13 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from oresearch_graph.records import stored
 from oresearch_graph.redaction import public_name, redacted
 from oresearch_graph.trace.plain_text import iso_day, spelled_address, storable, title_line
 from oresearch_graph.trace.step import Execution, Step, Text
+from oresearch_graph.trace.validation import FrozenModel
 
 SCHEMA_VERSION: Final = 1
 
@@ -54,13 +55,8 @@ def _day(stated: str | None) -> str | None:
     return None if stated is None else iso_day(stated)
 
 
-class _Record(BaseModel):
-    # JSON has no NaN: a file with one could be written and not read.
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
 @stored
-class Protocol(_Record):
+class Protocol(FrozenModel):
     """What a policy was told; two traces train together only when their fingerprints agree."""
 
     dialect: Dialect = "paper"
@@ -80,7 +76,7 @@ class Protocol(_Record):
 
 
 @stored
-class Source(_Record):
+class Source(FrozenModel):
     """One address that a run saw, with the text that was shown to the policy."""
 
     id: int = Field(ge=1)
@@ -107,7 +103,7 @@ class Source(_Record):
 
 
 @stored
-class Failure(_Record):
+class Failure(FrozenModel):
     """Something that went wrong, named, with whose fault it was and where."""
 
     name: FailureName
@@ -120,7 +116,7 @@ class Failure(_Record):
 
 
 @stored
-class Usage(_Record):
+class Usage(FrozenModel):
     """What one role spent in one branch on one model. None: the provider did not say."""
 
     role: Role
@@ -136,7 +132,7 @@ class Usage(_Record):
 
 
 @stored
-class Span(_Record):
+class Span(FrozenModel):
     """When something ran, in seconds since the run began: the time line of the branches."""
 
     name: Text
@@ -146,7 +142,7 @@ class Span(_Record):
     seconds: float
 
 
-class Evidence(_Record):
+class Evidence(FrozenModel):
     """Where in a source a claim's checkable parts stand: `source.text[start:end] == quote`."""
 
     source: int
@@ -157,7 +153,7 @@ class Evidence(_Record):
     """Alignment between claim and quote, 0 to 1."""
 
 
-class Claim(_Record):
+class Claim(FrozenModel):
     """One cited sentence of the report: `suggested_answer.text[start:end]`."""
 
     start: int
@@ -174,7 +170,7 @@ class Claim(_Record):
 
 
 @stored
-class CitationReport(_Record):
+class CitationReport(FrozenModel):
     """The deterministic check of a report against its sources."""
 
     claims: tuple[Claim, ...] = ()
@@ -197,7 +193,7 @@ class CitationReport(_Record):
 
 
 @stored
-class Trace(_Record):
+class Trace(FrozenModel):
     """A question, what was done about it, and how it ended."""
 
     version: Literal[1] = SCHEMA_VERSION
@@ -214,7 +210,7 @@ class Trace(_Record):
     usage: tuple[Usage, ...] = ()
     citations: CitationReport | None = None
     spans: tuple[Span, ...] = ()
-    models: dict[Text, Text] = {}
+    models: dict[Text, Text] = Field(default_factory=dict)
     """Which model wrote as which role; `extractive` is the watermark of the model-free policy."""
     created: Text | None = None
     """When the run began, ISO 8601 in UTC."""

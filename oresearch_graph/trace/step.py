@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from oresearch_graph.records import stored
 from oresearch_graph.trace.plain_text import storable
+from oresearch_graph.trace.validation import FrozenModel
 
 StepKind = Literal[
     "subtask_list",
@@ -41,14 +42,12 @@ impossible to write; NUL cannot be stored in PostgreSQL."""
 
 
 @stored
-class Step(BaseModel):
+class Step(FrozenModel):
     """One tagged element, frozen, with the exact text between its tags.
 
     As text a step is `lead + <tag> + text + </tag>`. The open tag and the lead belong to `opened`,
     the close tag to `closed`, the text to `author`; `None` means that the tag is not there.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: StepKind
     text: Text

@@ -12,9 +12,9 @@ class FrozenModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def first_fault(error: ValidationError) -> str:
-    """The first thing that is wrong, as `place: message`; the message alone where it is about the
+def first_fault(error: ValidationError, whole: str = "") -> str:
+    """The first thing that is wrong, as `place: message`; `whole` is the place of what is about the
     whole. What was read does not stand in it: that may be a secret, or long."""
     fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    place = ".".join(map(str, fault["loc"]))
+    place = ".".join(map(str, fault["loc"])) or whole
     return f"{place}: {fault['msg']}" if place else fault["msg"]
