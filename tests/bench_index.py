@@ -27,7 +27,7 @@ from rich.console import Console
 from oresearch_graph.errors import ToolError
 from oresearch_graph.tools.backend import Page
 from oresearch_graph.tools.corpus.python_docs import PythonCorpus
-from rl.tools.index_client import IndexClient
+from rl.tools.documents import IndexClient
 
 ROLLOUTS, GROUP, CLIENTS = 1_000, 8, 2
 CALLS = 6

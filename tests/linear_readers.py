@@ -50,7 +50,7 @@ from oresearch_graph.policies.chat.reply import Reply, place_thinking, read_mess
 from oresearch_graph.policies.extractive import plan as extractive_plan
 from oresearch_graph.policies.extractive import sentences as extractive_sentences
 from oresearch_graph.policies.extractive.phrases import facet_of
-from oresearch_graph.policies.extractive.report import report as extractive_report
+from oresearch_graph.policies.extractive.policy import report as extractive_report
 from oresearch_graph.policies.extractive.research import answer as extractive_answer
 from oresearch_graph.policies.extractive.research import next_turn, shown
 from oresearch_graph.policies.extractive.sentences import Focus
@@ -62,9 +62,9 @@ from oresearch_graph.text import passages, sentences, words
 from oresearch_graph.text.language import detect_language
 from oresearch_graph.threads import Thread
 from oresearch_graph.tools import source_rules
-from oresearch_graph.tools.corpus import words as corpus_words
+from oresearch_graph.tools.corpus import index as corpus_index
 from oresearch_graph.tools.providers.retriever import DocumentShelf, results_in
-from oresearch_graph.tools.reading import charset, extract
+from oresearch_graph.tools.reading import extract
 from oresearch_graph.tools.web.address_guard import AddressGuard
 from oresearch_graph.trace import (
     CitationReport,
@@ -358,7 +358,7 @@ READERS: Final[dict[str, Reader]] = {
     "judge.json": lambda text: list(json_values(text)),
     "judge.verdict": _verdict,
     "tools.charset": lambda text: (
-        charset.decode(text.encode(), text), charset.prescan(text.encode()),
+        extract.decode(text.encode(), text), extract.prescan(text.encode()),
     ),
     "tools.text": lambda text: (
         extract.clean(text), extract.plain_text(text), extract.page_kind(text.encode(), text),
@@ -366,7 +366,7 @@ READERS: Final[dict[str, Reader]] = {
     "tools.results": lambda text: list(results_in(text)),
     "tools.shelf": _shelved,
     "tools.corpus_words": lambda text: (
-        corpus_words.spaced(text), corpus_words.match_expression(text),
+        corpus_index.spaced(text), corpus_index.match_expression(text),
     ),
     "tools.domains": _domains,
     "command.terminal": lambda text: (harmless(text), line(text)),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oresearch_graph.tools.reading.charset import decode, prescan
+from oresearch_graph.tools.reading.extract import decode, prescan
 
 SENTENCES = {
     "cp1252 iso8859-1 iso8859-15": (

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from oresearch_graph.command.options import settings_of
+from oresearch_graph.command.research import settings_of
 from oresearch_graph.trace import read_traces, violations, write_traces
 from tests.openai_server import Habits, OpenAIServer
 from tests.research_brain import ResearchBrain

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from oresearch_graph.command.indexing import losses
 from oresearch_graph.errors import ConfigurationError, ToolError
 from oresearch_graph.tools.corpus.folder import CorpusFolder, Entry
-from oresearch_graph.tools.corpus.index import CorpusIndex, Document, cache_folder
+from oresearch_graph.tools.corpus.index import CorpusIndex, Document, cache_folder, match_expression
 from oresearch_graph.tools.corpus.local import LocalCorpus
-from oresearch_graph.tools.corpus.words import match_expression
 from oresearch_graph.tools.reading.pool import ReaderPool
 from oresearch_graph.tools.reading.worker import PageLimits
 from oresearch_graph.trace.plain_text import spelled_address

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datagen.imports.sources import shown_sources
+from datagen.imports.trace import shown_sources
 from oresearch_graph.trace import Source, Step, world_step
 
 

@@ -8,17 +8,17 @@ import pytest
 
 from datagen.records import Decision, Judgement, Seed, SeedTruth
 from datagen.review.population import Member, band, population
-from datagen.review.result import PairedVerdict as Point
-from datagen.review.result import (
+from datagen.review.sample import Sample, allocate, current_sample, draw, read_decisions, verdict
+from datagen.review.stage import PairedVerdict as Point
+from datagen.review.stage import (
     cohen_kappa,
     judge_agreement,
     precise_cut,
     rate,
     review_result,
+    settle_review,
     youden_cut,
 )
-from datagen.review.sample import Sample, allocate, current_sample, draw, read_decisions, verdict
-from datagen.review.stage import settle_review
 from datagen.run.folder import RunFolder, Work
 from datagen.run.record_files import RecordWriter, read_records, write_records
 from datagen.run.review_result import ReviewResult, gate_fault, read_result, require_gate

@@ -1,6 +1,6 @@
 import pytest
 
-from oresearch_graph.evaluate.recall import (
+from oresearch_graph.evaluate.__main__ import (
     Answered,
     Question,
     load_questions,

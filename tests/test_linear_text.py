@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datagen.imports import sources
+from datagen.imports import trace as imported_trace
 from datagen.seeds import model
 from oresearch_graph.evidence import claim_parts
 from oresearch_graph.policies.extractive import plan as extractive_plan
-from oresearch_graph.policies.extractive import report as extractive_report
+from oresearch_graph.policies.extractive import policy as extractive_policy
 from oresearch_graph.policies.extractive import sentences as extractive_sentences
 from oresearch_graph.text import sentences
 from oresearch_graph.text.language import detect_language
@@ -81,11 +81,11 @@ SEEN: Final = [m for m in modules() if m.name not in OWN_TEXT]
 MENDED: Final = {
     _MARKED_BLANKS: claim_parts._MARK,
     r"`+([^`\n]+)`+": claim_parts._CODE,
-    r"\s*\[\d+\]": extractive_report._MARK,
+    r"\s*\[\d+\]": extractive_policy._MARK,
     r"\s+(?:works?|happens?|mean|means|used)$": extractive_plan._LAST_VERB,
     r"\[\d+(?:[,，\s]+\d+)*\]|【\d+】": extractive_sentences._NUMBERED,
     r"^\W+|\W+$": model._LABEL_EDGES,
-    r"\s*(?:\d{1,3}[.)、]|[-*+•]|[\[【]\d{1,4}[\]】]|#{1,4}\s)": sources._RESULT,
+    r"\s*(?:\d{1,3}[.)、]|[-*+•]|[\[【]\d{1,4}[\]】]|#{1,4}\s)": imported_trace._RESULT,
     _STOPS: sentences._END,
 }
 """What patterns were before they took whole runs, and what they are."""

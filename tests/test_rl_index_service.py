@@ -18,8 +18,7 @@ from oresearch_graph.tools.backend import Hit
 from oresearch_graph.tools.corpus.index import CorpusIndex
 from oresearch_graph.tools.corpus.local import LocalCorpus
 from rl.settings import RLSettings, ToolSettings
-from rl.tools.documents import check_documents, open_documents
-from rl.tools.index_client import IndexClient
+from rl.tools.documents import IndexClient, check_documents, open_documents
 from rl.tools.index_service import AnswerCache, IndexService, Overloaded, main, serving
 from rl.tools.training_tools import training_tools
 from tests.loopback_site import Answer, running_site

@@ -16,8 +16,7 @@ from oresearch_graph.errors import ConfigurationError
 from rl import grpo, sft
 from rl.check.lengths import OBSERVATION_FRAME, thread_budgets
 from rl.launch.composition import compose_config
-from rl.plan.memory import ModelShape, model_shape
-from rl.plan.step import launch_plan, plan_table
+from rl.plan.step import ModelShape, launch_plan, model_shape, plan_table
 from rl.settings import RLSettings
 from tests.launches import cpu_launch, questions, tiny_config, tiny_model
 from tests.scripted import PAGES, Documents, ScriptedPolicy, research_script

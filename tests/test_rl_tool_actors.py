@@ -15,8 +15,7 @@ import ray
 from oresearch_graph.errors import ToolError
 from oresearch_graph.tools.reading.pool import READERS
 from rl.settings import RLSettings, ToolSettings
-from rl.tools.documents import open_documents
-from rl.tools.index_client import IndexClient
+from rl.tools.documents import IndexClient, open_documents
 from rl.tools.job_actors import shared_index, tool_limiter
 from rl.tools.tool_limiter import ToolLimiter
 from rl.tools.training_tools import training_tools

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, get_args
 
-from datagen.filter import form_rules, observation_rules, run_rules, text_rules
+from datagen.filter import observation_rules, run_rules, text_rules
 from datagen.filter.case import Case, Check
 from datagen.records import Filtered, Finding, seed_of
 from datagen.run.tokens import token_counter
@@ -12,7 +12,7 @@ from datagen.settings.filter import FilterSettings, RuleName
 from oresearch_graph.trace import Trace
 
 RULES: Final[dict[RuleName, Check]] = {
-    "violation": form_rules.violation,
+    "violation": run_rules.violation,
     "outcome": run_rules.outcome,
     "infrastructure": run_rules.infrastructure,
     "repaired": run_rules.repaired,
@@ -28,8 +28,8 @@ RULES: Final[dict[RuleName, Check]] = {
     "uncited_report": text_rules.uncited_report,
     "citation_precision": text_rules.citation_precision,
     "citation_coverage": text_rules.citation_coverage,
-    "report_language": form_rules.report_language,
-    "report_length": form_rules.report_length,
+    "report_language": run_rules.report_language,
+    "report_length": run_rules.report_length,
     "repeated_text": text_rules.repeated_text,
     "refusal": text_rules.refusal,
     "tag_leak": text_rules.tag_leak,

@@ -63,8 +63,7 @@ def run(
     ] = None,
 ) -> None:
     """Answer a question. Exit status: 0 complete, 3 partial, 1 failed."""
-    from oresearch_graph.command.options import settings_of
-    from oresearch_graph.command.research import Research, research
+    from oresearch_graph.command.research import Research, research, settings_of
 
     options: dict[str, Any] = {
         "model": model,

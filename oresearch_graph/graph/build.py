@@ -25,7 +25,6 @@ from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.checkpoints import knowing_records
 from oresearch_graph.graph.planner import Planner
 from oresearch_graph.graph.researcher import research_subgraph
-from oresearch_graph.graph.response_format import Structurer, structuring
 from oresearch_graph.graph.run_context import RunContext, RunContextPool, described
 from oresearch_graph.graph.state import (
     BranchInput,
@@ -35,7 +34,7 @@ from oresearch_graph.graph.state import (
     ResearchState,
     written_steps,
 )
-from oresearch_graph.graph.summarizer import Summarizer
+from oresearch_graph.graph.summarizer import Structurer, Summarizer, structuring
 from oresearch_graph.graph.verify import Closer
 from oresearch_graph.known_secrets import remember_within
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter

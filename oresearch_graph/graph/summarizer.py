@@ -1,4 +1,5 @@
-"""The summarizer: one report from the answers of all subtasks, or that there is no evidence."""
+"""The summarizer: one report from the answers of all subtasks, or that there is no evidence; and
+`response_format`, the delivered report once more, as the structure an embedder asked for."""
 
 from __future__ import annotations
 
@@ -6,12 +7,16 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from langgraph.runtime import Runtime
+from pydantic import BaseModel
 
+from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.events import ReportText, emit
 from oresearch_graph.graph.run_context import RunContextPool
-from oresearch_graph.graph.state import Findings, ResearchState, written_steps
+from oresearch_graph.graph.state import Findings, ResearchState, add_usage, written_steps
+from oresearch_graph.policies.chat.policy import ChatPolicy
+from oresearch_graph.policies.policy import Policy
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import Thread, visible
 from oresearch_graph.trace import (
@@ -19,10 +24,56 @@ from oresearch_graph.trace import (
     Protocol,
     Step,
     Trace,
+    Usage,
     ViolationCode,
     close_tag,
     violations,
 )
+
+_INSTRUCTION = "Fill in the structure from this report alone. Leave out what it does not say."
+
+
+def structuring(policy: Policy) -> ChatPolicy:
+    """The policy, if it can fill in a structure; raises ConfigurationError if it cannot."""
+    if not isinstance(policy, ChatPolicy):
+        raise ConfigurationError(
+            f"response_format needs a chat model, the summarizer is {policy.name}: set model"
+        )
+    return policy
+
+
+class Structurer:
+    """The node that fills `structured_response` with the summarizer's model."""
+
+    def __init__(
+        self, pool: RunContextPool, response_format: type[BaseModel] | dict[str, Any]
+    ) -> None:
+        self.pool, self.response_format = pool, response_format
+
+    async def structure(
+        self, state: ResearchState, runtime: Runtime[ResearchSettings]
+    ) -> dict[str, Any]:
+        """The report as a structure; None without a report, or with a failure that says why."""
+        run, report, trace = state["run"], state.get("report"), state["trace"]
+        if report is None:
+            await self.pool.release(run)
+            return {"structured_response": None}
+        run_context = await self.pool.of(run, runtime.context)
+        thread = Thread(
+            id=f"{run.id}-structure", system=_INSTRUCTION, question=report, role="summarizer"
+        )
+        answer, usage, failures = None, list[Usage](), list[Failure]()
+        with boundary(failures, "summarizer"):
+            policy = structuring(run_context.policy("summarizer"))
+            answer, used = await policy.structured(thread, self.response_format)
+            usage.append(used)
+        await self.pool.release(run)
+        closed = {
+            "failures": (*trace.failures, *failures),
+            "usage": tuple(add_usage(trace.usage, usage)),
+        }
+        return {"structured_response": answer, "trace": trace.model_copy(update=closed)}
+
 
 _WRITTEN: Final[frozenset[ViolationCode]] = frozenset((
     "no_suggested_answer", "step_after_report", "stray_text", "missing_open_tag",

@@ -1,21 +1,207 @@
-"""The plan of a run, as `--dry-run` shows it: what one step consists of and what it takes.
+"""The plan of a run, as `--dry-run` shows it: what one step consists of, and what it takes of each
+GPU, in bytes: an estimate to see by what it is off, not by how much.
 
 Every figure is a worst case of the configuration: all subtasks used, all steps taken, every text
-as long as it may be. A policy that ends early costs less.
+as long as it may be. A policy that ends early costs less. FSDP shards weights, gradients and AdamW's
+two moments evenly. Activations are counted with gradient checkpointing: one hidden state a layer,
+and one layer in full while it is recomputed. The model's sizes are read from its folder, or known
+by name.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+import os
+from pathlib import Path
+from typing import Final, NamedTuple
 
+import torch
 from omegaconf import DictConfig
 from rich.table import Table
+from transformers import AutoConfig, PretrainedConfig
 
 from rl.check.lengths import ThreadBudget, opening_tokens, thread_budgets
 from rl.check.problem import Launch
-from rl.plan.memory import GIB, Memory, ModelShape, memory, model_shape
 from rl.settings import from_config
+
+GIB: Final = 2**30
+_SUPPOSED_GPU: Final = 80 * GIB
+_RECOMPUTED: Final = 16
+"""Hidden states that one layer holds while it is recomputed, its MLP apart."""
+
+
+class ModelShape(NamedTuple):
+    """A decoder with grouped-query attention and a gated MLP."""
+
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head: int
+    """Width of one head."""
+    mlp: int
+    vocabulary: int
+    tied: bool = False
+
+    @property
+    def layer_parameters(self) -> int:
+        attention = 2 * self.hidden * self.head * (self.heads + self.kv_heads)
+        return attention + 3 * self.hidden * self.mlp + 2 * self.hidden
+
+    @property
+    def embedding_parameters(self) -> int:
+        return self.vocabulary * self.hidden
+
+    @property
+    def parameters(self) -> int:
+        """All of them; biases are left out (0.01 %)."""
+        ends = self.embedding_parameters * (1 if self.tied else 2)
+        return self.layers * self.layer_parameters + ends + self.hidden
+
+    @property
+    def kv_bytes(self) -> int:
+        """Of one token in a cache of 2 bytes a number."""
+        return self.layers * 2 * self.kv_heads * self.head * 2
+
+    def lora_parameters(self, rank: int) -> int:
+        """Of adapters on every linear layer."""
+        queries, keys = self.heads * self.head, self.kv_heads * self.head
+        widths = (
+            2 * (self.hidden + queries) + 2 * (self.hidden + keys) + 3 * (self.hidden + self.mlp)
+        )
+        return self.layers * rank * widths
+
+
+_KNOWN: Final[dict[str, ModelShape]] = {
+    "Qwen/Qwen2.5-7B-Instruct": ModelShape(28, 3584, 28, 4, 128, 18944, 152064),
+    "Qwen/Qwen3-8B": ModelShape(36, 4096, 32, 8, 128, 12288, 151936),
+    "Qwen/Qwen2.5-72B-Instruct": ModelShape(80, 8192, 64, 8, 128, 29568, 152064),
+}
+"""From the config.json of each."""
+
+
+def model_shape(path: str | None) -> ModelShape | None:
+    """The shape of a model's folder or of a known name; None for anything else."""
+    if path in _KNOWN:
+        return _KNOWN[path]
+    if not path or not (Path(path) / "config.json").is_file():
+        return None
+    config: PretrainedConfig = AutoConfig.from_pretrained(path)
+    heads = int(config.num_attention_heads)
+    return ModelShape(
+        layers=int(config.num_hidden_layers),
+        hidden=int(config.hidden_size),
+        heads=heads,
+        kv_heads=int(getattr(config, "num_key_value_heads", heads)),
+        head=int(getattr(config, "head_dim", None) or config.hidden_size // heads),
+        mlp=int(config.intermediate_size),
+        vocabulary=int(config.vocab_size),
+        tied=bool(getattr(config, "tie_word_embeddings", False)),
+    )
+
+
+class Memory(NamedTuple):
+    """Bytes on one GPU."""
+
+    state: int
+    """Weights, gradients and moments of the actor while it learns."""
+    reference: int
+    activations: int
+    resident: int
+    """What stays on the GPU while the engine works."""
+    engine_weights: int
+    cache: int
+    """For keys and values."""
+    cache_tokens: int
+    """Of one engine replica."""
+    gpu: int
+    """What there is; 80 GiB supposed where this machine has no GPU."""
+
+    @property
+    def learning(self) -> int:
+        return self.state + self.reference + self.activations
+
+    @property
+    def rolling_out(self) -> int:
+        return self.resident + self.engine_weights + self.cache
+
+
+def memory(launch: Launch, shape: ModelShape) -> Memory:
+    """The estimate for one GPU of the run."""
+    gpu, actor = _gpu_bytes(), "actor_rollout_ref.actor.fsdp_config"
+    state = _state(launch, shape)
+    offloaded = bool(launch.get(f"{actor}.param_offload", False))
+    moments = 0 if launch.get(f"{actor}.optimizer_offload", False) else 2
+    weights = 0 if offloaded else 1
+    resident = (weights * shape.parameters + moments * _trainable(launch, shape)) * 4 // launch.gpus
+    tensor = int(launch.get("actor_rollout_ref.rollout.tensor_model_parallel_size", 1))
+    width = 4 if launch.get("actor_rollout_ref.rollout.dtype") == "float32" else 2
+    engine = shape.parameters * width // tensor
+    cache = _cache_bytes(launch, gpu, engine)
+    each_token = shape.kv_bytes * width // 2 // tensor
+    return Memory(
+        state=state,
+        reference=_reference(launch, shape),
+        activations=_activations(launch, shape),
+        resident=resident,
+        engine_weights=engine,
+        cache=cache,
+        cache_tokens=cache // max(1, each_token),
+        gpu=gpu,
+    )
+
+
+def _gpu_bytes() -> int:
+    if torch.cuda.is_available():
+        return int(torch.cuda.get_device_properties(0).total_memory)
+    return _SUPPOSED_GPU
+
+
+def _trainable(launch: Launch, shape: ModelShape) -> int:
+    """Parameters that have gradients and moments."""
+    rank = int(launch.get("actor_rollout_ref.model.lora_rank", 0))
+    return shape.lora_parameters(rank) if rank else shape.parameters
+
+
+def _state(launch: Launch, shape: ModelShape) -> int:
+    """fp32: weights, gradients, two moments; one layer gathered in 2 bytes, and the next."""
+    shards = (shape.parameters + 3 * _trainable(launch, shape)) * 4 // launch.gpus
+    return shards + 2 * max(shape.layer_parameters, shape.embedding_parameters) * 2
+
+
+def _reference(launch: Launch, shape: ModelShape) -> int:
+    rank = int(launch.get("actor_rollout_ref.model.lora_rank", 0))
+    if rank or not launch.get("actor_rollout_ref.actor.use_kl_loss", False):
+        return 0
+    offloaded = launch.get("actor_rollout_ref.ref.fsdp_config.param_offload", False)
+    return 0 if offloaded else shape.parameters * 4 // launch.gpus
+
+
+def _activations(launch: Launch, shape: ModelShape) -> int:
+    actor = "actor_rollout_ref.actor"
+    if launch.get(f"{actor}.use_dynamic_bsz", False):
+        tokens = int(launch.get(f"{actor}.ppo_max_token_len_per_gpu", 0))
+    else:
+        row = int(launch.get("data.max_prompt_length")) + int(
+            launch.get("data.max_response_length")
+        )
+        tokens = row * int(launch.get(f"{actor}.ppo_micro_batch_size_per_gpu", 1))
+    states = (
+        1
+        if launch.get("actor_rollout_ref.model.enable_gradient_checkpointing", True)
+        else (_RECOMPUTED + 3 * shape.mlp // shape.hidden)
+    )
+    layer = tokens * (_RECOMPUTED * shape.hidden + 3 * shape.mlp) * 2
+    fused = launch.get("actor_rollout_ref.model.use_fused_kernels", False)
+    logits = 0 if fused else tokens * shape.vocabulary * 6
+    return tokens * shape.hidden * 2 * shape.layers * states + layer + logits
+
+
+def _cache_bytes(launch: Launch, gpu: int, engine: int) -> int:
+    if launch.on_cpu:
+        return int(float(os.environ.get("VLLM_CPU_KVCACHE_SPACE", "4")) * GIB)
+    share = float(launch.get("actor_rollout_ref.rollout.gpu_memory_utilization", 0.5))
+    return max(0, round(gpu * share) - engine)
 
 
 class LaunchPlan(NamedTuple):
