@@ -30,6 +30,9 @@ _INFRASTRUCTURE: Final[frozenset[FailureName]] = frozenset(
 _IN_A_ROW: Final = 5
 """Candidates lost without one model call answered in between: a service is unavailable."""
 
+_CHECKPOINTS: Final = 2
+"""How checkpoints name their records: 2, by `oresearch_graph.records`."""
+
 
 class Spending(NamedTuple):
     """What model calls cost. None: no provider said."""
@@ -227,5 +230,6 @@ class Runner(Protocol):
 
 
 def checkpoint_file(work: Work) -> Path:
-    """Where this run's candidates are kept while they are made; another one for other recipes."""
-    return work.run.work / f"candidates-{recipes_mark(work.settings)}.sqlite"
+    """Where this run's candidates are kept while they are made; another one for other recipes, and
+    for checkpoints that name their records otherwise: a candidate in one of those is begun anew."""
+    return work.run.work / f"candidates-{recipes_mark(work.settings)}-{_CHECKPOINTS}.sqlite"

@@ -103,8 +103,8 @@ def _tell_of_other_settings(work: Work, store: CandidateStore) -> None:
     ]
     if store.done and others:
         work.say(
-            f"{len(store.done):,} candidates stand as they were made, some with other settings; "
-            f"to make all anew, delete {work.run.generated}",
+            f"{len(store.done):,} candidates stand as they were made, some with other settings "
+            f"or by an earlier version; to make all anew, delete {work.run.generated}",
         )
 
 

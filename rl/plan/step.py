@@ -2,10 +2,10 @@
 GPU, in bytes: an estimate to see by what it is off, not by how much.
 
 Every figure is a worst case of the configuration: all subtasks used, all steps taken, every text
-as long as it may be. A policy that ends early costs less. FSDP shards weights, gradients and AdamW's
-two moments evenly. Activations are counted with gradient checkpointing: one hidden state a layer,
-and one layer in full while it is recomputed. The model's sizes are read from its folder, or known
-by name.
+as long as it may be. A policy that ends early costs less. FSDP shards weights, gradients and
+AdamW's two moments evenly. Activations are counted with gradient checkpointing: one hidden state a
+layer, and one layer in full while it is recomputed. The model's sizes are read from its folder, or
+known by name.
 """
 
 from __future__ import annotations

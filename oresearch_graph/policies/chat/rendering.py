@@ -155,7 +155,7 @@ def correction_messages(thread: Thread) -> list[BaseMessage]:
     for attempt, reason in thread.corrections:
         turns += [
             ("policy", attempt if attempt.strip() else "(nothing)"),
-            ("world", f"That was refused: {reason} Write it again, mended."),
+            ("world", f"That was refused: {reason} Write it again, corrected."),
         ]
     return as_messages(turns)
 

@@ -1,0 +1,51 @@
+"""The documents: links lead somewhere, paths are as short as they say, pages are the code's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.reference import DOCS, PAGES
+
+ROOT: Final = DOCS.parent
+DOCUMENTS: Final = [
+    *sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md")),
+    ROOT / "datagen" / "README.md", ROOT / "rl" / "README.md",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_reference_is_what_the_code_says(page: str) -> None:
+    assert (DOCS / page).read_text("utf-8") == PAGES[page](), "python -m tests.reference writes it"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files(document: Path) -> None:
+    text = document.read_text("utf-8")
+    targets = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text)
+    assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("question", "most"),
+    [("What does a researcher do", 3), ("Where are citations checked", 3), ("RL reward", 4)],
+)
+def test_a_newcomer_reads_few_files(question: str, most: int) -> None:
+    text = (DOCS / "architecture.md").read_text("utf-8")
+    (path,) = [part for part in re.split(r"\n\n", text) if question in part.splitlines()[0]]
+    files = re.findall(r"\]\((\.\./[\w/]+\.py)\)", path)
+    assert 1 <= len(files) <= most
+    assert "docs/architecture.md" in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_readme_names_every_room() -> None:
+    tree = (ROOT / "README.md").read_text("utf-8").partition("## The tree")[2]
+    rooms = {
+        path.name + ("/" if path.is_dir() else "")
+        for path in (ROOT / "oresearch_graph").iterdir()
+        if not path.name.startswith("__") and path.name != "py.typed"
+    }
+    assert {room for room in rooms if room not in tree} == set()
