@@ -40,7 +40,7 @@ class Thread(BaseModel):
 def visible(
     steps: Sequence[Step], role: Role, branch: int | None, execution: Execution
 ) -> tuple[Step, ...]:
-    """The steps of a run that the thread of `role` (and `branch`) sees (docs/architecture.md, Threads)."""
+    """The steps of a run that the thread of `role` (and `branch`) sees: docs/architecture.md."""
     if execution == "sequential":
         return tuple(steps)
     match role:

@@ -39,7 +39,7 @@ def files() -> tuple[File, ...]:
         )
         for package in ("oresearch_graph", "datagen", "rl")
         for path in sorted((ROOT / package).rglob("*.py"))
-        if (text := path.read_text("utf-8")) is not None
+        for text in [path.read_text("utf-8")]
     )
 
 
