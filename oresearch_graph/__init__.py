@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from oresearch_graph.policies.extractive.policy import ExtractivePolicy
     from oresearch_graph.policies.models import Policies
     from oresearch_graph.settings import ResearchSettings
+    from oresearch_graph.tools.providers.mcp import mcp_tools
     from oresearch_graph.trace import (
         Step,
         Trace,
@@ -45,6 +46,7 @@ _HOMES = {
     "Violation": "trace",
     "create_research_graph": "graph.build",
     "event_from": "graph.events",
+    "mcp_tools": "tools.providers.mcp",
     "parse_trace": "trace",
     "read_traces": "trace",
     "render_trace": "trace",
@@ -64,6 +66,7 @@ __all__ = [
     "Violation",
     "create_research_graph",
     "event_from",
+    "mcp_tools",
     "parse_trace",
     "read_traces",
     "render_trace",

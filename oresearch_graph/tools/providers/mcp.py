@@ -1,5 +1,5 @@
-"""Tools of MCP servers as LangChain tools: to register as extra tools, or to search with through
-`retriever.SearchToolSearch`. Needs the extra `mcp`."""
+"""Tools of MCP servers as LangChain tools: to register as extra tools, or one of them as `search`.
+Needs the extra `mcp`."""
 
 from __future__ import annotations
 
