@@ -52,7 +52,7 @@ from oresearch_graph.policies.extractive import sentences as extractive_sentence
 from oresearch_graph.policies.extractive.phrases import facet_of
 from oresearch_graph.policies.extractive.policy import report as extractive_report
 from oresearch_graph.policies.extractive.research import answer as extractive_answer
-from oresearch_graph.policies.extractive.research import next_turn, shown
+from oresearch_graph.policies.extractive.research import next_turn, shown_sources
 from oresearch_graph.policies.extractive.sentences import Focus
 from oresearch_graph.redaction import brief, redacted
 from oresearch_graph.rows.ground_truth import Criterion, KeyPoint
@@ -339,7 +339,7 @@ READERS: Final[dict[str, Reader]] = {
     "extractive.answer": lambda text: extractive_answer(
         [observed.ShownSource(1001, "Tides and the Moon", "u", text)], _FOCUS
     ),
-    "extractive.shown": lambda text: shown(_many_steps(text)),
+    "extractive.shown": lambda text: shown_sources(_many_steps(text)),
     "extractive.turn": lambda text: next_turn(
         thread(text, steps=(*whole_trace(text).steps[:5],))
     ),

@@ -39,11 +39,11 @@ def explain_candidate(work: Work, candidate: str, console: Console) -> None:
         console.print(Text("passed: no rule finds anything", "green"))
     for finding in findings:
         console.print()
-        for text in _told(trace, finding):
+        for text in _finding_text(trace, finding):
             console.print(text, soft_wrap=True)
 
 
-def _told(trace: Trace, finding: Finding) -> Iterator[Text]:
+def _finding_text(trace: Trace, finding: Finding) -> Iterator[Text]:
     place = "" if finding.branch is None else f", subtask {finding.branch}"
     step = None
     if finding.step is not None:

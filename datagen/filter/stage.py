@@ -52,17 +52,17 @@ def filter_traces(work: Work, processes: int | None = None) -> Counts:
             refused.update({finding.rule for finding in line.findings})
             yield line
 
-    def told(lines: Iterable[Filtered]) -> Iterable[Filtered]:
+    def with_progress(lines: Iterable[Filtered]) -> Iterable[Filtered]:
         return track(lines, "filter", total=len(shelf), console=work.console, transient=True,
                      disable=not work.console.is_terminal)  # fmt: skip
 
     if several == 1 or (processes is None and len(shelf) <= _ALONE):
         alone = (rules.filtered(trace_at(place)) for place in shelf.places)
-        total = write_records(work.run.filtered, counted(told(alone)))
+        total = write_records(work.run.filtered, counted(with_progress(alone)))
     else:
         with FilterPool(work.settings.filter, several) as pool:
             lines = pool.filtered(shelf.places)
-            total = write_records(work.run.filtered, counted(told(lines)))
+            total = write_records(work.run.filtered, counted(with_progress(lines)))
     return {"candidates": total, "passed": passed, **dict(refused.most_common())}
 
 

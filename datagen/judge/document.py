@@ -101,7 +101,7 @@ def _passages(trace: Trace, texts: Sequence[str], tokens: int) -> Iterator[str]:
     text, of each branch's observations what is closest to its answer."""
     focused = [
         (source, focus)
-        for source, focus in _cited(trace.sources or (), texts).values()
+        for source, focus in _cited_sentences(trace.sources or (), texts).values()
         if source.text
     ]
     if focused:
@@ -119,7 +119,9 @@ def _passages(trace: Trace, texts: Sequence[str], tokens: int) -> Iterator[str]:
         yield cut_to(text, answers.get(branch, trace.question), share)
 
 
-def _cited(sources: Sequence[Source], texts: Sequence[str]) -> dict[int, tuple[Source, list[str]]]:
+def _cited_sentences(
+    sources: Sequence[Source], texts: Sequence[str]
+) -> dict[int, tuple[Source, list[str]]]:
     """Every source that a text cites, with the sentences that cite it, each one once."""
     ledger = Ledger(sources)
     sources_cited: dict[int, tuple[Source, list[str]]] = {}

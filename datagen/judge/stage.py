@@ -142,7 +142,7 @@ class JudgeRun:
         parts = [f"{self._stood + self.judged_here:,} of {len(self.candidates.passed):,} judged"]
         if self.unjudged:
             parts.append(f"{len(self.unjudged):,} unjudged")
-        return ", ".join([*parts, *self.spending.told()])
+        return ", ".join([*parts, *self.spending.in_words()])
 
 
 _VERDICTS: Final = "judged.jsonl"

@@ -82,13 +82,13 @@ def _load(name: str, settings: SeedSettings) -> Iterator[PlacedSeed | Dropped]:
         except RowFault as fault:
             first_fault = first_fault or f"{row.place}: {fault}"
             if not settings.strict:
-                yield _dropped(row, fault)
+                yield _drop(row, fault)
     columns.check(first_fault)
     if settings.strict and first_fault:
         raise ConfigurationError(first_fault)
 
 
-def _dropped(row: FileRow, fault: RowFault) -> Dropped:
+def _drop(row: FileRow, fault: RowFault) -> Dropped:
     text = next((cell for cell in row.values.values() if isinstance(cell, str)), "")
     return Dropped(question=text[:500], reason="invalid", detail=str(fault), source=row.place)
 

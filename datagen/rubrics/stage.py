@@ -181,19 +181,19 @@ class TruthWriter:
             return
         spending = Spent()
         try:
-            draft = await self._written(material, spending)
+            draft = await self._draft(material, spending)
         except PolicyError as error:
             self._fail(material.seed, f"{self._model.name}: {error}")
         except VerdictFault as fault:
             self.without[material.seed] = f"{self._model.name}: {fault}"
             self._failed = 0  # the server is there: another question may fare better
         else:
-            await asyncio.to_thread(self.truths.keep, self._kept(material, draft, spending))
+            await asyncio.to_thread(self.truths.keep, self._to_store(material, draft, spending))
             self._failed, self._done = 0, self._done + 1
         self.spending.add(spending)
         self._progress.tell(self._line())
 
-    async def _written(self, material: Material, spending: Spent) -> TruthDraft:
+    async def _draft(self, material: Material, spending: Spent) -> TruthDraft:
         fewest, most = self.settings.fewest_points, self.settings.most_points
         return await self._model.opinion(
             writing_messages(material, most),
@@ -207,7 +207,7 @@ class TruthWriter:
         if self._failed >= self.settings.give_up_after:
             self.gave_up = reason
 
-    def _kept(self, material: Material, draft: TruthDraft, spending: Spent) -> StoredTruth:
+    def _to_store(self, material: Material, draft: TruthDraft, spending: Spent) -> StoredTruth:
         truth = SeedTruth(
             seed=material.seed, question=material.question, truth=draft.truth,
             by=self._model.name, traces=tuple(report.trace for report in material.reports),
@@ -221,4 +221,4 @@ class TruthWriter:
         parts = [f"{self._done:,} questions have a truth"]
         if self.without:
             parts.append(f"{len(self.without):,} have none")
-        return ", ".join([*parts, *self.spending.told()])
+        return ", ".join([*parts, *self.spending.in_words()])

@@ -11,7 +11,7 @@ from rich.console import Console
 from oresearch_graph.command.terminal import line, lines
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.tools.choose import choose_backend
-from oresearch_graph.tools.corpus.folder import shown
+from oresearch_graph.tools.corpus.folder import display_path
 from oresearch_graph.tools.corpus.local import IndexReport, LocalCorpus
 from oresearch_graph.tools.source_rules import RuledSearch
 
@@ -28,7 +28,7 @@ def index_folder(folder: Path) -> int:
         f"{report.documents} documents, {report.passages} passages: {report.added} added, "
         f"{report.changed} changed, {report.removed} removed in {report.seconds:.1f} s",
         *losses(report),
-        f'next: oresearch run "your question" --corpus {shown(folder)}',
+        f'next: oresearch run "your question" --corpus {display_path(folder)}',
     ]
     for each in summary:
         console.print(lines(each), soft_wrap=True)
@@ -57,7 +57,7 @@ def prepare_corpus(settings: ResearchSettings, console: Console, *, quiet: bool)
     if quiet or not (changed or lost):
         return
     message = f"indexed {report.documents} documents in {report.seconds:.1f} s"
-    more = f"; {lost}: oresearch index {shown(corpus.folder)} names them" if lost else ""
+    more = f"; {lost}: oresearch index {display_path(corpus.folder)} names them" if lost else ""
     console.print(lines(message + more), soft_wrap=True)
 
 
@@ -85,7 +85,7 @@ def _first(names: list[str], more: str) -> list[str]:
 
 
 def _update(corpus: LocalCorpus, console: Console) -> IndexReport:
-    what = f"indexing {shown(corpus.folder)}"
+    what = f"indexing {display_path(corpus.folder)}"
     with console.status(line(what)) as status:
         return corpus.update(
             lambda finished, due: status.update(line(f"{what}: {finished} of {due}"))

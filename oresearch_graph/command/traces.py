@@ -91,7 +91,7 @@ MOST: Final = 100
 def view_files(paths: Sequence[Path], out: Path | None, ids: Sequence[str]) -> int:
     """Write the page and tell its place. Raises ConfigurationError, TraceFileError."""
     traces: list[Trace] = []
-    for trace in _chosen(paths, ids):
+    for trace in _select(paths, ids):
         traces.append(trace)
         if len(traces) > MOST:
             raise ConfigurationError(f"more than {MOST} traces: choose some with --id")
@@ -110,7 +110,7 @@ def view_files(paths: Sequence[Path], out: Path | None, ids: Sequence[str]) -> i
     return 0
 
 
-def _chosen(paths: Sequence[Path], ids: Sequence[str]) -> Iterator[Trace]:
+def _select(paths: Sequence[Path], ids: Sequence[str]) -> Iterator[Trace]:
     for path in paths:
         for trace in read_traces(path):
             if not ids or trace.id in ids:

@@ -99,7 +99,7 @@ class Planner:
             )
             steps = list(continuation.steps)
             failures += continuation.failures
-        subtasks = _listed(steps)
+        subtasks = _subtasks_of(steps)
         if not subtasks:
             steps, subtasks = [*steps, subtask_list([state["question"]])], [state["question"]]
             failures.append(_fallback(failures))
@@ -160,7 +160,7 @@ def _plan_faults(steps: Sequence[Step]) -> list[str]:
     return [violation.message for violation in violations(trace) if violation.code in codes]
 
 
-def _listed(steps: Sequence[Step]) -> list[str]:
+def _subtasks_of(steps: Sequence[Step]) -> list[str]:
     return list(next((list_items(s.text) for s in steps if s.kind == "subtask_list"), ()))
 
 

@@ -136,7 +136,7 @@ class Writer:
             steps[-1] = steps[-1].model_copy(update={"closed": "world"})
         if last.hidden_reasoning and not any(step.kind == "think" for step in steps):
             steps.insert(steps[0].kind == "subtask" if steps else 0, world_step("think", ""))
-        return tuple(_placed(step, thread.branch) for step in steps)
+        return tuple(_in_branch(step, thread.branch) for step in steps)
 
     @staticmethod
     def _failure(thread: Thread, name: str, message: str, rejected: str | None) -> Failure:
@@ -152,7 +152,7 @@ class Writer:
         )
 
 
-def _placed(step: Step, branch: int | None) -> Step:
+def _in_branch(step: Step, branch: int | None) -> Step:
     whole_run = step.kind in {"subtask_list", "suggested_answer"}
     return step.model_copy(update={"branch": None if whole_run else branch})
 

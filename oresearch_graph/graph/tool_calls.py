@@ -45,14 +45,14 @@ class _LedgerFirstSearch:
         self._known = [(source, frozenset(terms(source.text))) for source in sources if source.text]
 
     async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
-        hits = {query: self._held(query, k) for query in queries}
+        hits = {query: self._from_ledger(query, k) for query in queries}
         outside = [query for query, of_query in hits.items() if not of_query.hits]
         if outside:
             new = await self._beyond.search(outside, k)
             hits |= dict(zip(outside, new, strict=True))
         return [hits[query] for query in queries]
 
-    def _held(self, query: str, k: int) -> Hits:
+    def _from_ledger(self, query: str, k: int) -> Hits:
         query_terms = set(terms(query))
         ranked = sorted(
             (
@@ -148,11 +148,11 @@ class Caller:
                 calls_left -= 1
                 work.append(self._one(read_call(step)))
             else:
-                work.append(_said(refusal))
+                work.append(_plain_answer(refusal))
         observations = []
         # Ids are given after all calls have come back, in the order in which they were written.
         for step, (answer, span) in zip(calls, await asyncio.gather(*work), strict=True):
-            text, source_ids = (answer, []) if isinstance(answer, str) else self._shown(answer)
+            text, source_ids = (answer, []) if isinstance(answer, str) else self._render(answer)
             text = without_known(text)
             observations.append(Observation(text=text, shown=tuple(source_ids), span=span))
             emit(
@@ -189,7 +189,7 @@ class Caller:
         began = round(start - self.run_context.began, 3)
         return answer, Span(name=call.tool, branch=self.branch, start=began, seconds=seconds)
 
-    def _shown(self, show: Callable[[], Shown]) -> Shown:
+    def _render(self, show: Callable[[], Shown]) -> Shown:
         failures: list[Failure] = []
         text, ids = "", list[int]()
         with boundary(failures, "researcher", self.branch):
@@ -258,7 +258,7 @@ class Caller:
         return source_block(source, text), [source.id]
 
 
-async def _said(text: str) -> tuple[str, None]:
+async def _plain_answer(text: str) -> tuple[str, None]:
     return text, None
 
 

@@ -128,7 +128,7 @@ class Spent:
         self.completion_tokens = known_sum((self.completion_tokens, other.completion_tokens))
         self.cost = known_sum((self.cost, other.cost))
 
-    def told(self) -> list[str]:
+    def in_words(self) -> list[str]:
         """What is known of it, in words."""
         parts = [] if self.tokens is None else [f"{self.tokens:,} tokens"]
         return parts if self.cost is None else [*parts, f"${self.cost:.2f}"]

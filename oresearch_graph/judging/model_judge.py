@@ -110,7 +110,7 @@ class ModelJudge:
         for place, judge in enumerate(self._judges):
             self.stats.second_judge += place > 0
             try:
-                opinions = await self._kept_or_asked(judge, request, cost, start)
+                opinions = await self._recall_or_ask(judge, request, cost, start)
             except (PolicyError, VerdictFault) as error:
                 faults.append(f"{judge.name}: {error}")
                 continue
@@ -135,12 +135,12 @@ class ModelJudge:
         for judge in self._judges:
             await judge.aclose()
 
-    async def _kept_or_asked(
+    async def _recall_or_ask(
         self, judge: OneJudge, request: JudgeRequest, cost: Spent, start: float
     ) -> Opinions:
         """From the cache, or asked. Equal requests of one loop wait for the first of them."""
         if self._cache is None:
-            return await self._asked(judge, request, cost, start)
+            return await self._ask(judge, request, cost, start)
         key = self._key(judge, request)
         place = (id(asyncio.get_running_loop()), key)
         lock = self._locks.setdefault(place, asyncio.Lock())
@@ -148,7 +148,7 @@ class ModelJudge:
             if judged := await asyncio.to_thread(self._cache.get, key):
                 self.stats.cached += 1
                 return Opinions(judged, None)
-            opinion = await self._asked(judge, request, cost, start)
+            opinion = await self._ask(judge, request, cost, start)
             judged = await asyncio.to_thread(self._cache.keep, key, opinion.judged)
             return opinion._replace(judged=judged)
 
@@ -158,7 +158,7 @@ class ModelJudge:
         parts = [_VERSION, judge.name, self._votes, self._combine, texts]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
-    async def _asked(
+    async def _ask(
         self, judge: OneJudge, request: JudgeRequest, cost: Spent, start: float
     ) -> Opinions:
         """The opinions of one judge, combined. More than half of them must come."""

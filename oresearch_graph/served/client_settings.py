@@ -39,7 +39,7 @@ def client_settings(server: ResearchSettings, models: Sequence[str]) -> type[Res
 
     LangGraph makes it of every context, so what is refused here never reaches a node.
     """
-    allowed = [*dict.fromkeys((*_named(server), *models))]
+    allowed = [*dict.fromkeys((*_model_names(server), *models))]
 
     class ClientSettings(ResearchSettings):
         """What a run of the served graph is asked to do."""
@@ -94,14 +94,14 @@ def _refusal(context: dict[str, Any]) -> str | None:
     return f"{why}: a run's context may hold {', '.join(CLIENTS)}"
 
 
-def _named(settings: ResearchSettings) -> list[str]:
+def _model_names(settings: ResearchSettings) -> list[str]:
     """The models that settings name."""
     single = (settings.model, settings.planner_model, settings.summarizer_model)
     return [name for name in (*single, *settings.researcher_models) if name]
 
 
 def _model_fault(client: ResearchSettings, allowed: Sequence[str]) -> str | None:
-    wrong = next((name for name in _named(client) if name not in allowed), None)
+    wrong = next((name for name in _model_names(client) if name not in allowed), None)
     if wrong is None:
         return None
     names = f"one of {', '.join(allowed)}" if allowed else "none is"

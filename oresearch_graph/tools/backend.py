@@ -36,20 +36,20 @@ _FAULT: Final = 500
 _KINDS: Final = f"it begins with {', '.join(sorted(WEB_SCHEMES | OWN_SCHEMES))}"
 
 
-def _said(value: object) -> str:
+def _as_text(value: object) -> str:
     """What a service sent where a text should be."""
     return "" if value is None else str(value)
 
 
 def _day(value: object) -> str | None:
-    return iso_day(_said(value))
+    return iso_day(_as_text(value))
 
 
 def _fault(value: object) -> str | None:
-    return None if value is None else title_line(_said(value), _FAULT)
+    return None if value is None else title_line(_as_text(value), _FAULT)
 
 
-Title = Annotated[str, BeforeValidator(lambda value: title_line(_said(value)))]
+Title = Annotated[str, BeforeValidator(lambda value: title_line(_as_text(value)))]
 Day = Annotated[str | None, BeforeValidator(_day)]
 """ISO date, when the service or the page states one."""
 Fault = Annotated[str | None, BeforeValidator(_fault)]
@@ -60,9 +60,9 @@ class Hit(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    url: Annotated[str, BeforeValidator(lambda value: admissible_address(_said(value)) or "")]
+    url: Annotated[str, BeforeValidator(lambda value: admissible_address(_as_text(value)) or "")]
     title: Title = ""
-    snippet: Annotated[str, BeforeValidator(lambda value: body_text(_said(value), SNIPPET))] = ""
+    snippet: Annotated[str, BeforeValidator(lambda value: body_text(_as_text(value), SNIPPET))] = ""
     published: Day = None
 
 
@@ -104,12 +104,12 @@ class Page(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    url: Annotated[str, BeforeValidator(lambda value: spelled_address(_said(value)))]
+    url: Annotated[str, BeforeValidator(lambda value: spelled_address(_as_text(value)))]
     """The address asked for."""
     final_url: str | None = None
     """Where redirects led, when that is another address."""
     title: Title = ""
-    text: Annotated[str, BeforeValidator(lambda value: body_text(_said(value), PAGE))] = ""
+    text: Annotated[str, BeforeValidator(lambda value: body_text(_as_text(value), PAGE))] = ""
     published: Day = None
     fault: Fault = None
 
@@ -119,7 +119,7 @@ class Page(BaseModel):
         """Where redirects led to no address, source rules could not be held: there is no text."""
         if not isinstance(values, dict) or (led := values.get("final_url")) is None:
             return values
-        if (final := admissible_address(_said(led))) is not None:
+        if (final := admissible_address(_as_text(led))) is not None:
             return {**values, "final_url": final}
         fault = values.get("fault") or f"leads to what is no address: {_KINDS}"
         return {**values, "final_url": None, "fault": fault, "text": ""}

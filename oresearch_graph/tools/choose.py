@@ -18,7 +18,7 @@ from oresearch_graph.known_secrets import remember_within
 from oresearch_graph.redaction import redacted
 from oresearch_graph.settings import ResearchSettings, setting_fault
 from oresearch_graph.tools.backend import PageReader, SearchBackend
-from oresearch_graph.tools.corpus.folder import shown
+from oresearch_graph.tools.corpus.folder import display_path
 from oresearch_graph.tools.corpus.index import cache_folder
 from oresearch_graph.tools.corpus.local import IndexedCorpus, IndexReport, LocalCorpus
 from oresearch_graph.tools.corpus.python_docs import PythonCorpus
@@ -106,7 +106,7 @@ def describe_search(settings: ResearchSettings) -> str:
     name = search_name(settings)
     match name:
         case "corpus":
-            return f"the documents in {shown(settings.corpus or '')}"
+            return f"the documents in {display_path(settings.corpus or '')}"
         case "python":
             return "Python's own documentation (the embedded corpus)"
         case "tavily":

@@ -81,7 +81,7 @@ class CrawlPage:
 
         async def crawl_page(urls: list[str], focus: str = "") -> tuple[str, ToolResult]:
             result = await self.call(urls, focus=focus)
-            return "\n\n".join(_shown(page) for page in result.pages), result
+            return "\n\n".join(_as_text(page) for page in result.pages), result
 
         return StructuredTool.from_function(
             coroutine=crawl_page,
@@ -112,7 +112,7 @@ def _budgets(sizes: Sequence[int], tokens: int) -> list[int]:
     return budgets
 
 
-def _shown(page: Page) -> str:
+def _as_text(page: Page) -> str:
     if page.fault is not None:
         return f"{page.url}: {page.fault}"
     return f"{page.title}\n{page.url}\n\n{page.text}".lstrip()

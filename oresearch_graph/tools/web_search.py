@@ -67,7 +67,7 @@ class WebSearch:
 
         async def web_search(queries: list[str], num: int | None = None) -> tuple[str, ToolResult]:
             result = await self.call(queries, num)
-            return "\n\n".join(_shown(hits) for hits in result.hits), result
+            return "\n\n".join(_as_text(hits) for hits in result.hits), result
 
         return StructuredTool.from_function(
             coroutine=web_search,
@@ -78,7 +78,7 @@ class WebSearch:
         )
 
 
-def _shown(hits: Hits) -> str:
+def _as_text(hits: Hits) -> str:
     lines = [f"Results for: {hits.query}"]
     if hits.fault or not hits.hits:
         lines.append(hits.fault or "No results.")

@@ -56,7 +56,7 @@ def _row(label: str, spans: Sequence[Span], first: float, length: float) -> Html
         "div",
         tag("span", label, class_="small"),
         tag("svg", *bars, view_box=f"0 0 {_WIDE} 16", preserveAspectRatio="none", role="img",
-            aria_label=_told(label, spans, first)),
+            aria_label=_row_in_words(label, spans, first)),
         class_="row",
     )  # fmt: skip
 
@@ -79,7 +79,7 @@ def _colour(name: str) -> str:
     )
 
 
-def _told(label: str, spans: Sequence[Span], first: float) -> str:
+def _row_in_words(label: str, spans: Sequence[Span], first: float) -> str:
     """The row in words."""
     counts = Counter(span.name for span in spans)
     start = min(span.start for span in spans) - first
@@ -175,7 +175,7 @@ def usage(trace: Trace) -> Html:
         return tag("p", "The trace holds no usage.", class_="small")
     head = ("role", "subtask", "model", "calls", "tool calls", "tokens in", "cached", "tokens out",
             "cost, $")  # fmt: skip
-    rows = [_usage_row(u.role, _known(u.branch), u.model, [u]) for u in trace.usage]
+    rows = [_usage_row(u.role, _figure(u.branch), u.model, [u]) for u in trace.usage]
     if len(trace.usage) > 1:
         rows.append(_usage_row("all", "", "", trace.usage))
     table = tag("table", tag("thead", tag("tr", *(tag("th", h, scope="col") for h in head))),
@@ -193,7 +193,7 @@ def _usage_row(role: str, branch: str, model: str, usages: Iterable[Usage]) -> H
         known_sum(u.cached_tokens for u in usages),
         known_sum(u.completion_tokens for u in usages),
     )
-    cells = [_known(number) for number in numbers] + ["–" if cost is None else f"{cost:.4f}"]
+    cells = [_figure(number) for number in numbers] + ["–" if cost is None else f"{cost:.4f}"]
     return tag("tr", tag("th", role, scope="row"), tag("td", branch), tag("td", model),
                *(tag("td", cell, class_="number") for cell in cells))  # fmt: skip
 
@@ -202,7 +202,7 @@ def _scrolling(table: Html, label: str) -> Html:
     return tag("div", table, class_="wide", tabindex="0", role="region", aria_label=label)
 
 
-def _known(number: float | None) -> str:
+def _figure(number: float | None) -> str:
     return "–" if number is None else f"{number:,.0f}"
 
 

@@ -54,7 +54,7 @@ def branches(trace: Trace, key: str, remarks: Sequence[Remark]) -> Html:
         number for number in groups if number is not None)]  # fmt: skip
     if alone:
         title = "Planner and summarizer, as written"
-        parts.append(_group(f"{key}-frame", title, _listed(trace, key, alone, remarks)))
+        parts.append(_group(f"{key}-frame", title, _step_list(trace, key, alone, remarks)))
     return joined(*parts)
 
 
@@ -67,7 +67,7 @@ def _branch(
     calls = sum(trace.steps[index].is_call for index in indexes)
     heading = f"Subtask {number}: {title}"
     more = f"{len(indexes)} steps, {calls} calls"
-    return _group(f"{key}-branch-{number}", heading, _listed(trace, key, indexes, remarks), more)
+    return _group(f"{key}-branch-{number}", heading, _step_list(trace, key, indexes, remarks), more)
 
 
 def _group(name: str, title: str, steps: Html, more: str | None = None) -> Html:
@@ -79,7 +79,7 @@ def _group(name: str, title: str, steps: Html, more: str | None = None) -> Html:
     )  # fmt: skip
 
 
-def _listed(trace: Trace, key: str, indexes: Sequence[int], remarks: Sequence[Remark]) -> Html:
+def _step_list(trace: Trace, key: str, indexes: Sequence[int], remarks: Sequence[Remark]) -> Html:
     remarks_at: dict[int, list[Remark]] = {}
     for remark in remarks:
         if remark.step is not None:

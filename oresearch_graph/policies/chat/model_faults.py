@@ -56,9 +56,9 @@ def fault_of(error: Exception, model: str) -> CallFault | PolicyError:
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         return _by_status(error, status, model)
-    if isinstance(error, TimeoutError | httpx.TimeoutException) or _named(error, "Timeout"):
+    if isinstance(error, TimeoutError | httpx.TimeoutException) or _is_a(error, "Timeout"):
         return CallFault(brief(error) or "no answer in time", timed_out=True)
-    if isinstance(error, httpx.TransportError | ConnectionError) or _named(error, "Connection"):
+    if isinstance(error, httpx.TransportError | ConnectionError) or _is_a(error, "Connection"):
         cause = _innermost(error)
         return CallFault(f"no connection: {brief(cause) or type(cause).__name__}")
     if isinstance(error, RuntimeError) and "Event loop is closed" in str(error):
@@ -67,7 +67,7 @@ def fault_of(error: Exception, model: str) -> CallFault | PolicyError:
     if isinstance(error, ModelError):
         kind = CallFault if error.is_retryable else PolicyRefused
         return kind(f"{model}: {brief(error)}")
-    if isinstance(error, _MALFORMED) or _named(error, "APIError"):
+    if isinstance(error, _MALFORMED) or _is_a(error, "APIError"):
         return CallFault(f"the answer makes no sense ({type(error).__name__}: {brief(error)})")
     return PolicyError(f"{model}: {type(error).__name__}: {brief(error)}")
 
@@ -113,7 +113,7 @@ def unsupported_parameter(error: BaseException | None, name: str) -> bool:
     return f"'{name}'" in text and ("support" in text or "unknown" in text or "unrecog" in text)
 
 
-def _named(error: Exception, part: str) -> bool:
+def _is_a(error: Exception, part: str) -> bool:
     return any(part in kind.__name__ for kind in type(error).__mro__)
 
 

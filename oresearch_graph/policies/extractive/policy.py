@@ -21,7 +21,7 @@ from oresearch_graph.policies.extractive.plan import (
     planned_limit,
     subtask_topic,
 )
-from oresearch_graph.policies.extractive.research import cited, joined, next_turn
+from oresearch_graph.policies.extractive.research import joined, next_turn, with_citation
 from oresearch_graph.policies.extractive.sentences import same_words
 from oresearch_graph.policies.policy import Continuation, StopCause
 from oresearch_graph.text.language import detect_language
@@ -59,9 +59,11 @@ def report(thread: Thread, language: str) -> str:
     """The text of the suggested answer."""
     sections, empty = _sections(thread.steps)
     question_terms = frozenset(key_terms(thread.question))
-    lead = _taken(sections, question_terms, least=2)
+    lead = _take_best(sections, question_terms, least=2)
     last = [
-        quote for _ in range(2) if (quote := _taken(sections, question_terms, least=3)) is not None
+        quote
+        for _ in range(2)
+        if (quote := _take_best(sections, question_terms, least=3)) is not None
     ]
     numbering = _Numbering()
     words = phrases(language)
@@ -81,7 +83,7 @@ def report(thread: Thread, language: str) -> str:
     if empty:
         closing.append(words.nothing.format("; ".join(empty)))
     parts += [f"## {heading_for('conclusion', language)}", joined(closing or [scope])]
-    parts += [f"## {heading_for('references', language)}", numbering.listed()]
+    parts += [f"## {heading_for('references', language)}", numbering.reference_list()]
     return "\n" + "\n\n".join(parts) + "\n"
 
 
@@ -132,7 +134,7 @@ def _quotes(text: str) -> list[_Quoted]:
     return quotes
 
 
-def _taken(
+def _take_best(
     sections: Sequence[_Section], question_terms: frozenset[str], *, least: int
 ) -> _Quoted | None:
     """The quotation that says most about the question, moved out of a section that can spare it."""
@@ -170,9 +172,9 @@ class _Numbering:
         if address not in self._found:
             number = len(self._found) + 1
             self._found[address] = Reference(number, quote.source.url, quote.source.title)
-        return cited(quote.text, self._found[address].number)
+        return with_citation(quote.text, self._found[address].number)
 
-    def listed(self) -> str:
+    def reference_list(self) -> str:
         return "\n".join(
             f"[{r.number}]. {r.url} - {r.title or r.url}" for r in self._found.values()
         )
@@ -207,11 +209,11 @@ class ExtractivePolicy:
 
 
 def _continue(thread: Thread) -> str:
-    text = _written(thread)
+    text = _text_for(thread)
     return text.removeprefix(thread.pending) if thread.pending else text
 
 
-def _written(thread: Thread) -> str:
+def _text_for(thread: Thread) -> str:
     match thread.role:
         case "planner":
             language = detect_language(thread.question)

@@ -37,7 +37,7 @@ def next_turn(thread: Thread) -> str:
     steps = own_steps(thread)
     subtask, opening = _subtask(thread, steps)
     focus = _focus(thread, subtask)
-    sources = shown(steps)
+    sources = shown_sources(steps)
     pages = read_pages(steps) or sources
     calls = [step for step in steps if step.is_call]
     if thread.forced == "subtask_answer":
@@ -49,7 +49,9 @@ def next_turn(thread: Thread) -> str:
         sentences = best_sentences(pages, focus, SENTENCES)
         sources_quoted = len({sentence.source.id for sentence in sentences})
         thought = f"{len(sentences)} sentences from {sources_quoted} sources answer it."
-        turn = f"<think>{thought}</think>\n<subtask_answer>{_written(sentences)}</subtask_answer>"
+        turn = (
+            f"<think>{thought}</think>\n<subtask_answer>{_answer_text(sentences)}</subtask_answer>"
+        )
     return opening + turn
 
 
@@ -78,7 +80,7 @@ def _subtask(thread: Thread, steps: Sequence[Step]) -> tuple[str, str]:
     return subtask, f"<subtask>{subtask}</subtask>\n"
 
 
-def shown(steps: Sequence[Step]) -> list[ShownSource]:
+def shown_sources(steps: Sequence[Step]) -> list[ShownSource]:
     """What the observations showed, one entry per source, its texts joined."""
     by_id: dict[int, ShownSource] = {}
     for step in steps:
@@ -95,7 +97,7 @@ def shown(steps: Sequence[Step]) -> list[ShownSource]:
 
 def read_pages(steps: Sequence[Step]) -> list[ShownSource]:
     """What was shown of opened pages: search results are cut in mid-sentence."""
-    return shown(
+    return shown_sources(
         [
             step
             for call, step in pairwise(steps)
@@ -178,20 +180,20 @@ def _promise(source: ShownSource, focus: Focus) -> float:
 
 def answer(sources: Sequence[ShownSource], focus: Focus) -> str:
     """The answer of a subtask; empty when nothing shown is about the matter."""
-    return _written(best_sentences(sources, focus, SENTENCES))
+    return _answer_text(best_sentences(sources, focus, SENTENCES))
 
 
-def _written(sentences: Sequence[Sentence]) -> str:
+def _answer_text(sentences: Sequence[Sentence]) -> str:
     """Sentences with their source numbers, then the list of those sources."""
     if not sentences:
         return ""
-    prose = joined(cited(sentence.text, sentence.source.id) for sentence in sentences)
+    prose = joined(with_citation(sentence.text, sentence.source.id) for sentence in sentences)
     by_id = {sentence.source.id: sentence.source for sentence in sentences}
     lines = [f"[{number}]. {source.url} - {source.title}" for number, source in by_id.items()]
     return "\n".join(["", prose, "", *lines, ""])
 
 
-def cited(text: str, number: int) -> str:
+def with_citation(text: str, number: int) -> str:
     """A sentence with its citation before the full stop."""
     if text[-1] in "。！":
         return f"{text[:-1]}[{number}]{text[-1]}"

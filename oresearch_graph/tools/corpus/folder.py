@@ -66,7 +66,7 @@ class CorpusFolder:
         while waiting:
             here = waiting.pop()
             try:
-                entries = self._listed(here)
+                entries = self._scan(here)
             except OSError as error:
                 yield Entry(here or ".", cause=f"cannot be opened: {error.strerror}")
                 continue
@@ -110,7 +110,7 @@ class CorpusFolder:
         except ValueError:
             return address
 
-    def _listed(self, here: str) -> list[tuple[str, os.stat_result]]:
+    def _scan(self, here: str) -> list[tuple[str, os.stat_result]]:
         entries = []
         folder = self._opened(here, _FOLDER)
         try:
@@ -164,7 +164,7 @@ class CorpusFolder:
         return descriptor
 
 
-def shown(path: str | Path) -> str:
+def display_path(path: str | Path) -> str:
     """A path for people: on one line, without what would command a terminal."""
     return "".join(
         mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in str(path)

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.tools.backend import Hits, Page
-from oresearch_graph.tools.corpus.folder import READABLE, CorpusFolder, Entry, shown
+from oresearch_graph.tools.corpus.folder import READABLE, CorpusFolder, Entry, display_path
 from oresearch_graph.tools.corpus.index import CorpusIndex, Document, Stamp, cache_folder
 from oresearch_graph.tools.reading.pool import READERS
 from oresearch_graph.trace.plain_text import spelled_address
@@ -118,7 +118,7 @@ class LocalCorpus(IndexedCorpus):
         try:
             self.folder = Path(folder).expanduser().resolve()
         except (OSError, RuntimeError, ValueError) as error:
-            what = f"corpus folder {shown(folder)} cannot be looked up"
+            what = f"corpus folder {display_path(folder)} cannot be looked up"
             raise ConfigurationError(f"{what} ({error}): correct it") from error
         name = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
         cache = (cache or cache_folder()).resolve()
@@ -145,7 +145,7 @@ class LocalCorpus(IndexedCorpus):
 
     def check(self) -> None:
         """Raise ConfigurationError unless the folder is there with a readable document in it."""
-        what = f"corpus folder {shown(self.folder)}"
+        what = f"corpus folder {display_path(self.folder)}"
         if not os.path.exists(self.folder):  # noqa: PTH110 (never raises)
             raise ConfigurationError(f"{what} does not exist: correct it")
         others: Counter[str] = Counter()
@@ -153,7 +153,7 @@ class LocalCorpus(IndexedCorpus):
             if entry.is_document:
                 return
             others[entry.kind or f"{entry.cause}:"] += 1
-        kinds = ", ".join(f"{shown(name)} {count}" for name, count in others.most_common(8))
+        kinds = ", ".join(f"{display_path(name)} {count}" for name, count in others.most_common(8))
         raise ConfigurationError(
             f"{what} holds no readable document{f' ({kinds})' if kinds else ''}: "
             f"add some ({' '.join(READABLE)})"
@@ -178,9 +178,9 @@ class LocalCorpus(IndexedCorpus):
         self._updated = time.monotonic()
 
         def named(noted: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-            return [(shown(files[name].path), what) for name, what in noted if name in files]
+            return [(display_path(files[name].path), what) for name, what in noted if name in files]
 
-        passed = [(shown(entry.path), entry.cause) for entry in entries if entry.cause]
+        passed = [(display_path(entry.path), entry.cause) for entry in entries if entry.cause]
         return IndexReport(
             *self.index.counts(),
             added=sum(address not in stamps for address in due),
@@ -190,7 +190,7 @@ class LocalCorpus(IndexedCorpus):
             faults=tuple(sorted(passed + named(self.index.faults()))),
             guessed=tuple(named(self.index.guesses())),
             unread=tuple(
-                Counter(shown(entry.kind) for entry in entries if entry.kind).most_common()
+                Counter(display_path(entry.kind) for entry in entries if entry.kind).most_common()
             ),
         )
 
@@ -254,7 +254,7 @@ class LocalCorpus(IndexedCorpus):
 
     def _opened(self, address: str, entry: Entry, known_digest: str | None) -> _Opened:
         """The file with its bytes, where they must be read to know what it says."""
-        title = shown(PurePosixPath(entry.path).stem)
+        title = display_path(PurePosixPath(entry.path).stem)
         document = Document(address, title, mtime_ns=entry.stamp[0], size=entry.stamp[1])
         too_large = document._replace(fault=f"is larger than {MAX_BYTES // 1_000_000} MB")
         if entry.stamp[1] > MAX_BYTES:

@@ -86,7 +86,7 @@ class TavilySearch:
     async def _one(self, query: str, k: int) -> Hits:
         rules = self._rules
         after, before = rules.published_after, rules.published_before
-        answer = await _asked(
+        answer = await _request(
             self._account,
             lambda client: client.search(
                 query[:_LONGEST_QUERY],
@@ -126,7 +126,7 @@ class TavilyReader:
         return [pages.get(url, Page(url=url, fault="was not extracted")) for url in urls]
 
     async def _batch(self, urls: list[str]) -> dict[str, Page]:
-        answer = await _asked(
+        answer = await _request(
             self._account,
             lambda client: client.extract(urls, format="text", timeout=self._seconds),
         )
@@ -157,7 +157,7 @@ def _hit(entry: dict[str, Any]) -> Hit:
 _Call = Callable[["AsyncTavilyClient"], Awaitable[dict[str, Any]]]
 
 
-async def _asked(account: _Account, call: _Call) -> dict[str, Any]:
+async def _request(account: _Account, call: _Call) -> dict[str, Any]:
     from tavily import errors as tavily_errors
 
     async def once() -> dict[str, Any]:

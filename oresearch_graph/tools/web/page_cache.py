@@ -55,7 +55,7 @@ class PageCache:
     async def page(self, key: Key, fetch: Callable[[], Awaitable[Page]]) -> Page:
         """The page of `key`: remembered, or awaited from whoever fetches it now, or fetched. The
         fetch is cancelled when the last one who waits for it is."""
-        page = self._kept(key)
+        page = self._cached(key)
         if page is not None:
             return page
         place = (id(asyncio.get_running_loop()), key)
@@ -82,7 +82,7 @@ class PageCache:
         self._keep(key, page)
         return page
 
-    def _kept(self, key: Key) -> Page | None:
+    def _cached(self, key: Key) -> Page | None:
         with self._lock:
             until, page = self._pages.get(key, (0.0, None))
             if page is None or until <= self._clock():
