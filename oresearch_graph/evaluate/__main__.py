@@ -3,6 +3,7 @@ report must say, against quoting the top search hit, by key-point recall."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -168,4 +169,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser("python -m oresearch_graph.evaluate", description=__doc__).parse_args()
     sys.exit(main())
