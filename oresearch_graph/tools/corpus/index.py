@@ -287,7 +287,8 @@ class CorpusIndex:
 
 
 def _is_busy(error: BaseException) -> bool:
-    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+    # The low byte is the kind; the rest tells who is busy with what.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _ranked(rows: Iterable[tuple[float, int, int, int]]) -> list[tuple[int, int, int]]:
