@@ -20,10 +20,9 @@ from typing import Final
 from datagen.export.rewriting import Edit, rewritten
 from oresearch_graph.evidence.ledger import SourceHead, source_heads
 from oresearch_graph.trace import ANSWER_KINDS, Source, Step, Trace
-from oresearch_graph.trace.answer import Mark, ParsedAnswer, parse_answer
+from oresearch_graph.trace.answer import NUMBER_OR_RANGE, Mark, ParsedAnswer, parse_answer
 from oresearch_graph.trace.references import Ledger, same_address
 
-_PART: Final = re.compile(r"(\d+)(?:\s*[–-]\s*\^?(\d+))?")
 _WIDE: Final = re.compile(r"(【)(\d+)(.*)", re.DOTALL)
 Texts = dict[int, tuple[str, str]]
 """Text and hash of each source of a trace, by id; the text is empty where it is withheld."""
@@ -165,7 +164,9 @@ def _bracket(bracket: str, old: Sequence[int], new: Sequence[int]) -> str | None
     if wide := _WIDE.fullmatch(bracket):
         return f"{wide[1]}{new[0]}{wide[3]}"
     caret = "^" if bracket[1] == "^" else ""
-    others = [part[0] for part in _PART.finditer(bracket[1:-1]) if not _is_citation(part, old)]
+    others = [
+        part[0] for part in NUMBER_OR_RANGE.finditer(bracket[1:-1]) if not _is_citation(part, old)
+    ]
     inner = ", ".join([*(f"{caret}{n}" for n in new), *others])
     return f"{bracket[0]}{inner}{bracket[-1]}"
 

@@ -42,7 +42,8 @@ _MARK: Final = re.compile(
     """,
     re.VERBOSE,
 )
-_PART: Final = re.compile(r"(\d+)(?:\s*[–-]\s*\^?(\d+))?")
+NUMBER_OR_RANGE: Final = re.compile(r"(\d+)(?:\s*[–-]\s*\^?(\d+))?")
+"""One part of a mark's bracket."""
 
 
 class Mark(NamedTuple):
@@ -142,7 +143,7 @@ def _marks(text: str, spans: Iterable[tuple[int, int]]) -> Iterator[Mark]:
 
 def _numbers(bracket: str) -> Iterator[int]:
     """`1, 3-5` is 1, 3, 4, 5. A range of years, or of ledger ids, is no citation of each."""
-    for first, last in _PART.findall(bracket):
+    for first, last in NUMBER_OR_RANGE.findall(bracket):
         low, high = int(first), int(last or first)
         if low <= high < min(low + 30, 1000):
             yield from range(low, high + 1)
