@@ -125,7 +125,7 @@ def _best(point: KeyPoint, windows: Sequence[_Window]) -> _Window | None:
 def _states(window: _Window, point: KeyPoint) -> bool:
     if point.needs:
         return all(any(_holds(window, option) for option in group) for group in point.needs)
-    point_terms = frozenset(terms(point.text))
+    point_terms = _terms_of(point.text)
     if len(point_terms & window.terms) >= _OVERLAP * len(point_terms):
         return True
     return fuzz.token_set_ratio(point.text.lower(), window.lower) >= _ALIKE
@@ -140,5 +140,5 @@ def _holds(window: _Window, option: str) -> bool:
 
 
 @lru_cache(maxsize=16_384)
-def _terms_of(option: str) -> frozenset[str]:
-    return frozenset(terms(option))
+def _terms_of(words: str) -> frozenset[str]:
+    return frozenset(terms(words))
