@@ -29,7 +29,7 @@ test-server: $(VENV)/installed
 
 # Needs Chromium: `apt-get install chromium`, or CHROMIUM=/path/of/one.
 test-browser: $(VENV)/installed
-	$(BIN)/pytest -m browser tests/test_browser.py
+	$(BIN)/pytest -m browser tests/graph/test_browser.py
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .
@@ -40,8 +40,8 @@ check: $(VENV)/installed
 # Strangers' bodies, folders, servers and leaks, under short limits: four minutes. The runs, which
 # must end in time, have the machine to themselves.
 hostile: $(VENV)/installed
-	$(BIN)/pytest -m hostile -n 2 --ignore tests/test_hostile_runs.py
-	$(BIN)/pytest -m hostile tests/test_hostile_runs.py
+	$(BIN)/pytest -m hostile -n 2 --ignore tests/graph/test_hostile_runs.py
+	$(BIN)/pytest -m hostile tests/graph/test_hostile_runs.py
 
 # The wheel in six environments, two at a time: six minutes of one core, and the downloads.
 matrix: $(VENV)/installed
@@ -52,13 +52,13 @@ format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/installed $(RL_VENV)/installed
-	$(BIN)/python -m tests.bench_trace_speed
-	$(BIN)/python -m tests.bench_graph
-	$(BIN)/python -m tests.bench_hostile
-	$(BIN)/python -m tests.bench_datagen_filter
-	$(BIN)/python -m tests.bench_datagen_export 5000
-	$(RL_BIN)/python -m tests.bench_agent_loop
-	$(RL_BIN)/python -m tests.bench_index
+	$(BIN)/python -m tests.bench.trace_speed
+	$(BIN)/python -m tests.bench.graph
+	$(BIN)/python -m tests.bench.hostile
+	$(BIN)/python -m tests.bench.datagen_filter
+	$(BIN)/python -m tests.bench.datagen_export 5000
+	$(RL_BIN)/python -m tests.bench.agent_loop
+	$(RL_BIN)/python -m tests.bench.index
 
 evaluate: $(VENV)/installed
 	$(BIN)/oresearch evaluate
@@ -73,8 +73,8 @@ studio: $(VENV)/installed
 rl-cpu: $(RL_VENV)/installed
 
 test-train: $(RL_VENV)/installed
-	$(RL_BIN)/pytest -m "not training" -n 2 tests/test_rl_*.py
-	$(RL_BIN)/pytest -m training tests/test_rl_*.py
+	$(RL_BIN)/pytest -m "not training" -n 2 tests/rl
+	$(RL_BIN)/pytest -m training tests/rl
 
 learn: $(RL_VENV)/installed
 	$(RL_BIN)/python -m rl.tiny.demonstrate $(RUN)

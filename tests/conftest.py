@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, settings
 
 from oresearch_graph.judging.model_judge import ModelJudge
 from oresearch_graph.policies.chat.connect import connect
-from tests.openai_server import OpenAIServer
+from tests.helpers.openai_server import OpenAIServer
 
 # Tests of training belong to the training environment: `make test-train` runs them there.
-collect_ignore_glob = [] if find_spec("verl") else ["test_rl_*.py"]
+collect_ignore_glob = [] if find_spec("verl") else ["rl/*"]
 
 # A busy machine draws slowly and runs late; neither is a fault of what is tested.
 settings.register_profile("any_load", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -11,8 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.openai_server import OpenAIServer
-from tests.quoting_brain import QuotingBrain
+from tests.helpers.openai_server import OpenAIServer
+from tests.helpers.quoting_brain import QuotingBrain
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "end_to_end.sh"
 

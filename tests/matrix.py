@@ -3,7 +3,8 @@
     python -m tests.matrix [CASE …]
 
 One wheel is built of the checkout, from the ranges of pyproject.toml: no lock is read. Each case
-is a fresh environment with that wheel and its neighbours, in which tests/surface.py must hold.
+is a fresh environment with that wheel and its neighbours, in which `tests.helpers.surface`
+must hold.
 """
 
 from __future__ import annotations
@@ -38,7 +39,11 @@ class Case:
 
     @property
     def programs(self) -> tuple[str, ...]:
-        return ("tests.surface", "tests.surface_extras") if self.extras else ("tests.surface",)
+        return (
+            ("tests.helpers.surface", "tests.helpers.surface_extras")
+            if self.extras
+            else ("tests.helpers.surface",)
+        )
 
 
 CASES = (

@@ -1,0 +1,70 @@
+"""What is written is for its owner alone, and what a person set otherwise stays so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from oresearch_graph.command.places import Places, save
+from oresearch_graph.command.traces import view_files
+from oresearch_graph.studio import create_checkpointer
+from oresearch_graph.trace import TraceWriter
+from tests.helpers.traces import GOOD, trace_of
+
+
+@pytest.fixture(autouse=True)
+def _everyone_may_read() -> Iterator[None]:
+    before = os.umask(0o000)
+    yield
+    os.umask(before)
+
+
+def everything(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*")}
+
+
+def open_to_others(folder: Path) -> list[str]:
+    """What anybody but the owner may read, enter or write."""
+    return [str(path) for path in folder.rglob("*") if path.stat().st_mode & 0o077]
+
+
+def test_report_trace_and_page_are_the_owners(tmp_path: Path):
+    places = Places(tmp_path / "out" / "tides" / "report.md", tmp_path / "traces" / "trace.jsonl")
+    assert save(places, trace_of(GOOD, id="a"), "A report.") == []
+    assert view_files([places.trace], tmp_path / "pages" / "page.html", []) == 0
+    assert {"report.md", "trace.jsonl", "page.html", "tides", "out"} <= everything(tmp_path)
+    assert open_to_others(tmp_path) == []
+
+
+def test_a_line_cut_short_is_moved_to_the_owners_file(tmp_path: Path):
+    path = tmp_path / "trace.jsonl"
+    path.write_text('{"cut')
+    path.chmod(0o644)
+    TraceWriter(path).close()
+    assert path.with_name("trace.jsonl.cut").read_text() == '{"cut\n'
+    assert open_to_others(tmp_path) == [str(path)]
+
+
+def test_what_is_there_keeps_its_mode(tmp_path: Path):
+    places = Places(tmp_path / "out" / "report.md", tmp_path / "out" / "trace.jsonl")
+    places.report.parent.mkdir(mode=0o755)
+    for path in places:
+        path.touch()
+        path.chmod(0o640)
+    save(places, trace_of(GOOD, id="a"), "Short.")
+    save(places, trace_of(GOOD, id="b"), "It.")
+    assert places.report.read_text() == "It."
+    modes = [path.stat().st_mode & 0o777 for path in (*places, places.report.parent)]
+    assert modes == [0o640, 0o640, 0o755]
+
+
+async def test_studios_checkpoints_are_the_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ORESEARCH_HOME", str(tmp_path / "home" / "studio"))
+    async with create_checkpointer() as saver:
+        await saver.setup()
+        kept = everything(tmp_path)
+        assert {"studio.sqlite", "studio.sqlite-wal", "studio.sqlite-shm"} <= kept
+        assert open_to_others(tmp_path) == []

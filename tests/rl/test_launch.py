@@ -1,0 +1,207 @@
+"""The commands: what they start, what they refuse before anything starts, what they plan."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import ray
+from omegaconf import DictConfig, OmegaConf
+from typer.testing import CliRunner
+
+from oresearch_graph import create_research_graph
+from oresearch_graph.errors import ConfigurationError
+from rl import grpo, sft
+from rl.check.lengths import OBSERVATION_FRAME, thread_budgets
+from rl.launch.composition import compose_config
+from rl.plan.step import ModelShape, launch_plan, model_shape, plan_table
+from rl.settings import RLSettings
+from tests.helpers.launches import cpu_launch, questions, tiny_config, tiny_model
+from tests.helpers.scripted import PAGES, Documents, ScriptedPolicy, research_script
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A model and questions as overrides; the platform's variables are undone afterwards."""
+    monkeypatch.setattr("rl.grpo.prepare_environment", lambda _: {"FROM": "platform"})
+    monkeypatch.setattr("rl.sft.prepare_environment", lambda _: {})
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return [
+        f"actor_rollout_ref.model.path={tiny_model(tmp_path / 'model')}",
+        f"data.train_files={questions(tmp_path / 'train.parquet')}",
+        f"trainer.default_local_dir={tmp_path / 'run'}",
+    ]
+
+
+def test_a_refused_run_starts_nothing(files, monkeypatch):
+    monkeypatch.setattr("rl.grpo._train", lambda _: pytest.fail("it was started"))
+    done = RUNNER.invoke(grpo.app, ["cpu_tiny", *files, "algorithm.adv_estimator=grpo"])
+    assert done.exit_code == 2
+    assert "refused algorithm.adv_estimator: grpo takes" in done.output
+    assert "fix: algorithm.adv_estimator=rollout_grpo" in done.output
+    assert done.output.endswith("nothing was started\n")
+    assert not ray.is_initialized()
+
+
+def test_a_run_is_started_with_the_environment_for_every_worker(files, monkeypatch):
+    started: list[DictConfig] = []
+    monkeypatch.setattr("rl.grpo._train", started.append)
+    done = RUNNER.invoke(grpo.app, ["cpu_tiny", *files])
+    assert done.exit_code == 0, done.output
+    ray_init = started[0].ray_kwargs.ray_init
+    assert ray_init.runtime_env.env_vars.FROM == "platform"
+    assert ray_init.num_gpus == 1
+    assert ray_init.address == "local", "another run's cluster on this machine is left alone"
+
+
+def test_on_a_cluster_that_runs_the_clusters_own_sizes_hold(files, monkeypatch):
+    started: list[DictConfig] = []
+    monkeypatch.setattr("rl.grpo._train", started.append)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    done = RUNNER.invoke(grpo.app, ["cpu_tiny", *files])
+    assert done.exit_code == 0, done.output
+    assert "num_gpus" not in started[0].ray_kwargs.ray_init
+
+
+def test_a_dry_run_shows_the_plan_and_starts_nothing(files, monkeypatch):
+    monkeypatch.setattr("rl.grpo._train", lambda _: pytest.fail("it was started"))
+    done = RUNNER.invoke(grpo.app, ["cpu_tiny", *files, "--dry-run"])
+    assert done.exit_code == 0, done.output
+    assert "4 × 4 rollouts = 16" in done.output
+
+
+def test_a_wrong_name_is_told_in_one_line():
+    for app in (grpo.app, sft.app):
+        done = RUNNER.invoke(app, ["nothing"])
+        assert done.exit_code == 2
+        assert done.output.startswith("nothing is no configuration; name a YAML file or one of")
+        assert done.output.count("\n") == 1
+
+
+def test_composing_does_not_import_verl():
+    """verl takes its platform from the environment as it is imported."""
+    code = (
+        "import sys; from rl.launch.composition import compose_config; compose_config('cpu_tiny');"
+        "print([name for name in sys.modules if name.split('.')[0] == 'verl'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("execution", ["parallel", "sequential"])
+async def test_the_budget_holds_the_threads_of_the_real_graph(execution):
+    """Every row of a run whose continuations and observations keep their limits fits."""
+    research = {"execution": execution, "max_subtasks": 2, "max_steps": 3, "max_tool_calls": 2,
+                "observation_tokens": 100}  # fmt: skip
+    settings = RLSettings(research=research, turn_tokens=60, report_tokens=90)
+    graph = create_research_graph(
+        ScriptedPolicy(research_script(turns=9)),
+        search=Documents(PAGES),
+        settings=settings.research_settings,
+    )
+    trace = (await graph.ainvoke({"question": "What causes tides?"}))["trace"]
+    (longest, *_) = sorted(thread_budgets(settings, 0), key=lambda budget: -budget.response)
+    calls = [sum(s.is_call for s in trace.steps if s.branch == branch) for branch in (1, 2)]
+    turns = [sum(s.kind == "think" for s in trace.steps if s.branch == branch) for branch in (1, 2)]
+    assert calls == [2, 2]
+    assert max(turns) <= 3
+    observed = 2 * (125 + OBSERVATION_FRAME)
+    branch = 3 * 60 + observed
+    assert longest.response == (60 + 2 * branch + 90 if execution == "sequential" else branch)
+
+
+def test_the_plan_counts_a_step_by_hand(tmp_path):
+    config = cpu_launch(tmp_path, "oresearch.research.max_subtasks=2",
+                        "oresearch.research.max_steps=3", "oresearch.research.max_tool_calls=2",
+                        "oresearch.turn_tokens=96", "oresearch.report_tokens=192")  # fmt: skip
+    plan = launch_plan(config)
+    assert (plan.prompts, plan.rollouts) == (4, 16)
+    assert plan.rows == 16 * 4  # planner, two researchers, summarizer
+    assert plan.requests == 16 * (1 + 2 * 3 + 1)
+    assert plan.sampled == 16 * (96 + 2 * 3 * 96 + 192)
+    assert plan.optimizer_steps == 1
+    config.oresearch.research.execution = "sequential"
+    config.actor_rollout_ref.actor.ppo_mini_batch_size = 2
+    assert launch_plan(config).rows == 16
+    assert launch_plan(config).optimizer_steps == 2
+
+
+def test_a_models_parameters_are_counted(tmp_path):
+    from transformers import Qwen2ForCausalLM
+
+    shape = model_shape(str(tiny_model(tmp_path / "model")))
+    assert shape is not None
+    weights = Qwen2ForCausalLM(tiny_config()).named_parameters()
+    assert shape.parameters == sum(w.numel() for name, w in weights if not name.endswith("bias"))
+    assert model_shape("some/unknown") is None
+    known = model_shape("Qwen/Qwen2.5-72B-Instruct")
+    assert known is not None
+    assert round(known.parameters / 1e9, 1) == 72.7
+    assert known.kv_bytes == 327_680
+
+
+def test_memory_is_estimated_by_hand():
+    plan = launch_plan(compose_config("qwen2.5-7b_8gpu"))
+    shape: ModelShape = plan.shape  # type: ignore[assignment]
+    assert plan.memory is not None
+    gathered = 2 * shape.embedding_parameters * 2
+    assert plan.memory.state == shape.parameters * 16 // 8 + gathered
+    assert plan.memory.engine_weights == shape.parameters * 2
+    lora = launch_plan(compose_config("qwen2.5-7b_lora_8gpu"))
+    assert lora.memory is not None
+    assert lora.memory.state < plan.memory.state / 2
+    assert plan_table(plan).row_count == 13
+
+
+@pytest.mark.parametrize("name", ["qwen2.5-7b_8gpu", "qwen3-8b_8gpu", "qwen2.5-72b_multinode"])
+def test_a_gpu_file_fits_its_gpus_by_the_estimate(name):
+    memory = launch_plan(compose_config(name)).memory
+    assert memory is not None
+    assert memory.learning < 0.9 * memory.gpu
+    assert memory.rolling_out < 0.9 * memory.gpu
+
+
+def test_sft_is_started_with_a_process_for_each_rank(tmp_path):
+    config = compose_config("sft_cpu_tiny", ["trainer.n_gpus_per_node=2"])
+    started = sft.command(config, tmp_path / "c.yaml")
+    assert started[:4] == [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    assert started[-4:] == [
+        "--nproc_per_node=2",
+        "-m",
+        "rl.launch.sft_worker",
+        str(tmp_path / "c.yaml"),
+    ]
+
+
+def test_sft_on_several_nodes_says_where_they_meet(monkeypatch):
+    config = compose_config("sft_qwen2.5-72b_multinode")
+    for name in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigurationError, match="NODE_RANK, MASTER_ADDR, MASTER_PORT is not set"):
+        sft.command(config, Path("c.yaml"))
+    monkeypatch.setenv("NODE_RANK", "1")
+    monkeypatch.setenv("MASTER_ADDR", "10.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    assert sft.command(config, Path("c.yaml"))[3:7] == [
+        "--nnodes=4", "--node_rank=1", "--master_addr=10.0.0.1", "--master_port=29500",
+    ]  # fmt: skip
+
+
+def test_the_ranks_read_the_configuration_that_was_checked(files, tmp_path, monkeypatch):
+    started: list[list[str]] = []
+
+    def run(command, check):
+        started.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr("rl.sft._admitted", lambda *_, **__: True)
+    monkeypatch.setattr("rl.sft.subprocess.run", run)
+    done = RUNNER.invoke(
+        sft.app, ["sft_cpu_tiny", f"trainer.default_local_dir={tmp_path / 'run'}", "optim.lr=0.5"]
+    )
+    assert done.exit_code == 0, done.output
+    assert OmegaConf.load(started[0][-1]).optim.lr == 0.5
