@@ -32,6 +32,8 @@ class Case:
     name: str
     neighbours: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    """What the checkout needs beside the wheel."""
     oldest: bool = False
     """The lowest versions that the ranges of pyproject.toml allow."""
     pip: str | None = None
@@ -49,8 +51,8 @@ class Case:
 CASES = (
     Case("oldest", oldest=True),
     Case("newest"),
-    Case("oldest-extras", extras=("datagen", "mcp", "studio"), oldest=True),
-    Case("newest-extras", extras=("datagen", "mcp", "studio")),
+    Case("oldest-extras", extras=("mcp", "studio"), groups=("datagen",), oldest=True),
+    Case("newest-extras", extras=("mcp", "studio"), groups=("datagen",)),
     # Without a floor uv goes back to a deepagents of long ago rather than to an older tenacity.
     Case(
         "neighbours",
@@ -99,7 +101,7 @@ def versions_of(case: Case, wheel: Path, folder: Path) -> str:
     python = folder / "venv" / "bin" / "python"
     install: tuple[str | Path, ...] = ("pip", "install", "--quiet", "--python", python)
     extras = f"[{','.join(case.extras)}]" if case.extras else ""
-    wanted = (f"{wheel}{extras}", *case.neighbours)
+    wanted = (f"{wheel}{extras}", *case.neighbours, *groups_of(case))
     if case.pip:
         uv(*install, f"pip=={case.pip}", cwd=folder)
         run(python, "-m", "pip", "install", "--quiet", *wanted, cwd=folder)
@@ -110,6 +112,10 @@ def versions_of(case: Case, wheel: Path, folder: Path) -> str:
     return ", ".join(run(python, "-m", program, cwd=folder) for program in case.programs)
 
 
+def groups_of(case: Case) -> list[str]:
+    return [f"--group={CHECKOUT / 'pyproject.toml'}:{group}" for group in case.groups]
+
+
 def lowest(case: Case, python: Path, folder: Path) -> Path:
     """The floors of what pyproject.toml names, as pins. To uv, a wheel's own needs are not
     direct ones."""
@@ -117,7 +123,7 @@ def lowest(case: Case, python: Path, folder: Path) -> Path:
     extras = [f"--extra={extra}" for extra in case.extras]
     uv(
         "pip", "compile", "--quiet", "--python", python, "--resolution", "lowest-direct",
-        *extras, CHECKOUT / "pyproject.toml", "--output-file", pins, cwd=folder,
+        *extras, *groups_of(case), CHECKOUT / "pyproject.toml", "--output-file", pins, cwd=folder,
     )  # fmt: skip
     return pins
 

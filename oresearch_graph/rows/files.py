@@ -1,5 +1,5 @@
 """Files of rows: JSON Lines, or Parquet with the same names. Packages for Parquet are loaded with
-the first such file; the extra `datagen` brings them."""
+the first such file; the group `datagen` brings them."""
 
 from __future__ import annotations
 

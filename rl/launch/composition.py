@@ -62,7 +62,7 @@ def _verl_configs() -> Path:
     """verl's own YAML, found without importing verl: the platform is chosen by what is composed."""
     spec = find_spec("verl")
     if spec is None or spec.origin is None:
-        raise ConfigurationError("verl is not installed: make rl-cpu, or install the extra `rl`")
+        raise ConfigurationError("verl is missing: make rl-cpu, or pip install -e . --group rl")
     return Path(spec.origin).parent / "trainer" / "config"
 
 

@@ -14,24 +14,26 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 CHECKOUT = Path(__file__).parents[2]
-PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-EXTRAS = PROJECT["optional-dependencies"]
+PYPROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+SETS = {**PROJECT["optional-dependencies"], **PYPROJECT["dependency-groups"]}
+"""Extras of the wheel, and groups of the checkout."""
 OWN = {"oresearch_graph", "datagen", "rl", "tests"}
 LOCKS = {"dev.lock": ("dev", "datagen", "studio", "mcp"), "rl/cpu.lock": ()}
-"""The extras that stand in a lock beside the wheel's own dependencies."""
+"""The extras and groups that stand in a lock beside the wheel's own dependencies."""
 OF_EXTRAS = {
     "langchain_mcp_adapters": "mcp", "mcp": "mcp", "pyarrow": "datagen", "starlette": "studio",
 }  # fmt: skip
-"""What the wheel imports for an extra only, where its commands ask for it."""
+"""What the wheel imports for an extra or a group only, where its commands ask for it."""
 OF_OTHERS = {"ray", "tokenizers"}
 """What datagen uses where a cluster or a model is there already."""
 _PIN = re.compile(r"^([\w.-]+)==(\S+)", re.MULTILINE)
 
 
-def declared(*extras: str) -> dict[str, Requirement]:
-    lines = [*PROJECT["dependencies"], *(line for extra in extras for line in EXTRAS[extra])]
-    wanted = [Requirement(line) for line in lines]
-    return {canonicalize_name(each.name): each for each in wanted if each.name != PROJECT["name"]}
+def declared(*sets: str) -> dict[str, Requirement]:
+    lines = [*PROJECT["dependencies"], *(line for name in sets for line in SETS[name])]
+    wanted = [Requirement(line) for line in lines if isinstance(line, str)]
+    return {canonicalize_name(each.name): each for each in wanted}
 
 
 def imported(package: str) -> set[str]:
@@ -46,8 +48,8 @@ def imported(package: str) -> set[str]:
     return names - OWN - sys.stdlib_module_names
 
 
-def undeclared(modules: set[str], *extras: str) -> set[str]:
-    homes, names = packages_distributions(), declared(*extras).keys()
+def undeclared(modules: set[str], *sets: str) -> set[str]:
+    homes, names = packages_distributions(), declared(*sets).keys()
     return {m for m in modules if not {canonicalize_name(home) for home in homes[m]} & names}
 
 
@@ -68,13 +70,13 @@ def test_what_old_pips_leave_out_is_declared():
     assert "lxml-html-clean" in declared()
 
 
-@pytest.mark.parametrize(("lock", "extras"), LOCKS.items())
-def test_a_lock_holds_what_is_declared(lock: str, extras: tuple[str, ...]):
+@pytest.mark.parametrize(("lock", "sets"), LOCKS.items())
+def test_a_lock_holds_what_is_declared(lock: str, sets: tuple[str, ...]):
     text = (CHECKOUT / lock).read_text(encoding="utf-8")
     pins: dict[str, set[str]] = {}
     for name, version in _PIN.findall(text):
         pins.setdefault(canonicalize_name(name), set()).add(version)
-    for name, requirement in declared(*extras).items():
+    for name, requirement in declared(*sets).items():
         assert pins.get(name), f"{name} is not in {lock}: make lock"
         for version in pins[name]:
             assert version in requirement.specifier, f"{name} in {lock} is out of range: make lock"

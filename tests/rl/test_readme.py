@@ -56,11 +56,11 @@ def test_every_command_is_there():
     assert set(named(r"`oresearch ([a-z]+)")) <= commands
 
 
-def test_what_is_to_be_installed_is_an_extra():
-    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))["project"]
-    extras = named(r"pip install -e \"\.\[(\w+)\]")
-    assert extras
-    assert set(extras) <= project["optional-dependencies"].keys()
+def test_what_is_to_be_installed_is_a_group():
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))
+    groups = named(r"pip install -e \. --group (\w+)")
+    assert groups
+    assert set(groups) <= project["dependency-groups"].keys()
 
 
 def test_every_configuration_is_told_of_and_no_other():
