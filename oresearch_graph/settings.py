@@ -100,7 +100,8 @@ class ResearchSettings(BaseModel):
     )
     search: str = _essential(
         "Search",
-        "Where to search: auto, tavily, corpus, python (the embedded corpus), or searxng:URL. "
+        "Where to search: auto, tavily, tavily-extract (Tavily opens the pages too), corpus, "
+        "python (the embedded corpus), or searxng:URL. "
         "auto takes the corpus if one is set, else Tavily if its key is set, else python.",
         "auto",
     )

@@ -32,7 +32,8 @@ def run(
         str | None, typer.Option(help="An OpenAI-compatible server, ending in /v1.")
     ] = None,
     search: Annotated[
-        str | None, typer.Option(help="auto, tavily, corpus, python or searxng:URL.")
+        str | None,
+        typer.Option(help="auto, tavily[-extract], corpus, python or searxng:URL."),
     ] = None,
     corpus: Annotated[
         Path | None, typer.Option(help="A folder of md, html, txt, rst and pdf files, or one file.")

@@ -24,7 +24,7 @@ from oresearch_graph.tools.corpus.local import IndexedCorpus, IndexReport, Local
 from oresearch_graph.tools.corpus.python_docs import PythonCorpus
 from oresearch_graph.tools.providers.retriever import RetrieverSearch, ToolSearch
 from oresearch_graph.tools.providers.searxng import SearxngSearch
-from oresearch_graph.tools.providers.tavily import TavilySearch
+from oresearch_graph.tools.providers.tavily import TavilyReader, TavilySearch
 from oresearch_graph.tools.source_rules import RuledReader, RuledSearch, SourceRules
 from oresearch_graph.tools.web.address_guard import AddressGuard
 from oresearch_graph.tools.web.page_cache import CachedReader, cache_for
@@ -32,6 +32,8 @@ from oresearch_graph.tools.web.reader import WebReader
 
 Documents = tuple[SearchBackend, PageReader]
 _SEARXNG: Final = "searxng:"
+_EXTRACTS: Final = "tavily-extract"
+_TAVILY: Final = ("tavily", _EXTRACTS)
 
 
 def choose_backend(settings: ResearchSettings) -> Documents:
@@ -41,14 +43,8 @@ def choose_backend(settings: ResearchSettings) -> Documents:
     """
     name = search_name(settings)
     rules = _rules(settings)
-    if name == "tavily":
-        search = TavilySearch(
-            _tavily_key(),
-            base_url=os.environ.get("TAVILY_BASE_URL"),
-            rules=rules,
-            allow_plain_http=settings.allow_plain_http,
-        )
-        return _ruled(search, _web(settings), rules)
+    if name in _TAVILY:
+        return _tavily(settings, rules, extracts=name == _EXTRACTS)
     if name.startswith(_SEARXNG):
         searxng = SearxngSearch(
             name.removeprefix(_SEARXNG), allow_plain_http=settings.allow_plain_http
@@ -93,11 +89,11 @@ def search_name(settings: ResearchSettings) -> str:
         if settings.corpus:
             return "corpus"
         return "tavily" if os.environ.get("TAVILY_API_KEY") else "python"
-    if search in ("tavily", "corpus", "python") or search.startswith(_SEARXNG):
+    if search in (*_TAVILY, "corpus", "python") or search.startswith(_SEARXNG):
         return search
     raise ConfigurationError(
         f"search={shown_address(search)} is unknown: use auto, tavily, corpus, python or "
-        "searxng:URL"
+        "searxng:URL (or tavily-extract: Tavily opens the pages too)"
     )
 
 
@@ -111,6 +107,8 @@ def describe_search(settings: ResearchSettings) -> str:
             return "Python's own documentation (the embedded corpus)"
         case "tavily":
             return "the web, by Tavily"
+        case "tavily-extract":
+            return "the web, by Tavily, which also opens the pages"
         case _:
             return f"the web, by SearXNG at {redacted(name.removeprefix(_SEARXNG))}"
 
@@ -120,6 +118,16 @@ async def prepare(search: SearchBackend) -> IndexReport | None:
     for a backend without an index."""
     inner = search.backend if isinstance(search, RuledSearch) else search
     return await asyncio.to_thread(inner.update) if isinstance(inner, IndexedCorpus) else None
+
+
+def _tavily(settings: ResearchSettings, rules: SourceRules, *, extracts: bool) -> Documents:
+    key, base_url = _tavily_key(), os.environ.get("TAVILY_BASE_URL")
+    plain = settings.allow_plain_http
+    search = TavilySearch(key, base_url=base_url, rules=rules, allow_plain_http=plain)
+    if not extracts:
+        return _ruled(search, _web(settings), rules)
+    reader = TavilyReader(key, base_url=base_url, allow_plain_http=plain)
+    return _ruled(search, _cached(reader, settings), rules)
 
 
 def _tavily_key() -> str:

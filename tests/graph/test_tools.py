@@ -214,6 +214,8 @@ def test_auto_takes_the_corpus_then_tavily_then_python(
     assert choose_backend(with_corpus)[0].name == "corpus"
     monkeypatch.setenv("TAVILY_API_KEY", "k")
     assert [part.name for part in choose_backend(ResearchSettings())] == ["tavily", "web"]
+    extracting = ResearchSettings(search="tavily-extract")
+    assert [part.name for part in choose_backend(extracting)] == ["tavily", "tavily-extract"]
     assert choose_backend(with_corpus)[0].name == "corpus"
     searxng = ResearchSettings(search="searxng:http://127.0.0.1:8888", allow_private_addresses=True)
     assert [part.name for part in choose_backend(searxng)] == ["searxng", "web+private"]
