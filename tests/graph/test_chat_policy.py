@@ -189,7 +189,12 @@ async def test_corrections_are_shown(rendering: Any) -> None:
 
 @pytest.mark.parametrize(
     ("on_final", "rendering"),
-    [("continue", "prefill"), ("restart", "turns"), ("refuse", "turns")],
+    [
+        ("continue", "prefill"),
+        ("echo", "prefill"),
+        ("restart", "turns"),
+        ("refuse", "turns"),
+    ],
 )
 async def test_one_probe_decides_for_all(on_final: Any, rendering: str) -> None:
     with OpenAIServer(research_brain, Habits(on_final_assistant=on_final)) as server:

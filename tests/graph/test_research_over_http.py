@@ -194,3 +194,17 @@ def test_one_graph_serves_one_event_loop_after_another():
             result = asyncio.run(graph.ainvoke({"question": "What is a flume good for?"}))
             assert result["trace"].outcome == "complete"
             assert result["trace"].failures == ()
+
+
+@pytest.mark.parametrize(("stream", "echoes_stream"), [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize("execution", EXECUTIONS)
+async def test_a_beginning_that_the_server_returns_is_no_text_of_the_policy(
+    execution: Execution, stream: bool, echoes_stream: bool
+) -> None:
+    habits = Habits(on_final_assistant="echo", echoes_stream=echoes_stream, keeps_stop=False)
+    with OpenAIServer(ResearchBrain(SUBTASKS), habits) as echoing, server("prefill") as plain:
+        trace = await research(echoing, "prefill", stream=stream, execution=execution)
+        same = await research(plain, "prefill", stream=stream, execution=execution)
+    assert trace.outcome == "complete"
+    assert [(s.kind, s.text) for s in trace.steps] == [(s.kind, s.text) for s in same.steps]
+    assert violations(trace) == ()

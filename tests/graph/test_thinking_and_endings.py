@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oresearch_graph.policies.chat.endings import TextGate, end_of, unclosed_element
+from oresearch_graph.policies.chat.endings import (
+    EchoGate,
+    TextGate,
+    end_of,
+    unclosed_element,
+    without_echo,
+)
 from oresearch_graph.policies.chat.reply import Reply, Thought, place_thinking
 from oresearch_graph.threads import Thread
 
@@ -105,3 +111,27 @@ def test_the_gate_says_the_same_however_the_text_is_cut_into_pieces(data: st.Dat
         assert "more" not in whole
         assert ("<suggested_answer>" in whole) is (forced is None and "answer" in said)
         assert whole.strip() in said
+
+
+@given(st.data())
+def test_a_returned_beginning_is_dropped_however_it_is_cut(data):
+    beginning = data.draw(st.text("ab<\n ", max_size=12))
+    text = data.draw(st.text("ab<\n ", min_size=1, max_size=12))
+    for echoes in (True, False):
+        whole = beginning + text if echoes else text
+        if not echoes and whole.startswith(beginning):
+            continue
+        heard: list[str] = []
+        gate = EchoGate(beginning, heard.append)
+        size = data.draw(st.integers(1, 5))
+        for at in range(0, len(whole), size):
+            gate(whole[at : at + size])
+        if echoes or not beginning.startswith(whole):
+            assert "".join(heard) == text
+
+
+def test_a_beginning_is_dropped_once_and_only_where_it_was_returned():
+    assert without_echo("<think>a", "<think>a b") == " b"
+    assert without_echo("\n<think>a", "<think>a b") == " b"
+    assert without_echo("<think>a", " b") == " b"
+    assert without_echo("", "b") == "b"

@@ -42,7 +42,7 @@ from oresearch_graph.graph.approval import overlaps, read_decision
 from oresearch_graph.judging.key_points import judge_report
 from oresearch_graph.judging.prompt import VerdictFault, fenced, json_values, read_verdict
 from oresearch_graph.policies.chat import model_faults
-from oresearch_graph.policies.chat.endings import TextGate, end_of, unclosed_element
+from oresearch_graph.policies.chat.endings import EchoGate, TextGate, end_of, unclosed_element
 from oresearch_graph.policies.chat.prices import known_price
 from oresearch_graph.policies.chat.rendering import Prefill, ThreadRendering, Turns
 from oresearch_graph.policies.chat.rendering_tools import Tools
@@ -150,7 +150,7 @@ def _streamed(text: str) -> None:
     """As a provider sends it: a few characters at a time."""
     for role in ("researcher", "planner"):
         heard = list[str]()
-        gate = TextGate(thread(role=role), STOPS, heard.append)
+        gate = EchoGate(text, TextGate(thread(role=role), STOPS, heard.append))
         for at in range(0, len(text), 4):
             gate(text[at : at + 4])
 

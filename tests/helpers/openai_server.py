@@ -19,7 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
@@ -58,9 +58,12 @@ class Habits:
     """Honours include_stop_str_in_output; else the stop string is always stripped."""
     names_stop: bool = True
     """Says in `stop_reason` which stop string ended the text (vLLM)."""
-    on_final_assistant: Literal["continue", "restart", "refuse"] = "restart"
-    """`continue`: continue_final_message works; `restart`: the field is ignored and the model
-    answers anew; `refuse`: 400."""
+    on_final_assistant: Literal["continue", "echo", "restart", "refuse"] = "restart"
+    """`continue`: continue_final_message works; `echo`: so it does, without the field as well, and
+    the given beginning is returned (llama.cpp; not in a stream); `restart`: the field is ignored
+    and the model answers anew; `refuse`: 400."""
+    echoes_stream: bool = False
+    """With `echo`: in a stream too."""
     tool_calling: bool = True
     usage: bool = True
     piece: int = 12
@@ -190,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
             elif refusal := self._refusal(body):
                 self._json(*refusal)
             else:
-                self._answer(body, _answer(self.owner, body))
+                self._answer(body, _echoed(self.owner, body, _answer(self.owner, body)))
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
         finally:
@@ -311,7 +314,8 @@ class _Handler(BaseHTTPRequestHandler):
 def _answer(owner: OpenAIServer, body: Body) -> _Answer:
     """What the brain writes, ended as this server's habits and the request have it."""
     habits = owner.habits
-    continues = habits.on_final_assistant == "continue" and body.get("continue_final_message")
+    asked = body.get("continue_final_message") and habits.on_final_assistant == "continue"
+    continues = asked or habits.on_final_assistant == "echo"
     messages = body["messages"]
     if messages[-1]["role"] == "assistant" and not continues:
         messages = [*messages, {"role": "user", "content": ""}]
@@ -334,6 +338,15 @@ def _answer(owner: OpenAIServer, body: Body) -> _Answer:
     if limit and len(text) > 4 * limit:
         return _Answer(text[: 4 * limit], "length", None, reasoning)
     return _Answer(text, "stop", stop_reason, reasoning)
+
+
+def _echoed(owner: OpenAIServer, body: Body, answer: _Answer) -> _Answer:
+    """The answer with the beginning that it continues, where the server returns it."""
+    habits, last = owner.habits, body["messages"][-1]
+    silent = body.get("stream") and not habits.echoes_stream
+    if habits.on_final_assistant != "echo" or silent or last["role"] != "assistant":
+        return answer
+    return replace(answer, text=last["content"] + answer.text)
 
 
 def _tool_calls(calls: tuple[tuple[str, dict[str, Any] | str], ...]) -> list[dict[str, Any]]:

@@ -59,6 +59,41 @@ def end_of(before: str, text: str, stop: Sequence[str], reply: Reply) -> Ending:
     return Ending(text, "end")
 
 
+def without_echo(beginning: str, text: str) -> str:
+    """The continuation alone, where the server returns the given beginning with it.
+
+    llama.cpp's server does so, except in a stream.
+    """
+    bare = beginning.lstrip()
+    head = text.lstrip()
+    return head[len(bare) :] if bare and head.startswith(bare) else text
+
+
+class EchoGate:
+    """Passes a stream's pieces on, without the given beginning at its head. Linear in the text."""
+
+    def __init__(self, beginning: str, on_text: Callable[[str], None]) -> None:
+        self._beginning, self._on_text = beginning, on_text
+        self._at: int | None = 0
+        """How much of the beginning was heard; None once it is over."""
+
+    def __call__(self, piece: str) -> None:
+        if self._at is None:
+            self._on_text(piece)
+            return
+        rest = len(self._beginning) - self._at
+        if self._beginning.startswith(piece[:rest], self._at):
+            self._at += min(rest, len(piece))
+            piece = piece[rest:]
+            if self._at < len(self._beginning):
+                return
+        else:
+            piece = self._beginning[: self._at] + piece
+        self._at = None
+        if piece:
+            self._on_text(piece)
+
+
 _OPEN, _CLOSE = "<think>", "</think>"
 
 

@@ -17,13 +17,14 @@ from oresearch_graph.errors import ConfigurationError, PolicyError, PolicyRefuse
 from oresearch_graph.keys import revealed
 from oresearch_graph.known_secrets import remember_within
 from oresearch_graph.policies.chat.connect import connect
-from oresearch_graph.policies.chat.endings import TextGate
+from oresearch_graph.policies.chat.endings import EchoGate, TextGate, without_echo
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 from oresearch_graph.policies.chat.model_call import ChatRunnable, ModelCall, Patience
 from oresearch_graph.policies.chat.model_faults import unsupported_parameter
 from oresearch_graph.policies.chat.prices import Price, cost, known_price
 from oresearch_graph.policies.chat.probe import (
     PROBE,
+    PROBE_TOKENS,
     PROBES,
     Choice,
     choice_by_probe,
@@ -141,6 +142,7 @@ class ChatPolicy:
         request = rendering.request(thread, stop)
         message = await self._send(request, thread, stop, on_text)
         reply = read_message(message)
+        reply = reply._replace(text=without_echo(request.beginning, reply.text))
         text = rendering.read(thread, stop, reply)
         return Continuation(**text._asdict(), usage=self._usage(thread, reply))
 
@@ -196,7 +198,7 @@ class ChatPolicy:
                 request.messages,
                 config=_config(thread),
                 arguments=arguments,
-                on_text=None if on_text is None else lambda: TextGate(thread, stop, on_text),
+                on_text=None if on_text is None else lambda: _gate(request, thread, stop, on_text),
             )
         except PolicyRefused as refusal:
             if not (self._sends_stop and unsupported_parameter(refusal.__cause__, "stop")):
@@ -226,7 +228,7 @@ class ChatPolicy:
         return CRAWL_PAGE if name == "crawl_page" else self._tools[name]
 
     async def _probe(self, call: ModelCall) -> Choice:
-        arguments = {**self._arguments, **self._body(CONTINUE_FINAL), "max_tokens": 16}
+        arguments = {**self._arguments, **self._body(CONTINUE_FINAL), "max_tokens": PROBE_TOKENS}
         config = merge_configs(ensure_config(), {"tags": ["probe"]})
         try:
             message = await call(self.model, PROBE, config=config, arguments=arguments)
@@ -269,6 +271,14 @@ def _with_usage(model: BaseChatModel) -> BaseChatModel:
     if speaks_openai(model) and getattr(model, "stream_usage", None) is None:
         return model.model_copy(update={"stream_usage": True})
     return model
+
+
+def _gate(
+    request: Request, thread: Thread, stop: Sequence[str], on_text: Callable[[str], None]
+) -> Callable[[str], None]:
+    """What listens to one try of a stream."""
+    gate = TextGate(thread, stop, on_text)
+    return EchoGate(request.beginning, gate) if request.beginning else gate
 
 
 def _config(thread: Thread) -> RunnableConfig:

@@ -13,15 +13,20 @@ from urllib.parse import urlsplit
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
+from oresearch_graph.policies.chat.endings import without_echo
 from oresearch_graph.policies.chat.rendering_tools import WEB_SEARCH
 from oresearch_graph.settings import Rendering
 
 Settled = Literal["prefill", "turns", "tools"]
 
+_BEGINNING: Final = "Here they are, one after the other, as you asked: 1, 2, 3, 4, 5, 6,"
 PROBE: Final[tuple[BaseMessage, ...]] = (
     HumanMessage("Count from 1 to 12, separated by commas. Write nothing else."),
-    AIMessage("1, 2, 3, 4, 5, 6,"),
+    AIMessage(_BEGINNING),
 )
+PROBE_TOKENS: Final = 16
+"""Of the answer: fewer than the beginning has, so that an answer which holds the beginning and
+more was not written anew."""
 PROBE_GOES_ON: Final = "7"
 """A server that continues goes on here; one that answers anew begins at 1 or with a sentence."""
 
@@ -65,8 +70,10 @@ def choice_by_probe(answer: str | None) -> Choice:
     """The choice that the probe's answer makes; None: the server refused such a request."""
     if answer is None:
         return Choice("turns", "the server refuses to continue an assistant message")
-    if answer.lstrip(" ,\n").startswith(PROBE_GOES_ON):
-        return Choice("prefill", "the server continues an assistant message (one probe)")
+    continuation = without_echo(_BEGINNING, answer)
+    if continuation.lstrip(" ,\n").startswith(PROBE_GOES_ON):
+        echo = "" if continuation == answer else " and returns it too"
+        return Choice("prefill", f"the server continues an assistant message{echo} (one probe)")
     return Choice("turns", "the server answers anew instead of continuing (one probe)")
 
 

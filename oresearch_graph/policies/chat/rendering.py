@@ -37,6 +37,8 @@ class Request(NamedTuple):
     """Names of the tools to bind."""
     may_call: bool = True
     """False: the tools are bound for the history's sake only."""
+    beginning: str = ""
+    """What the server is to continue, and may return with the continuation."""
 
 
 class PolicyText(NamedTuple):
@@ -72,7 +74,8 @@ class Prefill:
         prefix = render_steps(thread.steps, self.tools) + before_continuation(thread)
         if not prefix:
             return Request(messages, KEEP_STOP_TAG)
-        return Request([*messages, AIMessage(prefix)], {**CONTINUE_FINAL, **KEEP_STOP_TAG})
+        body = {**CONTINUE_FINAL, **KEEP_STOP_TAG}
+        return Request([*messages, AIMessage(prefix)], body, beginning=prefix)
 
     def read(self, thread: Thread, stop: Sequence[str], reply: Reply) -> PolicyText:
         return read_text(thread, stop, reply)
