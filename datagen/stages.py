@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from datagen.export.stage import export
 from datagen.filter.stage import filter_traces
 from datagen.funnel import count_funnel, funnel_table
 from datagen.generate.stage import generate
@@ -22,7 +21,7 @@ from datagen.review.stage import settle_review
 from datagen.rubrics.stage import make_rubrics
 from datagen.run.folder import Counts, RunFolder, Work, counts_line
 from datagen.run.record_files import read_records
-from datagen.run.review_result import gate_fault
+from datagen.run.review_result import gate_fault, require_gate
 from datagen.run.rows import files_behind
 from datagen.run.stamps import State, fingerprint, inputs_of, read_stamp, state_of, write_stamp
 from datagen.seeds.stage import make_seeds
@@ -46,6 +45,18 @@ class Stage:
     reads: Callable[[RunFolder, DatagenSettings], list[Path]]
     writes: Callable[[RunFolder], Path]
     """Its output, without which it has not run: deleting that makes it anew."""
+
+
+def export(work: Work) -> Counts:
+    """What was accepted becomes a data set, if the human review lets it.
+
+    Raises ConfigurationError when the gate is closed or nothing can be exported; an earlier data
+    set is kept then.
+    """
+    from datagen.export.dataset import write_dataset  # pyarrow, which no other stage needs
+
+    reviewed = require_gate(work)
+    return write_dataset(work, () if reviewed is None else reviewed.refused)
 
 
 def _of(*names: str) -> Callable[[DatagenSettings], list[BaseModel]]:

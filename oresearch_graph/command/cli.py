@@ -121,6 +121,25 @@ def view(
 
 
 @app.command()
+def doctor(
+    base_url: Annotated[
+        str | None, typer.Option(help="A model's server, ending in /v1. Default: look for one.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Its name. Default: the server is asked.")
+    ] = None,
+    servers: Annotated[
+        bool, typer.Option("--servers", help="Print what is known of each kind of server.")
+    ] = False,
+) -> None:
+    """Say what a model's server is and can. Exit status: 0 it answers, 1 it does not."""
+    from oresearch_graph.command.doctor import diagnose, print_servers
+    from oresearch_graph.settings import resolve_settings
+
+    raise typer.Exit(print_servers() if servers else diagnose(base_url, model, resolve_settings()))
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of a trace file's line."""
     from oresearch_graph.trace import trace_json_schema

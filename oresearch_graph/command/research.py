@@ -7,7 +7,7 @@ import asyncio
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -35,6 +35,7 @@ from oresearch_graph.errors import ConfigurationError, OresearchError
 from oresearch_graph.graph.build import ResearchGraph, create_research_graph
 from oresearch_graph.graph.events import event_from
 from oresearch_graph.policies.chat.policy import ChatPolicy
+from oresearch_graph.policies.chat.servers import served_model
 from oresearch_graph.policies.extractive.policy import ExtractivePolicy
 from oresearch_graph.policies.models import Policies, chat_policies
 from oresearch_graph.redaction import brief
@@ -97,10 +98,15 @@ DEFAULT_MODEL: Final = "openai:gpt-5-mini"
 """Used when OPENAI_API_KEY is set and no model is named."""
 
 
+async def _with_model(settings: ResearchSettings) -> ResearchSettings:
+    """The settings with the name of a server's one model, where they give its address alone."""
+    if not settings.base_url or settings.model or settings.researcher_models:
+        return settings
+    return settings.model_copy(update={"model": await served_model(settings.base_url)})
+
+
 def policies_for(settings: ResearchSettings) -> tuple[Policies, str]:
-    """The policies, and the reason where the settings name no model."""
-    if settings.base_url and not settings.model and not settings.researcher_models:
-        raise ConfigurationError("--base-url needs a model's name: add --model NAME")
+    """The policies, and the reason where the settings name no model. A base URL has one."""
     if not settings.model and not settings.base_url and os.environ.get("OPENAI_API_KEY"):
         settings = settings.model_copy(update={"model": DEFAULT_MODEL})
         why = f"OPENAI_API_KEY is set and no --model: {DEFAULT_MODEL}. "
@@ -155,8 +161,10 @@ def research(request: Research) -> int:
         require_terminal(console)
     places = places_for(request.question, request.out, request.trace)
     require_writable(places)
-    policies, why = policies_for(request.settings)
     with asyncio.Runner() as runner:
+        settings = runner.run(_with_model(request.settings))
+        request = replace(request, settings=settings)
+        policies, why = policies_for(settings)
         try:
             message = runner.run(introduction(policies, why, request.settings))
             _say(request, console, message)

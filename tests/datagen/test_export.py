@@ -13,11 +13,11 @@ import pytest
 from datagen.export.candidates import JudgedCandidate, pairs_of, split_of
 from datagen.export.dataset import building, write_dataset
 from datagen.export.files import Table
-from datagen.export.stage import export
 from datagen.export.verify import verify_dataset
 from datagen.run.record_files import write_records
 from datagen.run.stamps import write_stamp
 from datagen.settings import DatagenSettings, ExportSettings
+from datagen.stages import export
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace import Failure, text_hash
 from tests.helpers.export_run import traced, work_of

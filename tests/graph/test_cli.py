@@ -218,6 +218,15 @@ def test_a_model_on_a_server_is_used_and_its_rendering_is_told(tmp_path):
     assert trace.models["summarizer"] == "fake"
 
 
+def test_a_servers_one_model_needs_no_name(tmp_path):
+    with OpenAIServer(ResearchBrain(("A flume is",))) as server:
+        done = oresearch(
+            "run", "What is a flume?", "--base-url", server.base_url, "--search", "python",
+            cwd=tmp_path,
+        )  # fmt: skip
+    assert done.stderr.startswith("fake (turns: "), done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
