@@ -55,8 +55,8 @@ _SCALES: Final[tuple[tuple[str, int], ...]] = (
 _SCALE: Final = "|".join(f"(?P<s{i}>{words})" for i, (words, _) in enumerate(_SCALES))
 _LETTER_SCALES: Final = {"K": 10**3, "M": 10**6, "B": 10**9}
 _UNITS: Final[dict[str, str]] = {
-    "%": r"%|percent(?:age points?)?\b|per cent\b|个百分点|pour cent\b|prozent\b|por ciento\b",
-    "usd": r"(?:us )?dollars?\b|usd\b|美元|美金",
+    "%": r"%|percent(?:age\ points?)?\b|per\ cent\b|个百分点|pour\ cent\b|prozent\b|por\ ciento\b",
+    "usd": r"(?:us\ )?dollars?\b|usd\b|美元|美金",
     "eur": r"euros?\b|eur\b|欧元|€",
     "cny": r"yuan\b|rmb\b|人民币|元",
     "bit": r"bits?\b|比特",
@@ -77,13 +77,21 @@ _UNITS: Final[dict[str, str]] = {
 }
 _UNIT: Final = "|".join(f"(?P<u{i}>{words})" for i, words in enumerate(_UNITS.values()))
 _NUMBER: Final = re.compile(
-    r"(?P<before>百分之|[$€£¥]\s?)?"
-    r"(?<![A-Za-z_\d])(?<![A-Za-z]-)(?<!\d\.)"
-    r"(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3}){2,}|\d{1,3}(?: \d{3})+(?!\d)"
-    r"|\d+,\d{1,2}(?![\d,])|\d+(?:\.\d+)*)"
-    rf"(?:(?P<letter>[KMB])\b|\s?-?(?:{_SCALE}))?(?:\s?-?(?:{_UNIT}))?"
-    r"(?P<tail>(?:st|nd|rd|th)\b|[A-Za-z_][A-Za-z_\d]*)?",
-    re.IGNORECASE,
+    rf"""
+    (?P<before> 百分之 | [$€£¥]\s? )?
+    (?<! [A-Za-z_\d] ) (?<! [A-Za-z]- ) (?<! \d\. )    # not inside a name, a code or a version
+    (?P<number>
+        \d{{1,3}} (?: ,\d{{3}} )+ (?: \.\d+ )?            # 1,234.5
+      | \d{{1,3}} (?: \.\d{{3}} ){{2,}}                   # 1.234.567
+      | \d{{1,3}} (?: \ \d{{3}} )+ (?!\d)                 # 1 234
+      | \d+,\d{{1,2}} (?! [\d,] )                         # 1,5: a decimal comma
+      | \d+ (?: \.\d+ )*                                  # 1, 1.5, 3.11.2
+    )
+    (?: (?P<letter> [KMB] )\b | \s?-? (?: {_SCALE} ) )?
+    (?: \s?-? (?: {_UNIT} ) )?
+    (?P<tail> (?: st|nd|rd|th )\b | [A-Za-z_][A-Za-z_\d]* )?
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 _SIGNS: Final = {"$": "usd", "€": "eur", "£": "gbp", "¥": "cny", "百分之": "%"}
 _WORDS: Final[dict[str, int]] = {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
@@ -29,6 +29,9 @@ from oresearch_graph.policies.chat.prices import Price, cost, known_price
 from oresearch_graph.policies.chat.probe import is_official, speaks_openai
 from oresearch_graph.policies.chat.reply import Reply, read_message
 from oresearch_graph.trace.record import known_sum
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelPrice
 
 _log = logging.getLogger("oresearch_graph")
 
@@ -114,7 +117,7 @@ class Spent:
         """All of them."""
         return known_sum((self.prompt_tokens, self.completion_tokens))
 
-    def charge(self, reply: Reply, price: Price | None) -> None:
+    def charge(self, reply: Reply, price: Price | ModelPrice | None) -> None:
         """One answer's tokens and their price."""
         tokens = reply.prompt_tokens, reply.cached_tokens, reply.completion_tokens
         self.prompt_tokens = known_sum((self.prompt_tokens, reply.prompt_tokens))
@@ -182,9 +185,9 @@ class OneJudge:
         remember_within(self._model)
         self.name = model_name(self._model)
         self._stats = stats
-        priced = is_official(getattr(self._model, "openai_api_base", None))
-        self._price = price or (known_price(self.name) if priced else None)
         openai = speaks_openai(self._model)
+        priced = openai and is_official(getattr(self._model, "openai_api_base", None))
+        self._price = price or (known_price(self.name) if priced else None)
         self._call = ModelCall(self.name, limiter, patience, says_finish=openai)
         sampling = {"temperature": 0.0} if self._own and cold else {}
         # From the most to the least that a server may take; the first that it takes is kept.

@@ -18,6 +18,7 @@ from typing import Any, Final
 from oresearch_graph.errors import ConfigurationError, JudgeError, TraceFileError
 from oresearch_graph.graph.boundary import failure_of
 from oresearch_graph.tools.choose import Documents
+from oresearch_graph.tools.single_flight import SingleFlight
 from oresearch_graph.trace import Trace, TraceWriter
 from rl.rollouts.graph import Rollout, RolloutGraph
 from rl.rollouts.ledger_policy import Engine, LedgerPolicy, Sampling
@@ -74,7 +75,7 @@ class RolloutWorker:
         self.graph = RolloutGraph(settings, model)
         self.judge = judge or RewardJudge(settings.reward, judge_from(settings.judge))
         self._documents, self._policy = documents, policy
-        self._opening: asyncio.Task[Documents] | None = None
+        self._openings = SingleFlight[Documents](goes_on=True)
         self._writers: dict[Path, TraceWriter] = {}
         self._writing, self._warned = threading.Lock(), False
 
@@ -135,15 +136,11 @@ class RolloutWorker:
         """The documents, opened once; rollouts that begin meanwhile wait for the same opening and
         share its fault."""
         if self._documents is None:
-            if self._opening is None:
-                work = asyncio.to_thread(open_documents, self.settings)
-                self._opening = asyncio.create_task(work)
-            opening = self._opening
-            try:
-                self._documents = await asyncio.shield(opening)
-            finally:
-                if opening.done():
-                    self._opening = None
+            return await self._openings.of("documents", self._load_documents)
+        return self._documents
+
+    async def _load_documents(self) -> Documents:
+        self._documents = await asyncio.to_thread(open_documents, self.settings)
         return self._documents
 
     async def _score(

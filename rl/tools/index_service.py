@@ -38,6 +38,7 @@ from oresearch_graph.errors import ConfigurationError, OresearchError, ToolError
 from oresearch_graph.tools.backend import Hits, Page
 from oresearch_graph.tools.corpus.local import IndexedCorpus, LocalCorpus
 from oresearch_graph.tools.corpus.python_docs import PythonCorpus
+from oresearch_graph.tools.single_flight import SingleFlight
 
 CACHE_BYTES: Final = 256_000_000
 BACKLOG: Final = 4_096
@@ -97,12 +98,12 @@ class AnswerCache:
         self._size, self._backlog = size, backlog
         self._bytes = 0
         self._answers: OrderedDict[Hashable, bytes] = OrderedDict()
-        self._in_flight: dict[Hashable, asyncio.Task[bytes]] = {}
+        self._flights = SingleFlight[bytes](goes_on=True)
 
     @property
     def waiting(self) -> int:
         """Answers in the making."""
-        return len(self._in_flight)
+        return len(self._flights)
 
     async def of(self, key: Hashable, make: Callable[[], Awaitable[bytes]]) -> bytes:
         """The answer of `key`, made by `make` unless it is there. Raises Overloaded, and what
@@ -112,25 +113,15 @@ class AnswerCache:
         if answer is not None:
             self._answers.move_to_end(key)
             return answer
-        task = self._in_flight.get(key)
-        if task is None:
-            if len(self._in_flight) >= self._backlog:
-                raise Overloaded
-            task = asyncio.create_task(self._make(key, make))
-            self._in_flight[key] = task
-            task.add_done_callback(lambda task: self._finish(key, task))
-        return await asyncio.shield(task)
+        if key not in self._flights and len(self._flights) >= self._backlog:
+            raise Overloaded
+        return await self._flights.of(key, lambda: self._make(key, make))
 
     async def _make(self, key: Hashable, make: Callable[[], Awaitable[bytes]]) -> bytes:
         answer = await make()
         self.computed += 1
         self._keep(key, answer)
         return answer
-
-    def _finish(self, key: Hashable, task: asyncio.Task[bytes]) -> None:
-        del self._in_flight[key]
-        if not task.cancelled():
-            task.exception()  # heard, even when all who asked have left
 
     def _keep(self, key: Hashable, answer: bytes) -> None:
         if len(answer) > self._size // 8:

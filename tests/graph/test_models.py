@@ -1,6 +1,7 @@
 """Policies from settings: who plays which role, what is said when a model cannot be had; prices."""
 
 import pytest
+from langchain_core.language_models import FakeListChatModel
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.policies.chat.connect import split_name
@@ -114,9 +115,45 @@ def test_a_price_holds_for_the_provider_only() -> None:
 
 def test_cost_is_none_when_anything_is_unknown() -> None:
     price = known_price("openai:gpt-5-mini-2025-08-07")
-    assert price == Price(0.25, 0.025, 2.0)
     assert cost(price, 1_000_000, None, 0) == pytest.approx(0.25)
     assert cost(price, 1_000_000, 1_000_000, 1_000_000) == pytest.approx(2.025)
     assert cost(price, None, None, 5) is None
     assert cost(None, 5, 5, 5) is None
     assert known_price("some-model") is None
+
+
+@pytest.mark.parametrize(
+    ("model", "price"),
+    [
+        ("gpt-5-mini", Price(0.25, 0.025, 2.0)),
+        ("openai:gpt-4.1-nano", Price(0.1, 0.025, 0.4)),
+        ("gpt-4o-2024-11-20", Price(2.5, 1.25, 10.0)),
+        ("gpt-4o-2024-05-13", Price(5.0, 5.0, 15.0)),
+        ("o3", Price(2.0, 0.5, 8.0)),
+    ],
+)
+def test_the_list_prices_are_per_million_tokens(model: str, price: Price) -> None:
+    for counts in ((1_000, 0, 0), (1_000, 1_000, 0), (0, 0, 1_000), (90_000, 20_000, 500)):
+        assert cost(known_price(model), *counts) == pytest.approx(cost(price, *counts))
+
+
+def test_long_prompts_have_a_price_of_their_own() -> None:
+    price = known_price("gpt-5.4")
+    assert cost(price, 272_000, 0, 0) == pytest.approx(2.5 * 0.272)
+    assert cost(price, 300_000, 0, 0) == pytest.approx(5.0 * 0.3)
+
+
+@pytest.mark.parametrize(
+    "model", ["", ":", "gpt", "gpt-5-unheard", "whisper-1", "text-embedding-3-small", "qwen3:8b",
+              "claude-sonnet-4-5", "omni-moderation-latest", "gpt-3.5-turbo-instruct" + "x" * 200]
+)  # fmt: skip
+def test_what_has_no_price_per_token_is_unknown(model: str) -> None:
+    assert known_price(model) is None
+
+
+def test_a_price_is_of_its_provider_only() -> None:
+    class Elsewhere(FakeListChatModel):
+        model_name: str = "gpt-5-mini"
+
+    assert ChatPolicy(Elsewhere(responses=[])).name == "gpt-5-mini"
+    assert ChatPolicy(Elsewhere(responses=[])).price is None

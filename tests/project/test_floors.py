@@ -168,6 +168,7 @@ def test_the_language_needs_pydantic_and_the_standard_library_only():
         ("from oresearch_graph import Trace, violations", {"langgraph", "langchain_core"}),
         ("import oresearch_graph.command.cli", {"langgraph", "langchain_core", "pydantic"}),
         ("from oresearch_graph import create_research_graph", {"langchain_openai", "trafilatura"}),
+        ("import oresearch_graph.policies.chat.policy", {"langchain_openai", "genai_prices"}),
     ],
 )
 def test_importing_is_light(statement: str, unwanted: set[str]):

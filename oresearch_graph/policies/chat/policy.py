@@ -93,7 +93,7 @@ class ChatPolicy:
             self._arguments = {**arguments, **revealed(extra or {})}
         self.name = model_name(self.model)
         self._server = getattr(self.model, "openai_api_base", None)
-        priced = is_official(self._server)
+        priced = speaks_openai(self.model) and is_official(self._server)
         self.price = price or (known_price(self.name) if priced else None)
         self._dialect: Dialect = dialect
         self._tools = {tool.name: tool for tool in tools}

@@ -1,13 +1,15 @@
-"""What model calls cost, where the price is known. Prices are USD per million tokens.
-
-Gathered in November 2026 from public reports of OpenAI's list (developers.openai.com/api/docs/
-pricing), not from an invoice. Prices change, and other providers have their own: pass a `Price`.
+"""What model calls cost, where the price is known: OpenAI's list, as genai-prices ships it, or a
+`Price` of one's own. Nothing is fetched: a newer list comes with a newer genai-prices.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelPrice
+
+_LONGEST_NAME: Final = 200
 
 
 class Price(NamedTuple):
@@ -19,32 +21,23 @@ class Price(NamedTuple):
     completion: float
 
 
-PRICES: Final[dict[str, Price]] = {
-    "gpt-5.5": Price(5.0, 0.5, 30.0),
-    "gpt-5.4": Price(2.5, 0.25, 15.0),
-    "gpt-5.1": Price(1.25, 0.125, 10.0),
-    "gpt-5": Price(1.25, 0.125, 10.0),
-    "gpt-5-mini": Price(0.25, 0.025, 2.0),
-    "gpt-5-nano": Price(0.05, 0.005, 0.4),
-    "gpt-4.1": Price(2.0, 0.5, 8.0),
-    "gpt-4.1-mini": Price(0.4, 0.1, 1.6),
-    "gpt-4.1-nano": Price(0.1, 0.025, 0.4),
-    "gpt-4o": Price(2.5, 1.25, 10.0),
-    "gpt-4o-mini": Price(0.15, 0.075, 0.6),
-    "o3": Price(2.0, 0.5, 8.0),
-    "o4-mini": Price(1.1, 0.275, 4.4),
-}
+def known_price(model: str) -> ModelPrice | None:
+    """OpenAI's price today of a model name (`openai:` prefix aside), or None."""
+    from genai_prices import Usage, calc_price  # 0.3 s, which a run without a model need not pay
 
-_DATED: Final = re.compile(r"-(?:\d{8}|\d{4}-\d{2}-\d{2}|latest)\Z")
-
-
-def known_price(model: str) -> Price | None:
-    """The price of a model name (`openai:` prefix and date suffix aside), or None."""
-    return PRICES.get(_DATED.sub("", model.rpartition(":")[2]))
+    name = model.removeprefix("openai:")
+    if len(name) > _LONGEST_NAME:
+        return None
+    try:
+        price = calc_price(Usage(), name, provider_id="openai").model_price
+    except LookupError:
+        return None
+    # What is billed by the minute or the image has no price per token, which is not a price of 0.
+    return price if price.input_mtok and price.output_mtok else None
 
 
 def cost(
-    price: Price | None,
+    price: Price | ModelPrice | None,
     prompt_tokens: int | None,
     cached_tokens: int | None,
     completion_tokens: int | None,
@@ -53,6 +46,13 @@ def cost(
     if price is None or prompt_tokens is None or completion_tokens is None:
         return None
     cached = min(cached_tokens or 0, prompt_tokens)
+    if not isinstance(price, Price):
+        from genai_prices import Usage
+
+        usage = Usage(
+            input_tokens=prompt_tokens, cache_read_tokens=cached, output_tokens=completion_tokens
+        )
+        return float(price.calc_price(usage)["total_price"])
     dollars = (
         (prompt_tokens - cached) * price.prompt
         + cached * price.cached

@@ -36,25 +36,52 @@ _COMPARISONS: Final = tuple(
     )
 )
 _CLAUSES: Final = re.compile(
-    r"[?？;；]\s*|(?:,|(?<![\s,]))\s++and\s++(?=(?:how|what|why|when|where|who|which|is|are|does|do"
-    r"|can)\b)|[，,]\s*+(?=(?:如何|怎么|怎样|为什么|什么|哪些|以及|并且|有什么|有哪些))|以及|并且",
-    re.IGNORECASE,
+    r"""
+    [?？;；]\s*
+    # Before the next question word; the run of blanks is taken whole, from its beginning alone.
+    | (?: , | (?<![\s,]) ) \s++ and \s++
+      (?= (?: how|what|why|when|where|who|which|is|are|does|do|can )\b )
+    | [，,]\s*+ (?= (?: 如何|怎么|怎样|为什么|什么|哪些|以及|并且|有什么|有哪些 ) )
+    | 以及 | 并且
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 _ASKING: Final = re.compile(
-    r"^(?:please\s+)?(?:(?:can|could) you\s+)?(?:explain|describe|tell me(?: about)?|show me)?\s*"
-    r"(?:(?:and|so)\s+)?(?:how|what|why|when|where|who|which|whose)?\s*"
-    r"(?:exactly\s+)?(?:(?:do|does|did|is|are|was|were|can|could|should|must|will|would|to|about)\b"
-    r"\s*)?(?:(?:i|you|we|one)\s+)?(?:(?:the|a|an)\s+)?",
-    re.IGNORECASE,
+    r"""
+    ^ (?: please\s+ )?
+    (?: (?: can|could )\ you\s+ )?
+    (?: explain | describe | tell\ me(?:\ about)? | show\ me )? \s*
+    (?: (?: and|so )\s+ )?
+    (?: how|what|why|when|where|who|which|whose )? \s*
+    (?: exactly\s+ )?
+    (?: (?: do|does|did|is|are|was|were|can|could|should|must|will|would|to|about )\b \s* )?
+    (?: (?: i|you|we|one )\s+ )?                     # its subject
+    (?: (?: the|a|an )\s+ )?
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 _ASKING_EUROPEAN: Final = re.compile(
-    r"^¿?(?:wie|was|warum|welche[rs]?|comment|qu'est-ce que?|pourquoi|quelles? sont|quels? sont"
-    r"|cómo|qué|por qué|cuáles son|como|o que|por que|quais são|come|che cosa|perché|quali sono"
-    r"|как|что такое|почему|каковы|كيف|ما هي?|لماذا)\s+"
-    r"(?:(?:funktionier(?:t|en)|arbeite[nt]+|ist|sind|fonctionnent?|marche|est|sont|funcionan?|es|son|funciona|é|são|funzionano?|è|sono"
-    r"|работа[ею]т|تعمل|يعمل)\s+)?"
-    r"(?:(?:der|die|das|den|le|la|les|el|los|las|o|os|a|as|il|lo|gli|i)\s+|l')?",
-    re.IGNORECASE,
+    r"""
+    ^¿?
+    (?: wie | was | warum | welche[rs]?                                       # German
+      | comment | qu'est-ce\ que? | pourquoi | quelles?\ sont | quels?\ sont  # French
+      | cómo | qué | por\ qué | cuáles\ son                                   # Spanish
+      | como | o\ que | por\ que | quais\ são                                 # Portuguese
+      | come | che\ cosa | perché | quali\ sono                               # Italian
+      | как | что\ такое | почему | каковы                                    # Russian
+      | كيف | ما\ هي? | لماذا                                                 # Arabic
+    ) \s+
+    (?: (?: funktionier(?:t|en) | arbeite[nt]+ | ist | sind
+          | fonctionnent? | marche | est | sont
+          | funcionan? | es | son
+          | funciona | é | são
+          | funzionano? | è | sono
+          | работа[ею]т
+          | تعمل | يعمل
+        ) \s+ )?
+    (?: (?: der|die|das|den|le|la|les|el|los|las|o|os|a|as|il|lo|gli|i )\s+ | l' )?
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 _FACT: Final = re.compile(
     r"^(?:who|when|where|wer|wann|wo|qui|quand|où|quién|cuándo|谁|何时)\b", re.IGNORECASE

@@ -28,21 +28,34 @@ _CODE: Final = re.compile(
     r"|for \w+ in|if .*:$|@\w+|\.\. )|\\\w|->|^\w+\(.*\)$|(?:\S+ \| ){2}|\]\(|https?://|-{3,}|_{5,}|\*{3,}"
 )
 _JUNK: Final = re.compile(
-    r"cookie|all rights reserved|copyright|©|skip to|table of contents|log ?in\b|sign (?:in|up)"
-    r"|subscribe|newsletter|previous (?:topic|page)|next (?:topic|page)|privacy policy|click here"
-    r"|share this|read more|^see (?:also\b|the\b|section)|for more (?:information|details)|^note:?$"
-    r"|described (?:below|above)|following (?:example|table|code)"
-    r"|\b(?:args|arguments|parameters|returns|raises|usage|examples?):|faq entry|^module\b"
-    r"|版权所有|登录|注册|点击|上一页|下一页|目录$",
-    re.IGNORECASE,
+    r"""
+    # the frame of a site
+      cookie | all\ rights\ reserved | copyright | © | skip\ to | table\ of\ contents
+    | log\ ?in\b | sign\ (?:in|up) | subscribe | newsletter | privacy\ policy | click\ here
+    | previous\ (?:topic|page) | next\ (?:topic|page) | share\ this | read\ more
+    # what points elsewhere
+    | ^see\ (?: also\b | the\b | section ) | for\ more\ (?:information|details) | ^note:?$
+    | described\ (?:below|above) | following\ (?:example|table|code)
+    # headings of reference pages
+    | \b (?: args|arguments|parameters|returns|raises|usage|examples? ):
+    | faq\ entry | ^module\b
+    | 版权所有 | 登录 | 注册 | 点击 | 上一页 | 下一页 | 目录$
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 _ANAPHORA: Final = re.compile(
-    r"^(?:this|that|these|those|it|its|they|their|he|she|such|however|therefore|thus|then|otherwise"
-    r"|also|but|and|or|so|in (?:this|that|these|such)|for example|e\.g|i\.e|instead|furthermore"
-    r"|moreover|similarly|likewise|again|here|both|the (?:latter|former|second|first|third|same"
-    r"|following|above|default|other)|in addition|as (?:a result|above|such)|note|if not|when not"
-    r"|if so|它|这|该|此|但|而|因此|所以|另外|例如|其|因而|然而)\b",
-    re.IGNORECASE,
+    r"""
+    ^ (?:
+        this|that|these|those|it|its|they|their|he|she|such|both|here    # somebody named before
+      | however|therefore|thus|then|otherwise|also|but|and|or|so         # a sentence before
+      | instead|furthermore|moreover|similarly|likewise|again|note
+      | in\ (?:this|that|these|such) | in\ addition | as\ (?:a\ result|above|such)
+      | for\ example | e\.g | i\.e | if\ not | when\ not | if\ so
+      | the\ (?: latter|former|second|first|third|same|following|above|default|other )
+      | 它|这|该|此|但|而|因此|所以|另外|例如|其|因而|然而
+    ) \b
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 _COLON: Final = re.compile(
     r"(?:following|follows?|examples?|e\.g\.|like|as|this|these|below|is|are|with|if|when|by|to|code"
@@ -53,10 +66,14 @@ _ENDS: Final = re.compile(r"[.!。！][\"'”’)）」*`]*$")
 _BEGINS: Final = re.compile(r"^[\"'“‘(（「《*`_]*(?:[^\W\d_]|\d|_)")
 _OPENING_LOWER: Final = re.compile(r"^[*(]*[a-z]+[*]*(?:[\s,:]|$)")
 _FRAGMENT: Final = re.compile(
-    r"^(?:returns?|creates?|raises?|gets?|sets?|runs?|makes?|calls?|same as|like|construct|convert"
-    r"|wrapper|helper|subclass"
-    r"|(?:an?|the)(?: (?:abstract|base|simple|mutable))? \w+ (?:for|that|of))\b",
-    re.IGNORECASE,
+    r"""
+    ^ (?:
+        returns?|creates?|raises?|gets?|sets?|runs?|makes?|calls?        # a docstring's verb
+      | same\ as | like | construct | convert | wrapper | helper | subclass
+      | (?: an? | the ) (?: \ (?:abstract|base|simple|mutable) )? \ \w+\ (?:for|that|of)
+    ) \b
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 _ALIKE: Final = 0.6
 """Shared terms over all terms of two sentences, above which they say the same."""

@@ -11,10 +11,10 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from oresearch_graph.tools.backend import Page, PageReader
+from oresearch_graph.tools.single_flight import SingleFlight
 from oresearch_graph.trace.plain_text import spelled_address
 
 FAULT_SECONDS: Final = 60.0
@@ -23,12 +23,6 @@ MAX_TENANTS: Final = 64
 
 Key = tuple[str, str]
 """Reader's name and address."""
-
-
-@dataclass
-class _Flight:
-    task: asyncio.Task[Page]
-    waiting: int = 0
 
 
 class PageCache:
@@ -49,7 +43,7 @@ class PageCache:
         self._clock = clock
         self._pages: OrderedDict[Key, tuple[float, Page]] = OrderedDict()
         self._characters = 0
-        self._flights: dict[tuple[int, Key], _Flight] = {}
+        self._flights = SingleFlight[Page]()
         self._lock = threading.Lock()
 
     async def page(self, key: Key, fetch: Callable[[], Awaitable[Page]]) -> Page:
@@ -58,24 +52,7 @@ class PageCache:
         page = self._cached(key)
         if page is not None:
             return page
-        place = (id(asyncio.get_running_loop()), key)
-        flight = self._flights.get(place)
-        if flight is None:
-            flight = _Flight(asyncio.create_task(self._fetched(key, fetch)))
-            self._flights[place] = flight
-            flight.task.add_done_callback(lambda _: self._landed(place, flight))
-        flight.waiting += 1
-        try:
-            return await asyncio.shield(flight.task)
-        finally:
-            flight.waiting -= 1
-            if not flight.waiting and not flight.task.done():
-                self._landed(place, flight)
-                flight.task.cancel()
-
-    def _landed(self, place: tuple[int, Key], flight: _Flight) -> None:
-        if self._flights.get(place) is flight:
-            del self._flights[place]
+        return await self._flights.of(key, lambda: self._fetched(key, fetch))
 
     async def _fetched(self, key: Key, fetch: Callable[[], Awaitable[Page]]) -> Page:
         page = await fetch()
