@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from langchain_core.tools import BaseTool
-from pydantic import BaseModel, ConfigDict
 
 from oresearch_graph.errors import PolicyTimeout
 from oresearch_graph.graph.budget import Budget
@@ -33,15 +32,14 @@ from oresearch_graph.trace import (
     parse_policy_text,
     world_step,
 )
+from oresearch_graph.trace.validation import FrozenModel
 
 Faults = Callable[[Sequence[Step]], list[str]]
 """What is wrong with newly written steps, in words for the policy; empty: nothing."""
 
 
-class Continued(BaseModel):
+class Continued(FrozenModel):
     """What came of one continuation."""
-
-    model_config = ConfigDict(frozen=True)
 
     steps: tuple[Step, ...] = ()
     failures: tuple[Failure, ...] = ()

@@ -28,6 +28,7 @@ from oresearch_graph.policies.chat.policy import model_name
 from oresearch_graph.policies.chat.prices import Price, cost, known_price
 from oresearch_graph.policies.chat.probe import is_official, speaks_openai
 from oresearch_graph.policies.chat.reply import Reply, read_message
+from oresearch_graph.rows.lengths import nearest_rank
 from oresearch_graph.trace.record import known_sum
 
 if TYPE_CHECKING:
@@ -160,10 +161,7 @@ class JudgeStats:
     @property
     def p99(self) -> float | None:
         """The 99th percentile of the latencies (nearest rank); None without any."""
-        if not self.latencies:
-            return None
-        ordered = sorted(self.latencies)
-        return ordered[-(-99 * len(ordered) // 100) - 1]
+        return nearest_rank(self.latencies, 99) if self.latencies else None
 
 
 class OneJudge:

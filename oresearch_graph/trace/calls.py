@@ -13,11 +13,10 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from oresearch_graph.trace.escaping import escape_world
 from oresearch_graph.trace.record import Dialect, Trace
 from oresearch_graph.trace.step import Step
+from oresearch_graph.trace.validation import FrozenModel
 
 _COUNT_LAST: Final = re.compile(r"&(?:serp_)?num=(\d{1,4})\s*\Z")
 _COUNT_FIRST: Final = re.compile(r"\A(?:serp_)?num=(\d{1,4})&(?=query=)")
@@ -28,10 +27,8 @@ _BETWEEN_ADDRESSES: Final = re.compile(
 )
 
 
-class Call(BaseModel):
+class Call(FrozenModel):
     """What a call step asks for. One element is one call, however many queries it carries."""
-
-    model_config = ConfigDict(frozen=True)
 
     tool: str
     items: tuple[str, ...] = ()

@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, assert_never
 
-from pydantic import BaseModel, ConfigDict
-
 from oresearch_graph.trace.answer import ParsedAnswer, parsed_answers
 from oresearch_graph.trace.calls import read_call
 from oresearch_graph.trace.escaping import escape_world
@@ -22,6 +20,7 @@ from oresearch_graph.trace.references import Ledger, seen_sources
 from oresearch_graph.trace.report_form import HEADINGS, SECTIONS, Section
 from oresearch_graph.trace.step import CALL_KINDS, Step
 from oresearch_graph.trace.tags import tag_pattern
+from oresearch_graph.trace.validation import FrozenModel
 
 ViolationCode = Literal[
     "no_subtask_list", "late_subtask_list", "repeated_subtask_list", "empty_subtask_list",
@@ -35,10 +34,8 @@ ViolationCode = Literal[
 ]  # fmt: skip
 
 
-class Violation(BaseModel):
+class Violation(FrozenModel):
     """One departure from the protocol, with its place."""
-
-    model_config = ConfigDict(frozen=True)
 
     code: ViolationCode
     message: str

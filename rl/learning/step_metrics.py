@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from oresearch_graph.rows.lengths import nearest_rank
 from rl.rollouts.log import RolloutRecord
 
 if TYPE_CHECKING:
@@ -166,13 +167,6 @@ def pearson(first: Sequence[float], second: Sequence[float]) -> float | None:
     return sum(a * b for a, b in gaps) / spread if spread > 1e-12 else None
 
 
-def percentile(values: Sequence[float], share: float) -> float | None:
-    """The smallest value that at least this share of the values does not exceed."""
-    if not values:
-        return None
-    return sorted(values)[max(math.ceil(share * len(values)), 1) - 1]
-
-
 def _rewards(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for part in _PARTS:
@@ -208,7 +202,9 @@ def _work(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
             "oresearch/rollout_seconds/mean": _mean(seconds) if seconds else None,
             "oresearch/rollout_seconds/max": max(seconds, default=None),
             "oresearch/judge_seconds/mean": _mean(judge_seconds) if judge_seconds else None,
-            "oresearch/judge_seconds/p99": percentile(judge_seconds, 0.99),
+            "oresearch/judge_seconds/p99": nearest_rank(judge_seconds, 99)
+            if judge_seconds
+            else None,
         }
     )
 

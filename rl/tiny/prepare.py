@@ -25,7 +25,8 @@ from oresearch_graph.graph.build import create_research_graph
 from oresearch_graph.prompts import system_prompt
 from oresearch_graph.rows.rl import RLQuestion, write_rl_rows
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.trace import Trace, TraceWriter, read_traces, render_trace
+from oresearch_graph.trace import Trace, read_traces, render_trace
+from oresearch_graph.trace.whole_files import replacing
 from rl.settings import RLSettings
 from rl.tiny.world import Task, TinyTeacher, places, tasks, write_documents
 
@@ -93,8 +94,6 @@ def _shuffled(questions: list[RLQuestion]) -> list[RLQuestion]:
 def _write_traces(
     file: Path, docs: Path, settings: ResearchSettings, of: list[Task], processes: int
 ) -> None:
-    part = file.with_suffix(".part")
-    part.unlink(missing_ok=True)
     work = partial(_research, docs, settings)
     shares = [of[start::processes] for start in range(processes)]
     # The first run makes the index; the others find it made.
@@ -102,10 +101,8 @@ def _write_traces(
     shares[0] = shares[0][1:]
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         researched = [*first, *(trace for traces in pool.map(work, shares) for trace in traces)]
-    with TraceWriter(part) as writer:
-        for trace in researched:
-            writer.write(trace)
-    part.rename(file)
+    with replacing(file) as lines:
+        lines.writelines(f"{trace.model_dump_json()}\n".encode() for trace in researched)
 
 
 def _research(docs: Path, settings: ResearchSettings, of: list[Task]) -> list[Trace]:

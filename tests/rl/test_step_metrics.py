@@ -16,7 +16,6 @@ from rl.learning.step_metrics import (
     described,
     mismatch,
     pearson,
-    percentile,
     step_metrics,
 )
 from rl.learning.step_metrics import validation_metrics as validation
@@ -145,9 +144,9 @@ def test_pearson_is_none_where_nothing_varies():
 
 def test_percentiles_are_values_that_occurred():
     hundred = [float(value) for value in range(1, 101)]
-    assert percentile(hundred, 0.99) == 99.0
-    assert percentile([4.0], 0.99) == 4.0
-    assert percentile([], 0.5) is None
+    for seconds, p99 in ((hundred, 99.0), ([4.0], 4.0), ([], None)):
+        metrics = step_metrics([{"judge_seconds": value} for value in seconds], [], [])
+        assert metrics.get("oresearch/judge_seconds/p99") == p99
 
 
 def test_engine_and_actor_are_compared_on_sampled_tokens_only():
