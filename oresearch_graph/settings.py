@@ -307,7 +307,7 @@ def resolve_settings(*layers: ResearchSettings | None) -> ResearchSettings:
         raise ConfigurationError(f"{brief(error)}: write it as JSON") from None
 
 
-def setting_fault(error: ValidationError) -> str:
+def setting_fault(error: ValidationError, prefix: str = "the setting ") -> str:
     """The first fault of invalid settings in one line; a value that may be a key is not told.
 
     Raise what it is told by `from None`: a ValidationError repeats what was given.
@@ -322,8 +322,8 @@ def setting_fault(error: ValidationError) -> str:
         or isinstance(first["input"], Mapping)
         or any(is_secret_name(str(part)) for part in place)
     ):
-        return f"the setting {name}: {fault}"
-    return f"the setting {name} cannot be {brief(repr(first['input']), 80)}: {fault}"
+        return f"{prefix}{name}: {fault}"
+    return f"{prefix}{name} cannot be {brief(repr(first['input']), 80)}: {fault}"
 
 
 def _hidden(value: Any) -> Any:  # noqa: ANN401 - parameters of a model call, whatever they hold

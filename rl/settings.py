@@ -148,6 +148,4 @@ def from_config(config: DictConfig) -> RLSettings:
     try:
         return RLSettings.model_validate(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        name = ".".join(["oresearch", *map(str, first["loc"])])
-        raise ConfigurationError(f"{name} cannot be {first['input']!r}: {first['msg']}") from error
+        raise ConfigurationError(setting_fault(error, "oresearch.")) from None

@@ -152,3 +152,11 @@ def test_upstream_still_cannot_override_a_dictionary():
     """Why `long_context` goes through a folder; when this fails, override_config will do."""
     with pytest.raises(AttributeError, match="rope_type"):
         update_model_config(tiny_config(), {"rope_parameters": {"rope_type": "yarn"}})
+
+
+def test_a_key_under_a_wrong_name_is_not_repeated():
+    config = OmegaConf.create({"oresearch": {"judge": {"api_key": "sk-secret-of-mine"}}})
+    with pytest.raises(ConfigurationError, match=r"^oresearch\.judge\.api_key: ") as raised:
+        from_config(config)
+    assert "secret" not in str(raised.value)
+    assert raised.value.__cause__ is None
