@@ -43,6 +43,11 @@ from oresearch_graph.settings import ResearchSettings, resolve_settings, setting
 from oresearch_graph.tools.choose import describe_search, search_name
 from oresearch_graph.trace import Trace
 
+DEFAULT_MODEL: Final = "openai:gpt-5-mini"
+"""Used when OPENAI_API_KEY is set and no model is named."""
+_THREAD: Final[RunnableConfig] = {"configurable": {"thread_id": "run"}}
+_INTERRUPTED: Final = 130
+
 
 def settings_of(options: dict[str, Any], assignments: Sequence[str]) -> ResearchSettings:
     """Options and `--set name=value` pairs over the environment's settings over defaults.
@@ -94,10 +99,6 @@ def _value(name: str, text: str) -> Any:  # noqa: ANN401 - of the setting's type
     return value
 
 
-DEFAULT_MODEL: Final = "openai:gpt-5-mini"
-"""Used when OPENAI_API_KEY is set and no model is named."""
-
-
 async def _with_model(settings: ResearchSettings) -> ResearchSettings:
     """The settings with the name of a server's one model, where they give its address alone."""
     if not settings.base_url or settings.model or settings.researcher_models:
@@ -134,10 +135,6 @@ async def introduction(policies: Policies, why: str, settings: ResearchSettings)
     is_default = settings.search.strip() == "auto" and search_name(settings) == "python"
     hint = " Set TAVILY_API_KEY for the web, or --corpus DIR." if is_default else ""
     return f"{why}{'; '.join(reasons)} over {documents}.{hint}"
-
-
-_THREAD: Final[RunnableConfig] = {"configurable": {"thread_id": "run"}}
-_INTERRUPTED: Final = 130
 
 
 @dataclass(frozen=True)

@@ -76,17 +76,6 @@ HEADINGS: Final[Mapping[str, Mapping[SectionName, tuple[str, ...]]]] = {
 }  # fmt: skip
 """Headings by language, the first of each the one that our own reports carry. A word that serves
 two sections names the first of them that the report does not have yet."""
-
-
-def _by_word() -> Mapping[str, tuple[tuple[SectionName, str], ...]]:
-    meanings: dict[str, tuple[tuple[SectionName, str], ...]] = {}
-    for language, sections in HEADINGS.items():
-        for section, words in sections.items():
-            for word in map(str.casefold, words):
-                meanings[word] = (*meanings.get(word, ()), (section, language))
-    return meanings
-
-
 _BOLD: Final = re.compile(r"\*\*([^*]+)\*\*[:：]?")
 _BARE: Final = re.compile(r"[^#*|>\-\[]{2,40}")
 _NUMBERING: Final = re.compile(
@@ -106,6 +95,17 @@ _JOINED: Final = frozenset("与與和及暨与・と")
 """What may follow a Chinese or Japanese heading word directly: `结论与建议`."""
 _AND_MORE: Final = re.compile(r"\s*(?:[^\w\s]|(?:and|et|und|y|e|и|및)\b)")
 """What may follow a word for the references: `References (url)`, not `Sources of error`."""
+
+
+def _by_word() -> Mapping[str, tuple[tuple[SectionName, str], ...]]:
+    meanings: dict[str, tuple[tuple[SectionName, str], ...]] = {}
+    for language, sections in HEADINGS.items():
+        for section, words in sections.items():
+            for word in map(str.casefold, words):
+                meanings[word] = (*meanings.get(word, ()), (section, language))
+    return meanings
+
+
 _WORDS: Final[Mapping[str, tuple[tuple[SectionName, str], ...]]] = _by_word()
 _BEGINNINGS: Final = tuple(_WORDS)
 

@@ -11,6 +11,12 @@ from oresearch_graph.trace.record import CitationReport, Failure, Span, Trace, U
 from oresearch_graph.view.markup import Html, joined, tag
 from oresearch_graph.view.steps import Remark, step_id
 
+_WIDE: Final = 1000
+_THIN: Final = 3
+"""Width of the shortest bar, of 1000: an instant is still seen."""
+MOST: Final = 2000
+"""Bars of one row that are drawn."""
+
 
 class Line(NamedTuple):
     """A line of a panel."""
@@ -25,13 +31,6 @@ class Panel(NamedTuple):
 
     title: str
     lines: tuple[Line, ...]
-
-
-_WIDE: Final = 1000
-_THIN: Final = 3
-"""Width of the shortest bar, of 1000: an instant is still seen."""
-MOST: Final = 2000
-"""Bars of one row that are drawn."""
 
 
 def time_line(trace: Trace) -> Html:

@@ -13,6 +13,10 @@ from oresearch_graph.trace.record import Claim, text_hash
 from oresearch_graph.view.markup import Html, escaped, joined, rendered, tag
 
 _MARKS: Final = re.compile(r"(?:[ \t]*\[\d+\])*")
+LONGEST: Final = 200_000
+"""Characters of a report that are read as Markdown; a longer one is shown as plain text."""
+_PREFIX: Final = re.compile(r"[ \t>|]{0,200}+(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(?:#{1,6}[ \t]+)?")
+_WORD: Final = re.compile(r"\w")
 
 
 class _Piece(NamedTuple):
@@ -71,12 +75,6 @@ class Alignment:
             return after[0].there
         marks = _MARKS.match(self._report, piece.there_end)
         return marks.end() if marks else piece.there_end
-
-
-LONGEST: Final = 200_000
-"""Characters of a report that are read as Markdown; a longer one is shown as plain text."""
-_PREFIX: Final = re.compile(r"[ \t>|]{0,200}+(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(?:#{1,6}[ \t]+)?")
-_WORD: Final = re.compile(r"\w")
 
 
 class Cited(NamedTuple):

@@ -14,6 +14,12 @@ from rl.metrics.series import Series
 
 Kind = Literal["grpo", "sft"]
 Look = Literal["line", "dashed", "control", "marks"]
+MOST_LINES: Final = 6
+"""Of one panel: more cannot be told apart."""
+_OURS: Final = "oresearch"
+_HELD_OUT: Final = "val-(core|aux)"
+_FROM_ZERO: Final = (0.0, 0.0)
+_SHARE: Final = (0.0, 1.0)
 
 
 class PanelMetric(NamedTuple):
@@ -67,14 +73,6 @@ class PlotContent(NamedTuple):
     crowded: tuple[str, ...]
     """Metrics left out because their panel was full."""
 
-
-MOST_LINES: Final = 6
-"""Of one panel: more cannot be told apart."""
-
-_OURS: Final = "oresearch"
-_HELD_OUT: Final = "val-(core|aux)"
-_FROM_ZERO: Final = (0.0, 0.0)
-_SHARE: Final = (0.0, 1.0)
 
 GRPO: Final[tuple[PlotPanel, ...]] = (
     PlotPanel(

@@ -39,6 +39,11 @@ _FILLERS: Final = (
 )
 ATTRIBUTES_ASKED: Final = 2
 """Attributes that one question asks for: as many subtasks, and so branches."""
+CARELESS: Final = 0.5
+"""Share of branches whose search leaves out the place."""
+_FACT = re.compile(r"The (\w+) of (\w+) \w+ \d+\.")
+_QUESTION = re.compile(r"Report on (\w+): ([\w, ]+)\.")
+_SOURCE = re.compile(r"^\[(\d+)\] (.*)$", re.MULTILINE)
 
 
 class TinyPlace(NamedTuple):
@@ -113,14 +118,6 @@ def write_documents(folder: Path, of: Sequence[TinyPlace]) -> None:
     for number, place in enumerate(of):
         filler = _FILLERS[number % len(_FILLERS)]
         (folder / f"{place.name.lower()}.md").write_text(f"{place.document}{filler}\n", "utf-8")
-
-
-CARELESS: Final = 0.5
-"""Share of branches whose search leaves out the place."""
-
-_FACT = re.compile(r"The (\w+) of (\w+) \w+ \d+\.")
-_QUESTION = re.compile(r"Report on (\w+): ([\w, ]+)\.")
-_SOURCE = re.compile(r"^\[(\d+)\] (.*)$", re.MULTILINE)
 
 
 class TinyTeacher:

@@ -16,6 +16,10 @@ _OPEN: Final = "<think>"
 _CLOSE: Final = "</think>"
 _ANY_TAG: Final = re.compile(f"</?({'|'.join(PROTOCOL_TAGS)})>")
 _SUBTASK: Final = re.compile(r"\s*<subtask>.*?</subtask>", re.DOTALL)
+Finish = Literal["stop", "length", "filter"]
+_FINISH_KEYS: Final = ("finish_reason", "stop_reason", "done_reason", "stopReason")
+_LENGTH: Final = frozenset(("length", "max_tokens", "max_output_tokens", "model_length"))
+_FILTER: Final = frozenset(("content_filter", "safety", "refusal", "prohibited_content"))
 
 
 class Thought(NamedTuple):
@@ -73,13 +77,6 @@ def _joined(*parts: str | None) -> str | None:
 def _as_element(thinking: str) -> str:
     """A think step. Tags that the thinking mentions lose their brackets: they are no elements."""
     return f"\n{_OPEN}{_ANY_TAG.sub(lambda tag: tag[0].strip('</>'), thinking)}{_CLOSE}\n"
-
-
-Finish = Literal["stop", "length", "filter"]
-
-_FINISH_KEYS: Final = ("finish_reason", "stop_reason", "done_reason", "stopReason")
-_LENGTH: Final = frozenset(("length", "max_tokens", "max_output_tokens", "model_length"))
-_FILTER: Final = frozenset(("content_filter", "safety", "refusal", "prohibited_content"))
 
 
 class NativeCall(NamedTuple):

@@ -33,6 +33,32 @@ MAX_TERMS: Final = 32
 
 _BORDER = re.compile(rf"(?<=[{CJK}])(?=\w)|(?<=\w)(?=[{CJK}])")
 _RUN = re.compile(rf"[{CJK}]+|(?:(?![{CJK}_])\w)+|[^\w\s]")
+VERSION: Final = 2
+"""Of schema and segmentation: an index of another version is built anew."""
+_SCHEMA: Final = """
+CREATE TABLE documents (
+    id INTEGER PRIMARY KEY, address TEXT UNIQUE NOT NULL, title TEXT NOT NULL, published TEXT,
+    mtime_ns INTEGER, size INTEGER, digest TEXT NOT NULL, fault TEXT, guessed TEXT,
+    text TEXT NOT NULL);
+CREATE TABLE passages (
+    id INTEGER PRIMARY KEY, document INTEGER NOT NULL, start INTEGER NOT NULL,
+    stop INTEGER NOT NULL);
+CREATE INDEX by_document ON passages (document);
+CREATE VIRTUAL TABLE words USING fts5 (
+    title, body, content='', tokenize='porter unicode61 remove_diacritics 2');
+INSERT INTO words (words, rank) VALUES ('rank', 'bm25(3.0, 1.0)');
+"""
+_BEST: Final = """
+SELECT found.score, passages.document, passages.start, passages.stop
+FROM (SELECT rowid, rank AS score FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?) AS found
+JOIN passages ON passages.id = found.rowid ORDER BY found.score
+"""
+_SHARES: Final = (1.0, 0.3, 0.15)
+"""What a document's best, second and third passage count."""
+_SNIPPET: Final = 700
+_WAIT_SECONDS: Final = 60.0
+"""For another connection's transaction."""
+_PASSAGE_TOKENS: Final = 180
 
 
 def spaced(text: str) -> str:
@@ -64,35 +90,6 @@ def _phrases(query: str) -> Iterator[str]:
 def _without_joints(runs: list[str]) -> list[str]:
     """Runs with the signs inside names (`asyncio.gather`, `max-age`) left out."""
     return [run for run in runs if run not in {".", "-", "_", "/", "'", "’"}]
-
-
-VERSION: Final = 2
-"""Of schema and segmentation: an index of another version is built anew."""
-
-_SCHEMA: Final = """
-CREATE TABLE documents (
-    id INTEGER PRIMARY KEY, address TEXT UNIQUE NOT NULL, title TEXT NOT NULL, published TEXT,
-    mtime_ns INTEGER, size INTEGER, digest TEXT NOT NULL, fault TEXT, guessed TEXT,
-    text TEXT NOT NULL);
-CREATE TABLE passages (
-    id INTEGER PRIMARY KEY, document INTEGER NOT NULL, start INTEGER NOT NULL,
-    stop INTEGER NOT NULL);
-CREATE INDEX by_document ON passages (document);
-CREATE VIRTUAL TABLE words USING fts5 (
-    title, body, content='', tokenize='porter unicode61 remove_diacritics 2');
-INSERT INTO words (words, rank) VALUES ('rank', 'bm25(3.0, 1.0)');
-"""
-_BEST: Final = """
-SELECT found.score, passages.document, passages.start, passages.stop
-FROM (SELECT rowid, rank AS score FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?) AS found
-JOIN passages ON passages.id = found.rowid ORDER BY found.score
-"""
-_SHARES: Final = (1.0, 0.3, 0.15)
-"""What a document's best, second and third passage count."""
-_SNIPPET: Final = 700
-_WAIT_SECONDS: Final = 60.0
-"""For another connection's transaction."""
-_PASSAGE_TOKENS: Final = 180
 
 
 class Document(NamedTuple):

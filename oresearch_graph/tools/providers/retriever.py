@@ -25,6 +25,13 @@ from oresearch_graph.trace.plain_text import admissible_address
 _ADDRESSES: Final = ("url", "link", "href", "source", "file_path", "path")
 _TITLES: Final = ("title", "name", "heading")
 _DATES: Final = ("published", "published_date", "publishedDate", "date", "page_age")
+_LISTS: Final = ("results", "organic", "items", "data", "documents", "webPages", "value")
+_TEXTS: Final = ("content", "snippet", "body", "page_content", "text", "description", "raw_content")
+_SERVICE_FAULTS: Final = (
+    ToolException, httpx.HTTPError, OSError, ValueError, RuntimeError, LookupError
+)  # fmt: skip
+"""What foreign search code raises when its service fails; the rest is a defect and goes up."""
+_URL = re.compile(r"https?://[^\s<>\"'\]]+")
 
 
 class DocumentShelf:
@@ -83,15 +90,6 @@ class DocumentShelf:
             pages |= dict(zip(others, pages_read, strict=True))
         fault = "is not among the documents found: open addresses that a search gave"
         return [pages.get(url) or Page(url=url, fault=fault) for url in urls]
-
-
-_LISTS: Final = ("results", "organic", "items", "data", "documents", "webPages", "value")
-_TEXTS: Final = ("content", "snippet", "body", "page_content", "text", "description", "raw_content")
-_SERVICE_FAULTS: Final = (
-    ToolException, httpx.HTTPError, OSError, ValueError, RuntimeError, LookupError
-)  # fmt: skip
-"""What foreign search code raises when its service fails; the rest is a defect and goes up."""
-_URL = re.compile(r"https?://[^\s<>\"'\]]+")
 
 
 class RetrieverSearch:

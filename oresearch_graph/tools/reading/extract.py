@@ -51,6 +51,19 @@ _CHARSET = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _XML = re.compile(rb"""<\?xml[^>]*?encoding[\0- ]*=[\0- ]*(?:"([^"\0- ]+)"|'([^'\0- ]+)')""")
+CUT: Final = "\n[…]"
+"""Ends a text that was longer than what is kept of it."""
+_SNIFFED: Final = 1024
+"""Bytes in which a page's kind is looked for; a PDF's mark may stand anywhere in them."""
+_TEXTUAL_ENDS: Final = ("/json", "/xml", "/yaml", "/javascript", "/x-tex", "/markdown")
+"""Of media types, once `+` is read as `/`."""
+_UNKNOWN: Final = frozenset(("", "application/octet-stream", "binary/octet-stream"))
+_FIRST_LINES: Final = 30
+_LONGEST_LINE: Final = 500
+_RULE = re.compile(r"([=*#~^-])\1{2,}+$")
+_ROLE = re.compile(r":[\w:]{1,80}+`!?([^`]*+)`")
+_DROPPED = re.compile("[\x00-\x08\x0b\x0e-\x1f\u200b\ufeff\ud800-\udfff]")
+"""Control characters, zero-width spaces (the corpus index's own mark) and lone surrogates."""
 
 
 class Decoded(NamedTuple):
@@ -196,21 +209,6 @@ def _oddities(text: str) -> int:
         for before, here in pairwise(text)
     )
     return capitals + len(_ODD.findall(text))
-
-
-CUT: Final = "\n[…]"
-"""Ends a text that was longer than what is kept of it."""
-_SNIFFED: Final = 1024
-"""Bytes in which a page's kind is looked for; a PDF's mark may stand anywhere in them."""
-_TEXTUAL_ENDS: Final = ("/json", "/xml", "/yaml", "/javascript", "/x-tex", "/markdown")
-"""Of media types, once `+` is read as `/`."""
-_UNKNOWN: Final = frozenset(("", "application/octet-stream", "binary/octet-stream"))
-_FIRST_LINES: Final = 30
-_LONGEST_LINE: Final = 500
-_RULE = re.compile(r"([=*#~^-])\1{2,}+$")
-_ROLE = re.compile(r":[\w:]{1,80}+`!?([^`]*+)`")
-_DROPPED = re.compile("[\x00-\x08\x0b\x0e-\x1f\u200b\ufeff\ud800-\udfff]")
-"""Control characters, zero-width spaces (the corpus index's own mark) and lone surrogates."""
 
 
 class Extracted(NamedTuple):
