@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from oresearch_graph import ChatPolicy, Policies, create_research_graph, violations
+from oresearch_graph.evidence.ledger import NOTICE
 from oresearch_graph.graph.state import ResearchInput
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 from oresearch_graph.policies.chat.model_call import Patience
@@ -208,3 +209,14 @@ async def test_a_beginning_that_the_server_returns_is_no_text_of_the_policy(
     assert trace.outcome == "complete"
     assert [(s.kind, s.text) for s in trace.steps] == [(s.kind, s.text) for s in same.steps]
     assert violations(trace) == ()
+
+
+@pytest.mark.parametrize("context", [3_000, 100_000])
+async def test_a_branch_answers_before_the_servers_context_is_full(context: int) -> None:
+    with server("prefill") as on:
+        on.context = context
+        trace = await research(on, "prefill", observation_tokens=300)
+    assert trace.outcome == "complete"
+    notices = [s for s in trace.steps if s.kind == "observation" and NOTICE in s.text]
+    assert bool(notices) is (context == 3_000)
+    assert all("context" in step.text for step in notices)

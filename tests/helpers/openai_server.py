@@ -95,6 +95,8 @@ class OpenAIServer:
     brain: Brain
     habits: Habits = Habits()
     models: tuple[str, ...] = ("fake",)
+    context: int | None = None
+    """Told as vLLM does; None: not at all."""
     faults: deque[Fault | None] = field(default_factory=deque)
     """For the coming requests, in order; None lets one through."""
     fault_for: Callable[[Body], Fault | None] | None = None
@@ -180,7 +182,9 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        data = [{"id": name, "object": "model"} for name in self.owner.models]
+        context = self.owner.context
+        more = {"owned_by": "vllm", "max_model_len": context} if context else {}
+        data = [{"id": name, "object": "model", **more} for name in self.owner.models]
         self._json(200, {"object": "list", "data": data})
 
     def do_POST(self) -> None:

@@ -41,6 +41,7 @@ from oresearch_graph.policies.chat.rendering import (
 )
 from oresearch_graph.policies.chat.rendering_tools import CRAWL_PAGE, WEB_SEARCH, Tools
 from oresearch_graph.policies.chat.reply import Reply, read_message
+from oresearch_graph.policies.chat.servers import Server, server_of
 from oresearch_graph.policies.policy import Continuation
 from oresearch_graph.redaction import redacted
 from oresearch_graph.settings import Rendering
@@ -109,6 +110,7 @@ class ChatPolicy:
             or (is_official(self._server) and _NO_STOP.match(self.name))
         )
         self._unbilled: Reply | None = None
+        self._described: Server | None = None
 
     async def aclose(self) -> None:
         """Close the connections of a model that was made here from its name."""
@@ -131,6 +133,13 @@ class ChatPolicy:
         choice = await self._settled(hasty)
         return f"{choice.rendering}: {choice.reason}"
 
+    async def server(self) -> Server:
+        """What the model's server says of itself, asked once; of a provider's own API nothing."""
+        if self._described is None:
+            asks = speaks_openai(self.model) and not is_official(self._server)
+            self._described = await server_of(self.model, self.name) if asks else Server()
+        return self._described
+
     async def continue_thread(
         self,
         thread: Thread,
@@ -144,7 +153,8 @@ class ChatPolicy:
         reply = read_message(message)
         reply = reply._replace(text=without_echo(request.beginning, reply.text))
         text = rendering.read(thread, stop, reply)
-        return Continuation(**text._asdict(), usage=self._usage(thread, reply))
+        room = _room((await self.server()).context, reply)
+        return Continuation(**text._asdict(), usage=self._usage(thread, reply), room=room)
 
     async def structured(
         self, thread: Thread, schema: type[BaseModel] | dict[str, Any]
@@ -256,6 +266,14 @@ class ChatPolicy:
                 for r in replies
             ),
         )
+
+
+def _room(context: int | None, reply: Reply) -> int | None:
+    """Tokens that the server's context holds behind the reply."""
+    counts = (context, reply.prompt_tokens, reply.completion_tokens)
+    if any(count is None for count in counts):
+        return None
+    return max(0, cast("int", context) - sum(cast("tuple[int, ...]", counts[1:])))
 
 
 def model_name(model: BaseChatModel) -> str:

@@ -150,10 +150,12 @@ async def identify(base_url: str | None, model: str, get: Get) -> Server:
     kind = _OWNERS.get(str(entry.get("owned_by")).lower())
     if headers.get("server", "").startswith("llama.cpp"):
         kind = "llama.cpp"
+    context = _count(entry.get("max_model_len"))
+    if not entries or (kind and context):
+        return Server(kind or "unknown", names, context)
     own = dict(zip(_PATHS, await asyncio.gather(*map(get, _PATHS)), strict=True))
     pages = {path: answer[0] for path, answer in own.items() if answer is not None}
-    server = Server(kind or _kind_by_paths(pages), names, _count(entry.get("max_model_len")))
-    return _described(server, model, pages)
+    return _described(Server(kind or _kind_by_paths(pages), names, context), model, pages)
 
 
 _SECONDS: Final = 3.0
