@@ -22,7 +22,7 @@ demo: $(VENV)/installed
 		--out out/demo/report.md --trace out/demo/trace.jsonl
 
 test: $(VENV)/installed
-	$(BIN)/pytest -m "not server and not browser and not hostile" -n 2
+	$(BIN)/pytest -m "not server and not browser and not hostile" -n 2 --dist worksteal
 
 test-server: $(VENV)/installed
 	$(BIN)/pytest -m server
@@ -35,7 +35,7 @@ check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not server and not browser and not hostile" -n 2
+	$(BIN)/pytest -m "not server and not browser and not hostile" -n 2 --dist worksteal
 
 # Strangers' bodies, folders, servers and leaks, under short limits: four minutes. The runs, which
 # must end in time, have the machine to themselves.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Iterator
 from importlib.util import find_spec
 from typing import Any
 
@@ -11,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from oresearch_graph.judging.model_judge import ModelJudge
 from oresearch_graph.policies.chat.connect import connect
+from oresearch_graph.tools.corpus.python_docs import python_pages
 from tests.helpers.openai_server import OpenAIServer
 
 # Tests of training belong to the training environment: `make test-train` runs them there.
@@ -21,9 +24,15 @@ settings.register_profile("any_load", deadline=None, suppress_health_check=[Heal
 settings.load_profile("any_load")
 
 
-@pytest.fixture(autouse=True)
-async def closed_connections(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """Close the clients of every model that a ChatPolicy connected to by name."""
+@pytest.fixture(scope="session")
+def python_texts() -> dict[str, str]:
+    """The pages of the embedded corpus by address: four seconds of work."""
+    return {page.address: page.text for page in python_pages()}
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every model that a ChatPolicy connected to by name."""
     made: list[Any] = []
 
     def recording(*arguments: Any, **options: Any) -> Any:
@@ -31,9 +40,28 @@ async def closed_connections(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[N
         return made[-1]
 
     monkeypatch.setattr("oresearch_graph.policies.chat.policy.connect", recording)
+    return made
+
+
+@pytest.fixture
+async def closed_in_the_tests_loop(connections: list[Any]) -> AsyncIterator[None]:
     yield
-    for model in made:
-        if (client := getattr(model, "root_async_client", None)) is not None:
+    await _close(connections)
+
+
+@pytest.fixture(autouse=True)
+def closed_connections(request: pytest.FixtureRequest, connections: list[Any]) -> Iterator[None]:
+    """Close them. An event loop is made for a test that has none only where there is need."""
+    if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
+        request.getfixturevalue("closed_in_the_tests_loop")
+    yield
+    if connections:
+        asyncio.run(_close(connections))
+
+
+async def _close(connections: list[Any]) -> None:
+    while connections:
+        if (client := getattr(connections.pop(), "root_async_client", None)) is not None:
             await client.close()
 
 

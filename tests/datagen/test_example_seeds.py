@@ -11,7 +11,6 @@ from datagen.records import Seed
 from datagen.seeds.stage import SeedGate
 from datagen.settings.seeds import SeedSettings
 from oresearch_graph.judging.key_points import key_point_recall
-from oresearch_graph.tools.corpus.python_docs import python_pages
 
 FILE = Path(__file__).parents[2] / "examples" / "seeds.jsonl"
 SETTINGS = SeedSettings(files=(str(FILE),), strict=True)
@@ -28,11 +27,6 @@ def seeds() -> list[Seed]:
     return list(gate.seeds.values())
 
 
-@pytest.fixture(scope="module")
-def pages() -> dict[str, str]:
-    return {page.address: page.text for page in python_pages()}
-
-
 def test_there_are_enough_of_them_and_in_several_domains(seeds: list[Seed]):
     assert len(seeds) >= 52
     assert len({seed.id for seed in seeds}) == len(seeds)
@@ -43,11 +37,14 @@ def test_there_are_enough_of_them_and_in_several_domains(seeds: list[Seed]):
         assert all(point.needs and point.source for point in seed.key_points)
 
 
-def test_every_key_point_stands_in_its_page(seeds: list[Seed], pages: dict[str, str]):
+def test_every_key_point_stands_in_its_page(seeds: list[Seed], python_texts: dict[str, str]):
     for seed in seeds:
         for point in seed.key_points:
             assert point.source is not None
-            assert key_point_recall(pages[point.source], [point]) == 1.0, (seed.id, point.text)
+            assert key_point_recall(python_texts[point.source], [point]) == 1.0, (
+                seed.id,
+                point.text,
+            )
 
 
 def test_every_key_point_is_met_by_its_own_text_and_not_by_another_seeds(seeds: list[Seed]):

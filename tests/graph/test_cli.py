@@ -1,4 +1,5 @@
-"""The command line as people call it: the real entry point, in a process of its own."""
+"""The command line as people call it: the installed script once, and then its entry point, in
+processes of their own."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from oresearch_graph.trace import read_traces, violations, write_traces
 from tests.helpers.openai_server import Habits, OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
 from tests.helpers.traces import GOOD, good_trace, trace_of
+from tests.helpers.warm_python import run_warm
 
 QUESTION = "How does asyncio cancel tasks?"
 
@@ -30,19 +32,13 @@ def environment(**more: str) -> dict[str, str]:
     return kept | more
 
 
+COMMAND = "from oresearch_graph.command.cli import main; main()"
+
+
 def oresearch(
     *arguments: str, cwd: Path, stdin: str = "", **env: str
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", "from oresearch_graph.command.cli import main; main()", *arguments],
-        cwd=cwd,
-        env=environment(**env),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return run_warm(COMMAND, *arguments, cwd=cwd, env=environment(**env), stdin=stdin)
 
 
 def one_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -57,9 +53,12 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
     folder = tmp_path_factory.mktemp("demo")
-    done = oresearch(
-        "run", QUESTION, "--search", "python", "--out", "r.md", "--trace", "t.jsonl", cwd=folder
-    )
+    done = subprocess.run(
+        [Path(sys.executable).with_name("oresearch"), "run", QUESTION, "--search", "python",
+         "--out", "r.md", "--trace", "t.jsonl"],
+        cwd=folder, env=environment(), input="", capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
     return done, folder
 
 
@@ -294,9 +293,9 @@ def test_an_unreachable_server_is_one_clear_line(tmp_path):
 def test_ctrl_c_saves_what_was_done(tmp_path, execution):
     with OpenAIServer(ResearchBrain(("One", "Two")), Habits(latency=0.5)) as server:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from oresearch_graph.command.cli import main; main()",
-             "run", "q", "--model", "fake", "--base-url", server.base_url, "--search", "python",
-             "--trace", "t.jsonl", "--set", 'rendering="turns"', "--execution", execution],
+            [sys.executable, "-c", COMMAND, "run", "q", "--model", "fake", "--base-url",
+             server.base_url, "--search", "python", "--trace", "t.jsonl",
+             "--set", 'rendering="turns"', "--execution", execution],
             cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True,
         )  # fmt: skip

@@ -7,8 +7,6 @@ import pty
 import re
 import select
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,15 +15,14 @@ from pathlib import Path
 import pytest
 
 from oresearch_graph.trace import Trace, read_traces, violations
-from tests.graph.test_cli import QUESTION, environment
-
-COMMAND = "from oresearch_graph.command.cli import main; main()"
+from tests.graph.test_cli import COMMAND, QUESTION, environment
+from tests.helpers.warm_python import WarmProcess
 
 
 class Person:
     """Someone at a terminal in which `oresearch run --approve-plan` goes on."""
 
-    def __init__(self, process: subprocess.Popen[bytes], screen: int) -> None:
+    def __init__(self, process: WarmProcess, screen: int) -> None:
         self.process, self._screen, self.seen = process, screen, ""
 
     def types(self, keys: str) -> None:
@@ -68,11 +65,11 @@ class Person:
 @contextmanager
 def person(folder: Path) -> Iterator[Person]:
     screen, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "run", QUESTION, "--search", "python", "--approve-plan",
-         "--effort", "quick", "--trace", "t.jsonl"],
-        cwd=folder, env=environment(TERM="xterm", COLUMNS="100", LINES="40"),
-        stdin=terminal, stdout=terminal, stderr=terminal,
+    name = os.ttyname(terminal)
+    process = WarmProcess(
+        COMMAND, "run", QUESTION, "--search", "python", "--approve-plan", "--effort", "quick",
+        "--trace", "t.jsonl", cwd=folder, streams=(name, name, name),
+        env=environment(TERM="xterm", COLUMNS="100", LINES="40"),
     )  # fmt: skip
     os.close(terminal)
     someone = Person(process, screen)

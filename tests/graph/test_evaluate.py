@@ -11,14 +11,8 @@ from oresearch_graph.evaluate.__main__ import (
 from oresearch_graph.judging.key_points import key_point_recall
 from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.tools.backend import Hit, Hits, Page
-from oresearch_graph.tools.corpus.python_docs import python_pages
 
 QUESTIONS = load_questions()
-
-
-@pytest.fixture(scope="module")
-def pages():
-    return {page.address: page.text for page in python_pages()}
 
 
 def test_twenty_questions_one_of_them_unanswerable():
@@ -26,10 +20,10 @@ def test_twenty_questions_one_of_them_unanswerable():
     assert [question.id for question in QUESTIONS if not question.answerable] == ["unanswerable"]
 
 
-def test_every_key_point_stands_in_the_corpus(pages):
+def test_every_key_point_stands_in_the_corpus(python_texts):
     for question in QUESTIONS:
         for point in question.key_points:
-            assert key_point_recall(pages[point.source], [point]) == 1.0, point.text
+            assert key_point_recall(python_texts[point.source], [point]) == 1.0, point.text
 
 
 def test_every_key_point_is_met_by_its_own_text():

@@ -9,8 +9,8 @@ import pytest
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.policies.chat.connect import connect
+from oresearch_graph.proxies import tls_context
 from oresearch_graph.tools.providers.searxng import SearxngSearch
-from oresearch_graph.tools.web.address_guard import tls_context
 from tests.helpers.loopback_site import running_site
 
 SOCKS = "socks5://anna:of-the-proxy@127.0.0.1:9"
@@ -46,6 +46,5 @@ async def test_this_machine_is_reached_without_a_proxy(monkeypatch: pytest.Monke
 
 def test_certificates_that_cannot_be_read_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file.pem")
-    tls_context.cache_clear()
     with pytest.raises(ConfigurationError, match="certificates of SSL_CERT_FILE cannot be read"):
         tls_context()

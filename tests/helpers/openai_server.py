@@ -176,6 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
     """One request. HTTP/1.1 with chunked streams, so that a cut stream is seen as cut."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each small piece waits 40 ms for the one before it
     owner: OpenAIServer
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002

@@ -26,7 +26,7 @@ from oresearch_graph.keys import (
     usable_key,
 )
 from oresearch_graph.known_secrets import is_secret_name, remember_within
-from oresearch_graph.proxies import proxy_error, uses_environment
+from oresearch_graph.proxies import proxy_error, tls_context, uses_environment
 from oresearch_graph.redaction import brief
 
 _PROVIDERS: Final = frozenset(
@@ -130,15 +130,14 @@ def _openai(
     from oresearch_graph.policies.chat.openai_compatible import CompatibleChatOpenAI
 
     url = address.url if address else None
-    clients: dict[str, Any] = {}
+    how: dict[str, Any] = {"verify": tls_context(), "trust_env": uses_environment(url)}
     try:
-        # Not langchain-openai's client, which all models of the process share: its open
-        # connections belong to the event loop that used it first.
-        if uses_environment(url):
-            clients["http_async_client"] = openai.DefaultAsyncHttpxClient()
-        else:
-            clients["http_async_client"] = openai.DefaultAsyncHttpxClient(trust_env=False)
-            clients["http_client"] = openai.DefaultHttpxClient(trust_env=False)
+        # Not langchain-openai's clients, which all models of the process share: their open
+        # connections belong to the event loop that used them first.
+        clients = {
+            "http_async_client": openai.DefaultAsyncHttpxClient(**how),
+            "http_client": openai.DefaultHttpxClient(**how),
+        }
     except (ImportError, ValueError) as error:
         raise proxy_error(error) from None
     try:

@@ -10,6 +10,7 @@ import httpx
 
 from oresearch_graph.errors import ConfigurationError, ToolError
 from oresearch_graph.keys import Address, require_privacy, shown_address
+from oresearch_graph.proxies import tls_context
 from oresearch_graph.redaction import brief, quieted
 from oresearch_graph.tools.backend import Hit, Hits
 from oresearch_graph.tools.providers.service_calls import (
@@ -20,7 +21,6 @@ from oresearch_graph.tools.providers.service_calls import (
     with_retries,
 )
 from oresearch_graph.tools.reading.html_text import iso_date
-from oresearch_graph.tools.web.address_guard import tls_context
 
 
 class SearxngSearch:

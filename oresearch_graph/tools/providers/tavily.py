@@ -11,6 +11,7 @@ import httpx
 
 from oresearch_graph.errors import ConfigurationError, ToolError
 from oresearch_graph.keys import Address, require_privacy, shown_address, usable_key
+from oresearch_graph.proxies import tls_context
 from oresearch_graph.redaction import brief, quieted
 from oresearch_graph.tools.backend import Hit, Hits, Page
 from oresearch_graph.tools.providers.service_calls import (
@@ -22,7 +23,6 @@ from oresearch_graph.tools.providers.service_calls import (
 from oresearch_graph.tools.reading.extract import clean
 from oresearch_graph.tools.reading.html_text import iso_date
 from oresearch_graph.tools.source_rules import SourceRules
-from oresearch_graph.tools.web.address_guard import tls_context
 
 if TYPE_CHECKING:
     from tavily import AsyncTavilyClient

@@ -9,11 +9,9 @@ passes here again. Not covered: proxies; environment proxies are ignored.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
-from functools import cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
 from urllib.parse import urlsplit
@@ -21,7 +19,7 @@ from urllib.parse import urlsplit
 import httpcore
 import httpx
 
-from oresearch_graph.errors import AddressRefused, ConfigurationError
+from oresearch_graph.errors import AddressRefused
 
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a host, as text, best first. Raises socket.gaierror when there is none."""
@@ -140,20 +138,6 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-
-
-@cache
-def tls_context() -> ssl.SSLContext:
-    """The certificates to trust, read once: those of SSL_CERT_FILE or SSL_CERT_DIR where one is
-    set. Blocks: call it in a thread. Raises ConfigurationError for such that cannot be read."""
-    try:
-        return httpx.create_ssl_context()
-    except OSError as error:
-        name = next((n for n in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(n)), "")
-        raise ConfigurationError(
-            f"the certificates of {name or 'this system'} cannot be read "
-            f"({error.strerror or error}): correct the variable, or unset it"
-        ) from error
 
 
 class GuardedTransport(httpx.AsyncHTTPTransport):

@@ -17,9 +17,10 @@ from urllib.parse import urljoin
 import httpx
 
 from oresearch_graph.errors import AddressRefused
+from oresearch_graph.proxies import tls_context
 from oresearch_graph.tools.backend import Page
 from oresearch_graph.tools.reading.pool import READERS, ReaderPool
-from oresearch_graph.tools.web.address_guard import AddressGuard, GuardedTransport, tls_context
+from oresearch_graph.tools.web.address_guard import AddressGuard, GuardedTransport
 
 _HEADERS: Final = {
     "User-Agent": "Mozilla/5.0 (compatible; oresearch/0.1)",
