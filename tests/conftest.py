@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from oresearch_graph.judging.model_judge import ModelJudge
 from oresearch_graph.policies.chat.connect import connect
-from oresearch_graph.tools.corpus.python_docs import python_pages
+from oresearch_graph.tools.corpus.python_docs import PythonCorpus
 from tests.helpers.openai_server import OpenAIServer
 
 # Tests of training belong to the training environment: `make test-train` runs them there.
@@ -25,9 +25,17 @@ settings.load_profile("any_load")
 
 
 @pytest.fixture(scope="session")
-def python_texts() -> dict[str, str]:
-    """The pages of the embedded corpus by address: four seconds of work."""
-    return {page.address: page.text for page in python_pages()}
+def python_corpus(tmp_path_factory: pytest.TempPathFactory) -> PythonCorpus:
+    """The embedded corpus; its first use makes an index of its own, which takes five seconds."""
+    return PythonCorpus(cache=tmp_path_factory.mktemp("python_corpus"))
+
+
+@pytest.fixture(scope="session")
+def python_texts(python_corpus: PythonCorpus) -> dict[str, str]:
+    """Its pages by address."""
+    python_corpus.update()
+    pages = map(python_corpus.index.page, python_corpus.index.stamps())
+    return {page.url: page.text for page in pages if page is not None}
 
 
 @pytest.fixture

@@ -11,11 +11,6 @@ import pytest
 from oresearch_graph.tools.corpus.python_docs import PythonCorpus
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> PythonCorpus:
-    return PythonCorpus(cache=tmp_path_factory.mktemp("cache"))
-
-
 @pytest.mark.parametrize(
     ("query", "address"),
     [
@@ -27,13 +22,15 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> PythonCorpus:
         ("MutableMapping abstract base class", "python:module/collections.abc"),
     ],
 )
-async def test_questions_find_their_page(corpus: PythonCorpus, query: str, address: str) -> None:
-    found = (await corpus.search([query], 5))[0].hits
+async def test_questions_find_their_page(
+    python_corpus: PythonCorpus, query: str, address: str
+) -> None:
+    found = (await python_corpus.search([query], 5))[0].hits
     assert address in [hit.url for hit in found]
 
 
-async def test_pages_read_by_address(corpus: PythonCorpus) -> None:
-    topic, module, none = await corpus.read(
+async def test_pages_read_by_address(python_corpus: PythonCorpus) -> None:
+    topic, module, none = await python_corpus.read(
         ["python:topic/with", "python:module/asyncio.queues#Queue", "python:module/nonesuch"], ""
     )
     assert "context expression" in topic.text
@@ -42,15 +39,17 @@ async def test_pages_read_by_address(corpus: PythonCorpus) -> None:
     assert none.fault
 
 
-async def test_the_index_is_kept_per_python_version(corpus: PythonCorpus, tmp_path: Path) -> None:
-    assert ".".join(map(str, sys.version_info[:3])) in corpus.index.file.name
-    documents, passages = corpus.index.counts()
+async def test_the_index_is_kept_per_python_version(
+    python_corpus: PythonCorpus, tmp_path: Path
+) -> None:
+    assert ".".join(map(str, sys.version_info[:3])) in python_corpus.index.file.name
+    documents, passages = python_corpus.index.counts()
     assert documents > 250
     assert passages > 2 * documents
-    built = corpus.index.file.stat().st_mtime_ns
-    again = PythonCorpus(cache=corpus.index.file.parent.parent)
+    built = python_corpus.index.file.stat().st_mtime_ns
+    again = PythonCorpus(cache=python_corpus.index.file.parent.parent)
     assert again.update().documents == documents
-    assert corpus.index.file.stat().st_mtime_ns == built
+    assert python_corpus.index.file.stat().st_mtime_ns == built
 
 
 def test_modules_with_side_effects_are_not_imported() -> None:

@@ -58,6 +58,7 @@ def _keep(path: Path, worker: int, barrier: Any) -> None:
 
 def test_processes_share_a_cache_and_the_first_verdict_stands(tmp_path: Path):
     fork = multiprocessing.get_context("forkserver")
+    fork.set_forkserver_preload([__name__])
     barrier = fork.Barrier(3)
     workers = [
         fork.Process(target=_keep, args=(tmp_path / "verdicts", worker, barrier))

@@ -9,6 +9,7 @@ import threading
 import time
 import zlib
 from collections.abc import Mapping
+from functools import cache
 from types import TracebackType
 from typing import Final, Self
 
@@ -48,11 +49,8 @@ _ANSWERS: Final[Mapping[str, bytes]] = {
     "/negative": b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n" + _PAGE,
     "/chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffff\r\nx",
     "/no-chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nx",
-    "/gzip-bomb": _packed(b"gzip", gzip.compress(bytes(60_000_000))),
-    "/twice": _packed(b"gzip", gzip.compress(gzip.compress(bytes(60_000_000)))),
     "/no-gzip": _packed(b"gzip", b"this is no gzip"),
     "/half-gzip": _packed(b"gzip", gzip.compress(_PAGE * 1_000)[:60]),
-    "/deflate-bomb": _packed(b"deflate", zlib.compress(bytes(60_000_000))),
     "/brotli": _packed(b"br", b"\x8b"),
     "/many-codings": _packed(b"gzip, gzip, gzip", b"x"),
     "/204": b"HTTP/1.1 204 No Content\r\n\r\n",
@@ -66,6 +64,8 @@ _ANSWERS: Final[Mapping[str, bytes]] = {
     **{f"/charset/{i}": _answer(b"200 OK", _PAGE, b"text/html; charset=" + charset)
        for i, charset in enumerate(_CHARSETS)},
 }  # fmt: skip
+_BOMBS: Final = ("/gzip-bomb", "/twice", "/deflate-bomb")
+"""Packed when one is asked for: it takes a third of a second."""
 _ENDLESS: Final = {"/drip": b"", "/endless": b"<p>" * 10_000}
 """Answered without an end: nothing more, or more of the same."""
 _NO_ADDRESSES: Final = (
@@ -75,9 +75,27 @@ _NO_ADDRESSES: Final = (
 )  # fmt: skip
 
 
+@cache
+def _bomb(path: str) -> bytes:
+    packed = gzip.compress(bytes(60_000_000))
+    match path:
+        case "/gzip-bomb":
+            return _packed(b"gzip", packed)
+        case "/twice":
+            return _packed(b"gzip", gzip.compress(packed))
+        case _:
+            return _packed(b"deflate", zlib.compress(bytes(60_000_000)))
+
+
+def _answer_at(path: str) -> bytes:
+    if path in _BOMBS:
+        return _bomb(path)
+    return _ANSWERS.get(path, b"HTTP/1.1 404 Not Found\r\n\r\n")
+
+
 def hostile_addresses(server: str) -> list[str]:
     """Addresses at the server, and ones that are none."""
-    there = [*_ANSWERS, *_ENDLESS, "/missing\udcff", f"/{'x' * 60_000}"]
+    there = [*_ANSWERS, *_BOMBS, *_ENDLESS, "/missing\udcff", f"/{'x' * 60_000}"]
     return [*(f"{server}{path}" for path in there if path != "/good"), *_NO_ADDRESSES]
 
 
@@ -118,7 +136,7 @@ class HostileServer:
             if path in _ENDLESS:
                 self._never_end(connection, _ENDLESS[path])
             else:
-                connection.sendall(_ANSWERS.get(path, b"HTTP/1.1 404 Not Found\r\n\r\n"))
+                connection.sendall(_answer_at(path))
 
     def _never_end(self, connection: socket.socket, piece: bytes) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n")
