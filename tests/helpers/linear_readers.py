@@ -3,6 +3,7 @@ model, a file, a header or a person wrote goes in whole. `test_linear_text.py` f
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
@@ -47,6 +48,7 @@ from oresearch_graph.policies.chat.prices import known_price
 from oresearch_graph.policies.chat.rendering import Prefill, ThreadRendering, Turns
 from oresearch_graph.policies.chat.rendering_tools import Tools
 from oresearch_graph.policies.chat.reply import Reply, place_thinking, read_message
+from oresearch_graph.policies.chat.servers import Answer, identify
 from oresearch_graph.policies.extractive import plan as extractive_plan
 from oresearch_graph.policies.extractive import sentences as extractive_sentences
 from oresearch_graph.policies.extractive.phrases import facet_of
@@ -153,6 +155,16 @@ def _streamed(text: str) -> None:
         gate = EchoGate(text, TextGate(thread(role=role), STOPS, heard.append))
         for at in range(0, len(text), 4):
             gate(text[at : at + 4])
+
+
+def _server_told(text: str) -> None:
+    """By a server that writes the text wherever it may write one."""
+    entries = {"data": [{"id": text, "owned_by": text}] * 2, "models": [{"name": text}]}
+
+    async def get(path: str) -> Answer:
+        return entries | {"default_generation_settings": {"n_ctx": text}}, {"server": text}
+
+    assert asyncio.run(identify("http://127.0.0.1:1/v1", text, get)).summary
 
 
 def _shelved(text: str) -> None:
@@ -393,4 +405,5 @@ READERS: Final[dict[str, Reader]] = {
         holds(wording(f"{text} more"), wording(text[:400]), 0.9),
     ),
     "datagen.ids": lambda text: (safe_id(text), seed_id(text)),
+    "policies.server": _server_told,
 }  # fmt: skip
