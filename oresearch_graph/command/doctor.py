@@ -35,8 +35,8 @@ class Trial(NamedTuple):
 
     stops: bool
     """A stop string ended the text."""
-    calls: bool
-    """A tool that had to be called was called."""
+    calls: str
+    """What came of asking for a call of a tool, in words."""
     usage: tuple[str, ...]
     """Which counts of tokens it gives."""
     pace: float | None
@@ -98,7 +98,7 @@ async def _findings(
         ("model", policy.name),
         ("rendering", reason),
         ("stop", "stop strings end the text" if trial.stops else "stop strings are ignored"),
-        ("tools", "native tool calls" if trial.calls else "no native tool call was made"),
+        ("tools", trial.calls),
         ("constraint", kind.constraint if kind else "not known for this server"),
         ("usage", ", ".join(trial.usage) or "none: token budgets cannot hold"),
         ("pace", f"{trial.pace:.0f} tokens/s" if trial.pace else "not known: no tokens counted"),
@@ -123,7 +123,7 @@ async def _tried(model: BaseChatModel, name: str) -> Trial:
         counts = (*counts, "cached")
     return Trial(
         stops="," not in str(stopped.text),
-        calls=await _calls(model),
+        calls=await _calls(model, name),
         usage=counts,
         pace=usage["output_tokens"] / seconds if usage else None,
     )
@@ -137,14 +137,14 @@ async def _reply(model: BaseChatModel, name: str, **arguments: Any) -> AIMessage
         raise fault if isinstance(fault, OresearchError) else fault.final(name, 1) from None
 
 
-async def _calls(model: BaseChatModel) -> bool:
-    """A refusal, or arguments that cannot be read, is no call."""
+async def _calls(model: BaseChatModel, name: str) -> str:
+    """A refusal is told with its cause: servers refuse what they do not know in many ways."""
     try:
         bound = model.bind_tools([WEB_SEARCH], tool_choice="required")
         message = await bound.ainvoke([HumanMessage(_ASK)], max_tokens=200)
-    except Exception:  # noqa: BLE001 - servers refuse what they do not know in many ways
-        return False
-    return bool(message.tool_calls)
+    except Exception as error:  # noqa: BLE001 - the boundary to the provider's client
+        return f"no native tool calls: {fault_of(error, name)}"
+    return "native tool calls" if message.tool_calls else "no native tool call was made"
 
 
 def _say(console: Console, label: str, text: str) -> None:
