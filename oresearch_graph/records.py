@@ -18,6 +18,7 @@ _HOMES: Final = {
     "Findings": "graph.state",
     "Protocol": "trace.record",
     "Run": "graph.state",
+    "Serving": "policies.serving",
     "Source": "trace.record",
     "Span": "trace.record",
     "Step": "trace.step",

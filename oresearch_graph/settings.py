@@ -30,9 +30,21 @@ from oresearch_graph.trace.plain_text import body_text, title_line
 
 Effort = Literal["quick", "standard", "deep"]
 Rendering = Literal["auto", "prefill", "turns", "tools"]
+Part = Literal["planner", "turn", "answer", "report"]
+"""What a continuation writes: the plan, a researcher's turn, a subtask's answer that the thread was
+told to give, the report."""
 
 _LONGEST: Final = 4_000
 """Characters of a setting on one line."""
+
+
+class Bounds(NamedTuple):
+    """Tokens of one continuation, by what it writes. Text that a bound cuts is continued."""
+
+    planner: int
+    turn: int
+    answer: int
+    report: int
 
 
 class Limits(NamedTuple):
@@ -53,12 +65,17 @@ class Limits(NamedTuple):
     """Length of one observation."""
     results: int
     """Search results per query."""
+    bounds: Bounds
 
 
 EFFORTS: Final[dict[Effort, Limits]] = {
-    "quick": Limits(3, 4, 4, 30, 200_000, 180.0, 1_500, 5),
-    "standard": Limits(5, 10, 8, 90, 1_500_000, 900.0, 3_000, 6),
-    "deep": Limits(8, 16, 12, 250, 6_000_000, 3_600.0, 4_000, 8),
+    "quick": Limits(3, 4, 4, 30, 200_000, 180.0, 1_500, 5, Bounds(1_000, 2_000, 2_000, 4_000)),
+    "standard": Limits(
+        5, 10, 8, 90, 1_500_000, 900.0, 3_000, 6, Bounds(2_000, 4_000, 4_000, 8_000)
+    ),
+    "deep": Limits(
+        8, 16, 12, 250, 6_000_000, 3_600.0, 4_000, 8, Bounds(3_000, 6_000, 6_000, 16_000)
+    ),
 }
 
 
@@ -172,6 +189,33 @@ class ResearchSettings(BaseModel):
     seed: int = _advanced("Seed", "Draws researchers from the pool.", 0, ge=0)
     temperature: float | None = _advanced("Temperature", "Empty: the provider's.", None, ge=0, le=2)
     max_output_tokens: int | None = _advanced("Output", "Tokens of one model call.", None, ge=64)
+    bounds: dict[Part, Annotated[int, Field(ge=16)]] = _advanced(
+        "Bounds",
+        "Tokens of one continuation: planner, turn, answer, report. Text that is cut there is "
+        "continued. Not named: as the effort says.",
+        {},
+    )
+    prompt_style: Literal["auto", "training", "roles"] = _advanced(
+        "Prompt style",
+        "training: one prompt for all roles, as released and trained models know it. roles: a "
+        "short prompt for each role, for small models. auto: roles where the model's server is "
+        "slow or takes one request at a time.",
+        "auto",
+    )
+    constraint: Literal["auto", "on", "off"] = _advanced(
+        "Constraint",
+        "Hold the model to the protocol's grammar where its server can: tags, calls and citations "
+        "of shown sources only. auto: with prompts by role.",
+        "auto",
+    )
+    branches_at_once: int | None = _advanced(
+        "Branches at once",
+        "Researchers that work at one time; the others wait. Empty: as many as the model's server "
+        "has slots, all where it does not say.",
+        None,
+        ge=1,
+        le=64,
+    )
     rendering: Rendering = _advanced(
         "Rendering",
         "How a thread is sent: prefill (continue one assistant message), turns (observations as "
@@ -267,15 +311,27 @@ class ResearchSettings(BaseModel):
             "seconds": self.max_seconds,
             "observation_tokens": self.observation_tokens,
             "results": self.results_per_query,
+            "bounds": base.bounds._replace(**self.bounds),
         }
         return base._replace(
             **{name: value for name, value in overrides.items() if value is not None}
         )
 
     @property
+    def by_role(self) -> bool:
+        """True when each role has a prompt of its own. A sequential thread plays all roles."""
+        return self.prompt_style == "roles" and self.execution == "parallel"
+
+    @property
+    def constrained(self) -> bool:
+        """True when servers that can are to hold the model to the grammar."""
+        return self.constraint == "on" or (self.constraint == "auto" and self.by_role)
+
+    @property
     def extended(self) -> bool:
         """True when prompts go beyond the training protocol."""
-        return bool(self.prompts or self.length or self.tone or self.outline or self.language)
+        additions = (self.prompts, self.length, self.tone, self.outline, self.language)
+        return self.by_role or any(map(bool, additions))
 
 
 class _Environment(ResearchSettings, BaseSettings):

@@ -11,6 +11,52 @@ from pydantic import BaseModel, ConfigDict
 from oresearch_graph.trace import Execution, Role, Step, escape_world
 
 
+class Citable(BaseModel):
+    """A source that was shown."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: int
+    names: tuple[str, ...] = ()
+    """Names and figures that a sentence may take from it."""
+
+
+class Section(BaseModel):
+    """One section of a report's body."""
+
+    model_config = ConfigDict(frozen=True)
+
+    heading: str
+    sources: tuple[Citable, ...] = ()
+    """What may be cited in it."""
+    sentences: int = 1
+    """At most."""
+
+
+class Next(BaseModel):
+    """What the protocol lets a thread write next. A policy that can begin the reply for the model
+    gives it the opening tag; one that can constrain it holds it to the rest."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tag: str
+    """The element that comes next."""
+    items: int = 0
+    """Lines of a subtask list, at most."""
+    calls: tuple[str, ...] = ()
+    """Tools that may be called after the thought."""
+    may_answer: bool = False
+    """An observation was seen: the subtask may be answered."""
+    sources: tuple[Citable, ...] = ()
+    """What was shown, and so may be cited."""
+    names: tuple[str, ...] = ()
+    """Names and figures of the question, which every sentence may have."""
+    addresses: tuple[str, ...] = ()
+    """Addresses that were shown, and so may be opened."""
+    sections: tuple[Section, ...] = ()
+    """Of the report's body."""
+
+
 class Thread(BaseModel):
     """A context to be continued: system prompt, question, then steps. Append-only."""
 
@@ -28,8 +74,22 @@ class Thread(BaseModel):
     forced: str | None = None
     """The answer tag the world has opened after the steps (`subtask_answer`, `suggested_answer`);
     the policy continues inside it."""
+    next: Next | None = None
+    """None: the policy has to know by itself what comes next, as in training."""
+    by_role: bool = False
+    """The system prompt is the role's own: the thread is a conversation with one task a turn."""
+    constrained: bool = False
+    """The continuation is held to `next`, where the server can do that."""
+    bound: int | None = None
+    """Tokens of the continuation, at most."""
+    language: str | None = None
+    """ISO 639-1 code of the report's language."""
     corrections: tuple[tuple[str, str], ...] = ()
     """Rejected attempts of this very continuation, each with what was wrong with it."""
+
+    def unbound(self) -> Thread:
+        """The same without a bound of its length."""
+        return self.model_copy(update={"bound": None})
 
     def user_message(self, tools: Sequence[str] = ()) -> str:
         """The question as a model reads it. The world wrote it: a person, with whatever was pasted

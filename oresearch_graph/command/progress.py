@@ -15,6 +15,7 @@ from oresearch_graph.command.terminal import line, lines
 from oresearch_graph.graph.events import (
     Called,
     Event,
+    Forecast,
     Observed,
     Planned,
     ReportText,
@@ -48,6 +49,8 @@ class LiveProgress:
 
     def show(self, event: Event) -> None:
         match event:
+            case Forecast():
+                self._stage = f"planning; {forecast_line(event)}"
             case Planned():
                 self._rows = {i: _Row(text) for i, text in enumerate(event.subtasks, start=1)}
                 self._stage = "researching"
@@ -187,6 +190,8 @@ class PlainProgress(NoProgress):
 def progress_line(event: Event) -> str | None:
     """An event in one line; None for those not worth a line."""
     match event:
+        case Forecast():
+            return forecast_line(event)
         case Planned():
             return f"plan: {len(event.subtasks)} subtasks"
         case SubtaskStarted():
@@ -206,6 +211,12 @@ def progress_line(event: Event) -> str | None:
             return None
         case _:
             assert_never(event)
+
+
+def forecast_line(event: Forecast) -> str:
+    """How long a run on a slow server will take."""
+    about = f"about {max(1, round(event.seconds / 60))} min at {event.pace:.0f} tokens/s"
+    return f"{about}, at most {event.limit / 60:.0f} min"
 
 
 def progress_on(console: Console, *, quiet: bool) -> Progress:

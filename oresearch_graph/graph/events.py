@@ -17,6 +17,17 @@ class _Event(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class Forecast(_Event):
+    """The model's server is slow: how long the run will take."""
+
+    type: Literal["oresearch.forecast"] = "oresearch.forecast"
+    seconds: float
+    pace: float
+    """Tokens a second."""
+    limit: float
+    """Seconds after which the run ends with what it has."""
+
+
 class Planned(_Event):
     """The planner is done (or a person edited its plan)."""
 
@@ -88,7 +99,8 @@ class Verified(_Event):
 
 
 Event = Annotated[
-    Planned
+    Forecast
+    | Planned
     | SubtaskStarted
     | SubtaskFinished
     | SubtaskFailed

@@ -15,13 +15,14 @@ from langgraph.types import Overwrite
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.approval import decide
 from oresearch_graph.graph.boundary import boundary
-from oresearch_graph.graph.events import Planned, emit
+from oresearch_graph.graph.events import Forecast, Planned, emit
 from oresearch_graph.graph.run_context import RunContext, RunContextPool
 from oresearch_graph.graph.state import ResearchState, Run, subtask_list
+from oresearch_graph.policies.serving import adapted, forecast
 from oresearch_graph.prompts import follow_up, protocol
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.text.language import detect_language
-from oresearch_graph.threads import Thread
+from oresearch_graph.threads import Next
 from oresearch_graph.tools.choose import prepare
 from oresearch_graph.trace import (
     Failure,
@@ -59,7 +60,9 @@ class Planner:
             follow_up=follows,
             approve_plan=settings.approve_plan,
         )
-        await prepare((await self.pool.of(run, runtime.context)).search)
+        run_context = await self.pool.of(run, runtime.context)
+        await prepare(run_context.search)
+        run = await self._served(run, run_context, runtime)
         return {
             "messages": messages,
             "question": question,
@@ -76,18 +79,26 @@ class Planner:
             "structured_response": None,
         }
 
+    async def _served(
+        self, run: Run, run_context: RunContext, runtime: Runtime[ResearchSettings]
+    ) -> Run:
+        """The run with what its models' servers can do; a slow one gets its forecast."""
+        serving = await run_context.policies.serving()
+        settings = adapted(self.pool.settings(runtime.context), serving)
+        if serving.slow and serving.pace and (seconds := forecast(settings.limits, serving)):
+            emit(Forecast(seconds=round(seconds), pace=round(serving.pace, 1),
+                          limit=settings.limits.seconds))  # fmt: skip
+        known = protocol(settings, self.tools)
+        return run.model_copy(update={"serving": serving, "protocol": known})
+
     async def plan(
         self, state: ResearchState, runtime: Runtime[ResearchSettings]
     ) -> dict[str, Any]:
         """The planner's subtask list; where it fails, the question is the one subtask."""
         run = state["run"]
         run_context = await self.pool.of(run, runtime.context)
-        thread = Thread(
-            id=run.id if run.protocol.execution == "sequential" else f"{run.id}-plan",
-            system=run_context.system("planner"),
-            question=run.question,
-            role="planner",
-        )
+        expected = Next(tag="subtask_list", items=run_context.settings.limits.subtasks)
+        thread = run_context.thread(run, expected, role="planner")
         writer, failures = run_context.writer("planner"), list[Failure]()
         steps: list[Step] = []
         with boundary(failures, "planner"):

@@ -22,7 +22,8 @@ from oresearch_graph.graph.run_context import RunContext, RunContextPool
 from oresearch_graph.graph.state import BranchInput, BranchState, Findings
 from oresearch_graph.graph.tool_calls import Caller, Observation, ledger_first
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.threads import Thread
+from oresearch_graph.text.words import names_and_figures
+from oresearch_graph.threads import Citable, Next, Thread
 from oresearch_graph.trace import (
     ANSWER_KINDS,
     Failure,
@@ -55,8 +56,14 @@ class Researcher:
     async def reason(
         self, state: BranchState, runtime: Runtime[ResearchSettings]
     ) -> dict[str, Any]:
-        """One continuation of the thread."""
+        """One continuation of the thread, when it is the branch's turn."""
         run_context = await self.pool.of(state["task"].run, runtime.context)
+        branch = state["task"].branch
+        with run_context.queue.held(branch):
+            await run_context.queue.enter(branch, run_context.budget.remaining_seconds())
+            return await self._reasoned(state, run_context)
+
+    async def _reasoned(self, state: BranchState, run_context: RunContext) -> dict[str, Any]:
         branch, steps_before = state["task"].branch, list(state.get("steps", []))
         started = state.get("started") or time.time()
         run_context.budget.restore("researcher", branch, state.get("spent", []))
@@ -71,7 +78,7 @@ class Researcher:
         steps, room = tuple[Step, ...](), None
         with boundary(failures, "researcher", branch):
             continuation = await writer.write(
-                self._thread(state, run_context, [*steps_before, *new]),
+                _thread(state, run_context, [*steps_before, *new]),
                 self._stops(run_context, forced=state.get("forced", False)),
                 lambda steps_new: self._faults(
                     [*steps_before, *new], steps_new, run_context.protocol
@@ -98,6 +105,10 @@ class Researcher:
     ) -> dict[str, Any]:
         """The calls just written, answered; a notice goes with them when limits come near."""
         run_context = await self.pool.of(state["task"].run, runtime.context)
+        with run_context.queue.held(state["task"].branch):
+            return await self._observed(state, run_context)
+
+    async def _observed(self, state: BranchState, run_context: RunContext) -> dict[str, Any]:
         branch, branch_steps, waiting = (
             state["task"].branch,
             state["steps"],
@@ -127,8 +138,12 @@ class Researcher:
             "timings": [o.span for o in observations if o.span],
         }
 
-    async def conclude(self, state: BranchState) -> dict[str, Any]:
+    async def conclude(
+        self, state: BranchState, runtime: Runtime[ResearchSettings]
+    ) -> dict[str, Any]:
         """The findings, whether the subtask was answered or not."""
+        run_context = await self.pool.of(state["task"].run, runtime.context)
+        run_context.queue.leave(state["task"].branch)
         failures = list(state.get("faults", []))
         if any(s.kind == "subtask_answer" and not s.text.strip() for s in state.get("steps", [])):
             failures.append(_no_evidence(state["task"].branch))
@@ -156,20 +171,6 @@ class Researcher:
         if run_context.protocol.execution == "sequential":
             return []
         return [world_step("subtask", state["task"].subtask, branch=state["task"].branch)]
-
-    def _thread(
-        self, state: BranchState, run_context: RunContext, branch_steps: Sequence[Step]
-    ) -> Thread:
-        run, sequential = state["task"].run, run_context.protocol.execution == "sequential"
-        return Thread(
-            id=run.id if sequential else f"{run.id}-{state['task'].branch}",
-            system=run_context.system("researcher"),
-            question=run.question,
-            role="researcher",
-            branch=state["task"].branch,
-            steps=(*state["task"].before, *branch_steps),
-            forced="subtask_answer" if state.get("forced") else None,
-        )
 
     @staticmethod
     def _stops(run_context: RunContext, *, forced: bool) -> list[str]:
@@ -220,9 +221,42 @@ class Researcher:
         turn = limits.observation_tokens + (run_context.settings.max_output_tokens or _OUTPUT)
         if (room := state.get("room")) is not None and room < 2 * turn:
             return "the context of this thread is nearly full"
-        if time.time() - state["started"] >= 0.8 * run_context.settings.subtask_timeout:
+        if time.time() - state["started"] >= _share_of_time(state, run_context):
             return "the time for this subtask is nearly over"
         return None
+
+
+def _share_of_time(state: BranchState, run_context: RunContext) -> float:
+    """Seconds after which a branch has to answer; branches that wait for it have their share."""
+    settings, waiting = run_context.settings, run_context.queue.waiting
+    seconds = 0.8 * settings.subtask_timeout
+    if waiting:
+        end = run_context.began + settings.soft_limit * settings.limits.seconds
+        seconds = min(seconds, (end - state["started"]) / (1 + waiting))
+    return seconds
+
+
+def _thread(state: BranchState, run_context: RunContext, branch_steps: Sequence[Step]) -> Thread:
+    """The branch's thread, with what may come next in it."""
+    observed = any(step.kind == "observation" for step in branch_steps)
+    sources, forced = state.get("seen", []), state.get("forced", False)
+    begins = run_context.protocol.execution == "sequential" and not branch_steps
+    expected = Next(
+        tag="subtask_answer" if forced else "subtask" if begins else "think",
+        calls=("web_search", "crawl_page", *run_context.tools),
+        may_answer=observed,
+        sources=tuple(Citable(id=s.id, names=names_and_figures(s.text)) for s in sources),
+        names=names_and_figures(f"{state['task'].run.question}\n{state['task'].subtask}"),
+        addresses=tuple(source.url for source in sources if not source.read),
+    )
+    return run_context.thread(
+        state["task"].run,
+        expected,
+        role="researcher",
+        branch=state["task"].branch,
+        steps=(*state["task"].before, *branch_steps),
+        forced=forced,
+    )
 
 
 def _not_covered(branch: int, limit: str) -> Failure:

@@ -6,8 +6,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final
 
 from langchain_core.tools import BaseTool
@@ -17,9 +18,11 @@ from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.state import Run
 from oresearch_graph.policies.models import Policies
 from oresearch_graph.policies.policy import Continuation, Policy
+from oresearch_graph.policies.serving import adapted
 from oresearch_graph.prompts import system_prompt
-from oresearch_graph.settings import ResearchSettings, settings_from
-from oresearch_graph.threads import Thread
+from oresearch_graph.settings import Part, ResearchSettings, settings_from
+from oresearch_graph.text.repetition import repetition
+from oresearch_graph.threads import Next, Thread
 from oresearch_graph.tools.backend import PageReader, SearchBackend
 from oresearch_graph.trace import (
     Failure,
@@ -98,7 +101,7 @@ class Writer:
         self, thread: Thread, stop: Sequence[str], on_text: Callable[[str], None] | None
     ) -> tuple[str, Continuation]:
         """One text, continued where the token limit cut it."""
-        text = thread.pending
+        text, given = thread.pending, ""
         for attempt in range(self.settings.continuations + 1):
             self.budget.require(thread.role)
             start = time.time()
@@ -107,10 +110,14 @@ class Writer:
                 stop, on_text=on_text,
             )  # fmt: skip
             self._account(thread, last, start)
-            text += last.text
+            given = given or last.given
+            text += last.given + last.text
+            if (last.stop == "length" or thread.constrained) and (end := repetition(text)):
+                # As at a bound: a constrained continuation brings the text to its end.
+                text, last = text[:end], last.model_copy(update={"stop": "length"})
             if last.stop != "length" or attempt == self.settings.continuations:
                 break
-        return text, last
+        return text, last.model_copy(update={"given": given})
 
     def _account(self, thread: Thread, last: Continuation, start: float) -> None:
         usage = last.usage.model_copy(update={"role": thread.role, "branch": thread.branch})
@@ -130,6 +137,8 @@ class Writer:
         steps = list(parse_policy_text(opened + text, self.tools))
         if thread.forced and steps:
             steps[0] = steps[0].model_copy(update={"opened": "world", "lead": "\n\n"})
+        if last.given and steps:
+            steps[0] = steps[0].model_copy(update={"opened": "given"})
         if last.closed_by_world and steps:
             steps[-1] = steps[-1].model_copy(update={"closed": "world"})
         if last.hidden_reasoning and not any(step.kind == "think" for step in steps):
@@ -155,6 +164,55 @@ def _in_branch(step: Step, branch: int | None) -> Step:
     return step.model_copy(update={"branch": None if whole_run else branch})
 
 
+class BranchQueue:
+    """Lets so many branches work at one time, the lowest first; a branch keeps its place over all
+    its steps. Where a server has fewer slots than there are branches, each call of another branch
+    would drop what the server remembers of this one. One event loop owns it."""
+
+    def __init__(self, places: int | None) -> None:
+        """`places`: None lets all work at once."""
+        self.places = places
+        self._inside: set[int] = set()
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @contextmanager
+    def held(self, branch: int) -> Iterator[None]:
+        """A step that fails for good gives the branch's place up."""
+        try:
+            yield
+        except BaseException:
+            self.leave(branch)
+            raise
+
+    async def enter(self, branch: int, seconds: float) -> bool:
+        """Wait for a place, so many seconds; False: none came free."""
+        if self.places is None or branch in self._inside:
+            return True
+        if len(self._inside) >= self.places:
+            turn = branch, asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                await asyncio.wait_for(turn[1], seconds)
+            except TimeoutError:
+                return False
+            finally:
+                self._waiting.remove(turn)
+        self._inside.add(branch)
+        return True
+
+    def leave(self, branch: int) -> None:
+        """Give the place to the next branch."""
+        self._inside.discard(branch)
+        for _, future in sorted(self._waiting, key=lambda turn: turn[0]):
+            if not future.done() and not future.get_loop().is_closed():
+                future.set_result(None)
+                return
+
+
 _RUNS: Final = 1_000
 """Runs remembered at one time; an abandoned run is forgotten when so many others went on."""
 
@@ -174,6 +232,10 @@ class RunContext:
     began: float
     owned: bool = False
     """The policies were made for this run, and end with it."""
+    queue: BranchQueue = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.queue = BranchQueue(self.settings.branches_at_once)
 
     def policy(self, role: Role, branch: int | None = None) -> Policy:
         return self.policies.of(role, branch)
@@ -187,8 +249,31 @@ class RunContext:
             tools=tuple(self.tools),
         )
 
-    def system(self, role: Role) -> str:
-        return system_prompt(self.settings, described(list(self.tools.values())), role)
+    def thread(
+        self, run: Run, expected: Next, *, role: Role, branch: int | None = None,
+        steps: Sequence[Step] = (), forced: bool = False,
+    ) -> Thread:  # fmt: skip
+        """The thread of a role, to be continued by what is expected."""
+        sequential = self.protocol.execution == "sequential"
+        place = {"planner": "plan", "researcher": branch, "summarizer": "report"}[role]
+        parts: dict[Role, Part] = {
+            "planner": "planner", "researcher": "answer" if forced else "turn",
+            "summarizer": "report",
+        }  # fmt: skip
+        return Thread(
+            id=run.id if sequential else f"{run.id}-{place}",
+            system=system_prompt(self.settings, described(list(self.tools.values())), role),
+            question=run.question,
+            role=role,
+            branch=branch,
+            steps=tuple(steps),
+            forced=expected.tag if forced else None,
+            next=expected,
+            by_role=self.settings.by_role,
+            constrained=self.settings.constrained and not sequential,
+            bound=getattr(self.settings.limits.bounds, parts[role]),
+            language=run.language,
+        )
 
 
 def described(tools: Sequence[BaseTool]) -> list[tuple[str, str]]:
@@ -217,15 +302,17 @@ class RunContextPool:
 
     async def of(self, run: Run, context: object) -> RunContext:
         """The run_context of a run; made anew when its settings were changed on the way."""
-        settings = self.settings(context)
+        settings = adapted(self.settings(context), run.serving)
         # A state may be edited: a run that begins later would have time without end.
         began = min(run.started + run.waited, time.time())
-        run_context = self._kept.get(run.id)
+        before = run_context = self._kept.get(run.id)
         if run_context is None or run_context.settings != settings:
             run_context = await asyncio.to_thread(self._build, settings, began)
             if run.id in self._kept and self._kept[run.id].settings == settings:
                 run_context = self._kept[run.id]
             self._kept[run.id] = run_context
+            if before is not None and before.owned and before is not run_context:
+                await before.policies.aclose()
         run_context.began = run_context.budget.started = began
         self._kept.move_to_end(run.id)
         while len(self._kept) > _RUNS:

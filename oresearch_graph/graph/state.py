@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from oresearch_graph.evidence.ledger import merge_sources
+from oresearch_graph.policies.serving import Serving
 from oresearch_graph.records import stored
 from oresearch_graph.trace import (
     CitationReport,
@@ -62,6 +63,8 @@ class Run(BaseModel):
     """True when earlier runs on this thread of messages have left sources."""
     approve_plan: bool = False
     """A person is asked after planning. Kept in state because a fork routes by state alone."""
+    serving: Serving = Serving()
+    """How its models were served when it began."""
 
 
 @stored

@@ -18,7 +18,9 @@ from oresearch_graph.graph.state import Findings, ResearchState, add_usage, writ
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.policy import Policy
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.threads import Thread, visible
+from oresearch_graph.text.sentences import sentence_spans
+from oresearch_graph.text.words import names_and_figures
+from oresearch_graph.threads import Citable, Next, Section, Thread, visible
 from oresearch_graph.trace import (
     Failure,
     Protocol,
@@ -29,6 +31,7 @@ from oresearch_graph.trace import (
     close_tag,
     violations,
 )
+from oresearch_graph.trace.answer import parse_answer
 
 _INSTRUCTION = "Fill in the structure from this report alone. Leave out what it does not say."
 
@@ -99,15 +102,8 @@ class Summarizer:
             return {"failures": _why_nothing(state, findings)}
         run_context = await self.pool.of(run, runtime.context)
         _restore(run_context.budget, state)
-        sequential = run.protocol.execution == "sequential"
         before = visible(written_steps(state), "summarizer", None, run.protocol.execution)
-        thread = Thread(
-            id=run.id if sequential else f"{run.id}-report",
-            system=run_context.system("summarizer"),
-            question=run.question,
-            role="summarizer",
-            steps=before,
-        )
+        thread = run_context.thread(run, _expected(state), role="summarizer", steps=before)
         writer, failures = run_context.writer("summarizer"), list[Failure]()
         steps: tuple[Step, ...] = ()
         with boundary(failures, "summarizer"):
@@ -126,6 +122,40 @@ class Summarizer:
             "usage": writer.usage,
             "spans": writer.spans,
         }
+
+
+def _expected(state: ResearchState) -> Next:
+    """The report: a section for each answered subtask, with the sources that its answer cites."""
+    sources, sections = {s.id: s for s in state.get("sources", [])}, []
+    for findings, subtask in zip(state.get("findings", []), state["subtasks"], strict=False):
+        text = next((s.text for s in findings.steps if s.kind == "subtask_answer"), "")
+        names = set(names_and_figures(text))
+        cited = dict.fromkeys(m.number for m in parse_answer(text).marks if m.number in sources)
+        citable = tuple(
+            Citable(id=n, names=tuple(n for n in names_and_figures(sources[n].text) if n in names))
+            for n in cited
+        )
+        if citable:
+            sentences = max(1, len(sentence_spans(text)))
+            sections.append(
+                Section(heading=_heading(subtask), sources=citable, sentences=sentences)
+            )
+    every = {source.id: source for part in sections for source in part.sources}
+    return Next(
+        tag="suggested_answer",
+        sources=tuple(every.values()) or tuple(Citable(id=number) for number in sources),
+        names=names_and_figures("\n".join([state["run"].question, *state["subtasks"]])),
+        sections=tuple(sections),
+    )
+
+
+_LONGEST: Final = 80
+"""Characters of a heading."""
+
+
+def _heading(subtask: str) -> str:
+    line = " ".join(subtask.translate(str.maketrans("<>[]#", "()()·")).split()).rstrip(".?:;")
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
 def _restore(budget: Budget, state: ResearchState) -> None:

@@ -29,6 +29,9 @@ class Continuation(BaseModel):
     """Thinking that the provider shows outside the protocol text."""
     hidden_reasoning: bool = False
     """The model thought before these calls and the provider keeps it: an empty world `think`."""
+    given: str = ""
+    """An opening tag, with the white space before it, that stands before the text and was given by
+    the world (`Thread.next`)."""
     closed_by_world: bool = False
     """The server ate the final close tag and it was put back."""
     room: int | None = None

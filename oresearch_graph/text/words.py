@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
 
-from oresearch_graph.text.scripts import CJK
+from oresearch_graph.text.scripts import CJK, has_cjk
 from oresearch_graph.text.sentences import sentence_spans
 from oresearch_graph.text.stop_words import STOP_BIGRAMS, STOP_CHARACTERS, STOP_WORDS
 
@@ -85,3 +85,22 @@ def token_count(text: str) -> int:
     """An estimate: one token per CJK character, one per four other characters, rounded up."""
     wide = len(text) - len(_CJK_RUN.sub("", text))
     return wide - (wide - len(text)) // 4
+
+
+_WORD = re.compile(r"[^\s\[\]<>#]+")
+_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9.,:/%-]*")
+_NAMING = re.compile(r"[A-ZÀ-ÖØ-ÞА-Я0-9]|\w[.]\w")
+_ABBREVIATION = re.compile(r"(?<=\s)[A-Z][a-z]{0,2}\.(?= [A-Z])")
+_AROUND = "\"'“”‘’`()*_,;:.!?。！？，、"
+
+
+def names_and_figures(text: str) -> tuple[str, ...]:
+    """The words of a text that have a capital, a figure or an inner dot, each once, as written."""
+    plain = (word for word in _WORD.findall(text) if "://" not in word)
+    # Chinese and Japanese have no space between a figure and what is counted.
+    parts = (_PART.findall(word) if has_cjk(word) else [word] for word in plain)
+    words = [part.strip(_AROUND) for each in parts for part in each]
+    if words and words[0].lower() in STOP_WORDS:
+        del words[0]
+    names = filter(_NAMING.search, words)
+    return tuple(dict.fromkeys([*names, *_ABBREVIATION.findall(text)]))

@@ -66,12 +66,16 @@ class Protocol(FrozenModel):
     tools: tuple[Text, ...] = ()
     """Names of the extra tools whose tags belong to the protocol."""
     extended: bool = False
-    """True when an embedder's prompt additions were in force: serving only, never training."""
+    """True when an embedder's prompt additions, or the prompts by role, were in force: serving
+    only, never training."""
+    constrained: bool = False
+    """True when the server held the policy's text to the protocol's grammar."""
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits over every field."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        """Twelve hexadecimal digits over every field; a field that came later counts when set."""
+        fields = self.model_dump(mode="json", exclude=None if self.constrained else {"constrained"})
+        canonical = json.dumps(fields, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 

@@ -29,6 +29,11 @@ name); `stray` for text outside every tag."""
 Author = Literal["policy", "world"]
 """Who wrote a piece of text. The SFT loss mask and the RL response mask read this and no more."""
 
+Opener = Literal["policy", "world", "given"]
+"""Who wrote an open tag. `given`: the world, where the protocol demands this very tag next and the
+server could begin the reply for the model. A trained model has to write it itself, so rows for
+training have it as the policy's."""
+
 Execution = Literal["parallel", "sequential"]
 
 KINDS: Final[tuple[StepKind, ...]] = get_args(StepKind)
@@ -57,7 +62,7 @@ class Step(FrozenModel):
     """The subtask this step belongs to, counted from 1; None for the planner and summarizer."""
     lead: Text = ""
     """White space before the open tag."""
-    opened: Author | None = "policy"
+    opened: Opener | None = "policy"
     """Who wrote the open tag; None: the policy left it out (an orphan close tag)."""
     closed: Author | None = "policy"
     """Who wrote the close tag; None: it never came (cut short)."""

@@ -47,13 +47,15 @@ def render_step(step: Step, tools: Sequence[str] = ()) -> str:
 
 
 def step_segments(step: Step, tools: Sequence[str] = ()) -> list[tuple[Author, str]]:
-    """The step's text in pieces, each with its author: what loss masks are made of."""
+    """The step's text in pieces, each with its author: what loss masks are made of. A given open
+    tag is the policy's there: it has to learn to write it."""
     text = shown_text(step, tools)
     if step.tag is None:
         return [(step.author, step.lead + text)]
-    pieces: list[tuple[Author, str]] = [(step.opened or step.author, step.lead)]
-    if step.opened is not None:
-        pieces.append((step.opened, open_tag(step.tag)))
+    opener: Author | None = "policy" if step.opened == "given" else step.opened
+    pieces: list[tuple[Author, str]] = [(opener or step.author, step.lead)]
+    if opener is not None:
+        pieces.append((opener, open_tag(step.tag)))
     pieces.append((step.author, text))
     if step.closed is not None:
         pieces.append((step.closed, close_tag(step.tag)))

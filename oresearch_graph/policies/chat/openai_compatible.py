@@ -37,6 +37,7 @@ class CompatibleChatOpenAI(ChatOpenAI):
             generation.generation_info = {
                 **(generation.generation_info or {}),
                 **_stopped_by(choices[0]),
+                **_timings(chunk),
             }
         return generation
 
@@ -50,7 +51,7 @@ class CompatibleChatOpenAI(ChatOpenAI):
         for generation, choice in zip(result.generations, plain["choices"], strict=True):
             generation.message.additional_kwargs.update(_thinking(choice["message"]))
             generation.generation_info = {
-                **(generation.generation_info or {}), **_stopped_by(choice),
+                **(generation.generation_info or {}), **_stopped_by(choice), **_timings(plain),
             }  # fmt: skip
         return result
 
@@ -60,6 +61,11 @@ def _thinking(message: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(text := message.get(key), str) and text:
             return {"reasoning_content": text}
     return {}
+
+
+def _timings(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """How fast llama.cpp's server was."""
+    return {"timings": timings} if isinstance(timings := answer.get("timings"), dict) else {}
 
 
 def _stopped_by(choice: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -16,13 +17,18 @@ from pydantic import BaseModel
 from oresearch_graph.errors import ConfigurationError, PolicyError, PolicyRefused
 from oresearch_graph.keys import revealed
 from oresearch_graph.known_secrets import remember_within
+from oresearch_graph.policies.chat.bounds import bound_parameter
 from oresearch_graph.policies.chat.connect import connect
+from oresearch_graph.policies.chat.constraint import constraint_fields
 from oresearch_graph.policies.chat.endings import EchoGate, TextGate, without_echo
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 from oresearch_graph.policies.chat.model_call import ChatRunnable, ModelCall, Patience
 from oresearch_graph.policies.chat.model_faults import unsupported_parameter
 from oresearch_graph.policies.chat.prices import Price, cost, known_price
 from oresearch_graph.policies.chat.probe import (
+    PACE,
+    PACE_TOKENS,
+    PACES,
     PROBE,
     PROBE_TOKENS,
     PROBES,
@@ -40,9 +46,10 @@ from oresearch_graph.policies.chat.rendering import (
     Turns,
 )
 from oresearch_graph.policies.chat.rendering_tools import CRAWL_PAGE, WEB_SEARCH, Tools
-from oresearch_graph.policies.chat.reply import Reply, read_message
-from oresearch_graph.policies.chat.servers import Server, server_of
+from oresearch_graph.policies.chat.reply import Pace, Reply, read_message
+from oresearch_graph.policies.chat.servers import AT_HOME, Server, server_of
 from oresearch_graph.policies.policy import Continuation
+from oresearch_graph.policies.serving import SLOW, Serving
 from oresearch_graph.redaction import redacted
 from oresearch_graph.settings import Rendering
 from oresearch_graph.threads import Thread
@@ -109,6 +116,8 @@ class ChatPolicy:
             getattr(self.model, "use_responses_api", False)
             or (is_official(self._server) and _NO_STOP.match(self.name))
         )
+        self._bound_name = bound_parameter(self.model, reasons=not self._sends_stop)
+        self._most = max_output_tokens
         self._unbilled: Reply | None = None
         self._described: Server | None = None
 
@@ -140,6 +149,21 @@ class ChatPolicy:
             self._described = await server_of(self.model, self.name) if asks else Server()
         return self._described
 
+    async def serving(self) -> Serving:
+        """What the server can do: asked once, and tried where it is slow or stands at home. A
+        provider's own API, or a server that does not answer, tells nothing."""
+        if not speaks_openai(self.model) or is_official(self._server):
+            return Serving()
+        try:
+            choice = await self._settled(self._call.with_tries(2))
+            server, pace = await self.server(), choice.pace
+            if pace is None and (server.kind in AT_HOME or choice.slow):
+                pace = await PACES.once((self.name, str(self._server)), self._measure)
+        except PolicyError:
+            return Serving()
+        tokens, prompt = pace or (None, None)
+        return Serving(slots=server.slots, pace=tokens, reading=prompt)
+
     async def continue_thread(
         self,
         thread: Thread,
@@ -149,12 +173,37 @@ class ChatPolicy:
     ) -> Continuation:
         rendering = self._rendering(await self._settled())
         request = rendering.request(thread, stop)
-        message = await self._send(request, thread, stop, on_text)
-        reply = read_message(message)
-        reply = reply._replace(text=without_echo(request.beginning, reply.text))
+        server = await self.server()
+        if request.beginning:
+            constraint = constraint_fields(server.kind, thread)
+            request = request._replace(extra_body={**request.extra_body, **constraint})
+        reply = await self._reply(request, thread, stop, on_text)
+        # A model may write the given tag once more: then it is its own.
+        given = "" if reply.text.lstrip().startswith(request.given.lstrip()) else request.given
+        if given:
+            thread = thread.model_copy(update={"pending": given})
         text = rendering.read(thread, stop, reply)
-        room = _room((await self.server()).context, reply)
-        return Continuation(**text._asdict(), usage=self._usage(thread, reply), room=room)
+        return Continuation(
+            **text._asdict(),
+            given=given,
+            usage=self._usage(thread, reply),
+            room=_room(server.context, reply),
+        )
+
+    async def _reply(
+        self,
+        request: Request,
+        thread: Thread,
+        stop: Sequence[str],
+        on_text: Callable[[str], None] | None,
+    ) -> Reply:
+        """A reply that the bound left nothing of was thought in secret: it is asked for without."""
+        reply = read_message(await self._send(request, thread, stop, on_text))
+        reply = reply._replace(text=without_echo(request.beginning, reply.text))
+        if reply.finish == "length" and not (reply.text.strip() or reply.calls) and thread.bound:
+            self._bound_name, self._unbilled = None, reply
+            return await self._reply(request, thread.unbound(), stop, on_text)
+        return reply
 
     async def structured(
         self, thread: Thread, schema: type[BaseModel] | dict[str, Any]
@@ -202,9 +251,11 @@ class ChatPolicy:
         arguments = {**self._arguments, **self._body(request.extra_body)}
         if self._sends_stop:
             arguments["stop"] = list(stop)
+        if thread.bound is not None and self._bound_name is not None:
+            arguments[self._bound_name] = min(thread.bound, self._most or thread.bound)
         try:
             return await self._call(
-                self._bound(request),
+                self._with_tools(request),
                 request.messages,
                 config=_config(thread),
                 arguments=arguments,
@@ -224,7 +275,7 @@ class ChatPolicy:
         of_call = self._arguments.get("extra_body") or {}
         return {"extra_body": {**of_model, **of_call, **fields}}
 
-    def _bound(self, request: Request) -> ChatRunnable:
+    def _with_tools(self, request: Request) -> ChatRunnable:
         if not request.tools:
             return self.model
         schemas = [self._schema(name) for name in request.tools]
@@ -240,14 +291,33 @@ class ChatPolicy:
     async def _probe(self, call: ModelCall) -> Choice:
         arguments = {**self._arguments, **self._body(CONTINUE_FINAL), "max_tokens": PROBE_TOKENS}
         config = merge_configs(ensure_config(), {"tags": ["probe"]})
+        began = time.monotonic()
         try:
             message = await call(self.model, PROBE, config=config, arguments=arguments)
         except PolicyRefused as refusal:
             if getattr(refusal.__cause__, "status_code", None) in {400, 422}:
                 return choice_by_probe(None)
             raise
-        self._unbilled = read_message(message)
-        return choice_by_probe(self._unbilled.text)
+        self._unbilled = reply = read_message(message)
+        if (pace := reply.pace) is None and reply.completion_tokens:
+            # A fast answer tells a fast server; a slow one may be the way there.
+            tokens = reply.completion_tokens / max(1e-3, time.monotonic() - began)
+            pace = Pace(tokens) if tokens >= SLOW else None
+        return choice_by_probe(reply.text, pace)._replace(slow=pace is None)
+
+    async def _measure(self) -> Pace | None:
+        """The pace of a server that did not tell it: of a stream, from its first piece on."""
+        times: list[float] = []
+        config = merge_configs(ensure_config(), {"tags": ["probe"]})
+        arguments = {**self._arguments, "max_tokens": PACE_TOKENS}
+        message = await self._call.with_tries(2)(
+            self.model, PACE, config=config, arguments=arguments,
+            on_text=lambda: lambda _: times.append(time.monotonic()),
+        )  # fmt: skip
+        reply = read_message(message)
+        if reply.pace is None and len(times) > PACE_TOKENS // 2 and times[-1] > times[0]:
+            return Pace((len(times) - 1) / (times[-1] - times[0]))
+        return reply.pace
 
     def _usage(self, thread: Thread, reply: Reply) -> Usage:
         """What this call cost, and the probe before it."""
@@ -295,8 +365,22 @@ def _gate(
     request: Request, thread: Thread, stop: Sequence[str], on_text: Callable[[str], None]
 ) -> Callable[[str], None]:
     """What listens to one try of a stream."""
+    if request.given and thread.next:
+        thread = thread.model_copy(update={"forced": thread.next.tag})
+        on_text = _opened(request.given, on_text)
     gate = TextGate(thread, stop, on_text)
     return EchoGate(request.beginning, gate) if request.beginning else gate
+
+
+def _opened(given: str, on_text: Callable[[str], None]) -> Callable[[str], None]:
+    """Hears the given tag before the first piece of text."""
+    opening = [given]
+
+    def hear(piece: str) -> None:
+        on_text("".join((*opening, piece)))
+        opening.clear()
+
+    return hear
 
 
 def _config(thread: Thread) -> RunnableConfig:

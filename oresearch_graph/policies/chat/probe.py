@@ -7,7 +7,7 @@ import concurrent.futures
 import threading
 from asyncio import CancelledError, wrap_future
 from collections.abc import Awaitable, Callable
-from typing import Final, Literal, NamedTuple
+from typing import Final, Generic, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
@@ -15,9 +15,11 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from oresearch_graph.policies.chat.endings import without_echo
 from oresearch_graph.policies.chat.rendering_tools import WEB_SEARCH
+from oresearch_graph.policies.chat.reply import Pace
 from oresearch_graph.settings import Rendering
 
 Settled = Literal["prefill", "turns", "tools"]
+Finding = TypeVar("Finding")
 
 _BEGINNING: Final = "Here they are, one after the other, as you asked: 1, 2, 3, 4, 5, 6,"
 PROBE: Final[tuple[BaseMessage, ...]] = (
@@ -27,6 +29,10 @@ PROBE: Final[tuple[BaseMessage, ...]] = (
 PROBE_TOKENS: Final = 16
 """Of the answer: fewer than the beginning has, so that an answer which holds the beginning and
 more was not written anew."""
+PACE: Final[tuple[BaseMessage, ...]] = (
+    HumanMessage("Count from 1 to 30, separated by commas. Write nothing else."),
+)
+PACE_TOKENS: Final = 24
 PROBE_GOES_ON: Final = "7"
 """A server that continues goes on here; one that answers anew begins at 1 or with a sentence."""
 
@@ -36,6 +42,10 @@ class Choice(NamedTuple):
 
     rendering: Settled
     reason: str
+    pace: Pace | None = None
+    """What the probe showed of it."""
+    slow: bool = False
+    """The probe took so long that the pace is worth a second look."""
 
 
 def known_choice(model: BaseChatModel, setting: Rendering) -> Choice | None:
@@ -66,26 +76,27 @@ def is_official(base_url: str | None) -> bool:
     return base_url is None or (urlsplit(base_url).hostname or "").endswith("openai.com")
 
 
-def choice_by_probe(answer: str | None) -> Choice:
+def choice_by_probe(answer: str | None, pace: Pace | None = None) -> Choice:
     """The choice that the probe's answer makes; None: the server refused such a request."""
     if answer is None:
         return Choice("turns", "the server refuses to continue an assistant message")
     continuation = without_echo(_BEGINNING, answer)
     if continuation.lstrip(" ,\n").startswith(PROBE_GOES_ON):
         echo = "" if continuation == answer else " and returns it too"
-        return Choice("prefill", f"the server continues an assistant message{echo} (one probe)")
-    return Choice("turns", "the server answers anew instead of continuing (one probe)")
+        reason = f"the server continues an assistant message{echo} (one probe)"
+        return Choice("prefill", reason, pace)
+    return Choice("turns", "the server answers anew instead of continuing (one probe)", pace)
 
 
-class _Probes:
-    """Choices by model and server, made once per process whichever branch or loop comes first."""
+class _Probes(Generic[Finding]):
+    """Findings by model and server, made once per process whichever branch or loop comes first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._made: dict[tuple[str, str], concurrent.futures.Future[Choice]] = {}
+        self._made: dict[tuple[str, str], concurrent.futures.Future[Finding]] = {}
 
-    async def once(self, key: tuple[str, str], ask: Callable[[], Awaitable[Choice]]) -> Choice:
-        """The choice for the key; concurrent callers wait for the one that asks."""
+    async def once(self, key: tuple[str, str], ask: Callable[[], Awaitable[Finding]]) -> Finding:
+        """The finding for the key; concurrent callers wait for the one that asks."""
         while True:
             with self._lock:
                 future = self._made.get(key)
@@ -100,11 +111,11 @@ class _Probes:
                     raise  # this caller was cancelled, not the one that asks
 
     async def _ask(
-        self, key: tuple[str, str], future: concurrent.futures.Future[Choice],
-        ask: Callable[[], Awaitable[Choice]],
-    ) -> Choice:  # fmt: skip
+        self, key: tuple[str, str], future: concurrent.futures.Future[Finding],
+        ask: Callable[[], Awaitable[Finding]],
+    ) -> Finding:  # fmt: skip
         try:
-            choice = await ask()
+            finding = await ask()
         except BaseException as error:
             with self._lock:
                 self._made.pop(key, None)
@@ -113,8 +124,8 @@ class _Probes:
             else:
                 future.set_exception(error)
             raise
-        future.set_result(choice)
-        return choice
+        future.set_result(finding)
+        return finding
 
     def forget(self) -> None:
         """For tests: servers come and go under one address."""
@@ -123,12 +134,12 @@ class _Probes:
 
 
 def _follow(
-    source: concurrent.futures.Future[Choice],
-) -> concurrent.futures.Future[Choice]:
+    source: concurrent.futures.Future[Finding],
+) -> concurrent.futures.Future[Finding]:
     """A future of one's own: cancelling it leaves the shared one alone."""
-    copied: concurrent.futures.Future[Choice] = concurrent.futures.Future()
+    copied: concurrent.futures.Future[Finding] = concurrent.futures.Future()
 
-    def copy(future: concurrent.futures.Future[Choice]) -> None:
+    def copy(future: concurrent.futures.Future[Finding]) -> None:
         if future.cancelled():
             copied.cancel()
             copied.set_running_or_notify_cancel()
@@ -142,4 +153,5 @@ def _follow(
     return copied
 
 
-PROBES: Final = _Probes()
+PROBES: Final = _Probes[Choice]()
+PACES: Final = _Probes["Pace | None"]()

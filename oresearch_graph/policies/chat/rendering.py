@@ -13,13 +13,17 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
+from oresearch_graph.evidence.ledger import NOTICE
 from oresearch_graph.policies.chat.endings import end_of
 from oresearch_graph.policies.chat.reply import Reply, place_thinking
 from oresearch_graph.policies.policy import StopCause
+from oresearch_graph.prompts import LAST_TASK, NEXT_TASK, PLAN_TASK, REPORT_TASK, SEARCH_TASK
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Author, Step
 from oresearch_graph.trace.tags import close_tag, open_tag, render_step, render_steps
 
+LEAD: Final = "\n\n"
+"""Before a tag that the world opens."""
 CONTINUE_FINAL: Final[dict[str, Any]] = {
     "continue_final_message": True,
     "add_generation_prompt": False,
@@ -39,6 +43,8 @@ class Request(NamedTuple):
     """False: the tools are bound for the history's sake only."""
     beginning: str = ""
     """What the server is to continue, and may return with the continuation."""
+    given: str = ""
+    """An opening tag at its end that the thread did not have: the protocol demands it next."""
 
 
 class PolicyText(NamedTuple):
@@ -66,16 +72,22 @@ class Prefill:
         self.tools = tuple(tools)
 
     def request(self, thread: Thread, stop: Sequence[str]) -> Request:  # noqa: ARG002  # protocol
-        question = thread.user_message(self.tools) + "".join(
-            f"\n\n(An earlier attempt was refused: {reason} Mind this, without mentioning it.)"
-            for _, reason in thread.corrections
-        )
-        messages: list[BaseMessage] = [SystemMessage(thread.system), HumanMessage(question)]
-        prefix = render_steps(thread.steps, self.tools) + before_continuation(thread)
+        given = given_opening(thread)
+        if thread.by_role:
+            messages = role_messages(thread, self.tools) + correction_messages(thread)
+            prefix = before_continuation(thread).lstrip() or given.lstrip()
+        else:
+            question = thread.user_message(self.tools) + "".join(
+                f"\n\n(An earlier attempt was refused: {reason} Mind this, without mentioning it.)"
+                for _, reason in thread.corrections
+            )
+            messages = [SystemMessage(thread.system), HumanMessage(question)]
+            prefix = render_steps(thread.steps, self.tools)
+            prefix += before_continuation(thread) or given
         if not prefix:
             return Request(messages, KEEP_STOP_TAG)
         body = {**CONTINUE_FINAL, **KEEP_STOP_TAG}
-        return Request([*messages, AIMessage(prefix)], body, beginning=prefix)
+        return Request([*messages, AIMessage(prefix)], body, beginning=prefix, given=given)
 
     def read(self, thread: Thread, stop: Sequence[str], reply: Reply) -> PolicyText:
         return read_text(thread, stop, reply)
@@ -88,6 +100,12 @@ class Turns:
         self.tools = tuple(tools)
 
     def request(self, thread: Thread, stop: Sequence[str]) -> Request:  # noqa: ARG002  # protocol
+        if thread.by_role:
+            messages = role_messages(thread, self.tools)
+            if thread.pending:
+                messages.append(AIMessage(before_continuation(thread).strip()))
+                messages.append(HumanMessage(what_to_write(thread, "policy")))
+            return Request(messages + correction_messages(thread))
         turns: list[tuple[Author, str]] = [("world", thread.user_message(self.tools))]
         turns += [
             (step.author, render_step(step, self.tools))
@@ -104,6 +122,36 @@ class Turns:
         return read_text(thread, stop, without_repeat(thread, reply))
 
 
+def given_opening(thread: Thread) -> str:
+    """The tag that the protocol demands next, to be given; empty where one stands open already."""
+    if thread.next is None or thread.forced or thread.pending:
+        return ""
+    return f"{LEAD if thread.steps else ''}{open_tag(thread.next.tag)}"
+
+
+def role_messages(thread: Thread, tools: Sequence[str]) -> list[BaseMessage]:
+    """A thread with prompts by role: one task at the end of each user message. Append-only."""
+    turns: list[tuple[Author, str]] = []
+    question = f"Question: {thread.user_message(tools)}"
+    match thread.role:
+        case "planner":
+            turns.append(("world", f"{question}\n\n{PLAN_TASK}"))
+        case "summarizer":
+            findings = render_steps([s for s in thread.steps if s.kind != "subtask_list"], tools)
+            turns.append(("world", f"{question}\n\n{findings.strip()}\n\n{REPORT_TASK}"))
+        case "researcher":
+            for step in thread.steps:
+                text = render_step(step, tools)
+                if step.kind == "subtask":
+                    turns.append(("world", f"{question}\n\n{text.strip()}\n\n{SEARCH_TASK}"))
+                elif step.kind == "observation":
+                    last = NOTICE in step.text
+                    turns.append(("world", f"{text.strip()}\n\n{LAST_TASK if last else NEXT_TASK}"))
+                elif step.kind != "subtask_list" and not is_hidden_think(step):
+                    turns.append((step.author, text))
+    return [SystemMessage(thread.system), *as_messages(turns)]
+
+
 def is_hidden_think(step: Step) -> bool:
     """The empty think that stands for reasoning which the provider keeps to itself."""
     return step.kind == "think" and step.author == "world" and not step.text.strip()
@@ -111,7 +159,7 @@ def is_hidden_think(step: Step) -> bool:
 
 def before_continuation(thread: Thread) -> str:
     """What follows the last step and is to be continued: an open answer tag, text that was cut."""
-    opened = f"\n\n{open_tag(thread.forced)}" if thread.forced else ""
+    opened = f"{LEAD}{open_tag(thread.forced)}" if thread.forced else ""
     return opened + thread.pending
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, cast
 
 from langchain_core.messages import AIMessage
 
@@ -89,6 +89,15 @@ class NativeCall(NamedTuple):
     """Those arguments as written."""
 
 
+class Pace(NamedTuple):
+    """Tokens a second."""
+
+    tokens: float
+    """Of the reply."""
+    prompt: float | None = None
+    """Of what the server read anew of the prompt."""
+
+
 class Reply(NamedTuple):
     """One answer of a chat model."""
 
@@ -105,6 +114,8 @@ class Reply(NamedTuple):
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     completion_tokens: int | None = None
+    pace: Pace | None = None
+    """As the server tells it."""
 
 
 def read_message(message: AIMessage) -> Reply:
@@ -122,7 +133,25 @@ def read_message(message: AIMessage) -> Reply:
         prompt_tokens=prompt,
         cached_tokens=cached,
         completion_tokens=completion,
+        pace=_pace(metadata.get("timings")),
     )
+
+
+_READ: Final = 16
+"""Tokens of a prompt from which on its reading tells a pace."""
+
+
+def _pace(timings: object) -> Pace | None:
+    """What llama.cpp's server tells of each request."""
+    if not isinstance(timings, Mapping):
+        return None
+    written, read, count = map(
+        timings.get, ("predicted_per_second", "prompt_per_second", "prompt_n")
+    )
+    if not isinstance(written, int | float) or not 0 < written < 1e6:
+        return None
+    told = isinstance(count, int) and count >= _READ and isinstance(read, int | float) and read > 0
+    return Pace(float(written), float(cast("float", read)) if told else None)
 
 
 def _finish(metadata: Mapping[str, Any]) -> Finish | None:

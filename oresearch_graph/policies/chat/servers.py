@@ -49,6 +49,8 @@ KINDS: Final = (
     ServerKind("Mistral", _PREFIX, "response_format", "chat completion API"),
     ServerKind("OpenAI", "none", "strict tools", "API reference"),
 )  # fmt: skip
+AT_HOME: Final = frozenset(("llama.cpp", "Ollama", "LM Studio"))
+"""Servers that people run on a machine of their own, however slow."""
 _OWNERS: Final = {
     "llamacpp": "llama.cpp", "vllm": "vLLM", "sglang": "SGLang", "library": "Ollama",
     "organization_owner": "LM Studio", "deepseek": "DeepSeek", "mistralai": "Mistral",

@@ -1,0 +1,138 @@
+"""What the servers of a run's models can do, and what a run makes of it.
+
+Defaults are meant for a fast API. A server with few slots or few tokens a second, as people run
+them on a laptop, gets short prompts by role, small bounds, small observations, one branch at a
+time and more seconds; whatever was set explicitly holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from oresearch_graph.records import stored
+from oresearch_graph.settings import Bounds, Effort, Limits, ResearchSettings
+
+SLOW: Final = 40.0
+"""Tokens a second; below it a server is slow."""
+
+
+@stored
+class Serving(BaseModel):
+    """How a run's models are served. A resumed run goes on as it started."""
+
+    model_config = ConfigDict(frozen=True)
+
+    slots: int | None = None
+    """Requests that the servers work on at one time."""
+    pace: float | None = None
+    """Tokens a second of a reply."""
+    reading: float | None = None
+    """Tokens a second of a prompt that is not cached."""
+
+    @property
+    def slow(self) -> bool:
+        return self.pace is not None and self.pace < SLOW
+
+    def few(self, branches: int) -> bool:
+        """True when so many branches have to wait for each other."""
+        return self.slots is not None and self.slots < branches
+
+    @classmethod
+    def least(cls, servers: Iterable[Serving]) -> Serving:
+        """The slowest of several servers in each respect."""
+        every = list(servers)
+        figures = {
+            name: min(filter(None, (getattr(each, name) for each in every)), default=None)
+            for name in cls.model_fields
+        }
+        return cls.model_validate(figures)
+
+
+class _Small(NamedTuple):
+    """An effort's figures on a small server."""
+
+    seconds: float
+    subtasks: int
+    steps: int
+    tool_calls: int
+    observation_tokens: int
+    results: int
+    bounds: Bounds
+
+
+_SMALL: Final[dict[Effort, _Small]] = {
+    "quick": _Small(300.0, 3, 3, 2, 450, 3, Bounds(120, 180, 180, 420)),
+    "standard": _Small(1_800.0, 4, 5, 4, 700, 4, Bounds(160, 240, 320, 900)),
+    "deep": _Small(7_200.0, 6, 8, 6, 900, 5, Bounds(240, 320, 500, 1_600)),
+}
+_TEMPERATURE: Final = 0.0
+"""Small models wander at the servers' own 0.7 or 0.8."""
+
+
+def adapted(settings: ResearchSettings, serving: Serving) -> ResearchSettings:
+    """The settings as a run on such servers has them; what was set explicitly stays."""
+    few = serving.few(settings.limits.subtasks)
+    if not (serving.slow or few):
+        return settings
+    small = _SMALL[settings.effort]
+    defaults: dict[str, Any] = {
+        "max_subtasks": small.subtasks,
+        "max_steps": small.steps,
+        "max_tool_calls": small.tool_calls,
+        "observation_tokens": small.observation_tokens,
+        "results_per_query": small.results,
+        "corrections": 1,
+        "continuations": 2,
+        "temperature": _TEMPERATURE,
+    }
+    if serving.slow:
+        defaults |= {"max_seconds": small.seconds, "model_timeout": small.seconds}
+        defaults["subtask_timeout"] = max(settings.subtask_timeout, small.seconds)
+    if few or serving.slots is None:
+        defaults["branches_at_once"] = serving.slots or 1
+    explicit = settings.model_fields_set
+    changes = {name: value for name, value in defaults.items() if name not in explicit}
+    changes["bounds"] = {**small.bounds._asdict(), **settings.bounds}
+    if settings.prompt_style == "auto":
+        changes["prompt_style"] = "roles"
+    changed = settings.model_copy(update=changes)
+    return _affordable(changed, serving)
+
+
+def forecast(limits: Limits, serving: Serving) -> float | None:
+    """Seconds that a run will take at this pace; None where that is not known."""
+    if serving.pace is None:
+        return None
+    reading = serving.reading or 4 * serving.pace
+    bounds, written, read = limits.bounds, 0.0, 0.0
+    turns = min(limits.steps, 2)
+    written += _SHARE * bounds.planner + limits.subtasks * turns * _SHARE * bounds.turn
+    written += _SHARE * bounds.report
+    read += _PROMPT * (2 + limits.subtasks) + limits.subtasks * (turns - 1) * (
+        limits.observation_tokens + _TASK
+    )
+    read += limits.subtasks * _SHARE * bounds.turn
+    return written / serving.pace + read / reading
+
+
+_SHARE: Final = 0.6
+"""Of a bound that a text usually takes."""
+_PROMPT: Final = 250
+"""Tokens of a role's prompt and question."""
+_TASK: Final = 100
+"""Tokens that come with an observation: addresses, the task."""
+
+
+def _affordable(settings: ResearchSettings, serving: Serving) -> ResearchSettings:
+    """With as many subtasks as the time allows."""
+    limits = settings.limits
+    subtasks = limits.subtasks
+    while subtasks > 1:
+        seconds = forecast(limits._replace(subtasks=subtasks), serving)
+        if seconds is None or seconds <= limits.seconds:
+            break
+        subtasks -= 1
+    return settings.model_copy(update={"max_subtasks": subtasks})

@@ -1,0 +1,47 @@
+"""Text that goes round in circles, as small models write it when nothing stops them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from oresearch_graph.text.sentences import sentence_spans
+
+_TIMES: Final = 3
+"""A sentence that stands so often is a loop."""
+_SHORTEST: Final = 20
+"""Characters of a sentence that counts: headings and list marks may well return."""
+_WORDS: Final = 12
+"""Words of a sequence that counts, in text without an end of a sentence."""
+
+
+def repetition(text: str) -> int | None:
+    """Where the repeated part of a text begins; None where nothing is repeated. Linear."""
+    seen: Counter[str] = Counter()
+    run: int | None = None
+    for start, end in sentence_spans(text):
+        sentence = " ".join(text[start:end].split())
+        if len(sentence) < _SHORTEST:
+            continue
+        run = (start if run is None else run) if seen[sentence] else None
+        seen[sentence] += 1
+        if seen[sentence] == _TIMES:
+            return run
+    return _in_words(text)
+
+
+def _in_words(text: str) -> int | None:
+    """Where the second of three sequences of the same words begins, overlaps not counted."""
+    places: dict[int, list[int]] = {}
+    words, starts, at = text.split(), list[int](), 0
+    for word in words:
+        at = text.index(word, at)
+        starts.append(at)
+        at += len(word)
+    for first in range(len(words) - _WORDS + 1):
+        found = places.setdefault(hash(tuple(words[first : first + _WORDS])), [])
+        if not found or first - found[-1] >= _WORDS:
+            found.append(first)
+        if len(found) == _TIMES:
+            return starts[found[1]]
+    return None

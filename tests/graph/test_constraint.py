@@ -1,0 +1,225 @@
+"""The grammar of the coming text: what it lets a model write, whole and after a cut."""
+
+from __future__ import annotations
+
+import pytest
+
+from oresearch_graph.policies.chat.constraint import (
+    NO_EVIDENCE,
+    constraint_fields,
+    grammar,
+    takes_grammar,
+)
+from oresearch_graph.text.words import names_and_figures
+from oresearch_graph.threads import Citable, Next, Section, Thread
+from oresearch_graph.trace import Trace, parse_policy_text, violations
+from tests.helpers.gbnf import accepts
+
+QUESTION = names_and_figures("What is known about the Quill bridge: its span and its repair?")
+SPAN = Citable(id=1001, names=names_and_figures("The bridge spans 412.5 m, says Dr. Ida Noor."))
+REPAIR = Citable(id=2001, names=names_and_figures("It was repaired on 3 May 1965 (see report 7)."))
+CALLS = ("web_search", "crawl_page")
+PLAN = Next(tag="subtask_list", items=3)
+FIRST = Next(tag="think", calls=CALLS, names=QUESTION)
+LATER = Next(
+    tag="think", calls=CALLS, may_answer=True, sources=(SPAN, REPAIR), names=QUESTION,
+    addresses=("https://quill.example/a?b=1",),
+)  # fmt: skip
+ANSWER = LATER.model_copy(update={"tag": "subtask_answer"})
+REPORT = Next(
+    tag="suggested_answer", sources=(SPAN, REPAIR), names=QUESTION,
+    sections=(
+        Section(heading="The span", sources=(SPAN,), sentences=2),
+        Section(heading="The repair", sources=(REPAIR,), sentences=1),
+    ),
+)  # fmt: skip
+WHOLE = """
+
+## Introduction
+
+The Quill bridge spans 412.5 m [1001].
+
+## The span
+
+It spans 412.5 m, as Dr. Ida Noor says. [1001] It is long [1001].
+
+## The repair
+
+It was repaired on 3 May 1965 [2001].
+
+## Conclusion
+
+The bridge was repaired in 1965 [2001].
+
+## References
+
+[1001]
+[2001]
+</suggested_answer>"""
+
+
+def allows(expected: Next, text: str, pending: str = "", language: str = "en") -> bool:
+    return accepts(grammar(expected, pending, language), text)
+
+
+@pytest.mark.parametrize("items", ["1. Span\n", "1. Span\n2. Repair\n", "1. A\n2. B\n3. C\n"])
+def test_a_plan_has_one_to_so_many_numbered_lines(items):
+    assert allows(PLAN, f"\n{items}</subtask_list>")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n</subtask_list>",
+        "\n1. A\n2. B\n3. C\n4. D\n</subtask_list>",
+        "\n2. A\n</subtask_list>",
+        "\n1. A",
+        "\n1. <subtask>A\n</subtask_list>",
+        "Here is the plan:\n1. A\n</subtask_list>",
+    ],
+)
+def test_nothing_else_is_a_plan(text):
+    assert not allows(PLAN, text)
+
+
+def test_the_first_turn_is_a_thought_and_a_search():
+    assert allows(FIRST, "I need the span.</think>\n<web_search>Quill bridge span</web_search>")
+    assert not allows(FIRST, "I know it.</think>\n<subtask_answer>412 m [1001]</subtask_answer>")
+    assert not allows(FIRST, "Open it.</think>\n<crawl_page>https://quill.example</crawl_page>")
+    assert not allows(FIRST, "<web_search>Quill</web_search>")
+    assert not allows(FIRST, "Two.</think>\n<web_search>a | b</web_search>")
+
+
+def test_after_an_observation_a_turn_may_search_open_what_was_shown_or_answer():
+    thought = "It tells.</think>\n"
+    answer = "The Quill bridge spans 412.5 m [1001]."
+    assert allows(LATER, f"{thought}<subtask_answer>{answer}</subtask_answer>")
+    assert allows(LATER, f"{thought}<web_search>repair</web_search>")
+    assert allows(LATER, f"{thought}<crawl_page>https://quill.example/a?b=1</crawl_page>")
+    assert not allows(LATER, f"{thought}<crawl_page>https://quill.example/b</crawl_page>")
+
+
+def test_an_extra_tool_is_called_by_its_own_tag():
+    extra = FIRST.model_copy(update={"calls": (*CALLS, "weather")})
+    assert allows(extra, 'Ask.</think>\n<weather>{"place": "Quill"}</weather>')
+    assert not allows(FIRST, 'Ask.</think>\n<weather>{"place": "Quill"}</weather>')
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The Quill bridge spans 412.5 m [1001].",
+        "It spans 412.5 m. [1001]",
+        "Dr. Ida Noor's bridge (412.5 m) is long, she says [1001].",
+        "- It was repaired on 3 May 1965 [2001].",
+        "It is long [1001]. It was repaired in 1965 [2001].",
+        NO_EVIDENCE,
+    ],
+)
+def test_an_answer_says_what_its_sources_do(sentence):
+    assert allows(ANSWER, f"{sentence}</subtask_answer>")
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "It spans 413 m [1001].",
+        "It spans 412.5 m [2001].",
+        "It spans 412.5 m [1002].",
+        "It spans 412.5 m.",
+        "It stands in Denmark [1001].",
+        "It is long. It is old [1001].",
+        "It was built in the 19th century [2001].",
+        "<think>It is long [1001].",
+        "## References [1001]",
+        "",
+    ],
+)
+def test_an_answer_says_nothing_else(sentence):
+    assert not allows(ANSWER, f"{sentence}</subtask_answer>")
+
+
+def test_without_a_source_the_answer_is_that_there_is_none():
+    bare = ANSWER.model_copy(update={"sources": ()})
+    assert allows(bare, f"{NO_EVIDENCE}</subtask_answer>")
+    assert not allows(bare, "It is long.</subtask_answer>")
+
+
+def test_a_report_is_well_formed_by_construction():
+    assert allows(REPORT, WHOLE)
+    (step,) = parse_policy_text("<suggested_answer>" + WHOLE)
+    codes = {v.code for v in violations(Trace(question="", language="en", steps=(step,)))}
+    assert not codes & {"no_introduction", "no_body", "no_conclusion", "no_references"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("## The span", "## The length"),
+        ("It is long [1001]", "It was repaired in 1965 [2001]"),
+        ("It is long [1001].", "It is long [1001]. It is wide [1001]."),
+        ("\n[2001]\n", "\n"),
+        ("## Conclusion", "## Denmark"),
+    ],
+)
+def test_a_report_departs_from_its_findings_in_nothing(old, new):
+    assert not allows(REPORT, WHOLE.replace(old, new, 1))
+
+
+def test_headings_are_in_the_language_of_the_report():
+    german = WHOLE.replace("Introduction", "Einleitung").replace("Conclusion", "Fazit")
+    assert allows(REPORT, german.replace("References", "Quellen"), language="de")
+
+
+def test_chinese_text_takes_figures_from_its_source_alone():
+    answer = Next(
+        tag="subtask_answer",
+        sources=(Citable(id=1001, names=names_and_figures("该桥全长 860 米,建于 1847 年。")),),
+        names=names_and_figures("黎明桥的长度是多少？"),
+    )
+    assert allows(answer, "该桥全长 860 米[1001]。</subtask_answer>", language="zh")
+    assert not allows(answer, "该桥全长 861 米[1001]。</subtask_answer>", language="zh")
+
+
+@pytest.mark.parametrize(
+    ("written", "rest"),
+    [("It is long [10", "01]."), ("It is long", " [1001]."), ("It is long [1001]", ".")],
+)
+def test_an_answer_that_was_cut_is_brought_to_its_end(written, rest):
+    assert allows(ANSWER, f"{rest}</subtask_answer>", written)
+    assert not allows(ANSWER, f"{rest} And more [1001].</subtask_answer>", written)
+
+
+@pytest.mark.parametrize(
+    ("written", "rest"),
+    [
+        ("I need the sp", "an.</think>\n<web_search>span</web_search>"),
+        ("I need it.</think>\n", "<web_search>span</web_search>"),
+        ("I need it.</think>\n<web_search>Quill br", "idge</web_search>"),
+        ("It tells.</think>\n<subtask_answer>It spans 41", "2.5 m [1001].</subtask_answer>"),
+    ],
+)
+def test_a_turn_that_was_cut_goes_on_where_it_was(written, rest):
+    expected = LATER if "answer" in written else FIRST
+    assert allows(expected, rest, f"\n\n<think>{written}")
+
+
+SHORT = WHOLE.replace(" It is long [1001].", "")
+
+
+@pytest.mark.parametrize("place", range(1, len(SHORT)))
+def test_a_report_that_was_cut_anywhere_goes_on_to_its_end(place):
+    assert allows(REPORT, SHORT[place:], f"\n\n<suggested_answer>{SHORT[:place]}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [("llama.cpp", ["grammar"]), ("vLLM", ["structured_outputs"]), ("SGLang", ["ebnf"])],
+)
+def test_each_server_is_sent_the_grammar_in_its_own_field(kind, fields):
+    thread = Thread(id="t", system="", question="", role="planner", next=PLAN, constrained=True)
+    assert takes_grammar(kind)
+    assert list(constraint_fields(kind, thread)) == fields
+    free = thread.model_copy(update={"constrained": False})
+    assert constraint_fields(kind, free) == {}
+    assert constraint_fields("Ollama", thread) == {}
