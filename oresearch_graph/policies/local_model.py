@@ -8,6 +8,7 @@ input, and leaves when that closes. Needs the extra `local`. Not covered: models
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import json
 import os
@@ -205,6 +206,10 @@ def _serve() -> None:
     """The child: one order on standard input, the address on standard output, then service until
     standard input closes."""
     order: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
+    # The end of the pipe is a signal that ends this process, for while a model is read the bindings
+    # hold Python's lock and no thread of it runs; where a pipe gives none, the thread is there.
+    fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | fcntl.FASYNC)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     import xllamacpp
 
