@@ -27,7 +27,9 @@ app = typer.Typer(
 @app.command()
 def run(
     question: Annotated[str, typer.Argument(help="An open-ended question.")],
-    model: Annotated[str | None, typer.Option(help="Such as openai:gpt-5-mini.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Such as openai:gpt-5-mini or local:FILE.gguf.")
+    ] = None,
     base_url: Annotated[
         str | None, typer.Option(help="An OpenAI-compatible server, ending in /v1.")
     ] = None,

@@ -59,11 +59,11 @@ def running_site() -> Iterator[Site]:
                 self.send_header(name, value)
             self.end_headers()
             try:
-                self.wfile.write(answer.body)
+                self.wfile.write(b"" if self.command == "HEAD" else answer.body)
             except ConnectionError:
                 self.close_connection = True
 
-        do_GET = do_POST = answer  # noqa: N815 (http.server's names)
+        do_GET = do_HEAD = do_POST = answer  # noqa: N815 (http.server's names)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (same)
             pass

@@ -22,7 +22,8 @@ OWN = {"oresearch_graph", "datagen", "rl", "tests"}
 LOCKS = {"dev.lock": ("dev", "datagen", "studio", "mcp"), "rl/cpu.lock": ()}
 """The extras and groups that stand in a lock beside the wheel's own dependencies."""
 OF_EXTRAS = {
-    "langchain_mcp_adapters": "mcp", "mcp": "mcp", "pyarrow": "datagen", "starlette": "studio",
+    "huggingface_hub": "local", "langchain_mcp_adapters": "mcp", "mcp": "mcp",
+    "pyarrow": "datagen", "starlette": "studio", "xllamacpp": "local",
 }  # fmt: skip
 """What the wheel imports for an extra or a group only, where its commands ask for it."""
 OF_OTHERS = {"ray", "tokenizers"}
@@ -50,7 +51,11 @@ def imported(package: str) -> set[str]:
 
 def undeclared(modules: set[str], *sets: str) -> set[str]:
     homes, names = packages_distributions(), declared(*sets).keys()
-    return {m for m in modules if not {canonicalize_name(home) for home in homes[m]} & names}
+    return {
+        module
+        for module in modules
+        if not {canonicalize_name(home) for home in homes.get(module, [module])} & names
+    }
 
 
 def test_what_the_wheel_imports_is_declared():

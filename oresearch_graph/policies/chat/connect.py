@@ -1,4 +1,5 @@
-"""A chat model from its name: `openai:gpt-5-mini`, `anthropic:…`, or any name at a base URL.
+"""A chat model from its name: `openai:gpt-5-mini`, `anthropic:…`, any name at a base URL, or
+`local:FILE.gguf`.
 
 Every way this can fail is a ConfigurationError of one line that ends in the fix.
 """
@@ -26,6 +27,7 @@ from oresearch_graph.keys import (
     usable_key,
 )
 from oresearch_graph.known_secrets import is_secret_name, remember_within
+from oresearch_graph.policies.local_model import CONTEXT, local_server
 from oresearch_graph.proxies import proxy_error, tls_context, uses_environment
 from oresearch_graph.redaction import brief
 
@@ -61,6 +63,8 @@ def connect(
     if max_output_tokens is not None:
         options["max_tokens"] = max_output_tokens
     options |= _parameters(extra or {})
+    if provider == "local":
+        return _local(model, options)
     if provider == "openai":
         return _openai(model, base_url, options, allow_plain_http)
     if base_url is not None:
@@ -74,6 +78,8 @@ def split_name(name: str, base_url: str | None) -> tuple[str | None, str]:
     if not name.strip():
         raise ConfigurationError("the model's name is empty; write one such as openai:gpt-5-mini")
     prefix, colon, rest = name.partition(":")
+    if prefix == "local" and (base_url is None or rest.lower().endswith(".gguf")):
+        return prefix, rest
     if colon and prefix in _PROVIDERS and rest:
         return prefix, rest
     if base_url is not None:
@@ -82,6 +88,13 @@ def split_name(name: str, base_url: str | None) -> tuple[str | None, str]:
     if name.startswith(("gpt-", "o1", "o3", "o4")):
         return "openai", name
     return None, name
+
+
+def _local(model: str, options: dict[str, Any]) -> BaseChatModel:
+    """A model of a file; `context` among its parameters is the server's, in tokens."""
+    server = local_server(model, options.pop("context", CONTEXT))
+    options |= {"api_key": server.key, "served_by": server}
+    return _openai(server.name, server.base_url, options, None)
 
 
 def _address(base_url: str) -> Address:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import openai
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
+from pydantic import Field
 
 _THINKING: Final = ("reasoning_content", "reasoning")
 _STOPPED_BY: Final = ("stop_reason", "matched_stop")
@@ -21,6 +22,9 @@ _STOPPED_BY: Final = ("stop_reason", "matched_stop")
 
 class CompatibleChatOpenAI(ChatOpenAI):
     """ChatOpenAI for any server that speaks its API."""
+
+    served_by: object = Field(default=None, exclude=True, repr=False)
+    """A server that is to last as long as the model."""
 
     def _convert_chunk_to_generation_chunk(
         self, chunk: dict[str, Any], default_chunk_class: type,
