@@ -39,7 +39,7 @@ ViolationCode = Literal[
 class Violation(FrozenModel):
     """One departure from the protocol, with its place."""
 
-    # A hostile text has a violation at every tag; looking for unknown fields is a sixth of each.
+    # A hostile text has a violation at every tag; looking for unknown fields is a seventh of each.
     model_config = ConfigDict(extra="ignore")
 
     code: ViolationCode
