@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from collections.abc import AsyncIterator, Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -26,8 +27,11 @@ settings.load_profile("any_load")
 
 @pytest.fixture(scope="session")
 def python_corpus(tmp_path_factory: pytest.TempPathFactory) -> PythonCorpus:
-    """The embedded corpus; its first use makes an index of its own, which takes five seconds."""
-    return PythonCorpus(cache=tmp_path_factory.mktemp("python_corpus"))
+    """The embedded corpus; its first use makes an index for this run of the tests, whatever worker
+    needs it first, which takes five seconds."""
+    folder = tmp_path_factory.getbasetemp()
+    run = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    return PythonCorpus(cache=run / "python_corpus")
 
 
 @pytest.fixture(scope="session")

@@ -125,12 +125,10 @@ def parse_answer(text: str) -> ParsedAnswer:
 
 
 def parsed_answers(trace: Trace) -> dict[int, ParsedAnswer]:
-    """Every answer of the trace, by the place of its step."""
-    return {
-        at: parse_answer(step.text)
-        for at, step in enumerate(trace.steps)
-        if step.kind in ANSWER_KINDS
-    }
+    """Every answer of the trace, by the place of its step; equal texts are read once."""
+    texts = {at: step.text for at, step in enumerate(trace.steps) if step.kind in ANSWER_KINDS}
+    by_text = {text: parse_answer(text) for text in set(texts.values())}
+    return {at: by_text[text] for at, text in texts.items()}
 
 
 def _marks(text: str, spans: Iterable[tuple[int, int]]) -> Iterator[Mark]:

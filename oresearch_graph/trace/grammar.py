@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, assert_never
 
+from pydantic import ConfigDict
+
 from oresearch_graph.trace.answer import ParsedAnswer, parsed_answers
 from oresearch_graph.trace.calls import read_call
 from oresearch_graph.trace.escaping import escape_world
@@ -36,6 +38,9 @@ ViolationCode = Literal[
 
 class Violation(FrozenModel):
     """One departure from the protocol, with its place."""
+
+    # A hostile text has a violation at every tag; looking for unknown fields is a seventh of each.
+    model_config = ConfigDict(extra="ignore")
 
     code: ViolationCode
     message: str
@@ -66,7 +71,10 @@ def violations(
         faults += _report_faults(trace, at, answers[at])
     faults += _citation_faults(trace, answers)
     declared = {failure.branch for failure in trace.failures if failure.name != "repaired"}
-    faults.sort(key=lambda fault: len(trace.steps) if fault.step is None else fault.step)
+    end = len(trace.steps)
+    faults.sort(key=lambda fault: end if fault.step is None else fault.step)
+    if not declared:
+        return tuple(faults)
     return tuple(
         fault.model_copy(update={"declared": True}) if fault.branch in declared else fault
         for fault in faults
@@ -76,7 +84,9 @@ def violations(
 def _violation(
     code: ViolationCode, message: str, step: int, branch: int | None, span: _Span | None = None
 ) -> Violation:
-    start, end = span or (None, None)
+    if span is None:
+        return Violation(code=code, message=message, step=step, branch=branch)
+    start, end = span
     return Violation(code=code, message=message, step=step, branch=branch, start=start, end=end)
 
 

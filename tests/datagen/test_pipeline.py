@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import load_dataset
 from rich.console import Console
 
 from datagen.export.verify import verify_dataset
@@ -97,6 +96,8 @@ def test_the_pipeline_goes_from_seeds_to_a_proved_data_set(tmp_path: Path, seeds
     assert left["exported"] == left["best of their seed"] == 4
     assert draw_funnel(work, tmp_path / "funnel.png").stat().st_size > 5_000
     assert verify_dataset(work.run.dataset, Console(file=io.StringIO())) == 0
+    from datasets import load_dataset  # a second, in each worker that collects this file
+
     rows = load_dataset(str(work.run.dataset), "sft-threads", cache_dir=str(tmp_path / "cache"))
     assert {row["role"] for row in rows["train"]} == {
         "planner", "researcher", "summarizer", None

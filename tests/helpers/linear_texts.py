@@ -1,8 +1,14 @@
-"""Hostile texts of any length: what makes a reader look at the same characters again and again."""
+"""Hostile texts of any length: what makes a reader look at the same characters again and again.
+They stand alone, or in every place of a trace."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
+
+from oresearch_graph.trace import Source, Step, Trace, world_step
+
+Reader = Callable[[str], object]
 
 
 class Family(NamedTuple):
@@ -72,3 +78,34 @@ def families() -> dict[str, Family]:
         *(Family(unit) for unit in _UNITS), *_HEADED,
     ]  # fmt: skip
     return {f"{f.head[:12]!r}+{f.unit[:30]!r}…+{f.tail!r}": f for f in found}
+
+
+def whole_trace(text: str) -> Trace:
+    """A trace with the text in every place where a stranger's may stand. Of one page no more is
+    shown than an observation holds; each claim is looked up in all of that."""
+    source = Source.of(
+        id=1001, url="https://example.org/tides", text=text[:4_000], title=text[:2_000]
+    )
+    steps = (
+        Step(kind="subtask_list", text=f"1. Tides\n2. {text}"),
+        world_step("subtask", text, branch=1),
+        Step(kind="think", text=text, branch=1),
+        Step(kind="web_search", text=text, branch=1),
+        world_step("observation", f"[1001] Tides\nhttps://example.org/tides\n{text}", branch=1),
+        Step(kind="subtask_answer", text=f"{text} [1001].", branch=1),
+        Step(kind="suggested_answer", text=f"## Introduction\n{text} [1].\n\n## References\n"
+             f"[1]. https://example.org/tides - {text}"),
+    )  # fmt: skip
+    return Trace(id="t.1", question=text, language="en", steps=steps, sources=(source,))
+
+
+def many_steps(text: str) -> tuple[Step, ...]:
+    """The text in pieces of 40 characters, a think, a call or an observation each."""
+    pieces = [text[at : at + 40] for at in range(0, len(text), 40)]
+    makers: tuple[Callable[[str], Step], ...] = (
+        lambda piece: Step(kind="think", text=piece, branch=1),
+        lambda piece: Step(kind="web_search", text=piece, branch=1),
+        lambda piece: world_step("observation", piece, branch=1),
+        lambda piece: Step(kind="stray", text=piece, branch=1),
+    )
+    return tuple(makers[at % 4](piece) for at, piece in enumerate(pieces))

@@ -4,9 +4,11 @@ before it is wanted."""
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -161,22 +163,33 @@ def test_the_language_needs_pydantic_and_the_standard_library_only():
         assert own(imported(path)) <= {"trace", "errors", "records", "redaction"}
 
 
-@pytest.mark.parametrize(
-    ("statement", "unwanted"),
-    [
-        ("import oresearch_graph.trace", {"langgraph", "langchain_core", "httpx"}),
-        ("from oresearch_graph import Trace, violations", {"langgraph", "langchain_core"}),
-        ("import oresearch_graph.command.cli", {"langgraph", "langchain_core", "pydantic"}),
-        ("from oresearch_graph import create_research_graph", {"langchain_openai", "trafilatura"}),
-        ("import oresearch_graph.policies.chat.policy", {"langchain_openai", "genai_prices"}),
-    ],
-)
-def test_importing_is_light(statement: str, unwanted: set[str]):
-    code = f"import sys; {statement}; print('\\n'.join(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+LIGHT: Final = {
+    "import oresearch_graph.command.cli": {"langgraph", "langchain_core", "pydantic"},
+    "import oresearch_graph.trace": {"langgraph", "langchain_core", "httpx"},
+    "from oresearch_graph import Trace, violations": {"langgraph", "langchain_core"},
+    "from oresearch_graph import create_research_graph": {"langchain_openai", "trafilatura"},
+    "import oresearch_graph.policies.chat.policy": {"langchain_openai", "genai_prices"},
+}
+"""Statements from the lightest on, and what must not be loaded after each and those before it."""
+
+
+@pytest.fixture(scope="module")
+def modules_after() -> dict[str, list[str]]:
+    """The modules that one process has after each statement, in their order."""
+    code = (
+        "import json, sys\nloaded = {}\nfor statement in sys.argv[1:]:\n"
+        "    exec(statement)\n    loaded[statement] = list(sys.modules)\nprint(json.dumps(loaded))"
     )
-    assert not unwanted & set(done.stdout.split())
+    done = subprocess.run(
+        [sys.executable, "-c", code, *LIGHT], capture_output=True, text=True, check=True, timeout=60
+    )
+    loaded: dict[str, list[str]] = json.loads(done.stdout)
+    return loaded
+
+
+@pytest.mark.parametrize("statement", LIGHT)
+def test_importing_is_light(statement: str, modules_after: dict[str, list[str]]):
+    assert not LIGHT[statement] & set(modules_after[statement])
 
 
 def test_help_is_told_without_loading_the_graph():

@@ -24,6 +24,7 @@ from oresearch_graph.policies.extractive import sentences as extractive_sentence
 from oresearch_graph.text import sentences
 from oresearch_graph.text.language import detect_language
 from tests.helpers.growth import first_fault, spent
+from tests.helpers.linear_page_readers import PAGE_READERS
 from tests.helpers.linear_patterns import (
     COMPILING,
     SAMPLES,
@@ -35,9 +36,10 @@ from tests.helpers.linear_patterns import (
     patterns,
     written,
 )
-from tests.helpers.linear_readers import READERS
+from tests.helpers.linear_policy_readers import POLICY_READERS
 from tests.helpers.linear_texts import families
 
+READERS: Final = PAGE_READERS | POLICY_READERS
 OWN_TEXT: Final = {
     "oresearch_graph.tools.corpus.python_docs": "docstrings of this interpreter",
     "rl.tiny.base_model": "the demonstration's own prompts",

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 
 import tests.helpers.verl_quietly  # noqa: F401
 from oresearch_graph.errors import ConfigurationError, JudgeError, ToolError
@@ -389,16 +388,3 @@ async def test_in_sequence_researchers_leave_room_for_the_report(
     rooms.clear()
     await Bench(tokens).roll()
     assert rooms == {"planner": {0}, "researcher": {0}, "summarizer": {0}}
-
-
-def test_the_window_is_the_engines_or_prompt_and_response_together():
-    def sampled(longest: int | None) -> Sampling:
-        rollout = {"max_model_len": longest, "prompt_length": 100, "response_length": 400}
-        config = OmegaConf.create({"actor_rollout_ref": {"rollout": rollout}})
-        settings = RLSettings.model_validate({"seconds": {"call": 9.0}, "turn_tokens": 64})
-        return Sampling.of(config, settings, {"temperature": 0.5})
-
-    assert sampled(None).window == 500
-    told = sampled(300)
-    assert (told.window, told.seconds, told.turn_tokens) == (300, 9.0, 64)
-    assert told.parameters == {"temperature": 0.5}

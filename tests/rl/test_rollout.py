@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from datagen.generate.maker import LocalRunner
@@ -284,3 +285,16 @@ STOPS = {
     "researcher": ["</web_search>", "</crawl_page>", "</subtask_answer>", "</suggested_answer>"],
     "summarizer": ["</suggested_answer>"],
 }
+
+
+def test_the_window_is_the_engines_or_prompt_and_response_together():
+    def sampled(longest: int | None) -> Sampling:
+        rollout = {"max_model_len": longest, "prompt_length": 100, "response_length": 400}
+        config = OmegaConf.create({"actor_rollout_ref": {"rollout": rollout}})
+        settings = RLSettings.model_validate({"seconds": {"call": 9.0}, "turn_tokens": 64})
+        return Sampling.of(config, settings, {"temperature": 0.5})
+
+    assert sampled(None).window == 500
+    told = sampled(300)
+    assert (told.window, told.seconds, told.turn_tokens) == (300, 9.0, 64)
+    assert told.parameters == {"temperature": 0.5}

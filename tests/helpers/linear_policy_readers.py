@@ -1,0 +1,145 @@
+"""Every function that reads what a model or its server wrote, or researches without one, by name:
+the text goes in whole. `test_linear_text.py` feeds them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from typing import Any, Final
+
+from langchain_core.messages import AIMessage
+from langchain_core.messages.tool import invalid_tool_call, tool_call
+
+from datagen.judge.document import judge_request
+from datagen.seeds.model import _read_labels as read_labels
+from oresearch_graph.evidence import ledger as observed
+from oresearch_graph.judging.key_points import judge_report
+from oresearch_graph.judging.prompt import VerdictFault, fenced, json_values, read_verdict
+from oresearch_graph.policies.chat import model_faults
+from oresearch_graph.policies.chat.endings import EchoGate, TextGate, end_of, unclosed_element
+from oresearch_graph.policies.chat.prices import known_price
+from oresearch_graph.policies.chat.rendering import Prefill, ThreadRendering, Turns
+from oresearch_graph.policies.chat.rendering_tools import Tools
+from oresearch_graph.policies.chat.reply import Reply, place_thinking, read_message
+from oresearch_graph.policies.chat.servers import Answer, identify
+from oresearch_graph.policies.extractive import plan as extractive_plan
+from oresearch_graph.policies.extractive import sentences as extractive_sentences
+from oresearch_graph.policies.extractive.phrases import facet_of
+from oresearch_graph.policies.extractive.policy import report as extractive_report
+from oresearch_graph.policies.extractive.research import answer as extractive_answer
+from oresearch_graph.policies.extractive.research import next_turn, shown_sources
+from oresearch_graph.policies.extractive.sentences import Focus
+from oresearch_graph.redaction import brief, redacted
+from oresearch_graph.rows.ground_truth import Criterion, KeyPoint
+from oresearch_graph.threads import Thread
+from oresearch_graph.trace import (
+    CitationReport,
+    Role,
+    world_step,
+)
+from tests.helpers.linear_texts import Reader, many_steps, whole_trace
+
+STOPS: Final = ("</web_search>", "</crawl_page>", "</subtask_answer>")
+_FOCUS: Final = Focus(frozenset(("tide", "moon")), frozenset(("tide",)), "definition")
+_CRITERION: Final = (Criterion(text="It says what tides are."),)
+_REPLY: Final = Reply("", finish="stop")
+
+
+def thread(text: str = "", role: Role = "researcher", **more: Any) -> Thread:
+    branch = 1 if role == "researcher" else None
+    return Thread(id="t", system="s", question=text or "q", role=role, branch=branch, **more)
+
+
+def _rendered(rendering: ThreadRendering) -> Reader:
+    return lambda text: (
+        rendering.request(thread(steps=(world_step("observation", text, branch=1),)), STOPS),
+        rendering.request(thread(steps=many_steps(text)), STOPS),
+        rendering.read(thread(), STOPS, Reply(text, reasoning=text)),
+    )
+
+
+def _streamed(text: str) -> None:
+    """As a provider sends it: a few characters at a time."""
+    for role in ("researcher", "planner"):
+        heard = list[str]()
+        gate = EchoGate(text, TextGate(thread(role=role), STOPS, heard.append))
+        for at in range(0, len(text), 4):
+            gate(text[at : at + 4])
+
+
+def _server_told(text: str) -> None:
+    """By a server that writes the text wherever it may write one."""
+    entries = {"data": [{"id": text, "owned_by": text}] * 2, "models": [{"name": text}]}
+
+    async def get(path: str) -> Answer:
+        return entries | {"default_generation_settings": {"n_ctx": text}}, {"server": text}
+
+    assert asyncio.run(identify("http://127.0.0.1:1/v1", text, get)).summary
+
+
+def _verdict(text: str) -> None:
+    for answer in (
+        text,
+        f'{{"criteria": [{{"number": 1, "score": 7, "quote": {json.dumps(text)}}}]}}',
+    ):
+        with suppress(VerdictFault):
+            read_verdict(answer, _CRITERION, text)
+
+
+def _refused(text: str) -> None:
+    model_faults.retry_after({"retry-after": text})
+    model_faults.retry_after({"retry-after-ms": text})
+    model_faults.fault_of(ValueError(text), "m")
+
+
+POLICY_READERS: Final[dict[str, Reader]] = {
+    "policies.endings": lambda text: (
+        end_of(text, text, STOPS, _REPLY), unclosed_element(text, STOPS),
+    ),
+    "policies.thinking": lambda text: [
+        place_thinking(thread(role=role), written, text)
+        for role in ("researcher", "planner")
+        for written in (text, f"<think>{text}", f"<subtask>{text}")
+    ],
+    "policies.prefill": _rendered(Prefill()),
+    "policies.turns": _rendered(Turns()),
+    "policies.tools": _rendered(Tools()),
+    "policies.tool_calls": lambda text: Tools().read(
+        thread(), STOPS, read_message(AIMessage(
+            text,
+            tool_calls=[tool_call(name="crawl_page", args={"urls": [text]}, id="a")],
+            invalid_tool_calls=[invalid_tool_call(name="web_search", args=text, id="b", error="")],
+        ))
+    ),
+    "policies.text_gate": _streamed,
+    "policies.faults": _refused,
+    "policies.prices": known_price,
+    "extractive.plan": lambda text: extractive_plan.plan(text, "en"),
+    "extractive.queries": lambda text: extractive_plan.queries(text, text),
+    "extractive.facet": facet_of,
+    "extractive.quotable": lambda text: extractive_sentences.quotable(
+        observed.ShownSource(1001, text, "u", text)
+    ),
+    "extractive.answer": lambda text: extractive_answer(
+        [observed.ShownSource(1001, "Tides and the Moon", "u", text)], _FOCUS
+    ),
+    "extractive.shown": lambda text: shown_sources(many_steps(text)),
+    "extractive.turn": lambda text: next_turn(
+        thread(text, steps=(*whole_trace(text).steps[:5],))
+    ),
+    "extractive.report": lambda text: extractive_report(
+        thread(text, "summarizer", steps=whole_trace(text).steps), "en"
+    ),
+    "redaction": lambda text: (redacted(text), brief(text)),
+    "judge.report": lambda text: judge_report(
+        text, [KeyPoint(text="The Moon causes tides."), KeyPoint(text="x", needs=(("16",),))],
+        CitationReport(),
+    ),
+    "judge.fenced": lambda text: fenced("report", text),
+    "judge.json": lambda text: list(json_values(text)),
+    "judge.verdict": _verdict,
+    "datagen.judge": lambda text: judge_request(whole_trace(text), _CRITERION, 2_000),
+    "datagen.labels": lambda text: read_labels(text, ["tides"]),
+    "policies.server": _server_told,
+}  # fmt: skip
