@@ -32,6 +32,11 @@ class ResearchBrain:
     def __call__(self, messages: list[Message], body: Body) -> str | ToolCalls:
         if probe := _probe(messages):
             return probe
+        if given := _GIVEN.search(str(messages[-1]["content"])):
+            before = str(messages[-1]["content"])[: given.start()]
+            last = [{**messages[-1], "content": before}] if before.strip() else []
+            text = str(self([*messages[:-1], *last], body))
+            return text.removeprefix(given[1])
         talk = _Talk(messages)
         if talk.forced == "suggested_answer" or talk.wants_report(self.subtasks):
             return self._report(talk)
@@ -85,6 +90,9 @@ class ResearchBrain:
             + INVENTED
         )
 
+
+_GIVEN = re.compile(r"\s*(<(?:subtask_list|subtask|think)>)\Z")
+"""The tag that the protocol demands next, given to the model: it goes on behind it."""
 
 research_brain = ResearchBrain()
 
