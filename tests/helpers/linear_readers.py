@@ -44,7 +44,9 @@ from oresearch_graph.judging.key_points import judge_report
 from oresearch_graph.judging.prompt import VerdictFault, fenced, json_values, read_verdict
 from oresearch_graph.policies.chat import model_faults
 from oresearch_graph.policies.chat.endings import EchoGate, TextGate, end_of, unclosed_element
+from oresearch_graph.policies.chat.parameters import SYSTEM, named_fields
 from oresearch_graph.policies.chat.prices import known_price
+from oresearch_graph.policies.chat.refusals import refusal_of
 from oresearch_graph.policies.chat.rendering import Prefill, ThreadRendering, Turns
 from oresearch_graph.policies.chat.rendering_tools import Tools
 from oresearch_graph.policies.chat.reply import Reply, place_thinking, read_message
@@ -244,6 +246,11 @@ def _refused(text: str) -> None:
     model_faults.retry_after({"retry-after": text})
     model_faults.retry_after({"retry-after-ms": text})
     model_faults.fault_of(ValueError(text), "m")
+    refusal = refusal_of(ValueError(text))
+    fields = {"stop": ("stop",), "temperature": ("temperature",), SYSTEM: (SYSTEM,)}
+    named_fields(refusal, fields)
+    for body in (text, {"error": text}, {"detail": [{"loc": ["body", text], "msg": text}]}):
+        refusal_of(ValueError(body))
 
 
 def _domains(text: str) -> None:

@@ -80,7 +80,8 @@ class Fault:
     quiet; `drop`: the connection is closed without an answer."""
     status: int = 500
     retry_after: str | None = None
-    body: dict[str, Any] | None = None
+    body: dict[str, Any] | str | None = None
+    """A string is sent as plain text."""
     seconds: float = 5.0
 
 
@@ -218,6 +219,9 @@ class _Handler(BaseHTTPRequestHandler):
         match fault.kind:
             case "status":
                 after = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
+                if isinstance(fault.body, str):
+                    self._send(fault.status, fault.body.encode(), "text/plain", after)
+                    return
                 self._json(fault.status, fault.body or _error(f"fault {fault.status}"), after)
             case "hang":
                 self.owner.closing.wait(fault.seconds)

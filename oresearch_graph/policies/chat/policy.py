@@ -13,14 +13,19 @@ from langchain_core.runnables.config import merge_configs
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 
-from oresearch_graph.errors import ConfigurationError, PolicyError, PolicyRefused
+from oresearch_graph.errors import (
+    ConfigurationError,
+    PolicyError,
+    PolicyOverflow,
+    PolicyRefused,
+)
 from oresearch_graph.keys import revealed
 from oresearch_graph.known_secrets import remember_within
 from oresearch_graph.policies.chat.connect import connect
 from oresearch_graph.policies.chat.endings import EchoGate, TextGate, without_echo
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
-from oresearch_graph.policies.chat.model_call import ChatRunnable, ModelCall, Patience
-from oresearch_graph.policies.chat.model_faults import unsupported_parameter
+from oresearch_graph.policies.chat.model_call import ModelCall, Patience
+from oresearch_graph.policies.chat.parameters import BOUND, Parameters, Sent, refuses_tools
 from oresearch_graph.policies.chat.prices import Price, cost, known_price
 from oresearch_graph.policies.chat.probe import (
     PROBE,
@@ -32,6 +37,7 @@ from oresearch_graph.policies.chat.probe import (
     known_choice,
     speaks_openai,
 )
+from oresearch_graph.policies.chat.refusals import refusal_of
 from oresearch_graph.policies.chat.rendering import (
     CONTINUE_FINAL,
     Prefill,
@@ -109,6 +115,7 @@ class ChatPolicy:
             getattr(self.model, "use_responses_api", False)
             or (is_official(self._server) and _NO_STOP.match(self.name))
         )
+        self._parameters = Parameters()
         self._unbilled: Reply | None = None
         self._described: Server | None = None
 
@@ -149,7 +156,13 @@ class ChatPolicy:
     ) -> Continuation:
         rendering = self._rendering(await self._settled())
         request = rendering.request(thread, stop)
-        message = await self._send(request, thread, stop, on_text)
+        try:
+            message = await self._send(request, thread, stop, on_text)
+        except PolicyRefused as refusal:
+            if not (request.tools and refuses_tools(refusal.__cause__)):
+                raise
+            self._choice = Choice("turns", "the server refuses tools")
+            return await self.continue_thread(thread, stop, on_text=on_text)
         reply = read_message(message)
         reply = reply._replace(text=without_echo(request.beginning, reply.text))
         text = rendering.read(thread, stop, reply)
@@ -202,19 +215,45 @@ class ChatPolicy:
         arguments = {**self._arguments, **self._body(request.extra_body)}
         if self._sends_stop:
             arguments["stop"] = list(stop)
-        try:
-            return await self._call(
-                self._bound(request),
-                request.messages,
-                config=_config(thread),
-                arguments=arguments,
-                on_text=None if on_text is None else lambda: _gate(request, thread, stop, on_text),
-            )
-        except PolicyRefused as refusal:
-            if not (self._sends_stop and unsupported_parameter(refusal.__cause__, "stop")):
-                raise
-            self._sends_stop = False
-            return await self._send(request, thread, stop, on_text)
+        return await self._answer(
+            self._call,
+            self._sent(request, arguments),
+            _config(thread),
+            None if on_text is None else lambda: _gate(request, thread, stop, on_text),
+        )
+
+    async def _answer(
+        self,
+        call: ModelCall,
+        request: Sent,
+        config: RunnableConfig,
+        on_text: Callable[[], Callable[[str], None]] | None = None,
+    ) -> AIMessage:
+        """The model's message; fields that its server refuses and that need not be are left out,
+        from then on."""
+        without_bound = False
+        while True:
+            sent = self._parameters.fitted(request)
+            sent = sent.without(BOUND) if without_bound else sent
+            try:
+                return await call(
+                    sent.runnable, sent.messages, config=config, arguments=dict(sent.arguments),
+                    on_text=on_text,
+                )  # fmt: skip
+            except PolicyOverflow as overflow:
+                await self._learn_context(overflow)
+                # Prompt and bound together may be too much for it where the prompt alone is not.
+                if without_bound or sent.bound is None:
+                    raise
+                without_bound = True
+            except PolicyRefused as refusal:
+                if not self._parameters.learns(refusal.__cause__, sent):
+                    raise
+
+    async def _learn_context(self, overflow: PolicyOverflow) -> None:
+        server = await self.server()
+        if server.context is None and overflow.context is not None:
+            self._described = server._replace(context=overflow.context)
 
     def _body(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """`extra_body` of a call replaces the constructor's, so the two are merged here."""
@@ -224,13 +263,10 @@ class ChatPolicy:
         of_call = self._arguments.get("extra_body") or {}
         return {"extra_body": {**of_model, **of_call, **fields}}
 
-    def _bound(self, request: Request) -> ChatRunnable:
-        if not request.tools:
-            return self.model
+    def _sent(self, request: Request, arguments: Mapping[str, Any]) -> Sent:
         schemas = [self._schema(name) for name in request.tools]
-        if not request.may_call and speaks_openai(self.model):
-            return self.model.bind_tools(schemas, tool_choice="none")
-        return self.model.bind_tools(schemas)
+        idle = bool(schemas) and not request.may_call and speaks_openai(self.model)
+        return Sent(self.model, request.messages, arguments, schemas, "none" if idle else None)
 
     def _schema(self, name: str) -> dict[str, Any] | BaseTool:
         if name == "web_search":
@@ -241,9 +277,10 @@ class ChatPolicy:
         arguments = {**self._arguments, **self._body(CONTINUE_FINAL), "max_tokens": PROBE_TOKENS}
         config = merge_configs(ensure_config(), {"tags": ["probe"]})
         try:
-            message = await call(self.model, PROBE, config=config, arguments=arguments)
+            request = Sent(self.model, PROBE, arguments, needed=tuple(CONTINUE_FINAL))
+            message = await self._answer(call, request, config)
         except PolicyRefused as refusal:
-            if getattr(refusal.__cause__, "status_code", None) in {400, 422}:
+            if refusal.__cause__ and refusal_of(refusal.__cause__).status in {400, 422}:
                 return choice_by_probe(None)
             raise
         self._unbilled = read_message(message)
