@@ -100,9 +100,7 @@ async def test_a_refused_field_is_left_out_from_then_on(
 async def test_what_the_constructor_set_is_left_out_too(policy: Make) -> None:
     with OpenAIServer(research_brain) as server:
         server.fault_for = refusing("temperature", SHAPES["openai"]("temperature"), 400)
-        chat = policy(server, temperature=0.2,
-            extra={"extra_body": {"min_p": 0.1}, "seed": 3},
-        )  # fmt: skip
+        chat = policy(server, temperature=0.2, extra={"extra_body": {"min_p": 0.1}, "seed": 3})
         for _ in range(2):
             await chat.continue_thread(PLAN, STOP)
         assert [("temperature" in b, b["min_p"], b["seed"]) for b in server.requests] == [
@@ -116,8 +114,7 @@ async def test_a_bound_is_sent_under_the_name_that_the_server_knows(
     with OpenAIServer(research_brain) as server:
         server.fault_for = refusing("max_completion_tokens", SHAPES["pydantic"](
             "max_completion_tokens"), 422)  # fmt: skip
-        chat = policy(server, max_output_tokens=300,
-        )  # fmt: skip
+        chat = policy(server, max_output_tokens=300)
         for _ in range(2):
             await chat.continue_thread(PLAN, STOP)
         assert [b.get("max_tokens") for b in server.requests] == [None, 300, 300]
@@ -127,8 +124,7 @@ async def test_a_bound_is_sent_under_the_name_that_the_server_knows(
             (Fault("status", 400, body=SHAPES["xai"](name)) for name in
              ("max_completion_tokens", "max_tokens") if name in body), None
         )  # fmt: skip
-        chat = policy(server, max_output_tokens=300,
-        )  # fmt: skip
+        chat = policy(server, max_output_tokens=300)
         await chat.continue_thread(PLAN, STOP)
         assert len(server.requests) == 3
 
@@ -138,8 +134,7 @@ async def test_a_bound_that_is_too_large_is_left_out(policy: Make) -> None:
     with OpenAIServer(research_brain) as server:
         fault = Fault("status", 400, body={"error": {"message": words, "param": "max_tokens"}})
         server.fault_for = lambda body: fault if "max_completion_tokens" in body else None
-        chat = policy(server, max_output_tokens=100_000,
-        )  # fmt: skip
+        chat = policy(server, max_output_tokens=100_000)
         await chat.continue_thread(PLAN, STOP)
         assert len(server.requests) == 2
 

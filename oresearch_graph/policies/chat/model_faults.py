@@ -15,6 +15,7 @@ import httpx
 from langchain_core.exceptions import ModelError, ModelRefusalError
 
 from oresearch_graph.errors import PolicyError, PolicyOverflow, PolicyRefused, PolicyTimeout
+from oresearch_graph.policies.chat.event_loops import of_other_loop
 from oresearch_graph.policies.chat.refusals import Refusal, refusal_of
 from oresearch_graph.redaction import BODY, brief
 
@@ -48,10 +49,11 @@ class CallFault(Exception):
 
     def __init__(
         self, message: str, *, timed_out: bool = False, congested: bool = False,
-        retry_after: float | None = None,
+        retry_after: float | None = None, broken_off: bool = False, other_loop: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(message)
         self.timed_out, self.congested, self.retry_after = timed_out, congested, retry_after
+        self.broken_off, self.other_loop = broken_off, other_loop
 
     def final(self, model: str, tries: int) -> PolicyError:
         """The error when no try is left."""
@@ -60,11 +62,19 @@ class CallFault(Exception):
             return PolicyTimeout(f"{text}; raise model_timeout or use a faster model")
         if self.congested:
             return PolicyError(f"{text}; lower concurrency or wait")
+        if self.other_loop:
+            fix = "give each event loop a chat model object of its own, or give the model's name"
+            return PolicyError(f"{text}; {fix}")
+        if self.broken_off:
+            return PolicyError(f"{text}; try again later, or see the model server's log")
         return PolicyError(f"{text}; check that the model server is up")
 
 
 def fault_of(error: Exception, model: str) -> CallFault | PolicyError:
     """The fault in an exception that a model call raised."""
+    if of_other_loop(error):
+        # Of an earlier asyncio.run, or of another thread's: the pool may open another.
+        return CallFault("its connection belongs to another event loop", other_loop=True)
     refusal = refusal_of(error)
     if refusal.overflowed:
         return _overflow(refusal, model)
@@ -77,9 +87,6 @@ def fault_of(error: Exception, model: str) -> CallFault | PolicyError:
     if isinstance(error, httpx.TransportError | ConnectionError) or _is_a(error, "Connection"):
         cause = _innermost(error)
         return CallFault(f"no connection: {brief(cause) or type(cause).__name__}")
-    if isinstance(error, RuntimeError) and "Event loop is closed" in str(error):
-        # A pooled connection of an earlier asyncio.run; the pool drops it and opens another.
-        return CallFault("the connection belonged to an event loop that is gone")
     if isinstance(error, ModelError):
         kind = CallFault if error.is_retryable else PolicyRefused
         return kind(f"{model}: {brief(error)}")
