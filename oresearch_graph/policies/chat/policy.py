@@ -13,19 +13,15 @@ from langchain_core.runnables.config import merge_configs
 from langchain_core.tools import BaseTool
 from pydantic import BaseModel
 
-from oresearch_graph.errors import (
-    ConfigurationError,
-    PolicyError,
-    PolicyOverflow,
-    PolicyRefused,
-)
+from oresearch_graph.errors import ConfigurationError, PolicyError, PolicyRefused
 from oresearch_graph.keys import revealed
 from oresearch_graph.known_secrets import remember_within
 from oresearch_graph.policies.chat.connect import connect
 from oresearch_graph.policies.chat.endings import EchoGate, TextGate, without_echo
+from oresearch_graph.policies.chat.exchange import Exchange
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 from oresearch_graph.policies.chat.model_call import ModelCall, Patience
-from oresearch_graph.policies.chat.parameters import BOUND, Parameters, Sent, refuses_tools
+from oresearch_graph.policies.chat.parameters import Sent, refuses_tools
 from oresearch_graph.policies.chat.prices import Price, cost, known_price
 from oresearch_graph.policies.chat.probe import (
     PROBE,
@@ -46,7 +42,7 @@ from oresearch_graph.policies.chat.rendering import (
     Turns,
 )
 from oresearch_graph.policies.chat.rendering_tools import CRAWL_PAGE, WEB_SEARCH, Tools
-from oresearch_graph.policies.chat.reply import Reply, read_message
+from oresearch_graph.policies.chat.reply import Reply, protocol_text, read_message
 from oresearch_graph.policies.chat.servers import Server, server_of
 from oresearch_graph.policies.policy import Continuation
 from oresearch_graph.redaction import redacted
@@ -56,6 +52,9 @@ from oresearch_graph.trace import Dialect, Usage, known_sum
 
 _NO_STOP: Final = re.compile(r"(o\d|gpt-[5-9])(?!.*chat)")
 """OpenAI's reasoning models answer 400 to `stop`."""
+
+_THOUGHTS: Final = 2
+"""How often a text is continued that ended inside an open think."""
 
 
 class ChatPolicy:
@@ -95,7 +94,7 @@ class ChatPolicy:
             remember_within(model, extra)
             if base_url is not None:
                 raise ConfigurationError("base_url goes with a model's name, not with a model")
-            self.model = _with_usage(model)
+            self.model = _equipped(model)
             arguments = {key: value for key, value in sampling.items() if value is not None}
             self._arguments = {**arguments, **revealed(extra or {})}
         self.name = model_name(self.model)
@@ -115,12 +114,14 @@ class ChatPolicy:
             getattr(self.model, "use_responses_api", False)
             or (is_official(self._server) and _NO_STOP.match(self.name))
         )
-        self._parameters = Parameters()
-        self._unbilled: Reply | None = None
+        self._exchange = Exchange(self.model, connected=self._connected)
+        self._unbilled: list[Reply] = []
+        """The probe's reply, until a continuation has counted it."""
         self._described: Server | None = None
 
     async def aclose(self) -> None:
         """Close the connections of a model that was made here from its name."""
+        await self._exchange.aclose()
         client = getattr(self.model, "root_async_client", None)
         if self._connected and client is not None:
             await client.close()
@@ -144,7 +145,10 @@ class ChatPolicy:
         """What the model's server says of itself, asked once; of a provider's own API nothing."""
         if self._described is None:
             asks = speaks_openai(self.model) and not is_official(self._server)
-            self._described = await server_of(self.model, self.name) if asks else Server()
+            model = self._exchange.model_in_this_loop()
+            self._described = await server_of(model, self.name) if asks else Server()
+        if self._described.context is None:
+            return self._described._replace(context=self._exchange.context)
         return self._described
 
     async def continue_thread(
@@ -155,19 +159,79 @@ class ChatPolicy:
         on_text: Callable[[str], None] | None = None,
     ) -> Continuation:
         rendering = self._rendering(await self._settled())
-        request = rendering.request(thread, stop)
         try:
-            message = await self._send(request, thread, stop, on_text)
+            reply = await self._reply(rendering, thread, stop, on_text)
         except PolicyRefused as refusal:
-            if not (request.tools and refuses_tools(refusal.__cause__)):
+            asks_tools = isinstance(rendering, Tools) and thread.role == "researcher"
+            if not (asks_tools and refuses_tools(refusal.__cause__)):
                 raise
             self._choice = Choice("turns", "the server refuses tools")
             return await self.continue_thread(thread, stop, on_text=on_text)
-        reply = read_message(message)
-        reply = reply._replace(text=without_echo(request.beginning, reply.text))
+        earlier: list[Reply] = []
+        if not (reply.text.strip() or reply.calls) and reply.reasoning and reply.finish != "length":
+            reply, *earlier = await self._out_of_reasoning(rendering, thread, stop, reply, on_text)
         text = rendering.read(thread, stop, reply)
+        for _ in range(_THOUGHTS):
+            if text.stop != "think":
+                break
+            earlier.append(reply)
+            pending = thread.model_copy(update={"pending": thread.pending + text.text})
+            more = await self._reply(rendering, pending, stop)
+            thinking = "\n\n".join(filter(None, (text.reasoning, more.reasoning))) or None
+            reply = more._replace(text=text.text + more.text, reasoning=thinking)
+            text = rendering.read(thread, stop, reply)
+            if on_text is not None and thread.role != "researcher" and text.stop != "think":
+                TextGate(thread, stop, on_text)(reply.text)
+        if text.stop == "think":
+            text = text._replace(text=f"{text.text}</think>", stop="end", closed_by_world=True)
         room = _room((await self.server()).context, reply)
-        return Continuation(**text._asdict(), usage=self._usage(thread, reply), room=room)
+        usage = self._usage(thread, *earlier, reply)
+        return Continuation(**text._asdict(), usage=usage, room=room)
+
+    async def _reply(
+        self,
+        rendering: ThreadRendering,
+        thread: Thread,
+        stop: Sequence[str],
+        on_text: Callable[[str], None] | None = None,
+        *,
+        sends_stop: bool = True,
+    ) -> Reply:
+        request = rendering.request(thread, stop)
+        message = await self._send(request, thread, stop if sends_stop else (), on_text)
+        reply = read_message(message)
+        return reply._replace(text=without_echo(request.beginning, reply.text))
+
+    async def _out_of_reasoning(
+        self,
+        rendering: ThreadRendering,
+        thread: Thread,
+        stop: Sequence[str],
+        reply: Reply,
+        on_text: Callable[[str], None] | None,
+    ) -> list[Reply]:
+        """The reply of a server that delivers everything as thinking, or that heeds a stop string
+        in the thinking: it is asked once more, without stop strings. Behind it, what else was
+        paid for."""
+        earlier: list[Reply] = []
+        for again in (True, False):
+            text = protocol_text(thread, stop, reply.reasoning or "")
+            if text is not None:
+                if on_text is not None:
+                    TextGate(thread, stop, on_text)(text)
+                return [reply._replace(text=text, reasoning=None), *earlier]
+            if not again:
+                break
+            earlier.append(reply)
+            reply = await self._reply(rendering, thread, stop, on_text, sends_stop=False)
+            if reply.text.strip() or reply.calls or not reply.reasoning:
+                return [reply, *earlier]
+        raise PolicyError(
+            f"{self.name}: the server put its whole answer into reasoning_content and left content "
+            "empty: its reasoning parser does not fit this model; start it without one (vLLM and "
+            "SGLang: no --reasoning-parser, llama.cpp: --reasoning-format none) or with this "
+            "model's own"
+        )
 
     async def structured(
         self, thread: Thread, schema: type[BaseModel] | dict[str, Any]
@@ -213,47 +277,14 @@ class ChatPolicy:
         on_text: Callable[[str], None] | None,
     ) -> AIMessage:
         arguments = {**self._arguments, **self._body(request.extra_body)}
-        if self._sends_stop:
+        if self._sends_stop and stop:
             arguments["stop"] = list(stop)
-        return await self._answer(
+        return await self._exchange.answer(
             self._call,
             self._sent(request, arguments),
             _config(thread),
             None if on_text is None else lambda: _gate(request, thread, stop, on_text),
         )
-
-    async def _answer(
-        self,
-        call: ModelCall,
-        request: Sent,
-        config: RunnableConfig,
-        on_text: Callable[[], Callable[[str], None]] | None = None,
-    ) -> AIMessage:
-        """The model's message; fields that its server refuses and that need not be are left out,
-        from then on."""
-        without_bound = False
-        while True:
-            sent = self._parameters.fitted(request)
-            sent = sent.without(BOUND) if without_bound else sent
-            try:
-                return await call(
-                    sent.runnable, sent.messages, config=config, arguments=dict(sent.arguments),
-                    on_text=on_text,
-                )  # fmt: skip
-            except PolicyOverflow as overflow:
-                await self._learn_context(overflow)
-                # Prompt and bound together may be too much for it where the prompt alone is not.
-                if without_bound or sent.bound is None:
-                    raise
-                without_bound = True
-            except PolicyRefused as refusal:
-                if not self._parameters.learns(refusal.__cause__, sent):
-                    raise
-
-    async def _learn_context(self, overflow: PolicyOverflow) -> None:
-        server = await self.server()
-        if server.context is None and overflow.context is not None:
-            self._described = server._replace(context=overflow.context)
 
     def _body(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """`extra_body` of a call replaces the constructor's, so the two are merged here."""
@@ -278,18 +309,19 @@ class ChatPolicy:
         config = merge_configs(ensure_config(), {"tags": ["probe"]})
         try:
             request = Sent(self.model, PROBE, arguments, needed=tuple(CONTINUE_FINAL))
-            message = await self._answer(call, request, config)
+            message = await self._exchange.answer(call, request, config)
         except PolicyRefused as refusal:
             if refusal.__cause__ and refusal_of(refusal.__cause__).status in {400, 422}:
                 return choice_by_probe(None)
             raise
-        self._unbilled = read_message(message)
-        return choice_by_probe(self._unbilled.text)
+        reply = read_message(message)
+        self._unbilled.append(reply)
+        return choice_by_probe(reply.text)
 
-    def _usage(self, thread: Thread, reply: Reply) -> Usage:
-        """What this call cost, and the probe before it."""
-        replies = [reply] if self._unbilled is None else [self._unbilled, reply]
-        self._unbilled = None
+    def _usage(self, thread: Thread, *replies: Reply) -> Usage:
+        """What these replies cost, and the probe before them."""
+        replies = (*self._unbilled, *replies)
+        self._unbilled = []
         return Usage(
             role=thread.role,
             branch=thread.branch,
@@ -321,10 +353,18 @@ def model_name(model: BaseChatModel) -> str:
     return type(model).__name__
 
 
-def _with_usage(model: BaseChatModel) -> BaseChatModel:
-    """LangGraph may stream any call, and a stream carries usage only when asked to."""
+def _equipped(model: BaseChatModel) -> BaseChatModel:
+    """The model as it is used here. LangGraph may stream any call, and a stream carries usage only
+    when asked to; and of a reply nothing that the server adds may be lost."""
     if speaks_openai(model) and getattr(model, "stream_usage", None) is None:
-        return model.model_copy(update={"stream_usage": True})
+        model = model.model_copy(update={"stream_usage": True})
+    if type(model).__name__ == "ChatOpenAI":
+        from langchain_openai import ChatOpenAI  # a second to import, unless it was already
+
+        from oresearch_graph.policies.chat.openai_compatible import CompatibleChatOpenAI
+
+        if type(model) is ChatOpenAI:
+            return CompatibleChatOpenAI.of(model)
     return model
 
 

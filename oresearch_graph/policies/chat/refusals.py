@@ -72,7 +72,7 @@ _PROMPTS: Final = tuple(
     re.compile(each.replace("NUMBER", _NUMBER), re.IGNORECASE)
     for each in (
         r"(?:request|prompt|input|inputs|messages?|received|given|contains|resulted in"
-        r"|you requested|total length|length)\W{1,3}NUMBER",
+        r"|you requested|total length|length|count)\W{1,3}NUMBER",
         r"NUMBER (?:input |prompt )?tokens",
     )
 )
