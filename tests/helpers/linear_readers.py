@@ -28,7 +28,7 @@ from datagen.seeds.model import _read_labels as read_labels
 from datagen.settings.filter import FilterSettings
 from oresearch_graph.command.places import places_for
 from oresearch_graph.command.terminal import harmless, line
-from oresearch_graph.errors import AddressRefused
+from oresearch_graph.errors import AddressRefused, PolicyOverflow
 from oresearch_graph.evidence import claim_parts, figures
 from oresearch_graph.evidence import ledger as observed
 from oresearch_graph.evidence.citations import SourceIndex, verify_report
@@ -40,6 +40,7 @@ from oresearch_graph.evidence.delivery import (
     safe_markdown,
 )
 from oresearch_graph.graph.approval import overlaps, read_decision
+from oresearch_graph.graph.shortening import shortened
 from oresearch_graph.judging.key_points import judge_report
 from oresearch_graph.judging.prompt import VerdictFault, fenced, json_values, read_verdict
 from oresearch_graph.policies.chat import model_faults
@@ -48,8 +49,13 @@ from oresearch_graph.policies.chat.parameters import SYSTEM, named_fields
 from oresearch_graph.policies.chat.prices import known_price
 from oresearch_graph.policies.chat.refusals import refusal_of
 from oresearch_graph.policies.chat.rendering import Prefill, ThreadRendering, Turns
-from oresearch_graph.policies.chat.rendering_tools import Tools
-from oresearch_graph.policies.chat.reply import Reply, place_thinking, read_message
+from oresearch_graph.policies.chat.rendering_tools import Tools, known_name
+from oresearch_graph.policies.chat.reply import (
+    Reply,
+    place_thinking,
+    protocol_text,
+    read_message,
+)
 from oresearch_graph.policies.chat.servers import Answer, identify
 from oresearch_graph.policies.extractive import plan as extractive_plan
 from oresearch_graph.policies.extractive import sentences as extractive_sentences
@@ -88,6 +94,7 @@ from oresearch_graph.trace import (
 )
 from oresearch_graph.trace import references as refs
 from oresearch_graph.trace.answer import ParsedAnswer, parse_answer
+from oresearch_graph.trace.calls import item_strings, json_value
 from oresearch_graph.trace.escaping import (
     escape_tokens,
     escape_world,
@@ -336,6 +343,17 @@ READERS: Final[dict[str, Reader]] = {
         for role in ("researcher", "planner")
         for written in (text, f"<think>{text}", f"<subtask>{text}")
     ],
+    "policies.protocol_text": lambda text: [
+        protocol_text(thread(role=role), STOPS, text) for role in ("researcher", "planner")
+    ],
+    "policies.known_name": lambda text: known_name(text, ("web_search", "crawl_page")),
+    "trace.json_arguments": lambda text: (
+        json_value(text), json_value(f'["{text}'), item_strings({"queries": text}, "web_search"),
+    ),
+    "graph.shortened": lambda text: shortened(
+        thread(text, steps=(*whole_trace(text).steps, world_step("observation", text, branch=1))),
+        PolicyOverflow("too long"),
+    ),
     "policies.prefill": _rendered(Prefill()),
     "policies.turns": _rendered(Turns()),
     "policies.tools": _rendered(Tools()),
