@@ -51,6 +51,7 @@ SHAPES: dict[str, Refusal] = {
     "nested": lambda field: {"error": {"message": "Provider returned error", "metadata": {
         "raw": '{"error": {"message": "' + field + ': this field is not allowed"}}',
     }}},
+    "strange": lambda field: {"error_msg": f"the param {field} is invalid", "error_code": 336003},
     "text": lambda field: f"Bad Request: unexpected property {field}",
 }  # fmt: skip
 FIELDS = (
@@ -232,6 +233,8 @@ async def test_tools_that_a_server_refuses_are_asked_for_in_turns(
         "the moon is in the wrong house",
         {"error": {"message": "the moon is in the wrong house", "param": None}},
         {"message": "the moon is in the wrong house: temperature"},
+        {"error": {"message": "temperature: the moon is in the wrong house",
+                   "type": "invalid_request_error", "code": "INVALID_ARGUMENT"}},
         {"detail": [{"loc": ["body", "temperature"], "type": "less_than_equal",
                      "msg": "the moon is in the wrong house, Input should be less than 2"}]},
     ],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
@@ -97,9 +97,13 @@ class Sent(NamedTuple):
     tool_choice: str | None = None
     needed: tuple[str, ...] = ()
     """Fields without which the request would ask for something else."""
+    runs: Callable[[BaseChatModel], Any] | None = None
+    """Makes of the model what is to be run."""
 
     @property
     def runnable(self) -> Any:  # noqa: ANN401 - a model, with tools or without
+        if self.runs is not None:
+            return self.runs(self.model)
         if not self.tools:
             return self.model
         more = {} if self.tool_choice is None else {"tool_choice": self.tool_choice}
@@ -214,7 +218,9 @@ def refuses_tools(error: BaseException | None) -> bool:
 def named_fields(refusal: Refusal, fields: Mapping[str, Sequence[str]]) -> list[str]:
     """The fields of a request that the refusal names as refused: all that its body points at, or
     the first that its words name."""
-    words = f"{refusal.words} {refusal.codes}"
+    # `invalid_request_error` says nothing of a field.
+    codes = (code for code in refusal.codes.split() if not code.lower().startswith("invalid"))
+    words = f"{refusal.words} {' '.join(codes)}"
     if not (_REFUSED.search(words) or _OF_VALUE.search(words)):
         return []
     pointed = [field for path in refusal.fields if (field := _pointed(path, fields))]
@@ -256,7 +262,7 @@ def _place(words: str, field: str, names: Sequence[str]) -> int | None:
 
 
 def _whole_word(words: str, name: str) -> int | None:
-    start = 0
+    words, name, start = words.lower(), name.lower(), 0
     while (at := words.find(name, start)) >= 0:
         end = at + len(name)
         around = words[at - 1 : at] + words[end : end + 1]

@@ -246,9 +246,12 @@ class ChatPolicy:
             answers.append(answer)
             return cast("AIMessage", answer["raw"])
 
-        model = self.model.with_structured_output(schema, include_raw=True) | RunnableLambda(raw)
+        def structuring(model: BaseChatModel) -> Any:  # noqa: ANN401 - a model and what reads it
+            return model.with_structured_output(schema, include_raw=True) | RunnableLambda(raw)
+
         messages = [SystemMessage(thread.system), HumanMessage(thread.user_message())]
-        message = await self._call(model, messages, config=_config(thread), arguments={})
+        request = Sent(self.model, messages, {}, runs=structuring)
+        message = await self._exchange.answer(self._call, request, _config(thread))
         if answers[-1]["parsed"] is None:
             why = answers[-1]["parsing_error"] or "it called no tool"
             raise PolicyError(f"{self.name} did not fill in the structure: {why}")

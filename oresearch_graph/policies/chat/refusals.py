@@ -81,7 +81,9 @@ _FILTERED: Final = re.compile(
     content [ _-]? (?:filter|management[ ]policy|policy|moderation|exists[ ]risk) | content_filter
   | data_?inspection | responsible_?ai | (?:was|been|is|input|prompt)[ ]flagged | moderation
   | usage[ ]policy | inappropriate[ ]content | sensitive[ ](?:content|information|words)
-  | considered[ ]high[ ]risk | guardrail | blocked[ ]by | safety[ ](?:system|filter|polic|setting)
+  | considered[ ]high[ ]risk | guardrail
+  | blocked[ ]by[ ](?:our[ ]|the[ ])?(?:content|safety|moderation)
+  | safety[ ](?:system|filter|polic|setting)
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -170,9 +172,9 @@ class _Said:
         if places and isinstance(body.get("msg"), str):
             self.words.append(f"{'.'.join(places[0])}: {body['msg']}"[:_WORDS])
             return
-        for key in _SAID:
-            if key in body:
-                self.read(body[key], depth + 1)
+        usual = [key for key in _SAID if key in body]
+        for key in usual or [k for k in body if k not in (*_CODED, *_POINTING, "input")][:_DEEPEST]:
+            self.read(body[key], depth + 1)
 
 
 def _path(value: Any) -> tuple[str, ...]:  # noqa: ANN401
