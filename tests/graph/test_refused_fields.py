@@ -257,3 +257,15 @@ async def test_the_probe_leaves_a_refused_field_out(policy: Make) -> None:
         assert (await chat.settle()).startswith("prefill")
         await chat.continue_thread(PLAN, STOP)
         assert ["temperature" in b for b in server.requests] == [True, False, False]
+
+
+@pytest.mark.parametrize("field", ["tool_choice", "stop", "system role", "max_tokens"])
+async def test_a_server_that_refuses_what_it_was_not_sent_is_no_loop(
+    field: str, policy: Make
+) -> None:
+    with OpenAIServer(research_brain) as server:
+        body = {"error": {"message": f"{field} is not supported"}}
+        server.fault_for = lambda _: Fault("status", 400, body=body)
+        with pytest.raises(PolicyRefused, match="not supported"):
+            await policy(server, max_output_tokens=50).continue_thread(PLAN, STOP)
+        assert len(server.requests) <= 3

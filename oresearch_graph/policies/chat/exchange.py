@@ -47,10 +47,11 @@ class Exchange:
     ) -> AIMessage:
         """The model's message; fields that its server refuses and that need not be are left out,
         from then on."""
-        without_bound = renewed = False
+        first: PolicyOverflow | None = None
+        renewed = False
         while True:
             sent = self.parameters.fitted(request)
-            sent = sent.without(BOUND) if without_bound else sent
+            sent = sent.without(BOUND) if first else sent
             sent = sent._replace(model=self.model_in_this_loop(sent.model))
             try:
                 return await call(
@@ -60,12 +61,12 @@ class Exchange:
             except PolicyOverflow as overflow:
                 self.context = overflow.context or self.context
                 # Prompt and bound together may be too much for it where the prompt alone is not.
-                if without_bound or sent.bound is None:
+                if first or sent.bound is None:
                     raise
-                without_bound = True
+                first = overflow
             except PolicyRefused as refusal:
                 if not self.parameters.learns(refusal.__cause__, sent):
-                    raise
+                    raise first or refusal from refusal.__cause__
             except PolicyError as error:
                 cause = error.__cause__
                 if renewed or not self._renewable or cause is None or not of_other_loop(cause):

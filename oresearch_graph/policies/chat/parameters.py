@@ -117,7 +117,7 @@ class Sent(NamedTuple):
     def fields(self) -> dict[str, tuple[str, ...]]:
         """The optional fields in it, each with its names in a refusal."""
         names = [*self.arguments, *self.extra_body, *_set_by_model(self.model)]
-        names += ["tool_choice"] if self.tools else []
+        names += [] if self.tool_choice is None else ["tool_choice"]
         fields = {
             field: _SPELLINGS.get(field, (field,))
             for field in map(_field_of, names)
