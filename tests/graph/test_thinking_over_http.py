@@ -64,10 +64,10 @@ def continuing(whole: str) -> Callable[..., str]:
 async def test_a_call_that_the_thinking_mentions_is_not_carried_out(
     rendering: str, keeps: bool, names: bool, honours: bool, policy: Make
 ) -> None:
-    on_final = "continue" if rendering == "prefill" else "restart"
+    on_final: Any = "continue" if rendering == "prefill" else "restart"
     habits = Habits(
         keeps_stop=keeps, names_stop=names, honours_stop=honours, on_final_assistant=on_final
-    )  # type: ignore[arg-type]  # one of its words
+    )
     with OpenAIServer(continuing(MENTION), habits) as server:
         reply = await policy(server, rendering).continue_thread(TURN, CALLS)
         assert len(server.requests) == (2 if honours else 1)

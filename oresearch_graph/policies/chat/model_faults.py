@@ -16,7 +16,7 @@ from langchain_core.exceptions import ModelError, ModelRefusalError
 
 from oresearch_graph.errors import PolicyError, PolicyOverflow, PolicyRefused, PolicyTimeout
 from oresearch_graph.policies.chat.event_loops import of_other_loop
-from oresearch_graph.policies.chat.refusals import Refusal, refusal_of
+from oresearch_graph.policies.chat.refusals import ServerRefusal, refusal_of
 from oresearch_graph.redaction import BODY, brief
 
 _AGAIN: Final = frozenset((408, 409, 425, 429))
@@ -104,7 +104,7 @@ def filtered(model: str, words: str = "") -> PolicyError:
     )
 
 
-def _overflow(refusal: Refusal, model: str) -> PolicyOverflow:
+def _overflow(refusal: ServerRefusal, model: str) -> PolicyOverflow:
     fix = next((fix for words, fix in _LONGER if words in refusal.words), _ANY_LONGER)
     return PolicyOverflow(
         f"{model}: the thread is too long for it: {brief(refusal.words)}; {fix}, or lower "
@@ -114,7 +114,7 @@ def _overflow(refusal: Refusal, model: str) -> PolicyOverflow:
     )
 
 
-def _by_status(error: Exception, refusal: Refusal, model: str) -> CallFault | PolicyError:
+def _by_status(error: Exception, refusal: ServerRefusal, model: str) -> CallFault | PolicyError:
     status = refusal.status or 0
     text = f"HTTP {status}: {brief(refusal.words or refusal.codes or error, 2 * BODY)}"
     quota = status == 429 and "insufficient_quota" in refusal.codes

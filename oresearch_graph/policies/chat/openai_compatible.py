@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import openai
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
@@ -25,7 +25,7 @@ class CompatibleChatOpenAI(ChatOpenAI):
     """ChatOpenAI for any server that speaks its API."""
 
     @classmethod
-    def of(cls, model: ChatOpenAI) -> Self:
+    def of(cls, model: ChatOpenAI) -> CompatibleChatOpenAI:
         """The same model, clients and settings included, that keeps what servers add."""
         return cls.model_construct(model.model_fields_set, **dict(model))
 

@@ -16,7 +16,7 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from langchain_core.tools import BaseTool
 
 from oresearch_graph.policies.chat.probe import speaks_openai
-from oresearch_graph.policies.chat.refusals import Refusal, refusal_of
+from oresearch_graph.policies.chat.refusals import ServerRefusal, refusal_of
 
 _log = logging.getLogger("oresearch_graph")
 
@@ -187,7 +187,7 @@ class Parameters:
             _log.info("left out of further requests, the server refused it: %s", field)
         return bool(fields)
 
-    def _renames(self, refusal: Refusal, sent: Sent) -> bool:
+    def _renames(self, refusal: ServerRefusal, sent: Sent) -> bool:
         """An OpenAI-compatible server knows the bound by one of two names, if its value is fit."""
         if self._renamed:
             return self._renamed not in sent.extra_body  # sent before the other name was learnt
@@ -215,7 +215,7 @@ def refuses_tools(error: BaseException | None) -> bool:
     )
 
 
-def named_fields(refusal: Refusal, fields: Mapping[str, Sequence[str]]) -> list[str]:
+def named_fields(refusal: ServerRefusal, fields: Mapping[str, Sequence[str]]) -> list[str]:
     """The fields of a request that the refusal names as refused: all that its body points at, or
     the first that its words name."""
     # `invalid_request_error` says nothing of a field.

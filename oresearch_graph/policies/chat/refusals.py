@@ -92,7 +92,7 @@ _TEMPLATE: Final = re.compile(
 )
 
 
-class Refusal(NamedTuple):
+class ServerRefusal(NamedTuple):
     """What an error says."""
 
     status: int | None
@@ -121,7 +121,7 @@ class Refusal(NamedTuple):
         return bool(_TEMPLATE.search(self.words))
 
 
-def refusal_of(error: BaseException) -> Refusal:
+def refusal_of(error: BaseException) -> ServerRefusal:
     """Never raises, whatever the error holds."""
     body = _body(error)
     said = _Said()
@@ -133,7 +133,7 @@ def refusal_of(error: BaseException) -> Refusal:
     context = said.numbers.get("n_ctx") or (_first(_CONTEXTS, words) if overflowed else None)
     prompt = said.numbers.get("n_prompt_tokens") or _prompt(words, context)
     fields = tuple(said.fields)
-    return Refusal(status, words, codes, fields, context, prompt, overflowed)
+    return ServerRefusal(status, words, codes, fields, context, prompt, overflowed)
 
 
 class _Said:
