@@ -57,8 +57,6 @@ def test_a_model_answers_in_every_loop(named: bool) -> None:
             return results
 
         results = [*asyncio.run(work()), *asyncio.run(work()), *in_threads(work, 3)]
-        if not named:
-            asyncio.run(model.root_async_client.close())
     assert len(results) == 50
     assert [result for result in results if isinstance(result, BaseException)] == []
 
@@ -78,6 +76,14 @@ def test_a_model_that_others_used_in_another_loop() -> None:
 
         assert asyncio.run(work()).endswith("</subtask_list>")
         assert asyncio.run(work()).endswith("</subtask_list>")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_connections_of_a_loop_that_is_gone_are_closed_without_a_fault() -> None:
+    with OpenAIServer(research_brain) as server:
+        chat = ChatPolicy("fake", base_url=server.base_url, rendering="turns", patience=QUICK)
+        asyncio.run(chat.continue_thread(PLAN, STOP))
+        asyncio.run(chat.aclose())
 
 
 @pytest.mark.parametrize(

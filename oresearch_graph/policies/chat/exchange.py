@@ -29,14 +29,22 @@ class Exchange:
         self.parameters = Parameters()
         self.context: int | None = None
         """Tokens of the server's context, as a refusal said."""
+        self._connected = connected
         self._renewable = connected or getattr(model, "http_async_client", None) is None
 
     def model_in_this_loop(self, model: BaseChatModel | None = None) -> BaseChatModel:
         return in_this_loop(model or self.model, renewable=self._renewable)
 
     async def aclose(self) -> None:
-        """Close the connections that were opened for the running loop beside the model's own."""
+        """Close what was opened here: a connected model's client, and another for this loop."""
         await close_in_this_loop(self.model)
+        client = getattr(self.model, "root_async_client", None)
+        if self._connected and client is not None:
+            try:
+                await client.close()
+            except RuntimeError as error:
+                if not of_other_loop(error):
+                    raise  # the connections of a loop that is gone are gone with it
 
     async def answer(
         self,

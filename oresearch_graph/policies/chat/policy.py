@@ -84,7 +84,7 @@ class ChatPolicy:
     ) -> None:
         sampling = {"temperature": temperature, "max_tokens": max_output_tokens}
         self._arguments: dict[str, Any] = {}
-        self._connected = isinstance(model, str)
+        connected = isinstance(model, str)
         if isinstance(model, str):
             self.model = connect(
                 model, base_url=base_url, timeout=timeout, extra=extra, temperature=temperature,
@@ -114,7 +114,7 @@ class ChatPolicy:
             getattr(self.model, "use_responses_api", False)
             or (is_official(self._server) and _NO_STOP.match(self.name))
         )
-        self._exchange = Exchange(self.model, connected=self._connected)
+        self._exchange = Exchange(self.model, connected=connected)
         self._unbilled: list[Reply] = []
         """The probe's reply, until a continuation has counted it."""
         self._described: Server | None = None
@@ -122,9 +122,6 @@ class ChatPolicy:
     async def aclose(self) -> None:
         """Close the connections of a model that was made here from its name."""
         await self._exchange.aclose()
-        client = getattr(self.model, "root_async_client", None)
-        if self._connected and client is not None:
-            await client.close()
 
     @property
     def rendering_reason(self) -> str | None:
