@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import httpx
@@ -24,6 +25,12 @@ from tests.helpers.research_brain import research_brain
 PLAN = Thread(id="t", system="You research.", question="Why?", role="planner")
 STOP = ("</subtask_list>",)
 QUICK = Patience(tries=3, backoff=0.01)
+
+
+@pytest.fixture(autouse=True)
+def _sockets_of_loops_that_are_gone() -> Iterator[None]:
+    yield
+    gc.collect()
 
 
 def in_threads(work: Callable[[], Coroutine[Any, Any, list[Any]]], times: int) -> list[Any]:

@@ -10,8 +10,10 @@ where the API has a string that holds one, are taken as they are.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+import warnings
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Any, Final, cast
 
 import openai
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
@@ -28,6 +30,14 @@ class CompatibleChatOpenAI(ChatOpenAI):
     def of(cls, model: ChatOpenAI) -> CompatibleChatOpenAI:
         """The same model, clients and settings included, that keeps what servers add."""
         return cls.model_construct(model.model_fields_set, **dict(model))
+
+    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+        # Each chunk is dumped by the client's own types before it comes to us.
+        serializing = "Pydantic serializer warnings"
+        warnings.filterwarnings("ignore", message=serializing, category=UserWarning)
+        async with aclosing(cast("AsyncGenerator[Any]", super()._astream(*args, **kwargs))) as all_:
+            async for chunk in all_:
+                yield chunk
 
     def _convert_chunk_to_generation_chunk(
         self, chunk: dict[str, Any], default_chunk_class: type,
