@@ -5,6 +5,7 @@ OresearchError
 ├── PolicyError            the model's server failed, after retries
 │   ├── PolicyTimeout      no answer within the call's time-out
 │   └── PolicyRefused      the request itself was refused (key, model name, bad parameter)
+│       └── PolicyOverflow the thread is longer than the model's context
 ├── ToolError              a tool's own service failed, after retries
 │   └── AddressRefused     an address the guard does not let us reach
 ├── JudgeError             no judge could score a report; the report stays unscored
@@ -51,6 +52,17 @@ class PolicyTimeout(PolicyError):
 
 class PolicyRefused(PolicyError):
     """The model server refused the request in a way that retrying cannot mend."""
+
+
+class PolicyOverflow(PolicyRefused):
+    """The thread is longer than the context of the model's server."""
+
+    def __init__(
+        self, message: str, *, context: int | None = None, prompt: int | None = None
+    ) -> None:
+        """Tokens of the context and of the refused prompt, where the server said them."""
+        super().__init__(message)
+        self.context, self.prompt = context, prompt
 
 
 class ToolError(OresearchError):

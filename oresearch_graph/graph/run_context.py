@@ -13,8 +13,9 @@ from typing import Final
 
 from langchain_core.tools import BaseTool
 
-from oresearch_graph.errors import PolicyTimeout
+from oresearch_graph.errors import PolicyOverflow, PolicyTimeout
 from oresearch_graph.graph.budget import Budget
+from oresearch_graph.graph.shortening import shortened
 from oresearch_graph.graph.state import Run
 from oresearch_graph.policies.models import Policies
 from oresearch_graph.policies.policy import Continuation, Policy
@@ -31,6 +32,7 @@ from oresearch_graph.trace import (
     Span,
     Step,
     Usage,
+    close_tag,
     open_tag,
     parse_policy_text,
     world_step,
@@ -73,21 +75,33 @@ class Writer:
         the run's budget does not allow.
         """
         rejected: list[Failure] = []
+        corrections = shortenings = 0
         try:
             async with asyncio.timeout(seconds):
                 while True:
-                    text, last = await self._complete(thread, stop, on_text)
+                    try:
+                        text, last = await self._complete(thread, stop, on_text)
+                    except PolicyOverflow as overflow:
+                        shorter = shortened(thread, overflow)
+                        if shorter is None or shortenings >= _SHORTENINGS:
+                            raise
+                        rejected += [] if shortenings else [_overflowed(thread, overflow)]
+                        shortenings += 1
+                        thread = shorter
+                        stop = [close_tag(thread.forced)] if thread.forced else stop
+                        continue
                     steps = self._steps(thread, text, last)
-                    wrong = faults(steps)
+                    wrong = [*last.faults, *faults(steps)]
                     if last.stop == "length":
                         cut = self._failure(thread, "cut", "cut by the token limit", None)
                         return Continued(steps=steps, failures=(*rejected, cut), room=last.room)
                     if not wrong:
                         return Continued(steps=steps, failures=tuple(rejected), room=last.room)
                     reason = "; ".join(wrong)
-                    if len(thread.corrections) >= self.settings.corrections:
+                    if corrections >= self.settings.corrections:
                         broken = self._failure(thread, "grammar", reason, None)
                         return Continued(steps=steps, failures=(*rejected, broken), room=last.room)
+                    corrections += 1
                     rejected.append(self._failure(thread, "repaired", reason, text))
                     thread = thread.model_copy(
                         update={"corrections": (*thread.corrections, (text, reason))}
@@ -105,10 +119,15 @@ class Writer:
         for attempt in range(self.settings.continuations + 1):
             self.budget.require(thread.role)
             start = time.time()
-            last = await self.policy.continue_thread(
-                thread.model_copy(update={"pending": text}) if text else thread,
-                stop, on_text=on_text,
-            )  # fmt: skip
+            try:
+                last = await self.policy.continue_thread(
+                    thread.model_copy(update={"pending": text}) if text else thread,
+                    stop, on_text=on_text,
+                )  # fmt: skip
+            except PolicyOverflow:
+                if attempt == 0:
+                    raise
+                break  # what was written before stands, cut
             self._account(thread, last, start)
             given = given or last.given
             text += last.given + last.text
@@ -157,6 +176,16 @@ class Writer:
                 "rejected": rejected,
             }
         )
+
+
+def _overflowed(thread: Thread, overflow: PolicyOverflow) -> Failure:
+    message = f"what the {thread.role} reads was cut, to fit its context: {overflow}"
+    return Failure(
+        name="cut", fault="infrastructure", message=message, role=thread.role, branch=thread.branch
+    )
+
+
+_SHORTENINGS: Final = 4
 
 
 def _in_branch(step: Step, branch: int | None) -> Step:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -23,6 +23,7 @@ from oresearch_graph.tools.backend import PAGE, Hit, Hits, Page, PageReader, Sea
 from oresearch_graph.tools.crawl_page import CrawlPage
 from oresearch_graph.tools.web_search import WebSearch
 from oresearch_graph.trace import Call, Failure, Source, Span, Step, read_call
+from oresearch_graph.trace.calls import json_value
 from oresearch_graph.trace.plain_text import body_text, title_line
 from oresearch_graph.trace.references import same_address
 
@@ -210,7 +211,7 @@ class Caller:
             return lambda: self._show_pages(result.pages)
         tool = self.run_context.tools[call.tool]
         async with asyncio.timeout(self._seconds):
-            answer = await tool.ainvoke(call.arguments or {})
+            answer = await tool.ainvoke(_typed(call.arguments or {}, tool.args))
         return lambda: self._show_answer(call, answer)
 
     def _show_hits(self, hits: Sequence[Hits]) -> Shown:
@@ -256,6 +257,18 @@ class Caller:
         title = f"{call.tool} {json.dumps(arguments, ensure_ascii=False)}"
         source = self.ledger.show(url, text, title=title, read=True)
         return source_block(source, text), [source.id]
+
+
+def _typed(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments, lists and objects among them that a model wrote as JSON text read."""
+    typed = dict(arguments)
+    for name, field in schema.items():
+        value, kinds = typed.get(name), {field.get("type")}
+        kinds |= {each.get("type") for each in field.get("anyOf", ()) if isinstance(each, dict)}
+        if isinstance(value, str) and "string" not in kinds:
+            inside = json_value(value)
+            typed[name] = value if inside is None else inside
+    return typed
 
 
 async def _plain_answer(text: str) -> tuple[str, None]:

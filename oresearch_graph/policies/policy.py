@@ -34,6 +34,8 @@ class Continuation(BaseModel):
     the world (`Thread.next`)."""
     closed_by_world: bool = False
     """The server ate the final close tag and it was put back."""
+    faults: tuple[str, ...] = ()
+    """What is wrong with it that the text does not show, in words for the policy."""
     room: int | None = None
     """Tokens that the thread's context still holds behind this text, where the policy knows."""
 

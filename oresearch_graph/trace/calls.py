@@ -87,6 +87,66 @@ def distinct_calls(steps: Sequence[Step]) -> frozenset[tuple[str, str]]:
     )
 
 
+_JSON_LIKE: Final = re.compile(
+    r"""
+    \s* (?: \{ \s* (?: ["'}] | \w{1,40} \s* :)      # {"queries": …}  {'queries': …}  {queries: …}
+    |  \[ \s* ["'\[{\]]                             # ["a", "b"]
+    |  ["'] \w{1,40} ["'] \s* : \s* [\["'{\d] )      # "queries": ["a"]
+    """,
+    re.VERBOSE,
+)
+_NO_JSON: Final = "the arguments are no JSON that can be read; write them again"
+_ITEMS: Final = {
+    "web_search": ("queries", "query", "q", "search_query", "search_queries", "items", "input"),
+    "crawl_page": ("urls", "url", "links", "link", "pages", "items", "input"),
+}
+"""Names under which models put what a tool works on."""
+
+
+_DEEPEST: Final = 5
+_MOST: Final = 100
+
+
+def json_value(text: str) -> Any:  # noqa: ANN401 - whatever it holds
+    """What the text holds as JSON, objects and lists alone; None where it holds none."""
+    if not _JSON_LIKE.match(text):
+        return None
+    try:
+        value = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict | list) else None
+
+
+def item_strings(arguments: Any, tool: str, depth: int = 0) -> list[str]:  # noqa: ANN401
+    """The queries or addresses in a tool's arguments: models write one string for a list of one,
+    a list as JSON text, an object for each item."""
+    value = arguments
+    if depth > _DEEPEST:
+        return []
+    if isinstance(value, dict):
+        inside = next((value[name] for name in _ITEMS[tool] if value.get(name)), None)
+        return [] if inside is None else item_strings(inside, tool, depth + 1)
+    if isinstance(value, str):
+        inside = json_value(value)
+        return [value] if inside is None else item_strings(inside, tool, depth + 1)
+    if isinstance(value, list):
+        return [text for each in value[:_MOST] for text in item_strings(each, tool, depth + 1)]
+    return [str(value)]
+
+
+def _read_json(tool: str, text: str, num: int | None) -> Call | None:
+    """A call whose text is JSON, as models of other protocols write it; None for plain text."""
+    text = text.removeprefix("query=").removeprefix("url=")
+    if not _JSON_LIKE.match(text):
+        return None
+    value = json_value(text)
+    if value is None:
+        return Call(tool=tool, num=num, fault=_NO_JSON)
+    items = tuple(dict.fromkeys(filter(None, map(str.strip, item_strings(value, tool)))))
+    return Call(tool=tool, items=items, num=num, fault=None if items else _NO_JSON)
+
+
 def _read_search(text: str) -> Call:
     text, num = text.strip(), None
     for pattern in (_COUNT_LAST, _COUNT_FIRST):
@@ -94,6 +154,8 @@ def _read_search(text: str) -> Call:
             num = int(match[1])
             text = text[: match.start()] + text[match.end() :]
             break
+    if (call := _read_json("web_search", text, num)) is not None:
+        return call
     parts = (part.strip().removeprefix("query=").strip() for part in text.split("|"))
     items = tuple(dict.fromkeys(part for part in parts if part))
     if not items:
@@ -104,8 +166,17 @@ def _read_search(text: str) -> Call:
 
 
 def _read_crawl(text: str) -> Call:
+    if (call := _read_json("crawl_page", text.strip(), None)) is not None and call.fault:
+        return call
+    if call is not None:
+        return _checked(call.items)
     parts = (part.strip() for part in _BETWEEN_ADDRESSES.split(text.strip()))
     items = tuple(dict.fromkeys(part for p in parts if (part := p.removeprefix("url=").strip())))
+    return _checked(items)
+
+
+def _checked(items: tuple[str, ...]) -> Call:
+    """A crawl of these addresses, or what is wrong with them."""
     if not items:
         return Call(tool="crawl_page", fault="the call holds no address")
     bad = [item for item in items if not _ADDRESS.match(item)]

@@ -33,7 +33,7 @@ Fault = Literal["policy", "web", "infrastructure", "person"]
 FailureName = Literal[
     "grammar",  # text that breaks the protocol, after the corrections allowed
     "repaired",  # such text, corrected: the rejected attempt is kept here
-    "cut",  # an answer cut by the token limit, even after continuing it
+    "cut",  # an answer cut by the token limit, or what a thread reads by its model's context
     "model_error",
     "tool_error",
     "timeout",

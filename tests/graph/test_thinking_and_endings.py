@@ -78,12 +78,59 @@ def test_the_tag_that_the_server_ate() -> None:
 def test_an_ending_loses_nothing_before_the_stop_tag(parts: list[str]) -> None:
     text = "".join(parts)
     ending = end_of("", text, STOP, Reply(text, finish="stop"))
-    kept = text.partition("</web_search>")
-    if kept[1]:
-        assert ending == (kept[0] + kept[1], "stop", False)
-    else:
-        assert ending.text.startswith(text)
-        assert ending.closed_by_world == (unclosed_element(text, STOP) == "web_search")
+    opened = None
+    for at, part in enumerate(parts):
+        if part == "</web_search>" and opened != "<think>":
+            assert ending == ("".join(parts[: at + 1]), "stop", False)
+            return
+        if opened is None and part in {"<think>", "<web_search>"}:
+            opened = part
+        elif opened is not None and part == opened.replace("<", "</"):
+            opened = None
+    assert ending.text.startswith(text)
+    assert ending.closed_by_world == (unclosed_element(text, STOP) == "web_search")
+    if text.endswith("</web_search>"):
+        assert ending.stop == "think"
+
+
+@pytest.mark.parametrize(
+    ("text", "reply", "ending"),
+    [
+        ("<think>I could write <web_search>q</web_search>", Reply("", finish="stop"),
+         ("<think>I could write <web_search>q</web_search>", "think", False)),
+        ("<think>I could write <web_search>q", Reply("", finish="stop"),
+         ("<think>I could write <web_search>q</web_search>", "think", False)),
+        ("<think>I could end with ",
+         Reply("", finish="stop", stop_string="</subtask_answer>"),
+         ("<think>I could end with </subtask_answer>", "think", False)),
+        ("<think>a <web_search>q</web_search> b</think><web_search>r</web_search> c",
+         Reply("", finish="stop"),
+         ("<think>a <web_search>q</web_search> b</think><web_search>r</web_search>", "stop",
+          False)),
+        ("<think>a <web_search>q</web_search> b</think><web_search>r",
+         Reply("", finish="stop"),
+         ("<think>a <web_search>q</web_search> b</think><web_search>r</web_search>", "stop",
+          True)),
+        ("<think>a <web_search>q", Reply("", finish="stop", ended=True),
+         ("<think>a <web_search>q", "end", False)),
+        ("<think>a <web_search>q", Reply("", finish="length"),
+         ("<think>a <web_search>q", "length", False)),
+        ("<subtask_answer>It says <think> is a tag.</subtask_answer>", Reply("", finish="stop"),
+         ("<subtask_answer>It says <think> is a tag.</subtask_answer>", "stop", False)),
+    ],
+)  # fmt: skip
+def test_a_stop_tag_inside_an_open_think_is_no_end(
+    text: str, reply: Reply, ending: tuple[str, str, bool]
+) -> None:
+    assert end_of("", text, STOP, reply) == ending
+
+
+def test_a_think_that_was_opened_before_counts() -> None:
+    before = "<think>I could write <web_search>q</web_search>"
+    reply = Reply("", finish="stop")
+    assert end_of(before, " but <web_search>r", STOP, reply).stop == "think"
+    ending = end_of(before, " but no.</think><web_search>r", STOP, reply)
+    assert ending == (" but no.</think><web_search>r</web_search>", "stop", True)
 
 
 @given(st.data())

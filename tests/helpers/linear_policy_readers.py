@@ -13,15 +13,20 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call
 
 from datagen.judge.document import judge_request
 from datagen.seeds.model import _read_labels as read_labels
+from oresearch_graph.errors import PolicyOverflow
 from oresearch_graph.evidence import ledger as observed
+from oresearch_graph.graph.shortening import shortened
 from oresearch_graph.judging.key_points import judge_report
 from oresearch_graph.judging.prompt import VerdictFault, fenced, json_values, read_verdict
 from oresearch_graph.policies.chat import model_faults
+from oresearch_graph.policies.chat.constraint import grammar
 from oresearch_graph.policies.chat.endings import EchoGate, TextGate, end_of, unclosed_element
+from oresearch_graph.policies.chat.parameters import SYSTEM, named_fields
 from oresearch_graph.policies.chat.prices import known_price
+from oresearch_graph.policies.chat.refusals import refusal_of
 from oresearch_graph.policies.chat.rendering import Prefill, ThreadRendering, Turns
-from oresearch_graph.policies.chat.rendering_tools import Tools
-from oresearch_graph.policies.chat.reply import Reply, place_thinking, read_message
+from oresearch_graph.policies.chat.rendering_tools import Tools, known_name
+from oresearch_graph.policies.chat.reply import Reply, place_thinking, protocol_text, read_message
 from oresearch_graph.policies.chat.servers import Answer, identify
 from oresearch_graph.policies.extractive import plan as extractive_plan
 from oresearch_graph.policies.extractive import sentences as extractive_sentences
@@ -32,12 +37,14 @@ from oresearch_graph.policies.extractive.research import next_turn, shown_source
 from oresearch_graph.policies.extractive.sentences import Focus
 from oresearch_graph.redaction import brief, redacted
 from oresearch_graph.rows.ground_truth import Criterion, KeyPoint
-from oresearch_graph.threads import Thread
+from oresearch_graph.text.repetition import repetition
+from oresearch_graph.threads import Next, Thread
 from oresearch_graph.trace import (
     CitationReport,
     Role,
     world_step,
 )
+from oresearch_graph.trace.calls import item_strings, json_value
 from tests.helpers.linear_texts import Reader, many_steps, whole_trace
 
 STOPS: Final = ("</web_search>", "</crawl_page>", "</subtask_answer>")
@@ -91,6 +98,11 @@ def _refused(text: str) -> None:
     model_faults.retry_after({"retry-after": text})
     model_faults.retry_after({"retry-after-ms": text})
     model_faults.fault_of(ValueError(text), "m")
+    refusal = refusal_of(ValueError(text))
+    fields = {"stop": ("stop",), "temperature": ("temperature",), SYSTEM: (SYSTEM,)}
+    named_fields(refusal, fields)
+    for body in (text, {"error": text}, {"detail": [{"loc": ["body", text], "msg": text}]}):
+        refusal_of(ValueError(body))
 
 
 POLICY_READERS: Final[dict[str, Reader]] = {
@@ -102,6 +114,22 @@ POLICY_READERS: Final[dict[str, Reader]] = {
         for role in ("researcher", "planner")
         for written in (text, f"<think>{text}", f"<subtask>{text}")
     ],
+    "policies.protocol_text": lambda text: [
+        protocol_text(thread(role=role), STOPS, text) for role in ("researcher", "planner")
+    ],
+    "policies.known_name": lambda text: known_name(text, ("web_search", "crawl_page")),
+    "policies.constraint": lambda text: [
+        grammar(Next(tag=tag), text, "en")
+        for tag in ("think", "subtask_answer", "suggested_answer")
+    ],
+    "text.repetition": repetition,
+    "trace.json_arguments": lambda text: (
+        json_value(text), json_value(f'["{text}'), item_strings({"queries": text}, "web_search"),
+    ),
+    "graph.shortened": lambda text: shortened(
+        thread(text, steps=(*whole_trace(text).steps, world_step("observation", text, branch=1))),
+        PolicyOverflow("too long"),
+    ),
     "policies.prefill": _rendered(Prefill()),
     "policies.turns": _rendered(Turns()),
     "policies.tools": _rendered(Tools()),

@@ -66,6 +66,12 @@ class Habits:
     """With `echo`: in a stream too."""
     tool_calling: bool = True
     usage: bool = True
+    finish: str | None = None
+    """The `finish_reason` of every answer, whatever ended it."""
+    refusal: str | None = None
+    """Delivered as the message's `refusal`, with empty content."""
+    objects: bool = False
+    """Arguments of tool calls are objects, not strings that hold one."""
     piece: int = 12
     """Characters in one streamed piece."""
     latency: float = 0.0
@@ -80,7 +86,8 @@ class Fault:
     quiet; `drop`: the connection is closed without an answer."""
     status: int = 500
     retry_after: str | None = None
-    body: dict[str, Any] | None = None
+    body: dict[str, Any] | str | None = None
+    """A string is sent as plain text."""
     seconds: float = 5.0
 
 
@@ -218,6 +225,9 @@ class _Handler(BaseHTTPRequestHandler):
         match fault.kind:
             case "status":
                 after = {} if fault.retry_after is None else {"Retry-After": fault.retry_after}
+                if isinstance(fault.body, str):
+                    self._send(fault.status, fault.body.encode(), "text/plain", after)
+                    return
                 self._json(fault.status, fault.body or _error(f"fault {fault.status}"), after)
             case "hang":
                 self.owner.closing.wait(fault.seconds)
@@ -254,14 +264,16 @@ class _Handler(BaseHTTPRequestHandler):
         message: dict[str, Any] = {"role": "assistant", "content": answer.text or None}
         if answer.reasoning is not None:
             message["reasoning_content"] = answer.reasoning
+        if self.owner.habits.refusal is not None:
+            message |= {"content": None, "refusal": self.owner.habits.refusal}
         if answer.calls:
-            message["tool_calls"] = _tool_calls(answer.calls)
+            message["tool_calls"] = _tool_calls(answer.calls, self.owner.habits)
         choice = {"index": 0, "message": message, **self._ending(answer)}
         whole = {**_frame(body, "chat.completion"), "choices": [choice]}
         self._json(200, whole | ({} if usage is None else {"usage": usage}))
 
     def _ending(self, answer: _Answer) -> dict[str, Any]:
-        ending: dict[str, Any] = {"finish_reason": answer.finish}
+        ending: dict[str, Any] = {"finish_reason": self.owner.habits.finish or answer.finish}
         if self.owner.habits.names_stop:
             ending["stop_reason"] = answer.stop_reason
         return ending
@@ -276,7 +288,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._event(_delta(body, {"reasoning_content": part}))
         for at in range(0, len(answer.text), piece):
             self._event(_delta(body, {"content": answer.text[at : at + piece]}))
-        for index, call in enumerate(_tool_calls(answer.calls)):
+        for index, call in enumerate(_tool_calls(answer.calls, self.owner.habits)):
             self._event(_delta(body, {"tool_calls": [{"index": index, **call}]}))
         self._event(_delta(body, {}, **self._ending(answer)))
         if usage is not None and (body.get("stream_options") or {}).get("include_usage"):
@@ -354,14 +366,20 @@ def _echoed(owner: OpenAIServer, body: Body, answer: _Answer) -> _Answer:
     return replace(answer, text=last["content"] + answer.text)
 
 
-def _tool_calls(calls: tuple[tuple[str, dict[str, Any] | str], ...]) -> list[dict[str, Any]]:
+def _tool_calls(
+    calls: tuple[tuple[str, dict[str, Any] | str], ...], habits: Habits
+) -> list[dict[str, Any]]:
     return [
         {
             "id": f"served_{index}",
             "type": "function",
             "function": {
                 "name": name,
-                "arguments": arguments if isinstance(arguments, str) else json.dumps(arguments),
+                "arguments": (
+                    arguments
+                    if isinstance(arguments, str) or habits.objects
+                    else json.dumps(arguments)
+                ),
             },
         }
         for index, (name, arguments) in enumerate(calls)

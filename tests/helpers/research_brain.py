@@ -102,7 +102,7 @@ class _Talk:
 
     def __init__(self, messages: list[Message]) -> None:
         self.messages = messages
-        spoken = _without_corrections(messages[1:])
+        spoken = _without_corrections(messages[messages[0]["role"] == "system" :])
         # World text right after the question is in the question's own message.
         self.question, given, more = str(spoken[0]["content"]).partition("\n\n<subtask>")
         self.text = "\n\n".join([given + more, *(_as_text(message) for message in spoken[1:])])

@@ -60,7 +60,7 @@ MADE_FROM_NAMES: Final = {
     "oresearch_graph.trace.tags:tag_pattern": "trace.parse",
     "oresearch_graph.trace.escaping:_markup": "trace.escape",
     "oresearch_graph.trace.escaping:_tokens": "trace.escape_tokens",
-    "oresearch_graph.policies.chat.endings:unclosed_element": "policies.endings",
+    "oresearch_graph.policies.chat.endings:_scan": "policies.endings",
     "oresearch_graph.policies.chat.rendering_tools:__init__": "policies.tools",
     "oresearch_graph.view.report:__init__": "view.trace",
     "oresearch_graph.text.language:_by_script": "evidence.language",

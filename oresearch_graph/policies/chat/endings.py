@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from oresearch_graph.policies.chat.reply import Reply
 from oresearch_graph.policies.policy import StopCause
@@ -12,12 +12,15 @@ from oresearch_graph.threads import Thread
 from oresearch_graph.trace.escaping import PROTOCOL_TAGS
 from oresearch_graph.trace.tags import close_tag, open_tag
 
+EndCause = StopCause | Literal["think"]
+"""`think`: the text ends inside an open think, which is no end: the thinking goes on."""
+
 
 class Ending(NamedTuple):
     """A piece of policy text up to and including its stop tag."""
 
     text: str
-    stop: StopCause
+    stop: EndCause
     closed_by_world: bool = False
 
 
@@ -29,15 +32,34 @@ def stop_end(text: str, stop: Sequence[str]) -> int | None:
 
 def unclosed_element(text: str, stop: Sequence[str]) -> str | None:
     """The tag of the element that stands open at the end of the text."""
+    return _scan(text, 0, stop).opened
+
+
+class _Scan(NamedTuple):
+    opened: str | None
+    """The element that stands open at the end."""
+    inner: str | None
+    """The last tag that was opened inside that element and not closed."""
+    end: int | None
+    """Where the first stop tag ends that is not inside an open think."""
+
+
+def _scan(text: str, start: int, stop: Sequence[str]) -> _Scan:
+    """The elements of the text, up to its first stop tag that begins at `start` or behind it."""
     names = dict.fromkeys((*PROTOCOL_TAGS, *(tag[2:-1] for tag in stop)))
     pattern = re.compile(f"<(/?)({'|'.join(map(re.escape, names))})>")
-    opened: str | None = None
+    opened, inner = None, None
     for match in pattern.finditer(text):
-        if opened is None and not match[1]:
-            opened = match[2]
-        elif match[1] and match[2] == opened:
-            opened = None
-    return opened
+        closing, name = match[1], match[2]
+        if closing and match.start() >= start and match[0] in stop and opened != "think":
+            return _Scan(None, None, match.end())
+        if opened is None and not closing:
+            opened = name
+        elif closing and name == opened:
+            opened = inner = None
+        elif opened is not None:
+            inner = None if closing else name
+    return _Scan(opened, inner, None)
 
 
 def end_of(before: str, text: str, stop: Sequence[str], reply: Reply) -> Ending:
@@ -45,17 +67,30 @@ def end_of(before: str, text: str, stop: Sequence[str], reply: Reply) -> Ending:
 
     `before` is what the policy continues: an open answer tag, text that was cut.
     """
-    end = stop_end(text, stop)
-    if end is not None:
-        return Ending(text[:end], "stop")
+    scan = _scan(before + text, len(before), stop)
+    if scan.end is not None:
+        return Ending(text[: scan.end - len(before)], "stop")
     if reply.finish == "length":
         return Ending(text, "length")
+    if scan.opened == "think":
+        return _inside_think(text, scan.inner, stop, reply)
     if reply.stop_string in stop:
         return Ending(text + str(reply.stop_string), "stop", closed_by_world=True)
-    if reply.finish == "stop" and not reply.ended:
-        opened = unclosed_element(before + text, stop)
-        if opened is not None and close_tag(opened) in stop:
-            return Ending(text + close_tag(opened), "stop", closed_by_world=True)
+    opened = close_tag(scan.opened) if scan.opened else ""
+    if reply.finish == "stop" and not reply.ended and opened in stop:
+        return Ending(text + opened, "stop", closed_by_world=True)
+    return Ending(text, "end")
+
+
+def _inside_think(text: str, inner: str | None, stop: Sequence[str], reply: Reply) -> Ending:
+    """The end of a text whose think is open: what the thinking mentions is neither call nor end."""
+    if any(text.endswith(tag) for tag in stop):
+        return Ending(text, "think")
+    if reply.stop_string in stop:
+        return Ending(text + str(reply.stop_string), "think")
+    eaten = close_tag(inner) if inner else ""
+    if reply.finish == "stop" and not reply.ended and eaten in stop:
+        return Ending(text + eaten, "think")
     return Ending(text, "end")
 
 

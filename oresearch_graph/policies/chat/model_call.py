@@ -17,11 +17,11 @@ from tenacity import (
     wait_random,
 )
 
-from oresearch_graph.errors import OresearchError, PolicyError
+from oresearch_graph.errors import OresearchError
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
-from oresearch_graph.policies.chat.model_faults import CallFault, fault_of
+from oresearch_graph.policies.chat.model_faults import CallFault, fault_of, filtered
 from oresearch_graph.policies.chat.reply import read_message
-from oresearch_graph.redaction import quieted
+from oresearch_graph.redaction import brief, quieted
 
 MOST_TIMEOUTS: Final = 2
 """A call that timed out is tried once more, not as often as a cheap refusal."""
@@ -81,7 +81,10 @@ class ModelCall:
 
         def no_more(state: RetryCallState) -> bool:
             advice = _advice(state) or 0.0
-            exhausted = state.attempt_number >= self.patience.tries or timeouts >= MOST_TIMEOUTS
+            fault = state.outcome.exception() if state.outcome else None
+            other_loop = isinstance(fault, CallFault) and fault.other_loop
+            tries = min(self.patience.tries, 2 if other_loop else self.patience.tries)
+            exhausted = state.attempt_number >= tries or timeouts >= MOST_TIMEOUTS
             return exhausted or advice > LONGEST_WAIT
 
         retrying = AsyncRetrying(
@@ -153,8 +156,11 @@ class ModelCall:
         nothing = not (reply.text or reply.calls or reply.reasoning)
         if reply.finish is None and (self.says_finish or nothing):
             raise CallFault("the answer was cut off or empty")
+        if reply.finish == "fault":
+            why = f"the server broke the answer off ({brief(reply.end, 80)!r})"
+            raise CallFault(why, broken_off=True)
         if reply.finish == "filter":
-            raise PolicyError(f"{self.name}: the provider's content filter refused to answer")
+            raise filtered(self.name, f"it ended with {reply.end!r}" if reply.end else "")
 
 
 def _advice(state: RetryCallState) -> float | None:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Final
 
 import httpx
-from langchain_core.exceptions import ContextOverflowError, ModelError
+from langchain_core.exceptions import ModelError, ModelRefusalError
 
-from oresearch_graph.errors import PolicyError, PolicyRefused, PolicyTimeout
-from oresearch_graph.redaction import brief
+from oresearch_graph.errors import PolicyError, PolicyOverflow, PolicyRefused, PolicyTimeout
+from oresearch_graph.policies.chat.event_loops import of_other_loop
+from oresearch_graph.policies.chat.refusals import ServerRefusal, refusal_of
+from oresearch_graph.redaction import BODY, brief
 
 _AGAIN: Final = frozenset((408, 409, 425, 429))
 _FIXES: Final = {
@@ -25,6 +27,20 @@ _FIXES: Final = {
     404: "check the model's name and the base URL",
     413: "the request is too long; lower observation_tokens",
 }
+_LONGER: Final = (
+    ("available context size", "start llama.cpp's server with a longer context (-c, --ctx-size)"),
+    ("loaded with context", "load the model with a longer context length in LM Studio"),
+    ("context the overflows", "load the model with a longer context length in LM Studio"),
+    ("tokens to keep", "load the model with a longer context length in LM Studio"),
+    ("`inputs`", "start TGI with a larger --max-total-tokens and --max-input-tokens"),
+    ("exceeded max context", "set a larger num_ctx (OLLAMA_CONTEXT_LENGTH) in Ollama"),
+    ("model's context length (", "start SGLang with a larger --context-length"),
+)
+"""A server's own words, and where its context is set."""
+_ANY_LONGER: Final = (
+    "take a model or a server setting with a longer context (llama.cpp -c, vLLM --max-model-len, "
+    "Ollama num_ctx, LM Studio context length, TGI --max-total-tokens)"
+)
 _MALFORMED: Final = (ValueError, KeyError, TypeError, IndexError, AttributeError)
 
 
@@ -33,10 +49,11 @@ class CallFault(Exception):
 
     def __init__(
         self, message: str, *, timed_out: bool = False, congested: bool = False,
-        retry_after: float | None = None,
+        retry_after: float | None = None, broken_off: bool = False, other_loop: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(message)
         self.timed_out, self.congested, self.retry_after = timed_out, congested, retry_after
+        self.broken_off, self.other_loop = broken_off, other_loop
 
     def final(self, model: str, tries: int) -> PolicyError:
         """The error when no try is left."""
@@ -45,25 +62,31 @@ class CallFault(Exception):
             return PolicyTimeout(f"{text}; raise model_timeout or use a faster model")
         if self.congested:
             return PolicyError(f"{text}; lower concurrency or wait")
+        if self.other_loop:
+            fix = "give each event loop a chat model object of its own, or give the model's name"
+            return PolicyError(f"{text}; {fix}")
+        if self.broken_off:
+            return PolicyError(f"{text}; try again later, or see the model server's log")
         return PolicyError(f"{text}; check that the model server is up")
 
 
 def fault_of(error: Exception, model: str) -> CallFault | PolicyError:
     """The fault in an exception that a model call raised."""
-    if isinstance(error, ContextOverflowError):
-        fix = "lower observation_tokens or max_steps, or take a model with a longer context"
-        return PolicyRefused(f"{model}: the thread is too long for it: {brief(error)}; {fix}")
-    status = getattr(error, "status_code", None)
-    if isinstance(status, int):
-        return _by_status(error, status, model)
+    if of_other_loop(error):
+        # Of an earlier asyncio.run, or of another thread's: the pool may open another.
+        return CallFault("its connection belongs to another event loop", other_loop=True)
+    refusal = refusal_of(error)
+    if refusal.overflowed:
+        return _overflow(refusal, model)
+    if refusal.filtered or isinstance(error, ModelRefusalError):
+        return filtered(model, refusal.words)
+    if refusal.status is not None:
+        return _by_status(error, refusal, model)
     if isinstance(error, TimeoutError | httpx.TimeoutException) or _is_a(error, "Timeout"):
         return CallFault(brief(error) or "no answer in time", timed_out=True)
     if isinstance(error, httpx.TransportError | ConnectionError) or _is_a(error, "Connection"):
         cause = _innermost(error)
         return CallFault(f"no connection: {brief(cause) or type(cause).__name__}")
-    if isinstance(error, RuntimeError) and "Event loop is closed" in str(error):
-        # A pooled connection of an earlier asyncio.run; the pool drops it and opens another.
-        return CallFault("the connection belonged to an event loop that is gone")
     if isinstance(error, ModelError):
         kind = CallFault if error.is_retryable else PolicyRefused
         return kind(f"{model}: {brief(error)}")
@@ -72,10 +95,30 @@ def fault_of(error: Exception, model: str) -> CallFault | PolicyError:
     return PolicyError(f"{model}: {type(error).__name__}: {brief(error)}")
 
 
-def _by_status(error: Exception, status: int, model: str) -> CallFault | PolicyError:
-    text = f"HTTP {status}: {brief(error)}"
-    quota = status == 429 and getattr(error, "code", None) == "insufficient_quota"
-    if (status in _AGAIN or status >= 500) and not quota:
+def filtered(model: str, words: str = "") -> PolicyError:
+    """The error of a call whose prompt or answer a provider's filter withheld."""
+    why = f": {brief(words)}" if words else ""
+    return PolicyRefused(
+        f"{model}: the provider's content filter refused to answer{why}; ask in other words or "
+        "take another model"
+    )
+
+
+def _overflow(refusal: ServerRefusal, model: str) -> PolicyOverflow:
+    fix = next((fix for words, fix in _LONGER if words in refusal.words), _ANY_LONGER)
+    return PolicyOverflow(
+        f"{model}: the thread is too long for it: {brief(refusal.words)}; {fix}, or lower "
+        "observation_tokens or max_steps",
+        context=refusal.context,
+        prompt=refusal.prompt,
+    )
+
+
+def _by_status(error: Exception, refusal: ServerRefusal, model: str) -> CallFault | PolicyError:
+    status = refusal.status or 0
+    text = f"HTTP {status}: {brief(refusal.words or refusal.codes or error, 2 * BODY)}"
+    quota = status == 429 and "insufficient_quota" in refusal.codes
+    if (status in _AGAIN or status >= 500) and not quota and not refusal.of_template:
         return CallFault(
             text,
             timed_out=status == 408,
@@ -100,17 +143,6 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return max(0.0, parsedate_to_datetime(str(value)).timestamp() - time.time())
     except ValueError:
         return None
-
-
-def unsupported_parameter(error: BaseException | None, name: str) -> bool:
-    """The server refused the request because it does not take this parameter."""
-    if getattr(error, "status_code", None) not in {400, 422}:
-        return False
-    body: Any = getattr(error, "body", None)
-    if isinstance(body, dict) and body.get("param") == name:
-        return True
-    text = str(error).lower()
-    return f"'{name}'" in text and ("support" in text or "unknown" in text or "unrecog" in text)
 
 
 def _is_a(error: Exception, part: str) -> bool:

@@ -21,9 +21,10 @@ from oresearch_graph.policies.chat.bounds import bound_parameter
 from oresearch_graph.policies.chat.connect import connect
 from oresearch_graph.policies.chat.constraint import constraint_fields
 from oresearch_graph.policies.chat.endings import EchoGate, TextGate, without_echo
+from oresearch_graph.policies.chat.exchange import Exchange
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
-from oresearch_graph.policies.chat.model_call import ChatRunnable, ModelCall, Patience
-from oresearch_graph.policies.chat.model_faults import unsupported_parameter
+from oresearch_graph.policies.chat.model_call import ModelCall, Patience
+from oresearch_graph.policies.chat.parameters import Sent, refuses_tools
 from oresearch_graph.policies.chat.prices import Price, cost, known_price
 from oresearch_graph.policies.chat.probe import (
     PACE,
@@ -38,6 +39,7 @@ from oresearch_graph.policies.chat.probe import (
     known_choice,
     speaks_openai,
 )
+from oresearch_graph.policies.chat.refusals import refusal_of
 from oresearch_graph.policies.chat.rendering import (
     CONTINUE_FINAL,
     Prefill,
@@ -46,7 +48,7 @@ from oresearch_graph.policies.chat.rendering import (
     Turns,
 )
 from oresearch_graph.policies.chat.rendering_tools import CRAWL_PAGE, WEB_SEARCH, Tools
-from oresearch_graph.policies.chat.reply import Pace, Reply, read_message
+from oresearch_graph.policies.chat.reply import Pace, Reply, protocol_text, read_message
 from oresearch_graph.policies.chat.servers import AT_HOME, Server, server_of
 from oresearch_graph.policies.policy import Continuation
 from oresearch_graph.policies.serving import SLOW, Serving
@@ -57,6 +59,9 @@ from oresearch_graph.trace import Dialect, Usage, known_sum
 
 _NO_STOP: Final = re.compile(r"(o\d|gpt-[5-9])(?!.*chat)")
 """OpenAI's reasoning models answer 400 to `stop`."""
+
+_THOUGHTS: Final = 2
+"""How often a text is continued that ended inside an open think."""
 
 
 class ChatPolicy:
@@ -86,7 +91,7 @@ class ChatPolicy:
     ) -> None:
         sampling = {"temperature": temperature, "max_tokens": max_output_tokens}
         self._arguments: dict[str, Any] = {}
-        self._connected = isinstance(model, str)
+        connected = isinstance(model, str)
         if isinstance(model, str):
             self.model = connect(
                 model, base_url=base_url, timeout=timeout, extra=extra, temperature=temperature,
@@ -96,7 +101,7 @@ class ChatPolicy:
             remember_within(model, extra)
             if base_url is not None:
                 raise ConfigurationError("base_url goes with a model's name, not with a model")
-            self.model = _with_usage(model)
+            self.model = _equipped(model)
             arguments = {key: value for key, value in sampling.items() if value is not None}
             self._arguments = {**arguments, **revealed(extra or {})}
         self.name = model_name(self.model)
@@ -118,14 +123,14 @@ class ChatPolicy:
         )
         self._bound_name = bound_parameter(self.model, reasons=not self._sends_stop)
         self._most = max_output_tokens
-        self._unbilled: Reply | None = None
+        self._exchange = Exchange(self.model, connected=connected)
+        self._unbilled: list[Reply] = []
+        """The probe's reply, until a continuation has counted it."""
         self._described: Server | None = None
 
     async def aclose(self) -> None:
         """Close the connections of a model that was made here from its name."""
-        client = getattr(self.model, "root_async_client", None)
-        if self._connected and client is not None:
-            await client.close()
+        await self._exchange.aclose()
 
     @property
     def rendering_reason(self) -> str | None:
@@ -146,7 +151,10 @@ class ChatPolicy:
         """What the model's server says of itself, asked once; of a provider's own API nothing."""
         if self._described is None:
             asks = speaks_openai(self.model) and not is_official(self._server)
-            self._described = await server_of(self.model, self.name) if asks else Server()
+            model = self._exchange.model_in_this_loop()
+            self._described = await server_of(model, self.name) if asks else Server()
+        if self._described.context is None:
+            return self._described._replace(context=self._exchange.context)
         return self._described
 
     async def serving(self) -> Serving:
@@ -172,38 +180,98 @@ class ChatPolicy:
         on_text: Callable[[str], None] | None = None,
     ) -> Continuation:
         rendering = self._rendering(await self._settled())
-        request = rendering.request(thread, stop)
-        server = await self.server()
-        if request.beginning:
-            constraint = constraint_fields(server.kind, thread)
-            request = request._replace(extra_body={**request.extra_body, **constraint})
-        reply = await self._reply(request, thread, stop, on_text)
-        # A model may write the given tag once more: then it is its own.
-        given = "" if reply.text.lstrip().startswith(request.given.lstrip()) else request.given
+        try:
+            reply, given = await self._reply(rendering, thread, stop, on_text)
+        except PolicyRefused as refusal:
+            asks_tools = isinstance(rendering, Tools) and thread.role == "researcher"
+            if not (asks_tools and refuses_tools(refusal.__cause__)):
+                raise
+            self._choice = Choice("turns", "the server refuses tools")
+            return await self.continue_thread(thread, stop, on_text=on_text)
         if given:
             thread = thread.model_copy(update={"pending": given})
+        earlier: list[Reply] = []
+        if not (reply.text.strip() or reply.calls) and reply.reasoning and reply.finish != "length":
+            reply, *earlier = await self._out_of_reasoning(rendering, thread, stop, reply, on_text)
         text = rendering.read(thread, stop, reply)
+        for _ in range(_THOUGHTS):
+            if text.stop != "think":
+                break
+            earlier.append(reply)
+            pending = thread.model_copy(update={"pending": thread.pending + text.text})
+            more, _ = await self._reply(rendering, pending, stop)
+            thinking = "\n\n".join(filter(None, (text.reasoning, more.reasoning))) or None
+            reply = more._replace(text=text.text + more.text, reasoning=thinking)
+            text = rendering.read(thread, stop, reply)
+            if on_text is not None and thread.role != "researcher" and text.stop != "think":
+                TextGate(thread, stop, on_text)(reply.text)
+        if text.stop == "think":
+            text = text._replace(text=f"{text.text}</think>", stop="end", closed_by_world=True)
         return Continuation(
             **text._asdict(),
             given=given,
-            usage=self._usage(thread, reply),
-            room=_room(server.context, reply),
+            usage=self._usage(thread, *earlier, reply),
+            room=_room((await self.server()).context, reply),
         )
 
     async def _reply(
         self,
-        request: Request,
+        rendering: ThreadRendering,
         thread: Thread,
         stop: Sequence[str],
-        on_text: Callable[[str], None] | None,
-    ) -> Reply:
-        """A reply that the bound left nothing of was thought in secret: it is asked for without."""
-        reply = read_message(await self._send(request, thread, stop, on_text))
+        on_text: Callable[[str], None] | None = None,
+        *,
+        sends_stop: bool = True,
+    ) -> tuple[Reply, str]:
+        """A reply, and the opening tag that stands before it. One that the bound left nothing of
+        was thought in secret: it is asked for without a bound."""
+        request = rendering.request(thread, stop)
+        if request.beginning:
+            constraint = constraint_fields((await self.server()).kind, thread)
+            request = request._replace(extra_body={**request.extra_body, **constraint})
+        message = await self._send(request, thread, stop if sends_stop else (), on_text)
+        reply = read_message(message)
         reply = reply._replace(text=without_echo(request.beginning, reply.text))
         if reply.finish == "length" and not (reply.text.strip() or reply.calls) and thread.bound:
-            self._bound_name, self._unbilled = None, reply
-            return await self._reply(request, thread.unbound(), stop, on_text)
-        return reply
+            self._bound_name = None
+            self._unbilled.append(reply)
+            return await self._reply(
+                rendering, thread.unbound(), stop, on_text, sends_stop=sends_stop
+            )
+        # A model may write the given tag once more: then it is its own.
+        repeats = reply.text.lstrip().startswith(request.given.lstrip())
+        return reply, "" if repeats else request.given
+
+    async def _out_of_reasoning(
+        self,
+        rendering: ThreadRendering,
+        thread: Thread,
+        stop: Sequence[str],
+        reply: Reply,
+        on_text: Callable[[str], None] | None,
+    ) -> list[Reply]:
+        """The reply of a server that delivers everything as thinking, or that heeds a stop string
+        in the thinking: it is asked once more, without stop strings. Behind it, what else was
+        paid for."""
+        earlier: list[Reply] = []
+        for again in (True, False):
+            text = protocol_text(thread, stop, reply.reasoning or "")
+            if text is not None:
+                if on_text is not None:
+                    TextGate(thread, stop, on_text)(text)
+                return [reply._replace(text=text, reasoning=None), *earlier]
+            if not again:
+                break
+            earlier.append(reply)
+            reply, _ = await self._reply(rendering, thread, stop, on_text, sends_stop=False)
+            if reply.text.strip() or reply.calls or not reply.reasoning:
+                return [reply, *earlier]
+        raise PolicyError(
+            f"{self.name}: the server put its whole answer into reasoning_content and left content "
+            "empty: its reasoning parser does not fit this model; start it without one (vLLM and "
+            "SGLang: no --reasoning-parser, llama.cpp: --reasoning-format none) or with this "
+            "model's own"
+        )
 
     async def structured(
         self, thread: Thread, schema: type[BaseModel] | dict[str, Any]
@@ -218,9 +286,12 @@ class ChatPolicy:
             answers.append(answer)
             return cast("AIMessage", answer["raw"])
 
-        model = self.model.with_structured_output(schema, include_raw=True) | RunnableLambda(raw)
+        def structuring(model: BaseChatModel) -> Any:  # noqa: ANN401 - a model and what reads it
+            return model.with_structured_output(schema, include_raw=True) | RunnableLambda(raw)
+
         messages = [SystemMessage(thread.system), HumanMessage(thread.user_message())]
-        message = await self._call(model, messages, config=_config(thread), arguments={})
+        request = Sent(self.model, messages, {}, runs=structuring)
+        message = await self._exchange.answer(self._call, request, _config(thread))
         if answers[-1]["parsed"] is None:
             why = answers[-1]["parsing_error"] or "it called no tool"
             raise PolicyError(f"{self.name} did not fill in the structure: {why}")
@@ -249,23 +320,16 @@ class ChatPolicy:
         on_text: Callable[[str], None] | None,
     ) -> AIMessage:
         arguments = {**self._arguments, **self._body(request.extra_body)}
-        if self._sends_stop:
+        if self._sends_stop and stop:
             arguments["stop"] = list(stop)
         if thread.bound is not None and self._bound_name is not None:
             arguments[self._bound_name] = min(thread.bound, self._most or thread.bound)
-        try:
-            return await self._call(
-                self._with_tools(request),
-                request.messages,
-                config=_config(thread),
-                arguments=arguments,
-                on_text=None if on_text is None else lambda: _gate(request, thread, stop, on_text),
-            )
-        except PolicyRefused as refusal:
-            if not (self._sends_stop and unsupported_parameter(refusal.__cause__, "stop")):
-                raise
-            self._sends_stop = False
-            return await self._send(request, thread, stop, on_text)
+        return await self._exchange.answer(
+            self._call,
+            self._sent(request, arguments),
+            _config(thread),
+            None if on_text is None else lambda: _gate(request, thread, stop, on_text),
+        )
 
     def _body(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """`extra_body` of a call replaces the constructor's, so the two are merged here."""
@@ -275,13 +339,10 @@ class ChatPolicy:
         of_call = self._arguments.get("extra_body") or {}
         return {"extra_body": {**of_model, **of_call, **fields}}
 
-    def _with_tools(self, request: Request) -> ChatRunnable:
-        if not request.tools:
-            return self.model
+    def _sent(self, request: Request, arguments: Mapping[str, Any]) -> Sent:
         schemas = [self._schema(name) for name in request.tools]
-        if not request.may_call and speaks_openai(self.model):
-            return self.model.bind_tools(schemas, tool_choice="none")
-        return self.model.bind_tools(schemas)
+        idle = bool(schemas) and not request.may_call and speaks_openai(self.model)
+        return Sent(self.model, request.messages, arguments, schemas, "none" if idle else None)
 
     def _schema(self, name: str) -> dict[str, Any] | BaseTool:
         if name == "web_search":
@@ -293,12 +354,14 @@ class ChatPolicy:
         config = merge_configs(ensure_config(), {"tags": ["probe"]})
         began = time.monotonic()
         try:
-            message = await call(self.model, PROBE, config=config, arguments=arguments)
+            request = Sent(self.model, PROBE, arguments, needed=tuple(CONTINUE_FINAL))
+            message = await self._exchange.answer(call, request, config)
         except PolicyRefused as refusal:
-            if getattr(refusal.__cause__, "status_code", None) in {400, 422}:
+            if refusal.__cause__ and refusal_of(refusal.__cause__).status in {400, 422}:
                 return choice_by_probe(None)
             raise
-        self._unbilled = reply = read_message(message)
+        reply = read_message(message)
+        self._unbilled.append(reply)
         if (pace := reply.pace) is None and reply.completion_tokens:
             # A fast answer tells a fast server; a slow one may be the way there.
             tokens = reply.completion_tokens / max(1e-3, time.monotonic() - began)
@@ -310,19 +373,19 @@ class ChatPolicy:
         times: list[float] = []
         config = merge_configs(ensure_config(), {"tags": ["probe"]})
         arguments = {**self._arguments, "max_tokens": PACE_TOKENS}
-        message = await self._call.with_tries(2)(
-            self.model, PACE, config=config, arguments=arguments,
-            on_text=lambda: lambda _: times.append(time.monotonic()),
+        message = await self._exchange.answer(
+            self._call.with_tries(2), Sent(self.model, PACE, arguments), config,
+            lambda: lambda _: times.append(time.monotonic()),
         )  # fmt: skip
         reply = read_message(message)
         if reply.pace is None and len(times) > PACE_TOKENS // 2 and times[-1] > times[0]:
             return Pace((len(times) - 1) / (times[-1] - times[0]))
         return reply.pace
 
-    def _usage(self, thread: Thread, reply: Reply) -> Usage:
-        """What this call cost, and the probe before it."""
-        replies = [reply] if self._unbilled is None else [self._unbilled, reply]
-        self._unbilled = None
+    def _usage(self, thread: Thread, *replies: Reply) -> Usage:
+        """What these replies cost, and the probe before them."""
+        replies = (*self._unbilled, *replies)
+        self._unbilled = []
         return Usage(
             role=thread.role,
             branch=thread.branch,
@@ -354,10 +417,18 @@ def model_name(model: BaseChatModel) -> str:
     return type(model).__name__
 
 
-def _with_usage(model: BaseChatModel) -> BaseChatModel:
-    """LangGraph may stream any call, and a stream carries usage only when asked to."""
+def _equipped(model: BaseChatModel) -> BaseChatModel:
+    """The model as it is used here. LangGraph may stream any call, and a stream carries usage only
+    when asked to; and of a reply nothing that the server adds may be lost."""
     if speaks_openai(model) and getattr(model, "stream_usage", None) is None:
-        return model.model_copy(update={"stream_usage": True})
+        model = model.model_copy(update={"stream_usage": True})
+    if type(model).__name__ == "ChatOpenAI":
+        from langchain_openai import ChatOpenAI  # a second to import, unless it was already
+
+        from oresearch_graph.policies.chat.openai_compatible import CompatibleChatOpenAI
+
+        if type(model) is ChatOpenAI:
+            return CompatibleChatOpenAI.of(model)
     return model
 
 

@@ -14,9 +14,8 @@ from typing import Any, Final, NamedTuple, Protocol
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 
 from oresearch_graph.evidence.ledger import NOTICE
-from oresearch_graph.policies.chat.endings import end_of
+from oresearch_graph.policies.chat.endings import EndCause, end_of
 from oresearch_graph.policies.chat.reply import Reply, place_thinking
-from oresearch_graph.policies.policy import StopCause
 from oresearch_graph.prompts import LAST_TASK, NEXT_TASK, PLAN_TASK, REPORT_TASK, SEARCH_TASK
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Author, Step
@@ -51,10 +50,12 @@ class PolicyText(NamedTuple):
     """What the policy wrote, read back from a reply."""
 
     text: str
-    stop: StopCause
+    stop: EndCause
     reasoning: str | None = None
     hidden_reasoning: bool = False
     closed_by_world: bool = False
+    faults: tuple[str, ...] = ()
+    """What the rendering itself finds wrong with it, in words for the policy."""
 
 
 class ThreadRendering(Protocol):

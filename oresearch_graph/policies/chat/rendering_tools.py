@@ -11,6 +11,7 @@ from typing import Any, Final
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.messages.tool import tool_call
 
+from oresearch_graph.policies.chat.endings import unclosed_element
 from oresearch_graph.policies.chat.rendering import (
     PolicyText,
     Request,
@@ -22,9 +23,10 @@ from oresearch_graph.policies.chat.rendering import (
     without_repeat,
 )
 from oresearch_graph.policies.chat.reply import NativeCall, Reply, place_thinking
+from oresearch_graph.redaction import brief
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Author, Dialect, Step
-from oresearch_graph.trace.calls import read_call, write_call
+from oresearch_graph.trace.calls import item_strings, json_value, read_call, write_call
 from oresearch_graph.trace.escaping import PROTOCOL_TAGS
 from oresearch_graph.trace.tags import close_tag, open_tag, render_step, shown_text
 
@@ -57,11 +59,17 @@ CRAWL_PAGE: Final[dict[str, Any]] = {
 }
 
 
+_COUNTS: Final = ("num", "serp_num", "num_results", "count", "k")
+_LONGEST_NAME: Final = 300
+_NAMESPACE: Final = re.compile(r"\A(?:functions?|tools?|default_api|api|mcp|namespace)_+")
+
+
 class Tools:
     """Native tool calling."""
 
     def __init__(self, tools: Sequence[str] = (), dialect: Dialect = "paper") -> None:
         self.extra = tuple(tools)
+        self.names = ("web_search", "crawl_page", *self.extra)
         self.dialect = dialect
         names = "|".join(map(re.escape, (*PROTOCOL_TAGS, *self.extra)))
         self._tags = re.compile(f"</?(?:{names})>")
@@ -81,9 +89,8 @@ class Tools:
         if thread.pending:
             talk.say("policy", before_continuation(thread))
         talk.say("world", what_to_write(thread, talk.last))
-        every = ("web_search", "crawl_page", *self.extra)
-        callable_now = tuple(name for name in every if close_tag(name) in stop)
-        tools = callable_now or (every if talk.calls else ())
+        callable_now = tuple(name for name in self.names if close_tag(name) in stop)
+        tools = callable_now or (self.names if talk.calls else ())
         return Request(
             talk.messages() + correction_messages(thread),
             tools=tools,
@@ -97,25 +104,53 @@ class Tools:
         if thinking and not self._tags.search(thinking):
             thinking = f"<think>{thinking}</think>"
         text, reasoning = place_thinking(thread, thinking, reply.reasoning)
+        if unclosed_element(text, ()) == "think":
+            text += "</think>"  # else what the thinking mentions would be read as calls
         hidden = "<think>" not in text
+        unknown = [call.name for call in reply.calls if not known_name(call.name, self.names)]
         elements = [self._element(call) for call in reply.calls]
         text_with_calls = "\n".join(part for part in (text.rstrip(), *elements) if part)
-        return PolicyText(text_with_calls, "stop", reasoning, hidden_reasoning=hidden)
+        faults = tuple(
+            f"there is no tool {brief(name, 60)!r}; the tools are {', '.join(self.names)}"
+            for name in unknown
+        )
+        return PolicyText(
+            text_with_calls, "stop", reasoning, hidden_reasoning=hidden, faults=faults
+        )
 
     def _element(self, call: NativeCall) -> str:
         """The call as protocol text; arguments that make no sense are kept as written."""
-        return f"{open_tag(call.name)}{self._call_text(call)}{close_tag(call.name)}"
+        name = known_name(call.name, self.names) or call.name
+        return f"{open_tag(name)}{self._call_text(name, call)}{close_tag(name)}"
 
-    def _call_text(self, call: NativeCall) -> str:
-        if call.arguments is None:
-            return call.raw
-        if call.name == "web_search":
-            items = _strings(call.arguments, "queries", "query")
-            return write_call("web_search", items, _count(call.arguments), self.dialect)
-        if call.name == "crawl_page":
-            items = _strings(call.arguments, "urls", "url")
-            return write_call("crawl_page", items, None, self.dialect)
-        return json.dumps(call.arguments, ensure_ascii=False)
+    def _call_text(self, name: str, call: NativeCall) -> str:
+        arguments = call.arguments
+        if arguments is None:
+            value = json_value(call.raw)
+            if value is None:
+                return call.raw
+            arguments = value if isinstance(value, dict) else {"items": value}
+        if name == "web_search":
+            items = item_strings(arguments, name)
+            return write_call("web_search", items, _count(arguments), self.dialect)
+        if name == "crawl_page":
+            return write_call("crawl_page", item_strings(arguments, name), None, self.dialect)
+        return json.dumps(arguments, ensure_ascii=False)
+
+
+def known_name(name: str, names: Sequence[str]) -> str | None:
+    """The tool that a provider's name stands for: `functions.web_search`,
+    `web_search<|channel|>commentary`, `default_api:web_search` mean web_search."""
+    if name in names:
+        return name
+    by_letters = {_letters(each): each for each in names}
+    words = re.split(r"[^\w-]+", name[:_LONGEST_NAME])
+    hits = [by_letters.get(_letters(_NAMESPACE.sub("", word))) for word in words]
+    return next(iter({hit for hit in hits if hit}), None) if len({*hits} - {None}) == 1 else None
+
+
+def _letters(word: str) -> str:
+    return word.replace("_", "").replace("-", "").lower()
 
 
 class _Conversation:
@@ -177,12 +212,8 @@ def _arguments(step: Step) -> dict[str, Any] | None:
     return {"queries": list(call.items)} | ({} if call.num is None else {"num": call.num})
 
 
-def _strings(arguments: Mapping[str, Any], *names: str) -> list[str]:
-    """The strings under the first of the names; models write one string for a list of one."""
-    value: Any = next(filter(None, map(arguments.get, names)), [])
-    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
-
-
 def _count(arguments: Mapping[str, Any]) -> int | None:
-    num = arguments.get("num")
+    num = next((arguments[name] for name in _COUNTS if name in arguments), None)
+    if isinstance(num, str) and num.isdecimal() and len(num) <= 4:
+        return int(num)
     return num if isinstance(num, int) and not isinstance(num, bool) else None

@@ -4,22 +4,41 @@ ended, what it cost; and where its own thinking goes in a thread."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, cast
 
 from langchain_core.messages import AIMessage
 
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace.escaping import PROTOCOL_TAGS
+from oresearch_graph.trace.tags import close_tag, open_tag, parse_policy_text
 
 _OPEN: Final = "<think>"
 _CLOSE: Final = "</think>"
 _ANY_TAG: Final = re.compile(f"</?({'|'.join(PROTOCOL_TAGS)})>")
 _SUBTASK: Final = re.compile(r"\s*<subtask>.*?</subtask>", re.DOTALL)
-Finish = Literal["stop", "length", "filter"]
+Finish = Literal["stop", "length", "filter", "fault"]
+"""`fault`: the provider broke the reply off; nothing but the other three is an end."""
 _FINISH_KEYS: Final = ("finish_reason", "stop_reason", "done_reason", "stopReason")
-_LENGTH: Final = frozenset(("length", "max_tokens", "max_output_tokens", "model_length"))
-_FILTER: Final = frozenset(("content_filter", "safety", "refusal", "prohibited_content"))
+_STOPPED: Final = frozenset((
+    "stop", "end_turn", "tool_calls", "tool_call", "tool_use", "function_call", "complete",
+    "completed", "finish", "finished", "normal", "done", "eos", "eos_token", "endoftext",
+    "end_of_text", "end_of_turn", "eosfound", "stop_sequence", "stop_criteria_met",
+    "stopstringfound", "toolcalls",
+))  # fmt: skip
+_LENGTH: Final = frozenset((
+    "length", "max_tokens", "max_output_tokens", "max_output", "model_length", "token_limit",
+    "error_limit", "limit", "model_context_window_exceeded", "maxpredictedtokensreached",
+    "contextlengthreached", "pause_turn",
+))  # fmt: skip
+"""`pause_turn`: Anthropic's, for a reply that is to be continued."""
+_FILTER: Final = frozenset((
+    "content_filter", "content_filtered", "contentfilter", "safety", "refusal", "sensitive",
+    "recitation", "language", "blocklist", "prohibited_content", "spii", "image_safety",
+    "model_armor", "error_toxic", "guardrail_intervened", "guardrails", "guardrail", "blocked",
+    "moderation", "content_policy", "content_policy_violation", "flagged",
+))  # fmt: skip
+"""Names by OpenAI, Azure, Anthropic, Google, Mistral, Cohere, Bedrock, Zhipu, TGI, watsonx."""
 
 
 class Thought(NamedTuple):
@@ -79,6 +98,30 @@ def _as_element(thinking: str) -> str:
     return f"\n{_OPEN}{_ANY_TAG.sub(lambda tag: tag[0].strip('</>'), thinking)}{_CLOSE}\n"
 
 
+def protocol_text(thread: Thread, stop: Sequence[str], reasoning: str) -> str | None:
+    """What a server delivered as thinking although it is the answer: the tags that are asked for
+    stand in it. None where it is thinking indeed; a call that prose comes before is a mention.
+    """
+    names = [tag[2:-1] for tag in stop]
+    if thread.forced and close_tag(thread.forced) in reasoning:
+        return reasoning
+    for step in parse_policy_text(reasoning, [n for n in names if n not in PROTOCOL_TAGS]):
+        if step.tag in names:
+            return reasoning
+        if not (step.closed and step.kind in _BEFORE_CALLS) and step.text.strip():
+            break
+    for name in names:
+        before, opened, rest = reasoning.rpartition(open_tag(name))
+        at_line_start = not before.rpartition("\n")[2].strip()
+        if opened and at_line_start and name in _ANSWERS:
+            return f"{_as_element(before.strip())}{opened}{rest}"
+    return None
+
+
+_BEFORE_CALLS: Final = frozenset(("think", "plan", "subtask"))
+_ANSWERS: Final = frozenset(("subtask_list", "subtask_answer", "suggested_answer"))
+
+
 class NativeCall(NamedTuple):
     """A tool call as the provider delivers it."""
 
@@ -107,6 +150,8 @@ class Reply(NamedTuple):
     calls: tuple[NativeCall, ...] = ()
     finish: Finish | None = None
     """None: the provider did not say why it ended."""
+    end: str = ""
+    """Why, in the provider's word."""
     stop_string: str | None = None
     """The stop string that ended the text, where the server names it."""
     ended: bool = False
@@ -127,7 +172,8 @@ def read_message(message: AIMessage) -> Reply:
         text=str(message.text),
         reasoning=_reasoning(message),
         calls=_calls(message),
-        finish=_finish(metadata),
+        finish="filter" if _refused(message) else _finish(metadata),
+        end=_end(metadata) or "",
         stop_string=stop_string,
         ended=ended,
         prompt_tokens=prompt,
@@ -154,18 +200,37 @@ def _pace(timings: object) -> Pace | None:
     return Pace(float(written), float(cast("float", read)) if told else None)
 
 
-def _finish(metadata: Mapping[str, Any]) -> Finish | None:
+def _refused(message: AIMessage) -> bool:
+    """A refusal is told apart from the reason (OpenAI), or the prompt's alone (Google)."""
+    if str(message.text).strip() or message.tool_calls:
+        return False
+    feedback = message.response_metadata.get("prompt_feedback")
+    blocked = feedback.get("block_reason") if isinstance(feedback, Mapping) else None
+    blocks = message.content if isinstance(message.content, list) else []
+    refusals = (isinstance(each, Mapping) and each.get("type") == "refusal" for each in blocks)
+    return bool(message.additional_kwargs.get("refusal") or blocked or any(refusals))
+
+
+def _end(metadata: Mapping[str, Any]) -> str | None:
     reason = next((value for key in _FINISH_KEYS if (value := metadata.get(key))), None)
     if metadata.get("status") == "incomplete":  # OpenAI's Responses API
         reason = (metadata.get("incomplete_details") or {}).get("reason")
-    elif reason is None and metadata.get("status") == "completed":
-        reason = "stop"
-    if not isinstance(reason, str):
+    elif reason is None and metadata.get("status") in {"completed", "failed", "cancelled"}:
+        reason = metadata["status"]
+    return reason if isinstance(reason, str) else None
+
+
+def _finish(metadata: Mapping[str, Any]) -> Finish | None:
+    if (reason := _end(metadata)) is None:
         return None
-    name = reason.lower()
+    name = reason.lower().rpartition(".")[2].removeprefix("finish_reason_")
+    half = name[: len(name) // 2]
+    name = half if half + half == name else name  # said in two chunks of a stream, and merged
     if name in _LENGTH:
         return "length"
-    return "filter" if name in _FILTER else "stop"
+    if name in _FILTER or "content_filter" in name:
+        return "filter"
+    return "stop" if name in _STOPPED else "fault"
 
 
 def _stop_string(metadata: Mapping[str, Any]) -> tuple[str | None, bool]:
