@@ -31,7 +31,11 @@ class CompatibleChatOpenAI(ChatOpenAI):
         """The same model, clients and settings included, that keeps what servers add."""
         return cls.model_construct(model.model_fields_set, **dict(model))
 
-    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+    async def _astream(
+        self,
+        *args: Any,  # noqa: ANN401 - passed on as they are
+        **kwargs: Any,  # noqa: ANN401
+    ) -> AsyncIterator[ChatGenerationChunk]:
         # Each chunk is dumped by the client's own types before it comes to us.
         serializing = "Pydantic serializer warnings"
         warnings.filterwarnings("ignore", message=serializing, category=UserWarning)
