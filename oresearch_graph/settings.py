@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import date
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -24,11 +24,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.known_secrets import is_secret_name
+from oresearch_graph.limits import EFFORTS, Effort, Limits
 from oresearch_graph.redaction import brief, redacted
 from oresearch_graph.trace import Dialect, Execution, Role
 from oresearch_graph.trace.plain_text import body_text, title_line
 
-Effort = Literal["quick", "standard", "deep"]
 Rendering = Literal["auto", "prefill", "turns", "tools"]
 Part = Literal["planner", "turn", "answer", "report"]
 """What a continuation writes: the plan, a researcher's turn, a subtask's answer that the thread was
@@ -36,47 +36,6 @@ told to give, the report."""
 
 _LONGEST: Final = 4_000
 """Characters of a setting on one line."""
-
-
-class Bounds(NamedTuple):
-    """Tokens of one continuation, by what it writes. Text that a bound cuts is continued."""
-
-    planner: int
-    turn: int
-    answer: int
-    report: int
-
-
-class Limits(NamedTuple):
-    """The figures one run is held to, after `effort` and explicit settings are combined."""
-
-    subtasks: int
-    """At most this many subtasks are researched."""
-    steps: int
-    """Reasoning steps (model calls) per subtask; the paper found 10 best."""
-    tool_calls: int
-    """Tool calls per subtask: a hard cap, above the 5 to 8 that the prompt asks for."""
-    model_calls: int
-    """Model calls of the whole run."""
-    tokens: int
-    """Prompt and completion tokens of the whole run."""
-    seconds: float
-    observation_tokens: int
-    """Length of one observation."""
-    results: int
-    """Search results per query."""
-    bounds: Bounds
-
-
-EFFORTS: Final[dict[Effort, Limits]] = {
-    "quick": Limits(3, 4, 4, 30, 200_000, 180.0, 1_500, 5, Bounds(1_000, 2_000, 2_000, 4_000)),
-    "standard": Limits(
-        5, 10, 8, 90, 1_500_000, 900.0, 3_000, 6, Bounds(2_000, 4_000, 4_000, 8_000)
-    ),
-    "deep": Limits(
-        8, 16, 12, 250, 6_000_000, 3_600.0, 4_000, 8, Bounds(3_000, 6_000, 6_000, 16_000)
-    ),
-}
 
 
 def _essential(title: str, description: str, default: object, **more: Any) -> Any:  # noqa: ANN401

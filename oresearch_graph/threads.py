@@ -21,7 +21,7 @@ class Citable(BaseModel):
     """Names and figures that a sentence may take from it."""
 
 
-class Section(BaseModel):
+class SectionPlan(BaseModel):
     """One section of a report's body."""
 
     model_config = ConfigDict(frozen=True)
@@ -53,7 +53,7 @@ class Next(BaseModel):
     """Names and figures of the question, which every sentence may have."""
     addresses: tuple[str, ...] = ()
     """Addresses that were shown, and so may be opened."""
-    sections: tuple[Section, ...] = ()
+    sections: tuple[SectionPlan, ...] = ()
     """Of the report's body."""
 
 

@@ -11,7 +11,8 @@ from typing import Any, Final, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from oresearch_graph.graph import events
-from oresearch_graph.settings import EFFORTS, ResearchSettings
+from oresearch_graph.limits import EFFORTS, Bounds
+from oresearch_graph.settings import ResearchSettings
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 _MADE: Final = "<!-- Made by `python -m tests.reference`; change the code, not this page. -->\n\n"
@@ -44,6 +45,13 @@ def settings() -> str:
         + " | ".join(f"{getattr(limits, name):,}" for limits in EFFORTS.values())
         + " |"
         for name in names
+        if name != "bounds"
+    ]
+    lines += [
+        f"| tokens of one continuation: {part} | "
+        + " | ".join(f"{getattr(limits.bounds, part):,}" for limits in EFFORTS.values())
+        + " |"
+        for part in Bounds._fields
     ]
     return "\n".join(lines) + "\n"
 

@@ -14,10 +14,12 @@ from rich.console import Console
 from oresearch_graph.command.terminal import lines
 from oresearch_graph.errors import OresearchError
 from oresearch_graph.keys import Address, environment_key
+from oresearch_graph.policies.chat.constraint import takes_grammar
 from oresearch_graph.policies.chat.model_faults import fault_of
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.chat.rendering_tools import WEB_SEARCH
-from oresearch_graph.policies.chat.servers import KINDS, served_model, server_at, server_of
+from oresearch_graph.policies.chat.servers import KINDS, Server, served_model, server_at
+from oresearch_graph.policies.serving import Serving, adapted, forecast
 from oresearch_graph.redaction import brief
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.tools.choose import describe_search
@@ -87,23 +89,38 @@ async def _findings(
     policy = ChatPolicy(name, base_url=base_url, timeout=_TIMEOUT, rendering=settings.rendering)
     try:
         reason = await policy.settle()
-        server = await server_of(policy.model, name)
+        server, serving = await policy.server(), await policy.serving()
         trial = await _tried(policy.model, policy.name)
     finally:
         await policy.aclose()
     address = Address.of(base_url) if base_url else None
-    kind = next((kind for kind in KINDS if kind.name == server.kind), None)
+    pace = serving.pace or trial.pace
     return [
         ("server", server.summary + (f" at {address.url}" if address else "")),
         ("model", policy.name),
         ("rendering", reason),
         ("stop", "stop strings end the text" if trial.stops else "stop strings are ignored"),
         ("tools", trial.calls),
-        ("constraint", kind.constraint if kind else "not known for this server"),
         ("usage", ", ".join(trial.usage) or "none: token budgets cannot hold"),
-        ("pace", f"{trial.pace:.0f} tokens/s" if trial.pace else "not known: no tokens counted"),
+        ("pace", f"{pace:.0f} tokens/s" if pace else "not known: no tokens counted"),
+        ("run", _plan(adapted(settings, serving), server, serving)),
         *_surroundings(settings),
     ]
+
+
+def _plan(settings: ResearchSettings, server: Server, serving: Serving) -> str:
+    """What a run will do with such a server."""
+    limits = settings.limits
+    parts = [f"{settings.effort} effort, at most {limits.seconds / 60:.0f} min"]
+    if seconds := forecast(limits, serving):
+        parts.append(f"about {max(1, round(seconds / 60))} min for {limits.subtasks} subtasks")
+    parts.append("a prompt for each role" if settings.by_role else "the training prompt")
+    kind = next((kind for kind in KINDS if kind.name == server.kind), None)
+    if settings.constrained and kind and takes_grammar(server.kind):
+        parts.append(f"held to the protocol's grammar by {kind.constraint}")
+    if settings.branches_at_once:
+        parts.append(f"{settings.branches_at_once} subtask at a time")
+    return ", ".join(parts)
 
 
 def _surroundings(settings: ResearchSettings) -> Iterator[tuple[str, str]]:

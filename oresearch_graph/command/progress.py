@@ -15,13 +15,13 @@ from oresearch_graph.command.terminal import line, lines
 from oresearch_graph.graph.events import (
     Called,
     Event,
-    Forecast,
     Observed,
     Planned,
     ReportText,
     SubtaskFailed,
     SubtaskFinished,
     SubtaskStarted,
+    TimeForecast,
     Verified,
 )
 
@@ -49,7 +49,7 @@ class LiveProgress:
 
     def show(self, event: Event) -> None:
         match event:
-            case Forecast():
+            case TimeForecast():
                 self._stage = f"planning; {forecast_line(event)}"
             case Planned():
                 self._rows = {i: _Row(text) for i, text in enumerate(event.subtasks, start=1)}
@@ -190,7 +190,7 @@ class PlainProgress(NoProgress):
 def progress_line(event: Event) -> str | None:
     """An event in one line; None for those not worth a line."""
     match event:
-        case Forecast():
+        case TimeForecast():
             return forecast_line(event)
         case Planned():
             return f"plan: {len(event.subtasks)} subtasks"
@@ -213,7 +213,7 @@ def progress_line(event: Event) -> str | None:
             assert_never(event)
 
 
-def forecast_line(event: Forecast) -> str:
+def forecast_line(event: TimeForecast) -> str:
     """How long a run on a slow server will take."""
     about = f"about {max(1, round(event.seconds / 60))} min at {event.pace:.0f} tokens/s"
     return f"{about}, at most {event.limit / 60:.0f} min"

@@ -17,7 +17,7 @@ class _Event(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Forecast(_Event):
+class TimeForecast(_Event):
     """The model's server is slow: how long the run will take."""
 
     type: Literal["oresearch.forecast"] = "oresearch.forecast"
@@ -99,7 +99,7 @@ class Verified(_Event):
 
 
 Event = Annotated[
-    Forecast
+    TimeForecast
     | Planned
     | SubtaskStarted
     | SubtaskFinished

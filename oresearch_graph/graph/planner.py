@@ -15,7 +15,7 @@ from langgraph.types import Overwrite
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.approval import decide
 from oresearch_graph.graph.boundary import boundary
-from oresearch_graph.graph.events import Forecast, Planned, emit
+from oresearch_graph.graph.events import Planned, TimeForecast, emit
 from oresearch_graph.graph.run_context import RunContext, RunContextPool
 from oresearch_graph.graph.state import ResearchState, Run, subtask_list
 from oresearch_graph.policies.serving import adapted, forecast
@@ -86,7 +86,7 @@ class Planner:
         serving = await run_context.policies.serving()
         settings = adapted(self.pool.settings(runtime.context), serving)
         if serving.slow and serving.pace and (seconds := forecast(settings.limits, serving)):
-            emit(Forecast(seconds=round(seconds), pace=round(serving.pace, 1),
+            emit(TimeForecast(seconds=round(seconds), pace=round(serving.pace, 1),
                           limit=settings.limits.seconds))  # fmt: skip
         known = protocol(settings, self.tools)
         return run.model_copy(update={"serving": serving, "protocol": known})

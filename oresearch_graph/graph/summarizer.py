@@ -20,7 +20,7 @@ from oresearch_graph.policies.policy import Policy
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.text.sentences import sentence_spans
 from oresearch_graph.text.words import names_and_figures
-from oresearch_graph.threads import Citable, Next, Section, Thread, visible
+from oresearch_graph.threads import Citable, Next, SectionPlan, Thread, visible
 from oresearch_graph.trace import (
     Failure,
     Protocol,
@@ -138,7 +138,7 @@ def _expected(state: ResearchState) -> Next:
         if citable:
             sentences = max(1, len(sentence_spans(text)))
             sections.append(
-                Section(heading=_heading(subtask), sources=citable, sentences=sentences)
+                SectionPlan(heading=_heading(subtask), sources=citable, sentences=sentences)
             )
     every = {source.id: source for part in sections for source in part.sources}
     return Next(

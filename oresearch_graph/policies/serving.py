@@ -12,8 +12,9 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
+from oresearch_graph.limits import Bounds, Effort, Limits
 from oresearch_graph.records import stored
-from oresearch_graph.settings import Bounds, Effort, Limits, ResearchSettings
+from oresearch_graph.settings import ResearchSettings
 
 SLOW: Final = 40.0
 """Tokens a second; below it a server is slow."""

@@ -16,8 +16,9 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.limits import Effort, Limits
 from oresearch_graph.redaction import redacted
-from oresearch_graph.settings import Effort, Limits, ResearchSettings, setting_fault
+from oresearch_graph.settings import ResearchSettings, setting_fault
 
 _MODELS: Final = ("model", "planner_model", "researcher_models", "summarizer_model")
 _LIMITS: Final = tuple(name for name in ResearchSettings.model_fields if name.startswith("max_"))

@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from transformers import AutoConfig, AutoTokenizer
 
+from oresearch_graph.limits import Limits
 from oresearch_graph.prompts import system_prompt
-from oresearch_graph.settings import Limits
 from oresearch_graph.trace import Role
 from rl.check.problem import Launch, Problem, existing_folder
 from rl.rollouts.thread_tokens import ThreadTokens

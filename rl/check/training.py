@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from oresearch_graph.settings import Limits
+from oresearch_graph.limits import Limits
 from rl.check.lengths import most_calls_possible
 from rl.check.problem import Launch, Problem
 from rl.learning.advantage import ESTIMATOR

@@ -11,7 +11,7 @@ from oresearch_graph.policies.chat.constraint import (
     takes_grammar,
 )
 from oresearch_graph.text.words import names_and_figures
-from oresearch_graph.threads import Citable, Next, Section, Thread
+from oresearch_graph.threads import Citable, Next, SectionPlan, Thread
 from oresearch_graph.trace import Trace, parse_policy_text, violations
 from tests.helpers.gbnf import accepts
 
@@ -29,8 +29,8 @@ ANSWER = LATER.model_copy(update={"tag": "subtask_answer"})
 REPORT = Next(
     tag="suggested_answer", sources=(SPAN, REPAIR), names=QUESTION,
     sections=(
-        Section(heading="The span", sources=(SPAN,), sentences=2),
-        Section(heading="The repair", sources=(REPAIR,), sentences=1),
+        SectionPlan(heading="The span", sources=(SPAN,), sentences=2),
+        SectionPlan(heading="The repair", sources=(REPAIR,), sentences=1),
     ),
 )  # fmt: skip
 WHOLE = """

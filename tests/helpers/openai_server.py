@@ -104,6 +104,9 @@ class OpenAIServer:
     models: tuple[str, ...] = ("fake",)
     context: int | None = None
     """Told as vLLM does; None: not at all."""
+    slots: int | None = None
+    """Told as llama.cpp does, with `pace`; None: not at all."""
+    pace: float = 100.0
     faults: deque[Fault | None] = field(default_factory=deque)
     """For the coming requests, in order; None lets one through."""
     fault_for: Callable[[Body], Fault | None] | None = None
@@ -190,8 +193,13 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        context = self.owner.context
-        more = {"owned_by": "vllm", "max_model_len": context} if context else {}
+        context, slots = self.owner.context, self.owner.slots
+        if self.path == "/props" and slots:
+            settings = {"n_ctx": context or 8192}
+            self._json(200, {"default_generation_settings": settings, "total_slots": slots})
+            return
+        more: dict[str, Any] = {"owned_by": "vllm", "max_model_len": context} if context else {}
+        more = {"owned_by": "llamacpp"} if slots else more
         data = [{"id": name, "object": "model", **more} for name in self.owner.models]
         self._json(200, {"object": "list", "data": data})
 
@@ -269,8 +277,13 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.calls:
             message["tool_calls"] = _tool_calls(answer.calls, self.owner.habits)
         choice = {"index": 0, "message": message, **self._ending(answer)}
-        whole = {**_frame(body, "chat.completion"), "choices": [choice]}
+        whole = {**_frame(body, "chat.completion"), "choices": [choice], **self._timings()}
         self._json(200, whole | ({} if usage is None else {"usage": usage}))
+
+    def _timings(self) -> dict[str, Any]:
+        pace = self.owner.pace
+        told = {"predicted_per_second": pace, "prompt_per_second": 4 * pace, "prompt_n": 50}
+        return {"timings": told} if self.owner.slots else {}
 
     def _ending(self, answer: _Answer) -> dict[str, Any]:
         ending: dict[str, Any] = {"finish_reason": self.owner.habits.finish or answer.finish}

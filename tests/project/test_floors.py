@@ -17,7 +17,7 @@ import oresearch_graph
 PACKAGE = Path(oresearch_graph.__file__).parent
 
 FLOORS = [
-    ["records"],
+    ["records", "limits"],
     ["known_secrets"],
     ["redaction"],
     ["errors"],

@@ -49,6 +49,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
 def test_the_events_of_the_contract():
     union = get_args(Event)[0]
     assert {kind.model_fields["type"].default for kind in get_args(union)} == {
+        "oresearch.forecast",
         "oresearch.plan",
         "oresearch.subtask_started",
         "oresearch.subtask_finished",

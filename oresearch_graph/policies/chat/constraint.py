@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from oresearch_graph.policies.chat.endings import unclosed_element
-from oresearch_graph.threads import Citable, Next, Section, Thread
+from oresearch_graph.threads import Citable, Next, SectionPlan, Thread
 from oresearch_graph.trace import close_tag, open_tag
 from oresearch_graph.trace.report_form import HEADINGS
 
@@ -121,14 +121,14 @@ def _rest_of_turn(expected: Next, pending: str) -> str:
             return _after_thought(expected).removeprefix('"</think>\\n" ')
 
 
-def _parts(expected: Next, names: dict[str, str]) -> list[Section]:
+def _parts(expected: Next, names: dict[str, str]) -> list[SectionPlan]:
     """The sections with their headings; the list of references is last."""
-    introduction = Section(heading=names["introduction"], sources=expected.sources)
-    conclusion = Section(heading=names["conclusion"], sources=expected.sources)
-    return [introduction, *expected.sections, conclusion, Section(heading=names["references"])]
+    introduction = SectionPlan(heading=names["introduction"], sources=expected.sources)
+    conclusion = SectionPlan(heading=names["conclusion"], sources=expected.sources)
+    return [introduction, *expected.sections, conclusion, SectionPlan(heading=names["references"])]
 
 
-def _report(parts: Sequence[Section]) -> str:
+def _report(parts: Sequence[SectionPlan]) -> str:
     introduction, *body, conclusion, references = parts
     written = [f"{_heading(introduction)} {_sentence(introduction.sources, 'a')}"]
     for number, part in enumerate(body, start=1):
@@ -138,7 +138,7 @@ def _report(parts: Sequence[Section]) -> str:
     return " ".join([*written, _literal(_references_text(references, introduction.sources))])
 
 
-def _rest_of_report(parts: Sequence[Section], pending: str) -> str:
+def _rest_of_report(parts: Sequence[SectionPlan], pending: str) -> str:
     """The sentence that was cut, then one sentence for each part that is not begun."""
     headings = [f"\n\n## {part.heading}\n\n" for part in parts]
     content = pending.partition(open_tag("suggested_answer"))[2]
@@ -161,12 +161,12 @@ def _rest_of_report(parts: Sequence[Section], pending: str) -> str:
     return " ".join([*rest, _literal(left)])
 
 
-def _scope(at: int, parts: Sequence[Section]) -> str:
+def _scope(at: int, parts: Sequence[SectionPlan]) -> str:
     """The rules of the section at that place: the body's have their own."""
     return f"s{at}x" if 0 < at < len(parts) - 2 else "a"
 
 
-def _rest_of_references(text: str, parts: Sequence[Section]) -> str:
+def _rest_of_references(text: str, parts: Sequence[SectionPlan]) -> str:
     whole = _references_text(parts[-1], parts[0].sources)
     begun = text[text.rindex(f"\n\n## {parts[-1].heading}\n\n") :]
     return _literal(whole.removeprefix(begun) if whole.startswith(begun) else whole[-_CLOSING:])
@@ -175,11 +175,11 @@ def _rest_of_references(text: str, parts: Sequence[Section]) -> str:
 _CLOSING: Final = len(close_tag("suggested_answer"))
 
 
-def _heading(part: Section) -> str:
+def _heading(part: SectionPlan) -> str:
     return _literal(f"\n\n## {part.heading}\n\n")
 
 
-def _references_text(part: Section, sources: Sequence[Citable]) -> str:
+def _references_text(part: SectionPlan, sources: Sequence[Citable]) -> str:
     lines = "".join(f"[{source.id}]\n" for source in sources)
     return f"\n\n## {part.heading}\n\n{lines}{close_tag('suggested_answer')}"
 

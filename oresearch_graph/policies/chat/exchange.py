@@ -1,13 +1,16 @@
-"""Requests to one model's server, and what they taught about it: fields that it refuses, how long
-its context is, and that its connections belong to another event loop."""
+"""Requests to one model's server, and what is known or was learnt of it: what it is, which
+rendering fits, how fast it is, fields that it refuses, how long its context is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import RunnableConfig, ensure_config
+from langchain_core.runnables.config import merge_configs
 
 from oresearch_graph.errors import PolicyError, PolicyOverflow, PolicyRefused
 from oresearch_graph.policies.chat.event_loops import (
@@ -18,14 +21,39 @@ from oresearch_graph.policies.chat.event_loops import (
 )
 from oresearch_graph.policies.chat.model_call import ModelCall
 from oresearch_graph.policies.chat.parameters import BOUND, Parameters, Sent
+from oresearch_graph.policies.chat.probe import (
+    PACE,
+    PACE_TOKENS,
+    PACES,
+    PROBE,
+    PROBE_TOKENS,
+    PROBES,
+    Choice,
+    choice_by_probe,
+    is_official,
+    speaks_openai,
+)
+from oresearch_graph.policies.chat.refusals import refusal_of
+from oresearch_graph.policies.chat.rendering import CONTINUE_FINAL
+from oresearch_graph.policies.chat.reply import Pace, Reply, read_message
+from oresearch_graph.policies.chat.servers import AT_HOME, Server, server_of
+from oresearch_graph.policies.serving import SLOW, Serving
 
 
 class Exchange:
     """Asks a model's server until it takes the request."""
 
-    def __init__(self, model: BaseChatModel, *, connected: bool) -> None:
-        """`connected`: the model's HTTP client was made by `connect`, so another may be made."""
-        self.model = model
+    def __init__(
+        self, model: BaseChatModel, name: str, choice: Choice | None,
+        arguments: Mapping[str, Any], *, connected: bool,
+    ) -> None:  # fmt: skip
+        """`choice`: the rendering, where it is known without a request; `arguments`: of every call;
+        `connected`: the model's HTTP client was made by `connect`, so another may be made."""
+        self.model, self.name, self.choice, self._arguments = model, name, choice, arguments
+        self._address = getattr(model, "openai_api_base", None)
+        self._described: Server | None = None
+        self.unbilled: list[Reply] = []
+        """Replies to probes, until a continuation has counted them."""
         self.parameters = Parameters()
         self.context: int | None = None
         """Tokens of the server's context, as a refusal said."""
@@ -81,3 +109,77 @@ class Exchange:
                     raise
                 renewed = True
                 renew(self.model)
+
+    async def settled(self, call: ModelCall) -> Choice:
+        if self.choice is None:
+            key = (self.name, str(self._address))
+            self.choice = await PROBES.once(key, lambda: self._probe(call))
+        return self.choice
+
+    async def server(self) -> Server:
+        """What the model's server says of itself, asked once; of a provider's own API nothing."""
+        if self._described is None:
+            asks = speaks_openai(self.model) and not is_official(self._address)
+            model = self.model_in_this_loop()
+            self._described = await server_of(model, self.name) if asks else Server()
+        if self._described.context is None:
+            return self._described._replace(context=self.context)
+        return self._described
+
+    async def serving(self, call: ModelCall) -> Serving:
+        """What the server can do: asked once, and tried where it is slow or stands at home. A
+        provider's own API, or a server that does not answer, tells nothing."""
+        if not speaks_openai(self.model) or is_official(self._address):
+            return Serving()
+        try:
+            choice = await self.settled(call)
+            server, pace = await self.server(), choice.pace
+            if pace is None and (server.kind in AT_HOME or choice.slow):
+                pace = await PACES.once(
+                    (self.name, str(self._address)), lambda: self._measure(call)
+                )
+        except PolicyError:
+            return Serving()
+        tokens, prompt = pace or (None, None)
+        return Serving(slots=server.slots, pace=tokens, reading=prompt)
+
+    def body(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """`extra_body` of a call replaces the constructor's, so the two are merged here."""
+        if not fields:
+            return {}
+        of_model = getattr(self.model, "extra_body", None) or {}
+        of_call = self._arguments.get("extra_body") or {}
+        return {"extra_body": {**of_model, **of_call, **fields}}
+
+    async def _probe(self, call: ModelCall) -> Choice:
+        arguments = {**self._arguments, **self.body(CONTINUE_FINAL), "max_tokens": PROBE_TOKENS}
+        config = merge_configs(ensure_config(), {"tags": ["probe"]})
+        began = time.monotonic()
+        try:
+            request = Sent(self.model, PROBE, arguments, needed=tuple(CONTINUE_FINAL))
+            message = await self.answer(call, request, config)
+        except PolicyRefused as refusal:
+            if refusal.__cause__ and refusal_of(refusal.__cause__).status in {400, 422}:
+                return choice_by_probe(None)
+            raise
+        reply = read_message(message)
+        self.unbilled.append(reply)
+        if (pace := reply.pace) is None and reply.completion_tokens:
+            # A fast answer tells a fast server; a slow one may be the way there.
+            tokens = reply.completion_tokens / max(1e-3, time.monotonic() - began)
+            pace = Pace(tokens) if tokens >= SLOW else None
+        return choice_by_probe(reply.text, pace)._replace(slow=pace is None)
+
+    async def _measure(self, call: ModelCall) -> Pace | None:
+        """The pace of a server that did not tell it: of a stream, from its first piece on."""
+        times: list[float] = []
+        config = merge_configs(ensure_config(), {"tags": ["probe"]})
+        arguments = {**self._arguments, "max_tokens": PACE_TOKENS}
+        message = await self.answer(
+            call, Sent(self.model, PACE, arguments), config,
+            lambda: lambda _: times.append(time.monotonic()),
+        )  # fmt: skip
+        reply = read_message(message)
+        if reply.pace is None and len(times) > PACE_TOKENS // 2 and times[-1] > times[0]:
+            return Pace((len(times) - 1) / (times[-1] - times[0]))
+        return reply.pace

@@ -322,3 +322,22 @@ def _folded(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
         return [HumanMessage("\n\n".join(system)), *rest]
     text = "\n\n".join([*system, str(rest[first].text)])
     return [*rest[:first], HumanMessage(text), *rest[first + 1 :]]
+
+
+_BOUND_NAMES: Final = {
+    "BaseChatOpenAI": "max_tokens", "ChatAnthropic": "max_tokens", "ChatMistralAI": "max_tokens",
+    "ChatGroq": "max_tokens", "ChatFireworks": "max_tokens", "ChatCohere": "max_tokens",
+    "ChatBedrockConverse": "max_tokens", "ChatHuggingFace": "max_tokens",
+    "ChatOllama": "num_predict", "ChatGoogleGenerativeAI": "max_output_tokens",
+    "ChatVertexAI": "max_output_tokens",
+}  # fmt: skip
+"""The argument of a call, by the class of LangChain's package or one that it is derived from."""
+
+
+def bound_parameter(model: BaseChatModel, *, reasons: bool) -> str | None:
+    """The argument's name; None where none is known, and for a model that thinks in secret: a
+    bound would cut its thinking, and nothing of the reply would be left."""
+    if reasons:
+        return None
+    classes = (kind.__name__ for kind in type(model).__mro__)
+    return next((_BOUND_NAMES[name] for name in classes if name in _BOUND_NAMES), None)

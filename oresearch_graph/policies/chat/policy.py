@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -17,41 +16,31 @@ from pydantic import BaseModel
 from oresearch_graph.errors import ConfigurationError, PolicyError, PolicyRefused
 from oresearch_graph.keys import revealed
 from oresearch_graph.known_secrets import remember_within
-from oresearch_graph.policies.chat.bounds import bound_parameter
 from oresearch_graph.policies.chat.connect import connect
 from oresearch_graph.policies.chat.constraint import constraint_fields
 from oresearch_graph.policies.chat.endings import EchoGate, TextGate, without_echo
 from oresearch_graph.policies.chat.exchange import Exchange
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 from oresearch_graph.policies.chat.model_call import ModelCall, Patience
-from oresearch_graph.policies.chat.parameters import Sent, refuses_tools
+from oresearch_graph.policies.chat.parameters import Sent, bound_parameter, refuses_tools
 from oresearch_graph.policies.chat.prices import Price, cost, known_price
 from oresearch_graph.policies.chat.probe import (
-    PACE,
-    PACE_TOKENS,
-    PACES,
-    PROBE,
-    PROBE_TOKENS,
-    PROBES,
     Choice,
-    choice_by_probe,
     is_official,
     known_choice,
     speaks_openai,
 )
-from oresearch_graph.policies.chat.refusals import refusal_of
 from oresearch_graph.policies.chat.rendering import (
-    CONTINUE_FINAL,
     Prefill,
     Request,
     ThreadRendering,
     Turns,
 )
 from oresearch_graph.policies.chat.rendering_tools import CRAWL_PAGE, WEB_SEARCH, Tools
-from oresearch_graph.policies.chat.reply import Pace, Reply, protocol_text, read_message
-from oresearch_graph.policies.chat.servers import AT_HOME, Server, server_of
+from oresearch_graph.policies.chat.reply import Reply, protocol_text, read_message
+from oresearch_graph.policies.chat.servers import KNOWS_MAX_TOKENS, Server
 from oresearch_graph.policies.policy import Continuation
-from oresearch_graph.policies.serving import SLOW, Serving
+from oresearch_graph.policies.serving import Serving
 from oresearch_graph.redaction import redacted
 from oresearch_graph.settings import Rendering
 from oresearch_graph.threads import Thread
@@ -116,17 +105,16 @@ class ChatPolicy:
             (patience or Patience())._replace(timeout=timeout),
             says_finish=speaks_openai(self.model),
         )
-        self._choice = known_choice(self.model, rendering)
         self._sends_stop = not (
             getattr(self.model, "use_responses_api", False)
             or (is_official(self._server) and _NO_STOP.match(self.name))
         )
         self._bound_name = bound_parameter(self.model, reasons=not self._sends_stop)
         self._most = max_output_tokens
-        self._exchange = Exchange(self.model, connected=connected)
-        self._unbilled: list[Reply] = []
-        """The probe's reply, until a continuation has counted it."""
-        self._described: Server | None = None
+        self._exchange = Exchange(
+            self.model, self.name, known_choice(self.model, rendering), self._arguments,
+            connected=connected,
+        )  # fmt: skip
 
     async def aclose(self) -> None:
         """Close the connections of a model that was made here from its name."""
@@ -135,7 +123,8 @@ class ChatPolicy:
     @property
     def rendering_reason(self) -> str | None:
         """Which rendering is used and why; None until `settle` or the first call has asked."""
-        return self._choice and f"{self._choice.rendering}: {self._choice.reason}"
+        choice = self._exchange.choice
+        return choice and f"{choice.rendering}: {choice.reason}"
 
     async def settle(self) -> str:
         """Choose the rendering now, by one request where it takes one; its reason.
@@ -143,34 +132,17 @@ class ChatPolicy:
         A person is waiting: a server that cannot be reached is tried twice, not as often as in
         the middle of a run.
         """
-        hasty = self._call.with_tries(2)
-        choice = await self._settled(hasty)
+        choice = await self._exchange.settled(self._call.with_tries(2))
         return f"{choice.rendering}: {choice.reason}"
 
     async def server(self) -> Server:
         """What the model's server says of itself, asked once; of a provider's own API nothing."""
-        if self._described is None:
-            asks = speaks_openai(self.model) and not is_official(self._server)
-            model = self._exchange.model_in_this_loop()
-            self._described = await server_of(model, self.name) if asks else Server()
-        if self._described.context is None:
-            return self._described._replace(context=self._exchange.context)
-        return self._described
+        return await self._exchange.server()
 
     async def serving(self) -> Serving:
-        """What the server can do: asked once, and tried where it is slow or stands at home. A
-        provider's own API, or a server that does not answer, tells nothing."""
-        if not speaks_openai(self.model) or is_official(self._server):
-            return Serving()
-        try:
-            choice = await self._settled(self._call.with_tries(2))
-            server, pace = await self.server(), choice.pace
-            if pace is None and (server.kind in AT_HOME or choice.slow):
-                pace = await PACES.once((self.name, str(self._server)), self._measure)
-        except PolicyError:
-            return Serving()
-        tokens, prompt = pace or (None, None)
-        return Serving(slots=server.slots, pace=tokens, reading=prompt)
+        """How the model is served: asked once, and tried where the server is slow or stands at
+        home."""
+        return await self._exchange.serving(self._call.with_tries(2))
 
     async def continue_thread(
         self,
@@ -179,14 +151,14 @@ class ChatPolicy:
         *,
         on_text: Callable[[str], None] | None = None,
     ) -> Continuation:
-        rendering = self._rendering(await self._settled())
+        rendering = self._rendering(await self._exchange.settled(self._call))
         try:
             reply, given = await self._reply(rendering, thread, stop, on_text)
         except PolicyRefused as refusal:
             asks_tools = isinstance(rendering, Tools) and thread.role == "researcher"
             if not (asks_tools and refuses_tools(refusal.__cause__)):
                 raise
-            self._choice = Choice("turns", "the server refuses tools")
+            self._exchange.choice = Choice("turns", "the server refuses tools")
             return await self.continue_thread(thread, stop, on_text=on_text)
         if given:
             thread = thread.model_copy(update={"pending": given})
@@ -226,15 +198,19 @@ class ChatPolicy:
         """A reply, and the opening tag that stands before it. One that the bound left nothing of
         was thought in secret: it is asked for without a bound."""
         request = rendering.request(thread, stop)
+        kind = (await self.server()).kind
+        body = dict(request.extra_body)
         if request.beginning:
-            constraint = constraint_fields((await self.server()).kind, thread)
-            request = request._replace(extra_body={**request.extra_body, **constraint})
+            body |= constraint_fields(kind, thread)
+        if thread.bound and kind in KNOWS_MAX_TOKENS and speaks_openai(self.model):
+            body["max_tokens"] = thread.bound
+        request = request._replace(extra_body=body)
         message = await self._send(request, thread, stop if sends_stop else (), on_text)
         reply = read_message(message)
         reply = reply._replace(text=without_echo(request.beginning, reply.text))
         if reply.finish == "length" and not (reply.text.strip() or reply.calls) and thread.bound:
             self._bound_name = None
-            self._unbilled.append(reply)
+            self._exchange.unbilled.append(reply)
             return await self._reply(
                 rendering, thread.unbound(), stop, on_text, sends_stop=sends_stop
             )
@@ -297,12 +273,6 @@ class ChatPolicy:
             raise PolicyError(f"{self.name} did not fill in the structure: {why}")
         return answers[-1]["parsed"], self._usage(thread, read_message(message))
 
-    async def _settled(self, call: ModelCall | None = None) -> Choice:
-        if self._choice is None:
-            key = (self.name, str(self._server))
-            self._choice = await PROBES.once(key, lambda: self._probe(call or self._call))
-        return self._choice
-
     def _rendering(self, choice: Choice) -> ThreadRendering:
         match choice.rendering:
             case "prefill":
@@ -319,7 +289,7 @@ class ChatPolicy:
         stop: Sequence[str],
         on_text: Callable[[str], None] | None,
     ) -> AIMessage:
-        arguments = {**self._arguments, **self._body(request.extra_body)}
+        arguments = {**self._arguments, **self._exchange.body(request.extra_body)}
         if self._sends_stop and stop:
             arguments["stop"] = list(stop)
         if thread.bound is not None and self._bound_name is not None:
@@ -331,14 +301,6 @@ class ChatPolicy:
             None if on_text is None else lambda: _gate(request, thread, stop, on_text),
         )
 
-    def _body(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """`extra_body` of a call replaces the constructor's, so the two are merged here."""
-        if not fields:
-            return {}
-        of_model = getattr(self.model, "extra_body", None) or {}
-        of_call = self._arguments.get("extra_body") or {}
-        return {"extra_body": {**of_model, **of_call, **fields}}
-
     def _sent(self, request: Request, arguments: Mapping[str, Any]) -> Sent:
         schemas = [self._schema(name) for name in request.tools]
         idle = bool(schemas) and not request.may_call and speaks_openai(self.model)
@@ -349,43 +311,10 @@ class ChatPolicy:
             return WEB_SEARCH
         return CRAWL_PAGE if name == "crawl_page" else self._tools[name]
 
-    async def _probe(self, call: ModelCall) -> Choice:
-        arguments = {**self._arguments, **self._body(CONTINUE_FINAL), "max_tokens": PROBE_TOKENS}
-        config = merge_configs(ensure_config(), {"tags": ["probe"]})
-        began = time.monotonic()
-        try:
-            request = Sent(self.model, PROBE, arguments, needed=tuple(CONTINUE_FINAL))
-            message = await self._exchange.answer(call, request, config)
-        except PolicyRefused as refusal:
-            if refusal.__cause__ and refusal_of(refusal.__cause__).status in {400, 422}:
-                return choice_by_probe(None)
-            raise
-        reply = read_message(message)
-        self._unbilled.append(reply)
-        if (pace := reply.pace) is None and reply.completion_tokens:
-            # A fast answer tells a fast server; a slow one may be the way there.
-            tokens = reply.completion_tokens / max(1e-3, time.monotonic() - began)
-            pace = Pace(tokens) if tokens >= SLOW else None
-        return choice_by_probe(reply.text, pace)._replace(slow=pace is None)
-
-    async def _measure(self) -> Pace | None:
-        """The pace of a server that did not tell it: of a stream, from its first piece on."""
-        times: list[float] = []
-        config = merge_configs(ensure_config(), {"tags": ["probe"]})
-        arguments = {**self._arguments, "max_tokens": PACE_TOKENS}
-        message = await self._exchange.answer(
-            self._call.with_tries(2), Sent(self.model, PACE, arguments), config,
-            lambda: lambda _: times.append(time.monotonic()),
-        )  # fmt: skip
-        reply = read_message(message)
-        if reply.pace is None and len(times) > PACE_TOKENS // 2 and times[-1] > times[0]:
-            return Pace((len(times) - 1) / (times[-1] - times[0]))
-        return reply.pace
-
     def _usage(self, thread: Thread, *replies: Reply) -> Usage:
         """What these replies cost, and the probe before them."""
-        replies = (*self._unbilled, *replies)
-        self._unbilled = []
+        replies = (*self._exchange.unbilled, *replies)
+        self._exchange.unbilled = []
         return Usage(
             role=thread.role,
             branch=thread.branch,

@@ -51,6 +51,9 @@ KINDS: Final = (
 )  # fmt: skip
 AT_HOME: Final = frozenset(("llama.cpp", "Ollama", "LM Studio"))
 """Servers that people run on a machine of their own, however slow."""
+KNOWS_MAX_TOKENS: Final = frozenset(("Ollama", "unknown"))
+"""Servers that may ignore `max_completion_tokens`, which ChatOpenAI sends, without a word: ollama
+issue 7125, llama-cpp-python issue 1907."""
 _OWNERS: Final = {
     "llamacpp": "llama.cpp", "vllm": "vLLM", "sglang": "SGLang", "library": "Ollama",
     "organization_owner": "LM Studio", "deepseek": "DeepSeek", "mistralai": "Mistral",

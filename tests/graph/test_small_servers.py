@@ -1,0 +1,217 @@
+"""A small model behind a slow server with one slot: what is asked of it, and what comes of it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from oresearch_graph import create_research_graph, violations
+from oresearch_graph.graph.events import TimeForecast, event_from
+from oresearch_graph.graph.run_context import BranchQueue
+from oresearch_graph.limits import EFFORTS
+from oresearch_graph.policies.chat.probe import PACES, PROBES
+from oresearch_graph.policies.serving import Serving, adapted, forecast
+from oresearch_graph.rows.sft import trace_rows
+from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.text.repetition import repetition
+from oresearch_graph.trace import Trace, parse_trace, render_trace
+from tests.helpers.openai_server import Habits, OpenAIServer
+from tests.helpers.scripted import PAGES, Documents
+
+QUESTION = "What causes tides, and how large are they?"
+SLOW = Serving(slots=1, pace=9.0, reading=36.0)
+
+
+@pytest.fixture(autouse=True)
+def _no_probe_is_remembered() -> None:
+    PROBES.forget()
+    PACES.forget()
+
+
+def small_model(messages: list[dict[str, Any]], _: dict[str, Any]) -> str:
+    """Goes on behind the given tag, as a model that is held to the grammar."""
+    system, last = str(messages[0]["content"]), str(messages[-1]["content"])
+    spoken = "\n".join(str(message["content"]) for message in messages[1:])
+    shown = re.findall(r"\[(\d{4})\]", spoken)
+    if "Here they are, one after the other" in last:
+        return " 7, 8, 9, 10"
+    if last.endswith("<subtask_list>"):
+        return "\n1. The cause of tides\n2. The size of tides\n</subtask_list>"
+    if last.endswith("<think>"):
+        if "<observation>" not in spoken:
+            return "I need it.</think>\n<web_search>tides moon</web_search>"
+        return f"It tells.</think>\n<subtask_answer>The moon [{shown[0]}].</subtask_answer>"
+    assert last.endswith("<suggested_answer>"), (system, last)
+    first, second = shown[0], shown[-1]
+    return (
+        f"\n\n## Introduction\n\nThe moon [{first}].\n\n## The cause of tides\n\nIt is [{first}].\n"
+        f"\n## The size of tides\n\nLarge [{second}].\n\n## Conclusion\n\nThe moon [{first}].\n\n"
+        f"## References\n\n[{first}]\n[{second}]\n</suggested_answer>"
+    )
+
+
+async def research(server: OpenAIServer, **settings: Any) -> tuple[Trace, list[Any]]:
+    graph = create_research_graph(
+        "fake", search=Documents(PAGES),
+        settings=ResearchSettings(base_url=server.base_url, effort="quick", **settings),
+    )  # fmt: skip
+    events, trace = [], None
+    parts = graph.astream({"question": QUESTION}, stream_mode=["custom", "values"], subgraphs=True)
+    async for place, mode, value in parts:
+        if mode == "custom":
+            events.append(event_from(value))
+        elif not place and "trace" in value:
+            trace = value["trace"]
+    assert isinstance(trace, Trace)
+    return trace, events
+
+
+def one_slot(pace: float = 9.0, slots: int = 1) -> OpenAIServer:
+    habits = Habits(on_final_assistant="echo", keeps_stop=False)
+    return OpenAIServer(small_model, habits, slots=slots, pace=pace)
+
+
+async def test_a_slow_server_is_led_to_a_well_formed_report():
+    with one_slot() as server:
+        trace, events = await research(server)
+    assert trace.outcome == "complete"
+    assert violations(trace) == ()
+    assert next(event for event in events if isinstance(event, TimeForecast)).pace == 9.0
+    assert trace.protocol.constrained
+    assert trace.protocol.extended
+    given = [step.kind for step in trace.steps if step.opened == "given"]
+    assert given.count("think") == 4
+    assert {"subtask_list", "suggested_answer"} < set(given)
+    written = [body for body in server.requests if body["messages"][-1]["role"] == "assistant"]
+    assert all("grammar" in body for body in written[1:])
+    assert {body["max_completion_tokens"] for body in written[1:]} == {120, 180, 420}
+
+
+async def test_one_branch_ends_before_the_next_begins():
+    with one_slot() as server:
+        await research(server)
+    subtasks = [
+        found[0]
+        for body in server.requests
+        if (found := re.findall(r"<subtask>(.*?)</subtask>", str(body["messages"][1]["content"])))
+        and "You research" in str(body["messages"][0]["content"])
+    ]
+    assert subtasks == ["The cause of tides"] * 2 + ["The size of tides"] * 2
+
+
+async def test_what_a_thread_sent_before_is_at_the_head_of_what_it_sends():
+    with one_slot() as server:
+        trace, _ = await research(server)
+    turns = [b["messages"] for b in server.requests if "You research" in str(b["messages"][0])]
+    first, second = turns[:2]
+    assert second[: len(first) - 1] == first[:-1]
+    assert str(second[len(first) - 1]["content"]).startswith(str(first[-1]["content"]))
+    assert all(usage.cached_tokens for usage in trace.usage if usage.role == "researcher")
+
+
+async def test_a_fast_server_with_room_for_all_has_the_training_prompt():
+    with one_slot(pace=200.0, slots=8) as server:
+        graph = create_research_graph(
+            "fake", search=Documents(PAGES),
+            settings=ResearchSettings(base_url=server.base_url, effort="quick", corrections=0),
+        )  # fmt: skip
+        trace = (await graph.ainvoke({"question": QUESTION}))["trace"]
+    assert not trace.protocol.extended
+    assert not trace.protocol.constrained
+    assert not any("grammar" in body for body in server.requests)
+
+
+async def test_every_tag_of_a_constrained_trace_is_a_target_of_its_row():
+    with one_slot() as server:
+        trace, _ = await research(server)
+    targets = "".join(row.policy_text for row in trace_rows(trace, "system", "threads"))
+    for tag in ("subtask_list", "think", "web_search", "subtask_answer", "suggested_answer"):
+        assert targets.count(f"<{tag}>") == sum(step.kind == tag for step in trace.steps)
+    again = parse_trace(render_trace(trace))
+    assert again.steps == trace.steps
+
+
+def test_what_was_set_explicitly_holds_on_a_slow_server():
+    explicit = ResearchSettings(
+        effort="quick", max_seconds=60.0, max_steps=9, temperature=0.9, bounds={"report": 77},
+        prompt_style="training", branches_at_once=2,
+    )  # fmt: skip
+    settings = adapted(explicit, SLOW)
+    limits = settings.limits
+    assert (limits.seconds, limits.steps, settings.temperature) == (60.0, 9, 0.9)
+    assert (limits.bounds.report, settings.branches_at_once) == (77, 2)
+    assert not settings.by_role
+    assert not settings.constrained
+
+
+@pytest.mark.parametrize("serving", [Serving(), Serving(pace=80.0), Serving(slots=8, pace=80.0)])
+def test_other_servers_change_nothing(serving):
+    settings = ResearchSettings(effort="quick")
+    assert adapted(settings, serving) is settings
+
+
+@pytest.mark.parametrize(
+    ("effort", "seconds"), [("quick", 300.0), ("standard", 1_800.0), ("deep", 7_200.0)]
+)
+def test_a_slow_server_has_more_time(effort, seconds):
+    settings = adapted(ResearchSettings(effort=effort), SLOW)
+    assert settings.limits.seconds == seconds
+    assert settings.limits.tokens == EFFORTS[effort].tokens
+    assert adapted(settings, SLOW).limits == settings.limits
+
+
+def test_a_few_slots_alone_ask_for_prompts_by_role_and_no_more_time():
+    settings = adapted(ResearchSettings(effort="quick"), Serving(slots=1, pace=80.0))
+    assert settings.by_role
+    assert settings.branches_at_once == 1
+    assert settings.limits.seconds == EFFORTS["quick"].seconds
+
+
+def test_the_plan_shrinks_to_what_the_time_allows():
+    slow = adapted(ResearchSettings(effort="quick"), SLOW)
+    slower = adapted(ResearchSettings(effort="quick"), Serving(slots=1, pace=2.0))
+    assert slow.limits.subtasks == 3
+    assert slower.limits.subtasks < slow.limits.subtasks
+    assert (forecast(slow.limits, SLOW) or 0.0) < slow.limits.seconds
+    assert forecast(slow.limits, Serving()) is None
+
+
+def test_the_slowest_of_several_servers_counts():
+    servers = [Serving(slots=4, pace=90.0), Serving(pace=9.0), Serving(slots=1)]
+    assert Serving.least(servers) == Serving(slots=1, pace=9.0)
+    assert Serving.least([]) == Serving()
+
+
+async def test_a_queue_lets_so_many_branches_in_the_lowest_first():
+    queue = BranchQueue(1)
+    assert await queue.enter(1, 1.0)
+    assert await queue.enter(1, 1.0)
+    assert not await queue.enter(2, 0.01)
+    queue.leave(1)
+    assert await queue.enter(2, 1.0)
+    with pytest.raises(RuntimeError), queue.held(2):
+        raise RuntimeError
+    assert await queue.enter(3, 0.01)
+    assert await BranchQueue(None).enter(1, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("It is long, as is known. " * 2, None),
+        ("Once upon a time it was. " + "It is long, as is known. " * 5, "It is long, as"),
+        ("one two three four five six seven eight nine ten eleven twelve " * 4, "one two"),
+        ("- yes\n" * 5, None),
+        ("", None),
+    ],
+)
+def test_a_sentence_that_stands_three_times_is_a_loop(text, rest):
+    place = repetition(text)
+    if rest is None:
+        assert place is None
+    else:
+        assert place is not None
+        assert text[place:].startswith(rest)
+        assert text[:place].count(rest) == 1
