@@ -67,8 +67,8 @@ class ResearchSettings(BaseModel):
 
     model: Annotated[str | None, {"__template_metadata__": {"kind": "llm"}}] = _essential(
         "Model",
-        "A LangChain model name such as openai:gpt-5-mini. Empty: the model-free extractive "
-        "policy, which quotes passages and needs no key.",
+        "A LangChain model name such as openai:gpt-5-mini, or local:FILE.gguf. Empty: the "
+        "model-free extractive policy, which quotes passages and needs no key.",
         None,
     )
     base_url: str | None = _essential(

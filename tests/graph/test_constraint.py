@@ -124,6 +124,7 @@ def test_an_answer_says_what_its_sources_do(sentence):
     "sentence",
     [
         "It spans 413 m [1001].",
+        "It spans ⁴¹³ m [1001].",
         "It spans 412.5 m [2001].",
         "It spans 412.5 m [1002].",
         "It spans 412.5 m.",

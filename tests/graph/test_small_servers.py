@@ -58,7 +58,9 @@ async def research(server: OpenAIServer, **settings: Any) -> tuple[Trace, list[A
         settings=ResearchSettings(base_url=server.base_url, effort="quick", **settings),
     )  # fmt: skip
     events, trace = [], None
-    parts = graph.astream({"question": QUESTION}, stream_mode=["custom", "values"], subgraphs=True)
+    parts: Any = graph.astream(
+        {"question": QUESTION}, stream_mode=["custom", "values"], subgraphs=True
+    )
     async for place, mode, value in parts:
         if mode == "custom":
             events.append(event_from(value))

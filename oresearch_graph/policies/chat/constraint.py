@@ -36,6 +36,8 @@ tail ::= [,;:)"”%°]+ | ['’] "s"? | [/–-] char+
 """
 _CAPITALS: Final = "A-ZÀ-ÖØ-ÞА-Я"
 _CJK: Final = "ぁ-ヿ㐀-鿿가-힣"
+_FIGURES: Final = "0-9¹²³⁰-⁹₀-₉①-⓿⅐-ↈ０-９"
+"""Small models write superscripts where they may not write a figure."""
 _OPEN_MARK: Final = re.compile(r"\[(\d*)$")
 
 
@@ -211,7 +213,7 @@ def _texts(expected: Next, *, cjk: bool) -> str:
     scopes |= {f"s{n}x": part.sources for n, part in enumerate(expected.sections, start=1)}
     every = [name for source in expected.sources for name in source.names]
     outside = "" if cjk else _CJK
-    rules = [f"char ::= [^ {_CAPITALS}{outside}0-9<\\[\\]#\\n.!?。！？]\n"]
+    rules = [f"char ::= [^ {_CAPITALS}{outside}{_FIGURES}<\\[\\]#\\n.!?。！？]\n"]
     for scope, sources in scopes.items():
         rules.append(_text_rules(f"{scope}0", expected.names, cjk=cjk))
         for source in sources:
