@@ -131,9 +131,8 @@ class Writer:
             self._account(thread, last, start)
             given = given or last.given
             text += last.given + last.text
-            if (last.stop == "length" or thread.constrained) and (end := repetition(text)):
-                # As at a bound: a constrained continuation brings the text to its end.
-                text, last = text[:end], last.model_copy(update={"stop": "length"})
+            if last.stop == "length" and (end := repetition(text)) is not None:
+                text = text[:end]  # a constrained continuation brings it to its end
             if last.stop != "length" or attempt == self.settings.continuations:
                 break
         return text, last.model_copy(update={"given": given})

@@ -32,7 +32,7 @@ query ::= [^<|&=\n]+
 end ::= [.!?。！？]
 gap ::= " " | "\n" "\n"? "- "?
 lower ::= char+ | "e.g." | "i.e." | "etc."
-tail ::= [,;:)"”%°]+ | ['’] "s"? | [/–-] char+
+tail ::= [,;:()"”%°`*]+ | ['’] "s"? | [/–-] char+
 """
 _CAPITALS: Final = "A-ZÀ-ÖØ-ÞА-Я"
 _CJK: Final = "ぁ-ヿ㐀-鿿가-힣"
@@ -213,7 +213,7 @@ def _texts(expected: Next, *, cjk: bool) -> str:
     scopes |= {f"s{n}x": part.sources for n, part in enumerate(expected.sections, start=1)}
     every = [name for source in expected.sources for name in source.names]
     outside = "" if cjk else _CJK
-    rules = [f"char ::= [^ {_CAPITALS}{outside}{_FIGURES}<\\[\\]#\\n.!?。！？]\n"]
+    rules = [f"char ::= [^ {_CAPITALS}{outside}{_FIGURES}<\\[\\]#\\n\\t.!?。！？]\n"]
     for scope, sources in scopes.items():
         rules.append(_text_rules(f"{scope}0", expected.names, cjk=cjk))
         for source in sources:
@@ -229,7 +229,7 @@ def _text_rules(name: str, names: Sequence[str], *, cjk: bool) -> str:
         return f'{name} ::= ( char | " " | {known} )+\n'
     return (
         f"{name}k ::= {known}\n"
-        f"{name}w ::= lower | [(\"'“‘]? {name}k tail?\n"
+        f"{name}w ::= lower | [(\"'“‘`*]* {name}k tail?\n"
         f'{name} ::= ( [{_CAPITALS}] char* | lower | {name}k tail? ) ( " " {name}w )*\n'
     )
 
