@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 import httpx
-from langchain_core.exceptions import ModelError, ModelRefusalError
+from langchain_core.exceptions import ModelError
 
 from oresearch_graph.errors import PolicyError, PolicyOverflow, PolicyRefused, PolicyTimeout
 from oresearch_graph.policies.chat.event_loops import of_other_loop
@@ -78,7 +78,8 @@ def fault_of(error: Exception, model: str) -> CallFault | PolicyError:
     refusal = refusal_of(error)
     if refusal.overflowed:
         return _overflow(refusal, model)
-    if refusal.filtered or isinstance(error, ModelRefusalError):
+    # By name: the oldest langchain-core allowed has no ModelRefusalError.
+    if refusal.filtered or _is_a(error, "ModelRefusal"):
         return filtered(model, refusal.words)
     if refusal.status is not None:
         return _by_status(error, refusal, model)
