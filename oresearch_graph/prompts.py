@@ -99,6 +99,8 @@ Form
 }
 """Short prompts for small models: with them a 1.5B model brings nine of nine planted facts into its
 reports, with the training prompt none (measured with llama.cpp)."""
+NO_EVIDENCE: Final = "The results do not tell."
+"""A subtask's answer under the grammar, where nothing else can be said."""
 PLAN_TASK: Final = "Write the <subtask_list>."
 SEARCH_TASK: Final = "Think in one sentence what to search for, then write one <web_search>."
 NEXT_TASK: Final = (
@@ -168,7 +170,6 @@ def protocol(settings: ResearchSettings, tools: Sequence[tuple[str, str]] = ()) 
         prompt=text_hash(text)[:16],
         tools=tuple(name for name, _ in tools),
         extended=settings.extended,
-        constrained=settings.constrained,
     )
 
 

@@ -88,7 +88,9 @@ class Planner:
         if serving.slow and serving.pace and (seconds := forecast(settings.limits, serving)):
             emit(TimeForecast(seconds=round(seconds), pace=round(serving.pace, 1),
                           limit=settings.limits.seconds))  # fmt: skip
-        known = protocol(settings, self.tools)
+        parallel = settings.execution == "parallel"
+        constrained = settings.constrained and serving.grammar and parallel
+        known = protocol(settings, self.tools).model_copy(update={"constrained": constrained})
         return run.model_copy(update={"serving": serving, "protocol": known})
 
     async def plan(
@@ -97,6 +99,7 @@ class Planner:
         """The planner's subtask list; where it fails, the question is the one subtask."""
         run = state["run"]
         run_context = await self.pool.of(run, runtime.context)
+        run_context.queue.clear()
         expected = Next(tag="subtask_list", items=run_context.settings.limits.subtasks)
         thread = run_context.thread(run, expected, role="planner")
         writer, failures = run_context.writer("planner"), list[Failure]()

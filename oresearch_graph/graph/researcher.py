@@ -21,6 +21,7 @@ from oresearch_graph.graph.events import SubtaskFailed, SubtaskFinished, Subtask
 from oresearch_graph.graph.run_context import RunContext, RunContextPool
 from oresearch_graph.graph.state import BranchInput, BranchState, Findings
 from oresearch_graph.graph.tool_calls import Caller, Observation, ledger_first
+from oresearch_graph.prompts import NO_EVIDENCE
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.text.words import names_and_figures
 from oresearch_graph.threads import Citable, Next, Thread
@@ -145,7 +146,8 @@ class Researcher:
         run_context = await self.pool.of(state["task"].run, runtime.context)
         run_context.queue.leave(state["task"].branch)
         failures = list(state.get("faults", []))
-        if any(s.kind == "subtask_answer" and not s.text.strip() for s in state.get("steps", [])):
+        answers = [s for s in state.get("steps", []) if s.kind == "subtask_answer"]
+        if any(step.text.strip() in {"", NO_EVIDENCE} for step in answers):
             failures.append(_no_evidence(state["task"].branch))
         findings = Findings(
             branch=state["task"].branch,
@@ -245,7 +247,10 @@ def _thread(state: BranchState, run_context: RunContext, branch_steps: Sequence[
         tag="subtask_answer" if forced else "subtask" if begins else "think",
         calls=("web_search", "crawl_page", *run_context.tools),
         may_answer=observed,
-        sources=tuple(Citable(id=s.id, names=names_and_figures(s.text)) for s in sources),
+        sources=tuple(
+            Citable(id=s.id, names=names_and_figures(s.text) if run_context.constrained else ())
+            for s in sources
+        ),
         names=names_and_figures(f"{state['task'].run.question}\n{state['task'].subtask}"),
         addresses=tuple(source.url for source in sources if not source.read),
     )

@@ -131,10 +131,10 @@ class Writer:
             self._account(thread, last, start)
             given = given or last.given
             text += last.given + last.text
-            if last.stop == "length" and (end := repetition(text)) is not None:
-                text = text[:end]  # a constrained continuation brings it to its end
             if last.stop != "length" or attempt == self.settings.continuations:
                 break
+            if (end := repetition(text)) is not None:
+                text = text[:end]  # a constrained continuation brings it to its end
         return text, last.model_copy(update={"given": given})
 
     def _account(self, thread: Thread, last: Continuation, start: float) -> None:
@@ -229,16 +229,24 @@ class BranchQueue:
                 return False
             finally:
                 self._waiting.remove(turn)
+            return True  # whoever left has given it the place
         self._inside.add(branch)
         return True
 
     def leave(self, branch: int) -> None:
-        """Give the place to the next branch."""
-        self._inside.discard(branch)
-        for _, future in sorted(self._waiting, key=lambda turn: turn[0]):
+        """Give the branch's place, if it has one, to the next branch."""
+        if branch not in self._inside:
+            return
+        self._inside.remove(branch)
+        for number, future in sorted(self._waiting, key=lambda turn: turn[0]):
             if not future.done() and not future.get_loop().is_closed():
+                self._inside.add(number)
                 future.set_result(None)
                 return
+
+    def clear(self) -> None:
+        """No branch is at work: whoever held a place was abandoned."""
+        self._inside.clear()
 
 
 _RUNS: Final = 1_000
@@ -277,6 +285,11 @@ class RunContext:
             tools=tuple(self.tools),
         )
 
+    @property
+    def constrained(self) -> bool:
+        """Threads are held to the grammar, where their server takes one."""
+        return self.settings.constrained and self.protocol.execution == "parallel"
+
     def thread(
         self, run: Run, expected: Next, *, role: Role, branch: int | None = None,
         steps: Sequence[Step] = (), forced: bool = False,
@@ -298,7 +311,7 @@ class RunContext:
             forced=expected.tag if forced else None,
             next=expected,
             by_role=self.settings.by_role,
-            constrained=self.settings.constrained and not sequential,
+            constrained=self.constrained,
             bound=getattr(self.settings.limits.bounds, parts[role]),
             language=run.language,
         )
@@ -307,6 +320,10 @@ class RunContext:
 def described(tools: Sequence[BaseTool]) -> list[tuple[str, str]]:
     """The tools as (name, what it does with which arguments), for the system prompt."""
     return [(tool.name, f"{' '.join(tool.description.split())} {tool.args}") for tool in tools]
+
+
+def _adapts(before: ResearchSettings, after: ResearchSettings, run: Run) -> bool:
+    return before != after and adapted(before, run.serving) == after
 
 
 Build = Callable[[ResearchSettings, float], RunContext]
@@ -339,7 +356,8 @@ class RunContextPool:
             if run.id in self._kept and self._kept[run.id].settings == settings:
                 run_context = self._kept[run.id]
             self._kept[run.id] = run_context
-            if before is not None and before.owned and before is not run_context:
+            if before is not None and before.owned and _adapts(before.settings, settings, run):
+                # It was made before it was known how its models are served.
                 await before.policies.aclose()
         run_context.began = run_context.budget.started = began
         self._kept.move_to_end(run.id)

@@ -41,8 +41,17 @@ def shortened(thread: Thread, overflow: PolicyOverflow) -> Thread | None:
             _cut(step, thread, max(_LEAST, int(size * share))) if size > _LEAST else step
             for step, size in zip(thread.steps, sizes, strict=True)
         ]
+        forced = _forced(thread)
+        expected = (
+            thread.next.model_copy(update={"tag": forced}) if thread.next and forced else None
+        )
         return thread.model_copy(
-            update={"steps": tuple(steps), "corrections": (), "forced": _forced(thread)}
+            update={
+                "steps": tuple(steps),
+                "corrections": (),
+                "forced": forced,
+                "next": expected,
+            }
         )
     if question > _QUESTION:
         text = cut_to(thread.question, thread.question[:_QUESTION], _QUESTION)

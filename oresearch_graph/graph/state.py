@@ -21,6 +21,7 @@ from typing_extensions import TypedDict
 
 from oresearch_graph.evidence.ledger import merge_sources
 from oresearch_graph.policies.serving import Serving
+from oresearch_graph.prompts import NO_EVIDENCE
 from oresearch_graph.records import stored
 from oresearch_graph.trace import (
     CitationReport,
@@ -82,7 +83,8 @@ class Findings(BaseModel):
     @property
     def answered(self) -> bool:
         """True when the branch ended with an answer that says something."""
-        return any(s.kind == "subtask_answer" and s.text.strip() for s in self.steps)
+        nothing = {"", NO_EVIDENCE}
+        return any(s.kind == "subtask_answer" and s.text.strip() not in nothing for s in self.steps)
 
     @property
     def reported(self) -> bool:

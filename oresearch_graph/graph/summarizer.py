@@ -103,7 +103,8 @@ class Summarizer:
         run_context = await self.pool.of(run, runtime.context)
         _restore(run_context.budget, state)
         before = visible(written_steps(state), "summarizer", None, run.protocol.execution)
-        thread = run_context.thread(run, _expected(state), role="summarizer", steps=before)
+        expected = _expected(state) if run_context.constrained else Next(tag="suggested_answer")
+        thread = run_context.thread(run, expected, role="summarizer", steps=before)
         writer, failures = run_context.writer("summarizer"), list[Failure]()
         steps: tuple[Step, ...] = ()
         with boundary(failures, "summarizer"):

@@ -263,12 +263,19 @@ def _typed(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str,
     """The arguments, lists and objects among them that a model wrote as JSON text read."""
     typed = dict(arguments)
     for name, field in schema.items():
-        value, kinds = typed.get(name), {field.get("type")}
-        kinds |= {each.get("type") for each in field.get("anyOf", ()) if isinstance(each, dict)}
-        if isinstance(value, str) and "string" not in kinds:
+        value = typed.get(name)
+        if isinstance(value, str) and isinstance(field, Mapping) and not _takes_text(field):
             inside = json_value(value)
             typed[name] = value if inside is None else inside
     return typed
+
+
+def _takes_text(field: Mapping[str, Any]) -> bool:
+    """A schema's `type` is one name or several."""
+    options = field.get("anyOf") or ()
+    schemas = [field, *(each for each in options if isinstance(each, Mapping))]
+    kinds = [schema.get("type") for schema in schemas]
+    return any(kind == "string" or (isinstance(kind, list) and "string" in kind) for kind in kinds)
 
 
 async def _plain_answer(text: str) -> tuple[str, None]:

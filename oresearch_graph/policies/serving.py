@@ -32,6 +32,10 @@ class Serving(BaseModel):
     """Tokens a second of a reply."""
     reading: float | None = None
     """Tokens a second of a prompt that is not cached."""
+    batches: bool = False
+    """They work on many requests at once, as servers of large models do."""
+    grammar: bool = False
+    """They hold a reply to a grammar."""
 
     @property
     def slow(self) -> bool:
@@ -45,11 +49,15 @@ class Serving(BaseModel):
     def least(cls, servers: Iterable[Serving]) -> Serving:
         """The slowest of several servers in each respect."""
         every = list(servers)
-        figures = {
-            name: min(filter(None, (getattr(each, name) for each in every)), default=None)
-            for name in cls.model_fields
-        }
-        return cls.model_validate(figures)
+
+        def least(name: str) -> Any:  # noqa: ANN401 - of the field's type
+            return min(filter(None, (getattr(each, name) for each in every)), default=None)
+
+        return cls(
+            slots=least("slots"), pace=least("pace"), reading=least("reading"),
+            batches=bool(every) and all(each.batches for each in every),
+            grammar=bool(every) and all(each.grammar for each in every),
+        )  # fmt: skip
 
 
 class _Small(NamedTuple):
@@ -78,7 +86,10 @@ def adapted(settings: ResearchSettings, serving: Serving) -> ResearchSettings:
     few = serving.few(settings.limits.subtasks)
     if not (serving.slow or few):
         return settings
-    small = _SMALL[settings.effort]
+    small, explicit = _SMALL[settings.effort], settings.model_fields_set
+    if serving.batches and not few:
+        names = {"max_seconds", "model_timeout"} - explicit
+        return settings.model_copy(update=dict.fromkeys(names, small.seconds))
     defaults: dict[str, Any] = {
         "max_subtasks": small.subtasks,
         "max_steps": small.steps,
@@ -94,13 +105,12 @@ def adapted(settings: ResearchSettings, serving: Serving) -> ResearchSettings:
         defaults["subtask_timeout"] = max(settings.subtask_timeout, small.seconds)
     if few or serving.slots is None:
         defaults["branches_at_once"] = serving.slots or 1
-    explicit = settings.model_fields_set
     changes = {name: value for name, value in defaults.items() if name not in explicit}
     changes["bounds"] = {**small.bounds._asdict(), **settings.bounds}
     if settings.prompt_style == "auto":
         changes["prompt_style"] = "roles"
     changed = settings.model_copy(update=changes)
-    return _affordable(changed, serving)
+    return changed if "max_subtasks" in explicit else _affordable(changed, serving)
 
 
 def forecast(limits: Limits, serving: Serving) -> float | None:

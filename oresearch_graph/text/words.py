@@ -88,6 +88,8 @@ def token_count(text: str) -> int:
 
 
 _WORD = re.compile(r"[^\s\[\]<>#]+")
+_MOST_NAMES = 300
+"""Of a source: a grammar of thousands of names would slow a server down."""
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9.,:/%-]*")
 _NAMING = re.compile(r"[A-ZÀ-ÖØ-ÞА-Я0-9]|\w[.]\w")
 _ABBREVIATION = re.compile(r"(?<=\s)[A-Z][a-z]{0,2}\.(?= [A-Z])")
@@ -103,4 +105,4 @@ def names_and_figures(text: str) -> tuple[str, ...]:
     if words and words[0].lower() in STOP_WORDS:
         del words[0]
     names = filter(_NAMING.search, words)
-    return tuple(dict.fromkeys([*names, *_ABBREVIATION.findall(text)]))
+    return tuple(dict.fromkeys([*names, *_ABBREVIATION.findall(text)]))[:_MOST_NAMES]

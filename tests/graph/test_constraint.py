@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from oresearch_graph.policies.chat.constraint import (
-    NO_EVIDENCE,
-    constraint_fields,
-    grammar,
-    takes_grammar,
-)
+from oresearch_graph.policies.chat.constraint import constraint_fields, grammar, takes_grammar
+from oresearch_graph.prompts import NO_EVIDENCE
 from oresearch_graph.text.words import names_and_figures
 from oresearch_graph.threads import Citable, Next, SectionPlan, Thread
 from oresearch_graph.trace import Trace, parse_policy_text, violations
@@ -189,6 +185,29 @@ def test_chinese_text_takes_figures_from_its_source_alone():
 def test_an_answer_that_was_cut_is_brought_to_its_end(written, rest):
     assert allows(ANSWER, f"{rest}</subtask_answer>", written)
     assert not allows(ANSWER, f"{rest} And more [1001].</subtask_answer>", written)
+
+
+def test_a_call_that_was_cut_is_that_call():
+    extra = LATER.model_copy(update={"calls": (*CALLS, "weather")})
+    page = "\n\n<think>Open.</think>\n<crawl_page>https://quill.exa"
+    assert allows(extra, "mple/a?b=1</crawl_page>", page)
+    assert not allows(extra, "<web_search>q</web_search>", page)
+    tool = '\n\n<think>Ask.</think>\n<weather>{"a": '
+    assert allows(extra, "1}</weather>", tool)
+    assert not allows(extra, "<web_search>q</web_search>", tool)
+
+
+def test_a_chinese_answer_that_was_cut_is_brought_to_its_end():
+    answer = Next(tag="subtask_answer", sources=(Citable(id=1001, names=("860",)),))
+    assert allows(answer, "米[1001]。</subtask_answer>", "该桥全长 860 ", "zh")
+
+
+def test_a_report_without_findings_is_not_held_to_a_form():
+    bare = Thread(
+        id="t", system="", question="", role="summarizer", constrained=True,
+        next=Next(tag="suggested_answer", sources=(SPAN,)),
+    )  # fmt: skip
+    assert constraint_fields("llama.cpp", bare) == {}
 
 
 @pytest.mark.parametrize(

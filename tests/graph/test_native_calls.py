@@ -160,6 +160,8 @@ async def test_an_unknown_name_is_answered_with_the_names_there_are(
 def test_a_list_as_json_text_is_a_list_for_an_extra_tool() -> None:
     schema = look_up.args
     assert _typed({"words": '["x", "y"]'}, schema) == {"words": ["x", "y"]}
+    several = {"words": {"type": ["string", "null"]}, "odd": True}
+    assert _typed({"words": '["x"]', "odd": "[1]"}, several) == {"words": '["x"]', "odd": "[1]"}
     assert _typed({"words": '["x"'}, schema) == {"words": '["x"'}
     assert _typed({"text": '["x"]'}, {"text": {"type": "string"}}) == {"text": '["x"]'}
     assert (

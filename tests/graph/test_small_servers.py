@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -171,6 +172,18 @@ def test_a_few_slots_alone_ask_for_prompts_by_role_and_no_more_time():
     assert settings.limits.seconds == EFFORTS["quick"].seconds
 
 
+def test_a_server_that_batches_has_more_time_and_todays_prompt():
+    settings = adapted(ResearchSettings(effort="quick"), Serving(pace=30.0, batches=True))
+    assert settings.limits.seconds == 300.0
+    assert not settings.by_role
+    assert settings.branches_at_once is None
+
+
+def test_subtasks_that_were_set_are_not_fewer():
+    settings = adapted(ResearchSettings(effort="quick", max_subtasks=5), Serving(pace=2.0))
+    assert settings.limits.subtasks == 5
+
+
 def test_the_plan_shrinks_to_what_the_time_allows():
     slow = adapted(ResearchSettings(effort="quick"), SLOW)
     slower = adapted(ResearchSettings(effort="quick"), Serving(slots=1, pace=2.0))
@@ -183,6 +196,9 @@ def test_the_plan_shrinks_to_what_the_time_allows():
 def test_the_slowest_of_several_servers_counts():
     servers = [Serving(slots=4, pace=90.0), Serving(pace=9.0), Serving(slots=1)]
     assert Serving.least(servers) == Serving(slots=1, pace=9.0)
+    able = Serving(grammar=True, batches=True)
+    assert Serving.least([able, able]) == able
+    assert Serving.least([able, Serving(pace=1.0)]) == Serving(pace=1.0)
     assert Serving.least([]) == Serving()
 
 
@@ -196,6 +212,16 @@ async def test_a_queue_lets_so_many_branches_in_the_lowest_first():
     with pytest.raises(RuntimeError), queue.held(2):
         raise RuntimeError
     assert await queue.enter(3, 0.01)
+    waiting = [asyncio.create_task(queue.enter(branch, 5.0)) for branch in (5, 4)]
+    await asyncio.sleep(0)
+    queue.leave(9)
+    queue.leave(3)
+    assert await waiting[1]
+    assert not await queue.enter(6, 0.01)
+    queue.leave(4)
+    assert await waiting[0]
+    queue.clear()
+    assert await queue.enter(7, 0.01)
     assert await BranchQueue(None).enter(1, 0.0)
 
 

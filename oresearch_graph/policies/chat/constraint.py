@@ -15,11 +15,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from oresearch_graph.policies.chat.endings import unclosed_element
+from oresearch_graph.prompts import NO_EVIDENCE
 from oresearch_graph.threads import Citable, Next, SectionPlan, Thread
 from oresearch_graph.trace import close_tag, open_tag
 from oresearch_graph.trace.report_form import HEADINGS
-
-NO_EVIDENCE: Final = "The results do not tell."
 
 _FIELDS: Final[dict[str, Callable[[str], dict[str, Any]]]] = {
     "llama.cpp": lambda grammar: {"grammar": grammar},
@@ -50,6 +49,8 @@ def constraint_fields(kind: str, thread: Thread) -> dict[str, Any]:
     """The request fields that hold a server of this kind to what the thread may write next."""
     if kind not in _FIELDS or not thread.constrained or thread.next is None:
         return {}
+    if thread.next.tag == "suggested_answer" and not thread.next.sections:
+        return {}  # no finding cites anything: there is no form to hold the report to
     return _FIELDS[kind](grammar(thread.next, thread.pending, thread.language))
 
 
@@ -109,7 +110,8 @@ def _answer(sources: Sequence[Citable]) -> str:
 
 
 def _rest_of_turn(expected: Next, pending: str) -> str:
-    opened = unclosed_element(pending, ())
+    calls = [close_tag(name) for name in expected.calls]
+    opened = unclosed_element(pending, calls)
     content = pending.rpartition(open_tag(opened))[2] if opened else ""
     match opened:
         case "think":
@@ -119,7 +121,12 @@ def _rest_of_turn(expected: Next, pending: str) -> str:
         case "subtask_answer":
             rest = _rest_of_sentence(content, expected.sources)
             return f"{rest} {_literal(close_tag('subtask_answer'))}"
-        case _:
+        case "crawl_page":
+            rests = [a.removeprefix(content) for a in expected.addresses if a.startswith(content)]
+            return f"{_one_of(rests or [''])} {_literal(close_tag('crawl_page'))}"
+        case str():
+            return f"[^<]* {_literal(close_tag(opened))}"
+        case None:
             return _after_thought(expected).removeprefix('"</think>\\n" ')
 
 
@@ -226,7 +233,7 @@ def _texts(expected: Next, *, cjk: bool) -> str:
 def _text_rules(name: str, names: Sequence[str], *, cjk: bool) -> str:
     known = _one_of(dict.fromkeys(names)) if names else "char"
     if cjk:
-        return f'{name} ::= ( char | " " | {known} )+\n'
+        return f'{name} ::= ( char | " " | {known} )+\n{name}w ::= {name}\n'
     return (
         f"{name}k ::= {known}\n"
         f"{name}w ::= lower | [(\"'“‘`*]* {name}k tail?\n"

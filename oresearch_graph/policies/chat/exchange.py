@@ -13,6 +13,7 @@ from langchain_core.runnables import RunnableConfig, ensure_config
 from langchain_core.runnables.config import merge_configs
 
 from oresearch_graph.errors import PolicyError, PolicyOverflow, PolicyRefused
+from oresearch_graph.policies.chat.constraint import takes_grammar
 from oresearch_graph.policies.chat.event_loops import (
     close_in_this_loop,
     in_this_loop,
@@ -36,7 +37,7 @@ from oresearch_graph.policies.chat.probe import (
 from oresearch_graph.policies.chat.refusals import refusal_of
 from oresearch_graph.policies.chat.rendering import CONTINUE_FINAL
 from oresearch_graph.policies.chat.reply import Pace, Reply, read_message
-from oresearch_graph.policies.chat.servers import AT_HOME, Server, server_of
+from oresearch_graph.policies.chat.servers import AT_HOME, BATCHING, Server, server_of
 from oresearch_graph.policies.serving import SLOW, Serving
 
 
@@ -141,7 +142,11 @@ class Exchange:
         except PolicyError:
             return Serving()
         tokens, prompt = pace or (None, None)
-        return Serving(slots=server.slots, pace=tokens, reading=prompt)
+        return Serving(
+            slots=server.slots, pace=tokens, reading=prompt,
+            batches=server.kind in BATCHING,
+            grammar=choice.rendering == "prefill" and takes_grammar(server.kind),
+        )  # fmt: skip
 
     def body(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """`extra_body` of a call replaces the constructor's, so the two are merged here."""

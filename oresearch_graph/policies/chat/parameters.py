@@ -86,6 +86,15 @@ _SYSTEM_WORDS: Final = re.compile(
 )
 
 
+_BOUND_NAMES: Final = {
+    "BaseChatOpenAI": "max_tokens", "ChatAnthropic": "max_tokens", "ChatMistralAI": "max_tokens",
+    "ChatGroq": "max_tokens", "ChatFireworks": "max_tokens", "ChatOllama": "num_predict",
+    "ChatGoogleGenerativeAI": "max_output_tokens",
+}  # fmt: skip
+"""The bound's name by the class of LangChain's package or one that is derived from it; others are
+sent none."""
+
+
 class Sent(NamedTuple):
     """A request before and after it was fitted to what its server takes."""
 
@@ -129,10 +138,28 @@ class Sent(NamedTuple):
 
     @property
     def bound(self) -> int | None:
-        """The most tokens of the reply, as the call or its model has it."""
+        """The most tokens of the reply, the least that the call or its model has."""
         places = (self.arguments, self.extra_body, dict(_model_fields(self.model)))
-        names = _SPELLINGS[BOUND]
-        return next((p[name] for p in places for name in names if p.get(name)), None)
+        bounds = (place.get(name) for place in places for name in _SPELLINGS[BOUND])
+        return min(
+            (bound for bound in bounds if isinstance(bound, int) and bound > 0), default=None
+        )
+
+    def bounded(self, bound: int, *, plain: bool) -> Sent:
+        """The request for a reply of so many tokens at most, or of fewer where it has fewer.
+        `plain`: an OpenAI-compatible server knows the field by its plain name alone."""
+        names = {kind.__name__: None for kind in type(self.model).__mro__}
+        name = next((_BOUND_NAMES[kind] for kind in names if kind in _BOUND_NAMES), None)
+        bound = min(bound, self.bound or bound)
+        if name is None:
+            return self
+        if name == "num_predict":  # a call's own goes on to the client, which has no such argument
+            return self._replace(model=self.model.model_copy(update={name: bound}))
+        if plain:
+            sent = self.without(BOUND)
+            body = {**_body_of(sent), "max_tokens": bound}
+            return sent._replace(arguments={**sent.arguments, "extra_body": body})
+        return self._replace(arguments={**self.arguments, name: bound})
 
     def without(self, field: str) -> Sent:
         """The request without one of its fields; without a system role, the first user message
@@ -198,8 +225,10 @@ class Parameters:
         refused = min(
             ((at, name) for name, at in places.items() if at is not None), default=(0, "")
         )[1]
-        if refused == "max_tokens" and any(
-            kind.__name__ == "ChatOpenAI" for kind in type(sent.model).__mro__
+        if (
+            refused == "max_tokens"
+            and "max_tokens" not in sent.extra_body
+            and any(kind.__name__ == "ChatOpenAI" for kind in type(sent.model).__mro__)
         ):
             return False  # it was sent under the other name
         self._renamed = "max_tokens" if refused != "max_tokens" else "max_completion_tokens"
@@ -322,22 +351,3 @@ def _folded(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
         return [HumanMessage("\n\n".join(system)), *rest]
     text = "\n\n".join([*system, str(rest[first].text)])
     return [*rest[:first], HumanMessage(text), *rest[first + 1 :]]
-
-
-_BOUND_NAMES: Final = {
-    "BaseChatOpenAI": "max_tokens", "ChatAnthropic": "max_tokens", "ChatMistralAI": "max_tokens",
-    "ChatGroq": "max_tokens", "ChatFireworks": "max_tokens", "ChatCohere": "max_tokens",
-    "ChatBedrockConverse": "max_tokens", "ChatHuggingFace": "max_tokens",
-    "ChatOllama": "num_predict", "ChatGoogleGenerativeAI": "max_output_tokens",
-    "ChatVertexAI": "max_output_tokens",
-}  # fmt: skip
-"""The argument of a call, by the class of LangChain's package or one that it is derived from."""
-
-
-def bound_parameter(model: BaseChatModel, *, reasons: bool) -> str | None:
-    """The argument's name; None where none is known, and for a model that thinks in secret: a
-    bound would cut its thinking, and nothing of the reply would be left."""
-    if reasons:
-        return None
-    classes = (kind.__name__ for kind in type(model).__mro__)
-    return next((_BOUND_NAMES[name] for name in classes if name in _BOUND_NAMES), None)

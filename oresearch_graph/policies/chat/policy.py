@@ -22,7 +22,7 @@ from oresearch_graph.policies.chat.endings import EchoGate, TextGate, without_ec
 from oresearch_graph.policies.chat.exchange import Exchange
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 from oresearch_graph.policies.chat.model_call import ModelCall, Patience
-from oresearch_graph.policies.chat.parameters import Sent, bound_parameter, refuses_tools
+from oresearch_graph.policies.chat.parameters import Sent, refuses_tools
 from oresearch_graph.policies.chat.prices import Price, cost, known_price
 from oresearch_graph.policies.chat.probe import (
     Choice,
@@ -109,8 +109,8 @@ class ChatPolicy:
             getattr(self.model, "use_responses_api", False)
             or (is_official(self._server) and _NO_STOP.match(self.name))
         )
-        self._bound_name = bound_parameter(self.model, reasons=not self._sends_stop)
-        self._most = max_output_tokens
+        self._bounded = self._sends_stop and not getattr(self.model, "thinking", None)
+        """A bound would cut the secret thinking of a model, and leave nothing of its reply."""
         self._exchange = Exchange(
             self.model, self.name, known_choice(self.model, rendering), self._arguments,
             connected=connected,
@@ -198,25 +198,23 @@ class ChatPolicy:
         """A reply, and the opening tag that stands before it. One that the bound left nothing of
         was thought in secret: it is asked for without a bound."""
         request = rendering.request(thread, stop)
-        kind = (await self.server()).kind
-        body = dict(request.extra_body)
         if request.beginning:
-            body |= constraint_fields(kind, thread)
-        if thread.bound and kind in KNOWS_MAX_TOKENS and speaks_openai(self.model):
-            body["max_tokens"] = thread.bound
-        request = request._replace(extra_body=body)
+            constraint = constraint_fields((await self.server()).kind, thread)
+            request = request._replace(extra_body={**request.extra_body, **constraint})
         message = await self._send(request, thread, stop if sends_stop else (), on_text)
         reply = read_message(message)
         reply = reply._replace(text=without_echo(request.beginning, reply.text))
         if reply.finish == "length" and not (reply.text.strip() or reply.calls) and thread.bound:
-            self._bound_name = None
+            self._bounded = False
             self._exchange.unbilled.append(reply)
             return await self._reply(
                 rendering, thread.unbound(), stop, on_text, sends_stop=sends_stop
             )
-        # A model may write the given tag once more: then it is its own.
+        # A model may write the given tag once more: then it is its own. A reasoning parser may take
+        # the thought that was begun for it away.
         repeats = reply.text.lstrip().startswith(request.given.lstrip())
-        return reply, "" if repeats else request.given
+        parsed = bool(reply.reasoning) and "</think>" not in reply.text
+        return reply, "" if repeats or (parsed and "<think>" in request.given) else request.given
 
     async def _out_of_reasoning(
         self,
@@ -292,11 +290,14 @@ class ChatPolicy:
         arguments = {**self._arguments, **self._exchange.body(request.extra_body)}
         if self._sends_stop and stop:
             arguments["stop"] = list(stop)
-        if thread.bound is not None and self._bound_name is not None:
-            arguments[self._bound_name] = min(thread.bound, self._most or thread.bound)
+        sent = self._sent(request, arguments)
+        if thread.bound is not None and self._bounded:
+            asked = speaks_openai(self.model) and not is_official(self._server)
+            plain = asked and (await self.server()).kind in KNOWS_MAX_TOKENS
+            sent = sent.bounded(thread.bound, plain=plain)
         return await self._exchange.answer(
             self._call,
-            self._sent(request, arguments),
+            sent,
             _config(thread),
             None if on_text is None else lambda: _gate(request, thread, stop, on_text),
         )

@@ -146,7 +146,7 @@ def role_messages(thread: Thread, tools: Sequence[str]) -> list[BaseMessage]:
                 if step.kind == "subtask":
                     turns.append(("world", f"{question}\n\n{text.strip()}\n\n{SEARCH_TASK}"))
                 elif step.kind == "observation":
-                    last = NOTICE in step.text
+                    last = NOTICE in step.text or (thread.forced and step is thread.steps[-1])
                     turns.append(("world", f"{text.strip()}\n\n{LAST_TASK if last else NEXT_TASK}"))
                 elif step.kind != "subtask_list" and not is_hidden_think(step):
                     turns.append((step.author, text))

@@ -51,6 +51,8 @@ KINDS: Final = (
 )  # fmt: skip
 AT_HOME: Final = frozenset(("llama.cpp", "Ollama", "LM Studio"))
 """Servers that people run on a machine of their own, however slow."""
+BATCHING: Final = frozenset(("vLLM", "SGLang", "TGI", "DeepSeek", "Mistral", "OpenAI"))
+"""Servers of large models, which may well write less than 40 tokens/s for each of many requests."""
 KNOWS_MAX_TOKENS: Final = frozenset(("Ollama", "unknown"))
 """Servers that may ignore `max_completion_tokens`, which ChatOpenAI sends, without a word: ollama
 issue 7125, llama-cpp-python issue 1907."""
