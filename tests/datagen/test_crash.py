@@ -28,8 +28,13 @@ from datagen.run.folder import RunFolder, Work
 from datagen.run.record_files import read_records, write_records
 from datagen.settings import DatagenSettings
 from oresearch_graph.trace import read_traces, violations
-from tests.helpers.openai_server import Body, Fault, Habits, OpenAIServer
+from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
+from tests.helpers.server_habits import (
+    Body,
+    Fault,
+    Habits,
+)
 
 AT_ONCE: Final = 3
 """Candidates at one time."""

@@ -26,7 +26,10 @@ from tests.helpers.judging import (
     verdict,
     with_settings,
 )
-from tests.helpers.openai_server import Habits, OpenAIServer
+from tests.helpers.openai_server import OpenAIServer
+from tests.helpers.server_habits import (
+    Habits,
+)
 from tests.helpers.traces import GOOD, good_trace, trace_of
 
 WEIGHTS = [1.0, 1.5, 1.5, 2.0, 1.0, 1.0]

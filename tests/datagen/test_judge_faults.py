@@ -17,7 +17,13 @@ from oresearch_graph.errors import ConfigurationError, JudgeError
 from oresearch_graph.trace.lines import LineWriter
 from tests.helpers.datagen_work import said
 from tests.helpers.judging import at, by_mark, counted, judgements, run_of, same, with_settings
-from tests.helpers.openai_server import Body, Fault, Habits, Message, OpenAIServer
+from tests.helpers.openai_server import OpenAIServer
+from tests.helpers.server_habits import (
+    Body,
+    Fault,
+    Habits,
+    Message,
+)
 
 
 def test_a_minority_of_votes_may_fail(tmp_path: Path):

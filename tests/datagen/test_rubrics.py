@@ -26,7 +26,12 @@ from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.trace import Source, Step, Trace
 from oresearch_graph.trace.answer import parse_answer
 from oresearch_graph.trace.files import write_traces
-from tests.helpers.openai_server import Body, Fault, Message, OpenAIServer
+from tests.helpers.openai_server import OpenAIServer
+from tests.helpers.server_habits import (
+    Body,
+    Fault,
+    Message,
+)
 
 TIDES = (
     "Gravity of the Moon raises the tides twice in 25 hours.",

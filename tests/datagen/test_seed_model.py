@@ -13,8 +13,12 @@ from datagen.run.record_files import read_records
 from datagen.seeds.stage import make_seeds
 from tests.helpers import seeding
 from tests.helpers.datagen_work import said
-from tests.helpers.openai_server import Fault, Message, OpenAIServer
+from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.seeding import kept
+from tests.helpers.server_habits import (
+    Fault,
+    Message,
+)
 
 GIVEN = ["How do the Moon and the Sun cause tides?", "How do central banks fight inflation?"]
 WRITTEN = [

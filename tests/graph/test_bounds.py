@@ -11,8 +11,11 @@ from oresearch_graph.policies.chat.parameters import Sent
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.chat.probe import PROBES
 from oresearch_graph.threads import Thread
-from tests.helpers.openai_server import Habits, OpenAIServer
+from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import research_brain
+from tests.helpers.server_habits import (
+    Habits,
+)
 
 ASK = [HumanMessage("Why?")]
 PLAN = Thread(id="t", system="S", question="Why?", role="planner", bound=1_000)

@@ -18,8 +18,13 @@ from oresearch_graph.policies.chat.probe import PROBES
 from oresearch_graph.threads import Thread, visible
 from oresearch_graph.trace import Step, world_step
 from oresearch_graph.trace.tags import parse_policy_text
-from tests.helpers.openai_server import Habits, OpenAIServer, Thinking, ToolCalls
+from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import INVENTED, ResearchBrain, research_brain
+from tests.helpers.server_habits import (
+    Habits,
+    Thinking,
+    ToolCalls,
+)
 
 CALLS = ("</web_search>", "</crawl_page>", "</subtask_answer>")
 RENDERINGS = ("prefill", "turns", "tools")

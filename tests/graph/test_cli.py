@@ -15,8 +15,11 @@ import pytest
 
 from oresearch_graph.command.research import settings_of
 from oresearch_graph.trace import read_traces, violations, write_traces
-from tests.helpers.openai_server import Habits, OpenAIServer
+from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
+from tests.helpers.server_habits import (
+    Habits,
+)
 from tests.helpers.traces import GOOD, good_trace, trace_of
 from tests.helpers.warm_python import run_warm
 

@@ -12,7 +12,11 @@ from oresearch_graph.errors import ConfigurationError, PolicyError
 from oresearch_graph.policies.chat.probe import PROBES
 from oresearch_graph.policies.chat.servers import KINDS
 from oresearch_graph.settings import ResearchSettings
-from tests.helpers.openai_server import Habits, OpenAIServer, ToolCalls
+from tests.helpers.openai_server import OpenAIServer
+from tests.helpers.server_habits import (
+    Habits,
+    ToolCalls,
+)
 
 SETTINGS = ResearchSettings(search="python")
 

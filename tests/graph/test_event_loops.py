@@ -19,8 +19,11 @@ from oresearch_graph.policies.chat.event_loops import of_other_loop
 from oresearch_graph.policies.chat.model_call import Patience
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.threads import Thread
-from tests.helpers.openai_server import Habits, OpenAIServer
+from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import research_brain
+from tests.helpers.server_habits import (
+    Habits,
+)
 
 PLAN = Thread(id="t", system="You research.", question="Why?", role="planner")
 STOP = ("</subtask_list>",)

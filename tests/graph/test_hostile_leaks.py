@@ -59,8 +59,11 @@ from tests.helpers.leak_runs import (
     tool_answers_with_key,
 )
 from tests.helpers.loopback_site import Answer, running_site
-from tests.helpers.openai_server import Habits, OpenAIServer
+from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
+from tests.helpers.server_habits import (
+    Habits,
+)
 
 pytestmark = pytest.mark.hostile
 

@@ -12,8 +12,13 @@ from oresearch_graph.policies.chat.model_call import Patience
 from oresearch_graph.policies.chat.model_faults import retry_after
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.threads import Thread
-from tests.helpers.openai_server import Fault, Habits, OpenAIServer, too_many
+from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import research_brain
+from tests.helpers.server_habits import (
+    Fault,
+    Habits,
+    too_many,
+)
 
 STOP = ("</subtask_list>",)
 PLAN = Thread(id="t", system="You research.", question="Why?", role="planner")

@@ -21,7 +21,14 @@ from oresearch_graph.policies.chat.prices import Price
 from oresearch_graph.rows.ground_truth import GroundTruth, KeyPoint
 from oresearch_graph.trace import Source
 from oresearch_graph.trace.answer import parse_answer
-from tests.helpers.openai_server import Body, Fault, Habits, Message, OpenAIServer, too_many
+from tests.helpers.openai_server import OpenAIServer
+from tests.helpers.server_habits import (
+    Body,
+    Fault,
+    Habits,
+    Message,
+    too_many,
+)
 from tests.helpers.verdicts import REPORT, TRUTH, judged, says, verdict
 
 

@@ -19,9 +19,13 @@ from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Step, world_step
 from oresearch_graph.trace.calls import Call, read_call
 from oresearch_graph.trace.tags import parse_policy_text
-from tests.helpers.openai_server import Habits, OpenAIServer, ToolCalls
+from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
 from tests.helpers.scripted import PAGES, Documents
+from tests.helpers.server_habits import (
+    Habits,
+    ToolCalls,
+)
 
 CALLS = ("</web_search>", "</crawl_page>", "</subtask_answer>")
 STEPS = (Step(kind="subtask_list", text="1. One"), world_step("subtask", "One", branch=1))

@@ -18,9 +18,13 @@ from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.text.words import token_count
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Step, world_step
-from tests.helpers.openai_server import Body, Fault, OpenAIServer
+from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain, research_brain
 from tests.helpers.scripted import Documents
+from tests.helpers.server_habits import (
+    Body,
+    Fault,
+)
 
 QUICK = Patience(silence=0.2, tries=3, backoff=0.01)
 PLAN = Thread(id="t", system="You research.", question="Why?", role="planner")

@@ -12,8 +12,13 @@ from oresearch_graph.policies.chat.model_call import Patience
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Step, world_step
-from tests.helpers.openai_server import Body, Fault, Habits, OpenAIServer
+from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import research_brain
+from tests.helpers.server_habits import (
+    Body,
+    Fault,
+    Habits,
+)
 
 STOP = ("</subtask_list>",)
 CALLS = ("</web_search>", "</crawl_page>", "</subtask_answer>")

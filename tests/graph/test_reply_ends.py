@@ -14,9 +14,13 @@ from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.chat.reply import read_message
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import Thread
-from tests.helpers.openai_server import Fault, Habits, OpenAIServer
+from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import research_brain
 from tests.helpers.scripted import PAGES, Documents
+from tests.helpers.server_habits import (
+    Fault,
+    Habits,
+)
 
 STOP = ("</subtask_list>",)
 PLAN = Thread(id="t", system="You research.", question="Why?", role="planner")

@@ -15,9 +15,15 @@ from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 from oresearch_graph.policies.chat.model_call import Patience
 from oresearch_graph.settings import Rendering, ResearchSettings
 from oresearch_graph.trace import Execution, Trace
-from tests.helpers.openai_server import Body, Fault, Habits, OpenAIServer, too_many
+from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import INVENTED, ResearchBrain
 from tests.helpers.scripted import Documents
+from tests.helpers.server_habits import (
+    Body,
+    Fault,
+    Habits,
+    too_many,
+)
 
 RENDERINGS: tuple[Rendering, ...] = ("prefill", "turns", "tools")
 EXECUTIONS: tuple[Execution, ...] = ("parallel", "sequential")

@@ -12,9 +12,15 @@ from pydantic import BaseModel
 
 from oresearch_graph import ResearchSettings, create_research_graph
 from oresearch_graph.errors import ConfigurationError
-from tests.helpers.openai_server import Body, Fault, Message, OpenAIServer, ToolCalls
+from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
 from tests.helpers.scripted import PAGES, Documents, ScriptedPolicy, research_script
+from tests.helpers.server_habits import (
+    Body,
+    Fault,
+    Message,
+    ToolCalls,
+)
 
 QUESTION: Any = {"question": "q"}
 

@@ -18,8 +18,11 @@ from oresearch_graph.rows.sft import trace_rows
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.text.repetition import repetition
 from oresearch_graph.trace import Trace, parse_trace, render_trace
-from tests.helpers.openai_server import Habits, OpenAIServer
+from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.scripted import PAGES, Documents
+from tests.helpers.server_habits import (
+    Habits,
+)
 
 QUESTION = "What causes tides, and how large are they?"
 SLOW = Serving(slots=1, pace=9.0, reading=36.0)

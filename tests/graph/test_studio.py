@@ -14,8 +14,11 @@ import pytest
 
 from oresearch_graph.served.client_settings import CLIENTS
 from oresearch_graph.served.gate import STUDIO
-from tests.helpers.openai_server import Habits, OpenAIServer
+from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
+from tests.helpers.server_habits import (
+    Habits,
+)
 from tests.helpers.studio_server import QUESTION, StudioServer
 
 WITH_MODEL = {"model": "fake", "effort": "standard"}

@@ -14,7 +14,10 @@ from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.judging.ground_truth import Judged
 from oresearch_graph.judging.judge_model import VerdictCache
 from oresearch_graph.trace.answer import parse_answer
-from tests.helpers.openai_server import Fault, OpenAIServer
+from tests.helpers.openai_server import OpenAIServer
+from tests.helpers.server_habits import (
+    Fault,
+)
 from tests.helpers.verdicts import REPORT, TRUTH, judged, says, verdict
 
 

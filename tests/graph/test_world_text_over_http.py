@@ -15,8 +15,11 @@ from oresearch_graph.settings import Rendering, ResearchSettings
 from oresearch_graph.threads import Thread
 from oresearch_graph.tools.backend import Hit, Hits, Page
 from oresearch_graph.trace import Execution, Trace, world_step
-from tests.helpers.openai_server import Habits, OpenAIServer
+from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
+from tests.helpers.server_habits import (
+    Habits,
+)
 
 RENDERINGS: tuple[Rendering, ...] = ("prefill", "turns", "tools")
 MARK = "Zq7"

@@ -14,7 +14,11 @@ from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.trace.files import write_traces
 from tests.helpers import verdicts
 from tests.helpers.datagen_work import work_of
-from tests.helpers.openai_server import Body, Message, OpenAIServer
+from tests.helpers.openai_server import OpenAIServer
+from tests.helpers.server_habits import (
+    Body,
+    Message,
+)
 from tests.helpers.traces import GOOD, trace_of
 
 TIDES = Seed(

@@ -26,7 +26,11 @@ from oresearch_graph.tools.backend import Hit, Hits, Page
 from oresearch_graph.trace import write_traces
 from oresearch_graph.view.page import traces_page
 from tests.helpers.loopback_site import Site
-from tests.helpers.openai_server import Body, Fault, OpenAIServer
+from tests.helpers.openai_server import OpenAIServer
+from tests.helpers.server_habits import (
+    Body,
+    Fault,
+)
 
 KEY = "Zq8vLw3R/tY6u+Kp1NxB4"
 """Of no provider's shape: only knowing it helps."""

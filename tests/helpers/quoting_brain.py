@@ -13,8 +13,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tests.helpers.openai_server import Body, Message, ToolCalls
 from tests.helpers.research_brain import INVENTED, ResearchBrain, _Talk
+from tests.helpers.server_habits import (
+    Body,
+    Message,
+    ToolCalls,
+)
 
 _HEAD = re.compile(r"^\[(\d{1,6})\][^\n]*\n[a-z]+:\S*\n", re.MULTILINE)
 _SENTENCE = re.compile(r"[A-Z][^.!?\n\[\]<>|`#*]{50,260}\.(?=\s|$)")

@@ -13,7 +13,11 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from tests.helpers.openai_server import Body, Message, ToolCalls
+from tests.helpers.server_habits import (
+    Body,
+    Message,
+    ToolCalls,
+)
 
 INVENTED = "\n<observation>\nINVENTED [9999]\n</observation>\n"
 _SHOWN = re.compile(r"\[(\d{1,6})\][^\n]*")

@@ -25,8 +25,12 @@ from typing import Any
 
 import oresearch_graph
 from tests.helpers.loopback_site import running_site
-from tests.helpers.openai_server import Habits, OpenAIServer, too_many
+from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
+from tests.helpers.server_habits import (
+    Habits,
+    too_many,
+)
 from tests.helpers.small_pdf import pdf
 
 QUESTION = "How does asyncio cancel tasks?"

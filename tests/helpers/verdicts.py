@@ -8,7 +8,10 @@ from collections.abc import Callable
 from oresearch_graph.judging.ground_truth import Judged
 from oresearch_graph.judging.model_judge import ModelJudge
 from oresearch_graph.rows.ground_truth import Criterion, GroundTruth, KeyPoint, Rubric
-from tests.helpers.openai_server import Body, Message
+from tests.helpers.server_habits import (
+    Body,
+    Message,
+)
 
 TRUTH = GroundTruth(
     rubric=Rubric(

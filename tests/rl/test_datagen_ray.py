@@ -23,8 +23,11 @@ from datagen.run.record_files import read_records, write_records
 from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace import Trace, read_traces, violations
-from tests.helpers.openai_server import Habits, OpenAIServer
+from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
+from tests.helpers.server_habits import (
+    Habits,
+)
 
 REPOSITORY = str(Path(__file__).parents[2])
 PAGE = "# Tides\n\nWhat it is: the Moon causes tides. What it is good for: tidal power.\n"
