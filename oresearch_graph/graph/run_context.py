@@ -131,10 +131,11 @@ class Writer:
             self._account(thread, last, start)
             given = given or last.given
             text += last.given + last.text
-            if last.stop != "length" or attempt == self.settings.continuations:
+            cut = last.stop == "length"
+            end = _loop(thread, text) if cut or thread.constrained else None
+            if not (cut or end) or attempt == self.settings.continuations:
                 break
-            if (end := repetition(text)) is not None:
-                text = text[:end]  # a constrained continuation brings it to its end
+            text = text[:end]  # a constrained continuation brings it to its end
         return text, last.model_copy(update={"given": given})
 
     def _account(self, thread: Thread, last: Continuation, start: float) -> None:
@@ -175,6 +176,16 @@ class Writer:
                 "rejected": rejected,
             }
         )
+
+
+def _loop(thread: Thread, text: str) -> int | None:
+    """Where a text begins to repeat itself. A short answer says nothing twice; a report may, in its
+    conclusion."""
+    _, tag, answer = text.rpartition(open_tag("subtask_answer"))
+    if thread.role == "researcher" and thread.constrained and (tag or thread.forced):
+        end = repetition(answer, 2)
+        return None if end is None else len(text) - len(answer) + end
+    return repetition(text)
 
 
 def _overflowed(thread: Thread, overflow: PolicyOverflow) -> Failure:

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Final
 
 from oresearch_graph.text.sentences import sentence_spans
 
-_TIMES: Final = 3
+TIMES: Final = 3
 """A sentence that stands so often is a loop."""
 _SHORTEST: Final = 20
 """Characters of a sentence that counts: headings and list marks may well return."""
 _WORDS: Final = 12
 """Words of a sequence that counts, in text without an end of a sentence."""
+_NO_WORDS: Final = re.compile(r"\[[\d, ]++\]|</?\w++>")
+"""Citation marks and tags."""
+_WORD: Final = re.compile(r"\w+")
 
 
-def repetition(text: str) -> int | None:
-    """Where the repeated part of a text begins; None where nothing is repeated. Linear."""
+def repetition(text: str, times: int = TIMES) -> int | None:
+    """Where the repeated part of a text begins: a sentence that stands so many times, whatever it
+    cites, or three times the same sequence of words. None where nothing is repeated. Linear."""
     seen: Counter[str] = Counter()
     run: int | None = None
     for start, end in sentence_spans(text):
-        sentence = " ".join(text[start:end].split())
+        sentence = " ".join(_WORD.findall(_NO_WORDS.sub("", text[start:end]).casefold()))
         if len(sentence) < _SHORTEST:
             continue
         run = (start if run is None else run) if seen[sentence] else None
         seen[sentence] += 1
-        if seen[sentence] == _TIMES:
+        if seen[sentence] == times:
             return run
     return _in_words(text)
 
@@ -42,6 +47,6 @@ def _in_words(text: str) -> int | None:
         found = places.setdefault(hash(tuple(words[first : first + _WORDS])), [])
         if not found or first - found[-1] >= _WORDS:
             found.append(first)
-        if len(found) == _TIMES:
+        if len(found) == TIMES:
             return starts[found[1]]
     return None

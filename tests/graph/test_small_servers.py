@@ -234,6 +234,7 @@ async def test_a_queue_lets_so_many_branches_in_the_lowest_first():
         ("It is long, as is known. " * 2, None),
         ("Once upon a time it was. " + "It is long, as is known. " * 5, "It is long, as"),
         ("one two three four five six seven eight nine ten eleven twelve " * 4, "one two"),
+        ("So it is, as is known [1]. So it is, as is known [2].\nSo it is, as is known. [3]", "So"),
         ("- yes\n" * 5, None),
         ("", None),
     ],
@@ -246,3 +247,23 @@ def test_a_sentence_that_stands_three_times_is_a_loop(text, rest):
         assert place is not None
         assert text[place:].startswith(rest)
         assert text[:place].count(rest) == 1
+
+
+async def test_an_answer_that_says_a_sentence_twice_is_ended_before_that():
+    said = "The moon causes the tides of the sea. [{0}]"
+
+    def repeats(messages: list[dict[str, Any]], body: dict[str, Any]) -> str:
+        if "<subtask_answer>" in str(messages[-1]["content"]).partition("<think>")[2]:
+            return "</subtask_answer>"  # what the grammar leaves
+        reply = small_model(messages, body)
+        sentence = said.format(*re.findall(r"\[(\d{4})\]", reply)[:1] or [0])
+        return re.sub(r"(?<=<subtask_answer>).*?(?=</)", f"{sentence} " * 3, reply)
+
+    habits = Habits(on_final_assistant="echo", keeps_stop=False)
+    with OpenAIServer(repeats, habits, slots=1, pace=9.0) as server:
+        trace, _ = await research(server)
+    answers = [step.text for step in trace.steps if step.kind == "subtask_answer"]
+    assert len(answers) == 2
+    assert all(answer.count("The moon causes") == 1 for answer in answers)
+    assert trace.outcome == "complete"
+    assert violations(trace) == ()
