@@ -26,7 +26,7 @@ from oresearch_graph.evidence.figures import agrees, stated
 from oresearch_graph.text.sentences import sentence_spans
 from oresearch_graph.text.words import terms
 from oresearch_graph.trace import Trace, read_traces, violations
-from oresearch_graph.trace.answer import ParsedAnswer, parse_answer
+from oresearch_graph.trace.answer import parse_answer
 from oresearch_graph.trace.references import Ledger
 from tests.planted_world import Question, World, planted_world
 
@@ -89,8 +89,7 @@ def score(world: World, trace: Trace) -> Score:
     question = next((one for one in world.questions if one.question == trace.question), None)
     if question is None:
         raise ValueError(f"seed {world.seed} asks no such question: {trace.question[:200]}")
-    report = parse_answer("" if trace.answer is None else trace.answer.text)
-    sentences = list(_report_sentences(report, trace))
+    sentences = list(report_sentences(trace))
     judge = _Holdings(world, question)
     return Score(
         question=question.id,
@@ -117,7 +116,9 @@ def score(world: World, trace: Trace) -> Score:
     )  # fmt: skip
 
 
-def _report_sentences(report: ParsedAnswer, trace: Trace) -> Iterator[CitedSentence]:
+def report_sentences(trace: Trace) -> Iterator[CitedSentence]:
+    """The sentences of its report, with what each cites."""
+    report = parse_answer("" if trace.answer is None else trace.answer.text)
     ledger = Ledger(trace.sources or ())
     for start, end, marks in sentences_of(report):
         sources = [report.resolve(mark.number, ledger) for mark in marks]
