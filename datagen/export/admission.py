@@ -1,7 +1,7 @@
 """Which traces become rows, why the others do not, and under which protocol rows are told.
 
-A teacher may have been asked for more than training shows (visible reasoning), which makes its
-protocol extended or gives it another prompt: its rows are restated under the plain training
+A teacher may have been asked for more than training shows (visible reasoning), or by a short prompt
+for each role, which makes its protocol extended: its rows are restated under the plain training
 prompt, and the card says how many. Another dialect or other tools are another language: refused.
 """
 
@@ -48,7 +48,7 @@ class Admission:
 
     def __init__(self, settings: DatagenSettings) -> None:
         """Raises ConfigurationError for prompt additions, which training does not have."""
-        research, self.settings = settings.research, settings.export
+        research, self.settings = settings.trained, settings.export
         if research.extended:
             raise ConfigurationError(
                 "research: length, tone, outline, language and prompts are for serving; rows are "

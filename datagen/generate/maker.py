@@ -28,6 +28,7 @@ from datagen.run.folder import Work
 from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError, OresearchError
 from oresearch_graph.graph.build import ResearchGraph, Search, create_research_graph
+from oresearch_graph.policies.serving import Serving
 from oresearch_graph.redaction import brief
 from oresearch_graph.trace import Trace, Usage
 from oresearch_graph.trace.private_files import create_private
@@ -68,7 +69,15 @@ class CandidateMaker:
         Raises TeacherFault where a teacher's service fails, ConfigurationError for what no
         candidate survives; the checkpoint stays.
         """
-        graph, thread = self._graph(job, charge), _thread(job.id)
+        recipe, thread = job.candidate.recipe, _thread(job.id)
+        serving = await self._teachers.serving(recipe)
+        async with self._teachers.place(recipe, serving):
+            return await self._run(job, charge, serving, thread)
+
+    async def _run(
+        self, job: Job, charge: Charge, serving: Serving, thread: RunnableConfig
+    ) -> Trace:
+        graph = self._graph(job, charge, serving)
         state = await graph.aget_state(thread)
         if state.values and state.values.get("question", job.question) != job.question:
             await self.forget(job.id)  # the seed's question was changed since
@@ -76,9 +85,12 @@ class CandidateMaker:
         if not state.next and "trace" in state.values:
             return _trace(state.values)
         begun = bool(state.next)
+        if begun and (run := state.values.get("run")) is not None and run.serving != serving:
+            serving = run.serving  # it goes on as it started
+            graph = self._graph(job, charge, serving)
         inputs: Any = None if begun else {"question": job.question}
         values = await graph.ainvoke(
-            inputs, thread, context=self._time_anew(job, state) if begun else None,
+            inputs, thread, context=self._time_anew(job, state, serving) if begun else None,
             durability="sync",
         )  # fmt: skip
         return _trace(values)
@@ -87,20 +99,20 @@ class CandidateMaker:
         """Delete a candidate's checkpoints: its trace is written, or is to be made anew."""
         await self._saver.adelete_thread(candidate)
 
-    def _graph(self, job: Job, charge: Charge) -> ResearchGraph:
-        recipe = job.candidate.recipe
-        teachers = self._teachers
-        policies = metered(teachers.policies(recipe), teachers.price, charge, recipe.draw)
+    def _graph(self, job: Job, charge: Charge, serving: Serving) -> ResearchGraph:
+        recipe, teachers = job.candidate.recipe, self._teachers
+        policies = teachers.policies(recipe, serving)
+        policies = metered(policies, teachers.price, charge, recipe.draw)
         return create_research_graph(
             policies,
             search=self._search,
-            settings=writing_settings(self._settings, recipe),
+            settings=writing_settings(self._settings, recipe, serving),
             checkpointer=self._saver,
         )
 
-    def _time_anew(self, job: Job, state: StateSnapshot) -> Any:  # noqa: ANN401
+    def _time_anew(self, job: Job, state: StateSnapshot, serving: Serving) -> Any:  # noqa: ANN401
         """A resumed run's clock began when the run did: what lies between is not its fault."""
-        settings = writing_settings(self._settings, job.candidate.recipe)
+        settings = writing_settings(self._settings, job.candidate.recipe, serving)
         run = state.values.get("run")
         age = 0.0 if run is None else max(0.0, time.time() - run.started)
         return {
