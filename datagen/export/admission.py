@@ -48,7 +48,7 @@ class Admission:
 
     def __init__(self, settings: DatagenSettings) -> None:
         """Raises ConfigurationError for prompt additions, which training does not have."""
-        research, self.settings = settings.trained, settings.export
+        research, self.settings = settings.training, settings.export
         if research.extended:
             raise ConfigurationError(
                 "research: length, tone, outline, language and prompts are for serving; rows are "
@@ -65,6 +65,8 @@ class Admission:
         """For each reason the first trace it met, with the message."""
         self.restated = 0
         """Traces made under another prompt."""
+        self.constrained = 0
+        """Traces whose text was held to the protocol's grammar."""
 
     def prepare(self, trace: Trace) -> PreparedTrace:
         """The trace as every row tells it: restated under the training protocol, its citations
@@ -80,6 +82,7 @@ class Admission:
 
     def count(self, trace: Trace) -> None:
         """Note a trace that was exported."""
+        self.constrained += trace.protocol.constrained
         self.restated += trace.protocol.prompt != self.protocols[trace.execution].prompt
 
     def refuse(self, trace: str, fault: Refused) -> None:

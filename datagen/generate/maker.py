@@ -12,7 +12,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -47,6 +47,11 @@ class CandidateMaker:
         self._settings, self._saver = settings, saver
         self._teachers, self._search = teachers, search
 
+    async def place(self, job: Job) -> AbstractAsyncContextManager[None]:
+        """Holds the candidate back while its teacher's server has enough to do."""
+        recipe = job.candidate.recipe
+        return self._teachers.place(recipe, await self._teachers.serving(recipe))
+
     async def attempt(self, job: Job, charge: Charge) -> Trace | str:
         """The candidate's trace, or why it is lost this time.
 
@@ -69,14 +74,8 @@ class CandidateMaker:
         Raises TeacherFault where a teacher's service fails, ConfigurationError for what no
         candidate survives; the checkpoint stays.
         """
-        recipe, thread = job.candidate.recipe, _thread(job.id)
-        serving = await self._teachers.serving(recipe)
-        async with self._teachers.place(recipe, serving):
-            return await self._run(job, charge, serving, thread)
-
-    async def _run(
-        self, job: Job, charge: Charge, serving: Serving, thread: RunnableConfig
-    ) -> Trace:
+        thread = _thread(job.id)
+        serving = await self._teachers.serving(job.candidate.recipe)
         graph = self._graph(job, charge, serving)
         state = await graph.aget_state(thread)
         if state.values and state.values.get("question", job.question) != job.question:
@@ -231,7 +230,9 @@ class LocalRunner:
 
 async def _run_jobs(jobs: Iterator[Job], store: CandidateStore, maker: CandidateMaker) -> None:
     while store.may_begin() and (job := next(jobs, None)) is not None:
-        await _make(job, store, maker)
+        async with await maker.place(job):
+            if store.may_begin():
+                await _make(job, store, maker)
 
 
 async def _make(job: Job, store: CandidateStore, maker: CandidateMaker) -> None:

@@ -53,7 +53,7 @@ def teachers_of(settings: GenerateSettings) -> tuple[Teacher, ...]:
 def check_teachers(settings: DatagenSettings) -> None:
     """Raises ConfigurationError for settings that would make something else than they seem to."""
     teachers_of(settings.generate)
-    research = settings.trained
+    research = settings.training
     if research.model or research.planner_model or research.researcher_models:
         raise ConfigurationError("research.model: who writes candidates is named in "
                                  "generate.teachers, as [{name: ..., model: ...}]")  # fmt: skip
@@ -71,7 +71,7 @@ def writing_settings(
     the recipe sets is fitted to the server; then every one is explicit: no variable of a machine's
     environment makes its candidates others."""
     teacher = teacher_named(settings.generate, recipe.teacher)
-    configured = {
+    explicit = {
         **settings.research.model_dump(exclude_unset=True),
         "model": teacher.model,
         "base_url": teacher.base_url,
@@ -89,11 +89,11 @@ def writing_settings(
     if recipe.temperature is None and settings.generate.candidates <= len(
         variants(settings.generate)
     ):
-        del configured["temperature"]  # where a recipe comes again, its texts have to differ
-    fitted = adapted(ResearchSettings.model_validate(configured), serving or Serving())
-    reasons = settings.generate.ask_for_reasoning and not (teacher.extractive or fitted.by_role)
+        del explicit["temperature"]  # where a recipe comes again, its texts have to differ
+    research = adapted(ResearchSettings.model_validate(explicit), serving or Serving())
+    reasons = settings.generate.ask_for_reasoning and not (teacher.extractive or research.by_role)
     prompts = dict.fromkeys(get_args(Role), REASONING) if reasons else {}
-    return ResearchSettings.model_validate({**fitted.model_dump(), "prompts": prompts})
+    return ResearchSettings.model_validate({**research.model_dump(), "prompts": prompts})
 
 
 def recipes_mark(settings: DatagenSettings) -> str:

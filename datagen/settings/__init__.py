@@ -48,7 +48,7 @@ class DatagenSettings(FrozenModel):
     export: ExportSettings = Field(default_factory=ExportSettings)
 
     @property
-    def trained(self) -> ResearchSettings:
+    def training(self) -> ResearchSettings:
         """The graph's settings under the training prompt, in which all rows are told."""
         return self.research.model_copy(update={"prompt_style": "training"})
 

@@ -110,7 +110,7 @@ def test_prompts_by_role_may_be_set_and_other_additions_may_not(tmp_path: Path):
     by_role = settings.model_copy(update={"research": ResearchSettings(prompt_style="roles")})
     check_teachers(by_role)
     assert writing_settings(by_role, Recipe(teacher="m")).by_role
-    assert not by_role.trained.extended
+    assert not by_role.training.extended
     toned = settings.model_copy(update={"research": ResearchSettings(tone="formal")})
     with pytest.raises(ConfigurationError, match="beyond the prompt that is trained"):
         check_teachers(toned)

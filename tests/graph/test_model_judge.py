@@ -283,13 +283,13 @@ async def test_what_no_server_says_is_not_known(judge_at):
 
 
 async def test_a_field_that_the_server_refuses_is_left_out_and_the_others_stay(judge_at):
-    said = {
+    refusal = {
         "code": "Client specified an invalid argument",
         "error": "Argument not supported on this model: temperature",
     }
     with OpenAIServer(says(verdict(7, 7))) as server:
         server.fault_for = lambda body: (
-            Fault("status", 400, body=said) if "temperature" in body else None
+            Fault("status", 400, body=refusal) if "temperature" in body else None
         )
         judge = judge_at(server)
         assert (await judged(judge)).quality == pytest.approx(0.7)

@@ -53,8 +53,8 @@ class TextModel:
         self.name = model_name(model)
         self.speaks_openai = speaks_openai(model)
         priced = self.speaks_openai and is_official(getattr(model, "openai_api_base", None))
-        known = known_price(self.name) if priced else None
-        self.price: Price | ModelPrice | None = price or known
+        list_price = known_price(self.name) if priced else None
+        self.price: Price | ModelPrice | None = price or list_price
         self._model, self._timeout, self._concurrency = model, timeout, concurrency
         self._call = ModelCall(
             self.name, AdaptiveLimiter(concurrency), Patience(tries=tries),
