@@ -46,6 +46,8 @@ class Funnel(NamedTuple):
     spending: Spending
     """What all candidates and their judgements cost, the rejected ones among them."""
     accepted: int | None
+    constrained: int
+    """Traces whose text was held to the protocol's grammar."""
 
     @property
     def cost_per_accepted(self) -> float | None:
@@ -64,7 +66,7 @@ class Funnel(NamedTuple):
 def count_funnel(work: Work) -> Funnel:
     """Count what the run's folder holds."""
     run = work.run
-    traces, spending = _traces(work)
+    traces, constrained, spending = _traces(work)
     judged = _judged(run.judged)
     for judgement in read_records(run.judged, Judgement):
         spending = spending.plus(Spending(judgement.tokens, judgement.cost))
@@ -76,7 +78,7 @@ def count_funnel(work: Work) -> Funnel:
         *judged,
         _rows(work),
     )
-    return Funnel(levels, spending, judged[0].remaining)
+    return Funnel(levels, spending, judged[0].remaining, constrained)
 
 
 def _seeds(work: Work) -> Level:
@@ -96,15 +98,16 @@ def _planned(work: Work) -> Level:
     return Level("candidates", _number(planned) + _number(read_finished(run.imported)), {})
 
 
-def _traces(work: Work) -> tuple[int | None, Spending]:
-    spending, ids = Spending(), set[str]()
+def _traces(work: Work) -> tuple[int | None, int, Spending]:
+    spending, ids, constrained = Spending(), set[str](), set[str]()
     for file in work.run.traces:
         for finished in read_finished(file):
             ids.add(finished.id)
+            constrained.update([finished.id] if finished.constrained else [])
             spending = spending.plus(finished.spending)
     for lost in read_records(work.run.lost, Lost, unended=False):
         spending = spending.plus(Spending(lost.tokens, lost.cost))
-    return (len(ids) if work.run.traces else None), spending
+    return (len(ids) if work.run.traces else None), len(constrained), spending
 
 
 def _lost(work: Work, traces: int | None) -> dict[str, int]:
@@ -171,7 +174,7 @@ def funnel_table(funnel: Funnel) -> Table:
         remaining = "–" if level.remaining is None else f"{level.remaining:,}"
         table.add_row(level.name, remaining, share, Text(_reasons_text(level.lost, _TABLE_REASONS)))
         before = level.remaining
-    table.caption = cost_line(funnel)
+    table.caption = caption(funnel)
     return table
 
 
@@ -179,6 +182,12 @@ def _reasons_text(lost: dict[str, int], most: int) -> str:
     reasons = [f"{reason} {count:,}" for reason, count in list(lost.items())[:most]]
     more = len(lost) - len(reasons)
     return ", ".join([*reasons, *([f"{more} more"] if more > 0 else [])])
+
+
+def caption(funnel: Funnel) -> str:
+    """What the levels do not tell."""
+    by_grammar = f"{funnel.constrained:,} traces were held to the protocol's grammar"
+    return "; ".join([cost_line(funnel), *([by_grammar] if funnel.constrained else [])])
 
 
 def cost_line(funnel: Funnel) -> str:
@@ -213,7 +222,7 @@ def draw_funnel(work: Work, out: Path) -> Path:
     axes.xaxis.set_visible(False)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.set_title(f"{work.run.root.name}: from seeds to rows", loc="left", fontsize=11)
-    figure.supxlabel(cost_line(funnel), x=0.01, ha="left", fontsize=8.5, color=_GREY)
+    figure.supxlabel(caption(funnel), x=0.01, ha="left", fontsize=8.5, color=_GREY)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(out, dpi=150, format="png")

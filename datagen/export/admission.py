@@ -1,7 +1,7 @@
 """Which traces become rows, why the others do not, and under which protocol rows are told.
 
-A teacher may have been asked for more than training shows (visible reasoning), which makes its
-protocol extended or gives it another prompt: its rows are restated under the plain training
+A teacher may have been asked for more than training shows (visible reasoning), or by a short prompt
+for each role, which makes its protocol extended: its rows are restated under the plain training
 prompt, and the card says how many. Another dialect or other tools are another language: refused.
 """
 
@@ -48,7 +48,7 @@ class Admission:
 
     def __init__(self, settings: DatagenSettings) -> None:
         """Raises ConfigurationError for prompt additions, which training does not have."""
-        research, self.settings = settings.research, settings.export
+        research, self.settings = settings.training, settings.export
         if research.extended:
             raise ConfigurationError(
                 "research: length, tone, outline, language and prompts are for serving; rows are "
@@ -65,6 +65,8 @@ class Admission:
         """For each reason the first trace it met, with the message."""
         self.restated = 0
         """Traces made under another prompt."""
+        self.constrained = 0
+        """Traces whose text was held to the protocol's grammar."""
 
     def prepare(self, trace: Trace) -> PreparedTrace:
         """The trace as every row tells it: restated under the training protocol, its citations
@@ -80,6 +82,7 @@ class Admission:
 
     def count(self, trace: Trace) -> None:
         """Note a trace that was exported."""
+        self.constrained += trace.protocol.constrained
         self.restated += trace.protocol.prompt != self.protocols[trace.execution].prompt
 
     def refuse(self, trace: str, fault: Refused) -> None:

@@ -109,7 +109,14 @@ def _made_by(maker: RowMaker) -> Iterator[str]:
     if maker.admission.restated:
         yield (
             f"{maker.admission.restated} traces were made under another prompt (teachers were "
-            "asked for visible reasoning, or other limits held): their rows are restated."
+            "asked for visible reasoning, had short prompts, or other limits held): their rows are "
+            "restated."
+        )
+    if maker.admission.constrained:
+        yield (
+            f"{maker.admission.constrained} of {maker.traces} traces were held to the protocol's "
+            "grammar by the model's server: tags, calls and cited numbers could be no others "
+            "(`filter.allow_constrained` leaves such traces out)."
         )
     yield (
         "In `sft-linear`, and in what is made of it, citation numbers are rewritten so that an "

@@ -138,9 +138,10 @@ class _Export:
 
     def _counts(self) -> Counts:
         configs = dict.fromkeys(r.config for r in self.tables.records() if r.config)
-        refused = self.maker.admission.refused
+        refused, constrained = self.maker.admission.refused, self.maker.admission.constrained
         return {
             "traces": self.maker.traces,
+            **({"constrained": constrained} if constrained else {}),
             **{f"{name}_rows": self.tables.rows(name) for name in configs},
             "refused": refused.total(),
             **{f"refused_{reason}": count for reason, count in refused.most_common()},

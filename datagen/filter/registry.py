@@ -18,6 +18,7 @@ RULES: Final[dict[RuleName, Check]] = {
     "repaired": run_rules.repaired,
     "extractive": run_rules.extractive,
     "extended_prompt": run_rules.extended_prompt,
+    "constrained": run_rules.constrained,
     "few_subtasks": run_rules.few_subtasks,
     "call_bounds": run_rules.call_bounds,
     "unanswered_subtask": run_rules.unanswered_subtask,

@@ -109,6 +109,12 @@ def extended_prompt(case: Case) -> Iterator[Finding]:
         yield finding("extended_prompt", "an embedder's prompt additions were in force")
 
 
+def constrained(case: Case) -> Iterator[Finding]:
+    """The server held the policy's text to the protocol's grammar."""
+    if case.trace.protocol.constrained and not case.settings.allow_constrained:
+        yield finding("constrained", "the model's server held its text to the grammar")
+
+
 def few_subtasks(case: Case) -> Iterator[Finding]:
     """Too few subtasks were researched."""
     least, there = case.settings.min_subtasks, len(case.trace.branches)

@@ -64,6 +64,8 @@ class FinishedCandidate(NamedTuple):
     """The id that its question gives a seed: another question under the same id is another."""
     spending: Spending
     extractive: bool
+    constrained: bool
+    """Its text was held to the protocol's grammar."""
 
 
 def read_finished(path: Path) -> Iterator[FinishedCandidate]:
@@ -80,7 +82,10 @@ def _finished_candidate(path: Path, number: int, line: bytes) -> FinishedCandida
         raw: Any = from_json(line)
         spending = Spending.of(Usage.model_validate(usage) for usage in raw["usage"])
         extractive = "extractive" in raw["models"].values()
-        return FinishedCandidate(str(raw["id"]), seed_id(raw["question"]), spending, extractive)
+        constrained = raw["protocol"].get("constrained", False)
+        return FinishedCandidate(
+            str(raw["id"]), seed_id(raw["question"]), spending, extractive, constrained
+        )
     except (ValueError, ValidationError, KeyError, TypeError, AttributeError) as error:
         raise TraceFileError(
             f"{path}:{number}: not a trace: take the line out, its candidate is made again"

@@ -12,7 +12,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -28,6 +28,7 @@ from datagen.run.folder import Work
 from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError, OresearchError
 from oresearch_graph.graph.build import ResearchGraph, Search, create_research_graph
+from oresearch_graph.policies.serving import Serving
 from oresearch_graph.redaction import brief
 from oresearch_graph.trace import Trace, Usage
 from oresearch_graph.trace.private_files import create_private
@@ -45,6 +46,11 @@ class CandidateMaker:
     ) -> None:  # fmt: skip
         self._settings, self._saver = settings, saver
         self._teachers, self._search = teachers, search
+
+    async def place(self, job: Job) -> AbstractAsyncContextManager[None]:
+        """Holds the candidate back while its teacher's server has enough to do."""
+        recipe = job.candidate.recipe
+        return self._teachers.place(recipe, await self._teachers.serving(recipe))
 
     async def attempt(self, job: Job, charge: Charge) -> Trace | str:
         """The candidate's trace, or why it is lost this time.
@@ -68,7 +74,9 @@ class CandidateMaker:
         Raises TeacherFault where a teacher's service fails, ConfigurationError for what no
         candidate survives; the checkpoint stays.
         """
-        graph, thread = self._graph(job, charge), _thread(job.id)
+        thread = _thread(job.id)
+        serving = await self._teachers.serving(job.candidate.recipe)
+        graph = self._graph(job, charge, serving)
         state = await graph.aget_state(thread)
         if state.values and state.values.get("question", job.question) != job.question:
             await self.forget(job.id)  # the seed's question was changed since
@@ -76,9 +84,12 @@ class CandidateMaker:
         if not state.next and "trace" in state.values:
             return _trace(state.values)
         begun = bool(state.next)
+        if begun and (run := state.values.get("run")) is not None and run.serving != serving:
+            serving = run.serving  # it goes on as it started
+            graph = self._graph(job, charge, serving)
         inputs: Any = None if begun else {"question": job.question}
         values = await graph.ainvoke(
-            inputs, thread, context=self._time_anew(job, state) if begun else None,
+            inputs, thread, context=self._time_anew(job, state, serving) if begun else None,
             durability="sync",
         )  # fmt: skip
         return _trace(values)
@@ -87,20 +98,20 @@ class CandidateMaker:
         """Delete a candidate's checkpoints: its trace is written, or is to be made anew."""
         await self._saver.adelete_thread(candidate)
 
-    def _graph(self, job: Job, charge: Charge) -> ResearchGraph:
-        recipe = job.candidate.recipe
-        teachers = self._teachers
-        policies = metered(teachers.policies(recipe), teachers.price, charge, recipe.draw)
+    def _graph(self, job: Job, charge: Charge, serving: Serving) -> ResearchGraph:
+        recipe, teachers = job.candidate.recipe, self._teachers
+        policies = teachers.policies(recipe, serving)
+        policies = metered(policies, teachers.price, charge, recipe.draw)
         return create_research_graph(
             policies,
             search=self._search,
-            settings=writing_settings(self._settings, recipe),
+            settings=writing_settings(self._settings, recipe, serving),
             checkpointer=self._saver,
         )
 
-    def _time_anew(self, job: Job, state: StateSnapshot) -> Any:  # noqa: ANN401
+    def _time_anew(self, job: Job, state: StateSnapshot, serving: Serving) -> Any:  # noqa: ANN401
         """A resumed run's clock began when the run did: what lies between is not its fault."""
-        settings = writing_settings(self._settings, job.candidate.recipe)
+        settings = writing_settings(self._settings, job.candidate.recipe, serving)
         run = state.values.get("run")
         age = 0.0 if run is None else max(0.0, time.time() - run.started)
         return {
@@ -219,7 +230,9 @@ class LocalRunner:
 
 async def _run_jobs(jobs: Iterator[Job], store: CandidateStore, maker: CandidateMaker) -> None:
     while store.may_begin() and (job := next(jobs, None)) is not None:
-        await _make(job, store, maker)
+        async with await maker.place(job):
+            if store.may_begin():
+                await _make(job, store, maker)
 
 
 async def _make(job: Job, store: CandidateStore, maker: CandidateMaker) -> None:

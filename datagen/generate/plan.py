@@ -11,14 +11,15 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from itertools import product
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
 
 from datagen.records import Candidate, Recipe, Seed, candidate_id
 from datagen.settings import DatagenSettings, GenerateSettings
 from datagen.settings.generate import Teacher
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.policies.serving import Serving, adapted
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.trace import Execution, text_hash
+from oresearch_graph.trace import Execution, Role, text_hash
 
 EXTRACTIVE: Final = "extractive"
 """The teacher's name where no teacher is named; also the policy's, in `Trace.models`."""
@@ -52,7 +53,7 @@ def teachers_of(settings: GenerateSettings) -> tuple[Teacher, ...]:
 def check_teachers(settings: DatagenSettings) -> None:
     """Raises ConfigurationError for settings that would make something else than they seem to."""
     teachers_of(settings.generate)
-    research = settings.research
+    research = settings.training
     if research.model or research.planner_model or research.researcher_models:
         raise ConfigurationError("research.model: who writes candidates is named in "
                                  "generate.teachers, as [{name: ..., model: ...}]")  # fmt: skip
@@ -63,12 +64,15 @@ def check_teachers(settings: DatagenSettings) -> None:
         )
 
 
-def writing_settings(settings: DatagenSettings, recipe: Recipe) -> ResearchSettings:
-    """The graph's settings for one recipe, every one explicit: no variable of a machine's
+def writing_settings(
+    settings: DatagenSettings, recipe: Recipe, serving: Serving | None = None
+) -> ResearchSettings:
+    """The graph's settings for one recipe at a teacher that is served so. What neither the run nor
+    the recipe sets is fitted to the server; then every one is explicit: no variable of a machine's
     environment makes its candidates others."""
     teacher = teacher_named(settings.generate, recipe.teacher)
-    reasons = settings.generate.ask_for_reasoning and not teacher.extractive
-    overrides = {
+    explicit = {
+        **settings.research.model_dump(exclude_unset=True),
         "model": teacher.model,
         "base_url": teacher.base_url,
         "planner_model": teacher.planner_model,
@@ -81,11 +85,15 @@ def writing_settings(settings: DatagenSettings, recipe: Recipe) -> ResearchSetti
         "execution": recipe.execution,
         "seed": recipe.draw,
         "approve_plan": False,
-        "prompts": dict.fromkeys(("planner", "researcher", "summarizer"), REASONING)
-        if reasons
-        else {},
     }
-    return ResearchSettings.model_validate({**settings.research.model_dump(), **overrides})
+    if recipe.temperature is None and settings.generate.candidates <= len(
+        variants(settings.generate)
+    ):
+        del explicit["temperature"]  # where a recipe comes again, its texts have to differ
+    research = adapted(ResearchSettings.model_validate(explicit), serving or Serving())
+    reasons = settings.generate.ask_for_reasoning and not (teacher.extractive or research.by_role)
+    prompts = dict.fromkeys(get_args(Role), REASONING) if reasons else {}
+    return ResearchSettings.model_validate({**research.model_dump(), "prompts": prompts})
 
 
 def recipes_mark(settings: DatagenSettings) -> str:
@@ -96,6 +104,7 @@ def recipes_mark(settings: DatagenSettings) -> str:
     parts = {"teachers", "temperatures", "executions", "ask_for_reasoning"}
     basis = [
         settings.research.model_dump(mode="json"),
+        sorted(settings.research.model_fields_set),
         settings.generate.model_dump(mode="json", include=parts),
     ]
     return text_hash(json.dumps(basis, sort_keys=True))[:16]

@@ -3,7 +3,9 @@ is told, and the candidate stops at its checkpoint when the service behind the p
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import Final
 
@@ -19,6 +21,7 @@ from oresearch_graph.policies.chat.prices import Price, cost
 from oresearch_graph.policies.extractive.policy import ExtractivePolicy
 from oresearch_graph.policies.models import Policies, chat_policies
 from oresearch_graph.policies.policy import Continuation, Policy
+from oresearch_graph.policies.serving import ServedPolicy, Serving
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Usage
@@ -39,22 +42,40 @@ def teacher_policies(teacher: Teacher, settings: ResearchSettings) -> Policies:
 
 
 class TeacherPolicies:
-    """The policies of all teachers, made once for each teacher and temperature."""
+    """The policies of all teachers, made once for each teacher, temperature and time-out."""
 
     def __init__(self, settings: DatagenSettings, factory: PolicyFactory | None = None) -> None:
         self._settings, self._factory = settings, factory or teacher_policies
-        self._by_recipe: dict[tuple[str, float | None], Policies] = {}
+        self._by_recipe: dict[tuple[str, float | None, float], Policies] = {}
+        self._places: dict[str, asyncio.Semaphore] = {}
 
-    def policies(self, recipe: Recipe) -> Policies:
+    def policies(self, recipe: Recipe, serving: Serving | None = None) -> Policies:
         """Raises ConfigurationError for a model that cannot be had, or has no price where one is
         needed."""
-        key = (recipe.teacher, recipe.temperature)
+        settings = writing_settings(self._settings, recipe, serving)
+        key = (recipe.teacher, settings.temperature, settings.model_timeout)
         if key not in self._by_recipe:
             teacher = teacher_named(self._settings.generate, recipe.teacher)
-            policies = self._factory(teacher, writing_settings(self._settings, recipe))
+            policies = self._factory(teacher, settings)
             self._require_prices(policies)
             self._by_recipe[key] = policies
         return self._by_recipe[key]
+
+    async def serving(self, recipe: Recipe) -> Serving:
+        """What the slowest of the teacher's servers can do."""
+        return await self.policies(recipe).serving()
+
+    def place(self, recipe: Recipe, serving: Serving) -> AbstractAsyncContextManager[None]:
+        """Holds a candidate back while as many are made as the teacher's server can work on, unless
+        the run says how many."""
+        slots = serving.slots or (1 if serving.slow and not serving.batches else None)
+        if slots is None or "concurrency" in self._settings.generate.model_fields_set:
+            return nullcontext()
+        branches = writing_settings(self._settings, recipe, serving).limits.subtasks
+        place = self._places.get(recipe.teacher)
+        if place is None:
+            place = self._places[recipe.teacher] = asyncio.Semaphore(max(1, slots // branches))
+        return place
 
     def make_all(self) -> None:
         """Make them all, so that a key that is missing is told of before anything is spent."""
@@ -115,6 +136,11 @@ class MeteredPolicy:
     @property
     def name(self) -> str:
         return self._policy.name
+
+    async def serving(self) -> Serving:
+        if isinstance(self._policy, ServedPolicy):
+            return await self._policy.serving()
+        return Serving()
 
     async def continue_thread(
         self,

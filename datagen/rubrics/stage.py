@@ -28,8 +28,7 @@ from datagen.settings.rubrics import RubricSettings
 from oresearch_graph.errors import ConfigurationError, PolicyError
 from oresearch_graph.judging.judge_model import JudgeStats, OneJudge, Spent
 from oresearch_graph.judging.prompt import VerdictFault
-from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
-from oresearch_graph.policies.chat.model_call import Patience
+from oresearch_graph.policies.chat.text_model import TextModel
 from oresearch_graph.rows.ground_truth import GroundTruth
 
 _WRITTEN: Final = "rubrics.jsonl"
@@ -128,12 +127,12 @@ class TruthWriter:
     def __post_init__(self) -> None:
         """Raises ConfigurationError for a model that cannot be had."""
         settings, stats = self.settings, JudgeStats()
-        self._model = OneJudge(
-            settings.model or "", settings.base_url,
-            Patience(timeout=settings.timeout, tries=settings.tries),
-            AdaptiveLimiter(settings.concurrency), True, lambda: stats, schema=SCHEMA,
+        model = TextModel(
+            settings.model or "", settings.base_url, concurrency=settings.concurrency,
+            tries=settings.tries, timeout=settings.timeout,
             price=None if settings.price is None else settings.price.price,
         )  # fmt: skip
+        self._model = OneJudge(model, lambda: stats, cold=True, schema=SCHEMA)
         self._failed = self._done = 0
         self._progress = ProgressLines(self.console, settings.progress_seconds)
 

@@ -13,19 +13,14 @@ from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 from langchain_core.messages import HumanMessage
-from langchain_core.runnables import ensure_config
 
 from datagen.questions.likeness import tidy
 from datagen.records import Record, Seed, seed_id
 from datagen.run.record_files import KeyedRecords
 from datagen.settings.seeds import SeedSettings
 from oresearch_graph.errors import PolicyError
-from oresearch_graph.policies.chat.connect import connect
-from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
-from oresearch_graph.policies.chat.model_call import ModelCall, Patience
-from oresearch_graph.policies.chat.policy import model_name
-from oresearch_graph.policies.chat.probe import speaks_openai
 from oresearch_graph.policies.chat.reply import read_message
+from oresearch_graph.policies.chat.text_model import TextModel
 from oresearch_graph.trace import list_items
 
 _TRIES = 4
@@ -72,14 +67,11 @@ class CachedModel:
     def __init__(self, settings: SeedSettings, file: Path) -> None:
         """Raises ConfigurationError for a model that cannot be had, or a spoilt file."""
         self._name, self._base_url = settings.model or "", settings.base_url
-        self._model = connect(self._name, base_url=self._base_url, timeout=settings.timeout)
-        self.name = model_name(self._model)
-        self._call = ModelCall(
-            self.name,
-            AdaptiveLimiter(settings.concurrency),
-            Patience(timeout=settings.timeout, tries=_TRIES),
-            says_finish=speaks_openai(self._model),
-        )
+        self._model = TextModel(
+            self._name, self._base_url, concurrency=settings.concurrency, tries=_TRIES,
+            timeout=settings.timeout,
+        )  # fmt: skip
+        self.name = self._model.name
         self._answers = KeyedRecords(file, Answer, lambda answer: answer.key)
 
     def key(self, *parts: object) -> str:
@@ -97,10 +89,7 @@ class CachedModel:
 
     async def ask(self, prompt: str) -> str:
         """The model's text. Raises PolicyError; an answer cut by the token limit is one."""
-        message = await self._call(
-            self._model, [HumanMessage(prompt)], config=ensure_config(), arguments={}
-        )
-        reply = read_message(message)
+        reply = read_message(await self._model.answer([HumanMessage(prompt)]))
         if reply.finish == "length":
             raise PolicyError(f"{self.name}: its answer was cut by its token limit; raise it")
         return reply.text
@@ -110,9 +99,7 @@ class CachedModel:
 
     async def __aexit__(self, *_: object) -> None:
         self._answers.close()
-        client = getattr(self._model, "root_async_client", None)
-        if client is not None:
-            await client.close()
+        await self._model.aclose()
 
 
 async def label_domains(

@@ -47,6 +47,11 @@ class DatagenSettings(FrozenModel):
     rubrics: RubricSettings = Field(default_factory=RubricSettings)
     export: ExportSettings = Field(default_factory=ExportSettings)
 
+    @property
+    def training(self) -> ResearchSettings:
+        """The graph's settings under the training prompt, in which all rows are told."""
+        return self.research.model_copy(update={"prompt_style": "training"})
+
 
 def read_settings(path: Path, changes: tuple[str, ...] = ()) -> DatagenSettings:
     """The settings of a YAML file, `section.name=value` changes on top; no file: the defaults.
@@ -69,8 +74,8 @@ def read_settings(path: Path, changes: tuple[str, ...] = ()) -> DatagenSettings:
 
 
 def settings_text(settings: DatagenSettings) -> str:
-    """The YAML of what differs from the defaults."""
-    changed = settings.model_dump(mode="json", exclude_defaults=True)
+    """The YAML of what was set: a default that was set explicitly holds where others are fitted."""
+    changed = settings.model_dump(mode="json", exclude_unset=True)
     return yaml.safe_dump(changed, sort_keys=False, allow_unicode=True)
 
 

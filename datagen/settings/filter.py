@@ -12,6 +12,7 @@ from oresearch_graph.trace.validation import FrozenModel
 RuleName = Literal[
     "violation",
     "outcome", "infrastructure", "repaired", "extractive", "extended_prompt",
+    "constrained",
     "few_subtasks", "call_bounds", "unanswered_subtask", "repeated_call", "short_path",
     "token_limit",
     "unverifiable_citations", "uncited_report", "citation_precision", "citation_coverage",
@@ -40,6 +41,9 @@ class FilterSettings(FrozenModel):
     """Let pass traces whose prompts said more than the training prompt: generate's teachers are
     asked for visible reasoning, and exports restate the training prompt. False for imports whose
     prompt asked for what no reader of the rows could guess."""
+    allow_constrained: bool = True
+    """Let pass traces whose text the model's server held to the protocol's grammar: their form is
+    no merit of the teacher's."""
     min_subtasks: int = Field(default=2, ge=1)
     """Subtasks that were researched; with one there is nothing to divide."""
     min_calls: int = Field(default=2, ge=0)

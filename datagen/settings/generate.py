@@ -79,7 +79,8 @@ class GenerateSettings(FrozenModel):
     allow_extractive: bool = False
     """Let extractive candidates stand beside those of models."""
     concurrency: int = Field(default=8, ge=1, le=1_024)
-    """Candidates at one time; `research.concurrency` bounds a teacher's model calls."""
+    """Candidates at one time; `research.concurrency` bounds a teacher's model calls. Not set: no
+    more than a small server has slots for (on a Ray cluster that is not looked at)."""
     max_tokens: int | None = Field(default=None, ge=1)
     """Prompt and completion tokens of all candidates together. At the limit nothing is begun, what
     runs ends. What providers do not tell is not counted."""

@@ -44,8 +44,8 @@ class JudgeSettings(FrozenModel):
     """Of the judge's tokens, where it is not known or not yours."""
     tries: int = Field(default=3, ge=1)
     """Of one request whose server fails in passing."""
-    timeout: float = Field(default=120.0, gt=0)
-    """Seconds for one request."""
+    timeout: float | None = Field(default=None, gt=0)
+    """Seconds for one request. None: 120, more where the server is slow."""
     concurrency: int = Field(default=8, ge=1, le=1_024)
     """Candidates judged at one time; each asks for its votes at once."""
     give_up_after: int = Field(default=20, ge=1)

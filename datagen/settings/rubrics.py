@@ -28,8 +28,8 @@ class RubricSettings(FrozenModel):
     """Of the model's tokens, where it is not known or not yours."""
     tries: int = Field(default=3, ge=1)
     """Of one request whose server fails in passing."""
-    timeout: float = Field(default=120.0, gt=0)
-    """Seconds for one request."""
+    timeout: float | None = Field(default=None, gt=0)
+    """Seconds for one request. None: 120, more where the server is slow."""
     concurrency: int = Field(default=8, ge=1, le=1_024)
     """Questions at one time."""
     give_up_after: int = Field(default=20, ge=1)

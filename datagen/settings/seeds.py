@@ -55,8 +55,8 @@ class SeedSettings(FrozenModel):
     """Labels domains and writes questions: `openai:…`, or any name with `base_url`."""
     base_url: str | None = None
     """Of an OpenAI-compatible server."""
-    timeout: float = Field(default=120.0, gt=0)
-    """Seconds for one answer of the model."""
+    timeout: float | None = Field(default=None, gt=0)
+    """Seconds for one answer of the model. None: 120, more where the server is slow."""
     concurrency: int = Field(default=8, ge=1)
     """Questions to the model at one time."""
     label_domains: bool = True

@@ -14,20 +14,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.runnables import RunnableConfig, RunnableLambda, ensure_config
+from langchain_core.runnables import RunnableConfig, RunnableLambda
 from pydantic import ValidationError
 
 from oresearch_graph.errors import ConfigurationError, PolicyRefused
 from oresearch_graph.judging.ground_truth import Judged
 from oresearch_graph.judging.prompt import VERDICT_SCHEMA, VerdictFault, correction
-from oresearch_graph.known_secrets import remember_within
-from oresearch_graph.policies.chat.connect import connect
-from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
-from oresearch_graph.policies.chat.model_call import ModelCall, Patience
-from oresearch_graph.policies.chat.policy import model_name
-from oresearch_graph.policies.chat.prices import Price, cost, known_price
-from oresearch_graph.policies.chat.probe import is_official, speaks_openai
+from oresearch_graph.policies.chat.prices import Price, cost
 from oresearch_graph.policies.chat.reply import Reply, read_message
+from oresearch_graph.policies.chat.text_model import TextModel
 from oresearch_graph.rows.lengths import nearest_rank
 from oresearch_graph.trace.record import known_sum
 
@@ -168,29 +163,17 @@ class OneJudge:
     """One model; asked until its answer is what was asked for, or there is no hope."""
 
     def __init__(
-        self, model: BaseChatModel | str, base_url: str | None, patience: Patience,
-        limiter: AdaptiveLimiter, cold: bool, stats: Callable[[], JudgeStats], *,
-        price: Price | None = None, schema: dict[str, Any] = VERDICT_SCHEMA,
+        self, model: TextModel, stats: Callable[[], JudgeStats], *, cold: bool,
+        schema: dict[str, Any] = VERDICT_SCHEMA,
     ) -> None:  # fmt: skip
         """`cold`: at temperature 0, where the server takes that; several votes need to differ.
-        `price`: in place of the known one. `schema`: of the JSON object that is asked for."""
-        self._own = isinstance(model, str)
-        self._model = (
-            connect(model, base_url=base_url, timeout=patience.timeout)
-            if isinstance(model, str)
-            else model
-        )
-        remember_within(self._model)
-        self.name = model_name(self._model)
-        self._stats = stats
-        openai = speaks_openai(self._model)
-        priced = openai and is_official(getattr(self._model, "openai_api_base", None))
-        self._price = price or (known_price(self.name) if priced else None)
-        self._call = ModelCall(self.name, limiter, patience, says_finish=openai)
-        sampling = {"temperature": 0.0} if self._own and cold else {}
-        # From the most to the least that a server may take; the first that it takes is kept.
+        `schema`: of the JSON object that is asked for."""
+        self._model, self._stats, self.name = model, stats, model.name
+        sampling = {"temperature": 0.0} if model.connected and cold else {}
+        # From the most to the least that a server may take, where its refusal does not say what to
+        # leave out; the first that it takes is kept.
         self._offers: list[dict[str, Any]] = (
-            [{**_held_to(schema), **sampling}, sampling, {}] if openai else [{}]
+            [{**_held_to(schema), **sampling}, sampling, {}] if model.speaks_openai else [{}]
         )
 
     async def opinion(
@@ -201,7 +184,7 @@ class OneJudge:
         talk = list(messages)
         for attempt in range(_CORRECTIONS + 1):
             reply = read_message(await self._answer(talk, cost))
-            cost.charge(reply, self._price)
+            cost.charge(reply, self._model.price)
             try:
                 if reply.finish == "length":
                     raise VerdictFault("it was cut by the token limit; be shorter")
@@ -217,10 +200,7 @@ class OneJudge:
         offers = self._offers
         for place, offer in enumerate(offers):
             try:
-                answer = await self._call(
-                    RunnableLambda(self._counting(cost)), messages, config=ensure_config(),
-                    arguments=offer,
-                )  # fmt: skip
+                answer = await self._model.answer(messages, offer, runs=self._counting(cost))
             except PolicyRefused as error:
                 refused = getattr(error.__cause__, "status_code", None) in {400, 422}
                 if not refused or place == len(offers) - 1:
@@ -230,24 +210,25 @@ class OneJudge:
                 return answer
         raise AssertionError("the last offer returns or raises")
 
-    def _counting(self, cost: Spent) -> Callable[..., Any]:
+    def _counting(self, cost: Spent) -> Callable[[BaseChatModel], Any]:
         """The model behind a counter of tries."""
         tries = 0
 
-        async def call(messages: list[BaseMessage], config: RunnableConfig, **more: Any) -> Any:  # noqa: ANN401
-            nonlocal tries
-            self._stats().calls += 1
-            cost.calls += 1
-            self._stats().retries += tries > 0
-            tries += 1
-            return await self._model.ainvoke(messages, config, **more)
+        def counted(model: BaseChatModel) -> Any:  # noqa: ANN401
+            async def call(messages: list[BaseMessage], config: RunnableConfig, **more: Any) -> Any:  # noqa: ANN401
+                nonlocal tries
+                self._stats().calls += 1
+                cost.calls += 1
+                self._stats().retries += tries > 0
+                tries += 1
+                return await model.ainvoke(messages, config, **more)
 
-        return call
+            return RunnableLambda(call)
+
+        return counted
 
     async def aclose(self) -> None:
-        client = getattr(self._model, "root_async_client", None)
-        if self._own and client is not None:
-            await client.close()
+        await self._model.aclose()
 
 
 def _held_to(schema: dict[str, Any]) -> dict[str, Any]:

@@ -29,9 +29,8 @@ from oresearch_graph.judging.prompt import (
     judge_messages,
     read_verdict,
 )
-from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
-from oresearch_graph.policies.chat.model_call import Patience
 from oresearch_graph.policies.chat.prices import Price
+from oresearch_graph.policies.chat.text_model import TextModel
 from oresearch_graph.rows.ground_truth import Criterion, GroundTruth
 from oresearch_graph.trace.record import CitationReport
 
@@ -62,25 +61,29 @@ class ModelJudge:
         votes: int = 1,
         combine: Combine = "median",
         tries: int = 3,
-        timeout: float = 120.0,
+        timeout: float | None = None,
         concurrency: int = 32,
         cache: Path | None = None,
         price: Price | None = None,
     ) -> None:
-        """`tries` and `timeout` (seconds) are those of one request, `concurrency` is that of
-        requests to each judge, `price` that of the first judge's tokens, where the known one is
-        not meant. Raises ConfigurationError for a model that cannot be had."""
+        """`tries` and `timeout` (seconds; None: as the server's pace asks) are those of one
+        request, `concurrency` is that of requests to each judge, `price` that of the first judge's
+        tokens, where the known one is not meant. Raises ConfigurationError for a model that cannot
+        be had."""
         self.stats = JudgeStats()
         self._votes, self._combine = votes, combine
         self._cache = None if cache is None else VerdictCache(cache)
         self._locks: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
-        patience = Patience(timeout=timeout, tries=tries)
         models = [(model, base_url, price)]
         if second is not None:
             models.append((second, second_base_url or base_url, None))
         self._judges = [
-            OneJudge(one, url, patience, AdaptiveLimiter(concurrency), votes == 1, self._stats,
-                     price=paid)
+            OneJudge(
+                TextModel(
+                    one, url, concurrency=concurrency, tries=tries, timeout=timeout, price=paid
+                ),
+                self._stats, cold=votes == 1,
+            )
             for one, url, paid in models
         ]  # fmt: skip
 

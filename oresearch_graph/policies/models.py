@@ -14,7 +14,7 @@ from oresearch_graph.keys import revealed
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.policy import Policy
-from oresearch_graph.policies.serving import Serving
+from oresearch_graph.policies.serving import ServedPolicy, Serving
 from oresearch_graph.redaction import redacted
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import Role
@@ -54,16 +54,18 @@ class Policies:
 
     async def aclose(self) -> None:
         """Close the connections that the policies opened."""
-        for policy in self._chat_policies():
-            await policy.aclose()
+        for policy in self._distinct():
+            if isinstance(policy, ChatPolicy):
+                await policy.aclose()
 
     async def serving(self) -> Serving:
         """What the slowest of the policies' servers can do."""
-        return Serving.least([await policy.serving() for policy in self._chat_policies()])
+        served = [policy for policy in self._distinct() if isinstance(policy, ServedPolicy)]
+        return Serving.least([await policy.serving() for policy in served])
 
-    def _chat_policies(self) -> list[ChatPolicy]:
+    def _distinct(self) -> list[Policy]:
         every = {id(p): p for p in (self.planner, *self.researchers, self.summarizer)}
-        return [policy for policy in every.values() if isinstance(policy, ChatPolicy)]
+        return list(every.values())
 
     @property
     def names(self) -> dict[str, str]:

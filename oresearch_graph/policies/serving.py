@@ -8,7 +8,7 @@ time and more seconds; whatever was set explicitly holds.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -58,6 +58,13 @@ class Serving(BaseModel):
             batches=bool(every) and all(each.batches for each in every),
             grammar=bool(every) and all(each.grammar for each in every),
         )  # fmt: skip
+
+
+@runtime_checkable
+class ServedPolicy(Protocol):
+    """A policy whose model a server runs."""
+
+    async def serving(self) -> Serving: ...
 
 
 class _Small(NamedTuple):

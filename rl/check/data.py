@@ -183,10 +183,9 @@ def _resumed(launch: Launch) -> dict[str, Path | None]:
 
 
 def _difference(carried: Protocol, expected: Protocol) -> str:
-    fields = ("dialect", "execution", "prompt", "tools", "extended")
     return ", ".join(
         f"{name} {getattr(carried, name)} against {getattr(expected, name)}"
-        for name in fields
+        for name in Protocol.model_fields
         if getattr(carried, name) != getattr(expected, name)
     )
 

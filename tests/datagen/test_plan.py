@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from datagen.generate.plan import REASONING, plan, variants, writing_settings
+from datagen.generate.plan import REASONING, check_teachers, plan, variants, writing_settings
 from datagen.records import Recipe, Seed, candidate_id
+from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.policies.serving import Serving
+from oresearch_graph.settings import ResearchSettings
 from tests.helpers.generating import MODEL, OTHER, seeds, work_in
 
 
@@ -75,6 +78,42 @@ def test_chat_teachers_are_asked_for_reasoning_and_the_protocol_says_so(tmp_path
     assert not writing_settings(plain, Recipe(teacher="m")).extended
     extractive = work_in(tmp_path, teachers=[]).settings
     assert not writing_settings(extractive, Recipe(teacher="extractive")).extended
+
+
+def test_what_the_run_sets_holds_on_a_slow_server_and_the_rest_is_fitted(tmp_path: Path):
+    slow = Serving(slots=1, pace=9.0, reading=36.0)
+    settings = work_in(tmp_path, 1, candidates=1).settings
+    research = ResearchSettings(effort="quick", max_steps=9, observation_tokens=None)
+    settings = settings.model_copy(update={"research": research})
+    recipe = Recipe(teacher="m")
+    fitted = writing_settings(settings, recipe, slow)
+    assert fitted.by_role
+    assert fitted.prompts == {}, "the short prompts ask for short thoughts"
+    assert (fitted.limits.seconds, fitted.limits.steps, fitted.temperature) == (300.0, 9, 0.0)
+    assert fitted.observation_tokens is None, "it was set to the effort's"
+    assert fitted.model_timeout == 300.0
+    in_sequence = writing_settings(settings, recipe.model_copy(update={"execution": "sequential"}))
+    assert set(in_sequence.prompts.values()) == {REASONING}
+    warm = writing_settings(settings, recipe.model_copy(update={"temperature": 0.7}), slow)
+    assert warm.temperature == 0.7
+
+
+def test_recipes_that_come_again_are_left_the_servers_temperature(tmp_path: Path):
+    settings = work_in(tmp_path, 1, candidates=3).settings
+    assert len(variants(settings.generate)) == 2
+    slow = Serving(slots=1, pace=9.0)
+    assert writing_settings(settings, Recipe(teacher="m"), slow).temperature is None
+
+
+def test_prompts_by_role_may_be_set_and_other_additions_may_not(tmp_path: Path):
+    settings = work_in(tmp_path).settings
+    by_role = settings.model_copy(update={"research": ResearchSettings(prompt_style="roles")})
+    check_teachers(by_role)
+    assert writing_settings(by_role, Recipe(teacher="m")).by_role
+    assert not by_role.training.extended
+    toned = settings.model_copy(update={"research": ResearchSettings(tone="formal")})
+    with pytest.raises(ConfigurationError, match="beyond the prompt that is trained"):
+        check_teachers(toned)
 
 
 def test_the_environment_of_a_machine_changes_no_candidate(

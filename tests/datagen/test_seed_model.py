@@ -19,6 +19,7 @@ from tests.helpers.server_habits import (
     Fault,
     Message,
 )
+from tests.helpers.small_model import forget_probes
 
 GIVEN = ["How do the Moon and the Sun cause tides?", "How do central banks fight inflation?"]
 WRITTEN = [
@@ -126,3 +127,12 @@ def test_a_model_that_cannot_be_had_is_a_line(tmp_path: Path):
     work = work_in(tmp_path, "no address", write={"Science": 4})
     assert make_seeds(work)["seeds"] == 2
     assert "no labels and no written questions: 'no address' is no base URL" in said(work)
+
+
+def test_a_slow_server_has_its_time_and_a_bound(tmp_path: Path):
+    forget_probes()
+    with OpenAIServer(brain, slots=1, pace=9.0) as server:
+        work = work_in(tmp_path, server.base_url)
+        make_seeds(work)
+        assert {seed.domain for seed in kept(work)} == {"Science", "Economy and finance"}
+        assert server.requests[-1]["max_completion_tokens"] == 2_000

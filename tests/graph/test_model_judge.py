@@ -17,7 +17,11 @@ from oresearch_graph.judging.ground_truth import KeyPointJudge, Scored
 from oresearch_graph.judging.judge_model import JudgeStats, Spent
 from oresearch_graph.judging.model_judge import ModelJudge, agreement
 from oresearch_graph.judging.prompt import JudgeRequest
+from oresearch_graph.policies.chat.exchange import Exchange
+from oresearch_graph.policies.chat.model_call import ModelCall
 from oresearch_graph.policies.chat.prices import Price
+from oresearch_graph.policies.chat.text_model import TextModel
+from oresearch_graph.policies.serving import Serving
 from oresearch_graph.rows.ground_truth import GroundTruth, KeyPoint
 from oresearch_graph.trace import Source
 from oresearch_graph.trace.answer import parse_answer
@@ -29,6 +33,7 @@ from tests.helpers.server_habits import (
     Message,
     too_many,
 )
+from tests.helpers.small_model import forget_probes
 from tests.helpers.verdicts import REPORT, TRUTH, judged, says, verdict
 
 
@@ -275,3 +280,59 @@ async def test_what_no_server_says_is_not_known(judge_at):
         found = await judge_at(server).opinions(request, spent)
     assert found.agreement is None
     assert spent == Spent(calls=1)
+
+
+async def test_a_field_that_the_server_refuses_is_left_out_and_the_others_stay(judge_at):
+    refusal = {
+        "code": "Client specified an invalid argument",
+        "error": "Argument not supported on this model: temperature",
+    }
+    with OpenAIServer(says(verdict(7, 7))) as server:
+        server.fault_for = lambda body: (
+            Fault("status", 400, body=refusal) if "temperature" in body else None
+        )
+        judge = judge_at(server)
+        assert (await judged(judge)).quality == pytest.approx(0.7)
+        assert (await judged(judge, "Another.")).quality == pytest.approx(0.7)
+        refused, *others = server.requests
+    assert "temperature" in refused
+    assert len(others) == 2
+    assert all("response_format" in body and "temperature" not in body for body in others)
+
+
+async def test_a_slow_server_is_asked_one_thing_at_a_time_and_given_its_time(judge_at):
+    forget_probes()
+    with OpenAIServer(says(verdict(7, 7)), Habits(latency=0.02), slots=1, pace=9.0) as server:
+        judge = judge_at(server, votes=3, timeout=None, concurrency=8)
+        assert (await judged(judge)).votes == 3
+        assert server.most_at_once == 1
+        *_, last = server.requests
+    assert last["max_completion_tokens"] == 2_000
+
+
+@pytest.mark.parametrize(
+    ("serving", "least"),
+    [
+        (Serving(), 120),
+        (Serving(slots=1, pace=80.0), 120),
+        (Serving(pace=9.0, reading=30.0), 1_000),
+    ],
+)
+async def test_the_pace_says_what_a_time_out_is(monkeypatch, serving: Serving, least: float):
+    limits: list[float] = []
+
+    async def answered(_: Exchange, call: ModelCall, *__: Any) -> AIMessage:
+        limits.append(call.patience.timeout)
+        return AIMessage("yes")
+
+    async def served(*_: Any) -> Serving:
+        return serving
+
+    monkeypatch.setattr(Exchange, "answer", answered)
+    monkeypatch.setattr(Exchange, "serving", served)
+    messages = [HumanMessage("a prompt " * 3_000)]
+    for timeout in (None, 7.0):
+        model = GenericFakeChatModel(messages=iter(()))
+        await TextModel(model, concurrency=1, tries=1, timeout=timeout).answer(messages)
+    assert limits[0] == 120 if least == 120 else 1_000 < limits[0] < 2_000
+    assert limits[1] == 7.0, "an explicit limit holds"

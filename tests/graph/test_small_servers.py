@@ -12,7 +12,6 @@ from oresearch_graph import create_research_graph, violations
 from oresearch_graph.graph.events import TimeForecast, event_from
 from oresearch_graph.graph.run_context import BranchQueue
 from oresearch_graph.limits import EFFORTS
-from oresearch_graph.policies.chat.probe import PACES, PROBES
 from oresearch_graph.policies.serving import Serving, adapted, forecast
 from oresearch_graph.rows.sft import trace_rows
 from oresearch_graph.settings import ResearchSettings
@@ -20,9 +19,7 @@ from oresearch_graph.text.repetition import repetition
 from oresearch_graph.trace import Trace, parse_trace, render_trace
 from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.scripted import PAGES, Documents
-from tests.helpers.server_habits import (
-    Habits,
-)
+from tests.helpers.small_model import forget_probes, one_slot
 
 QUESTION = "What causes tides, and how large are they?"
 SLOW = Serving(slots=1, pace=9.0, reading=36.0)
@@ -30,30 +27,7 @@ SLOW = Serving(slots=1, pace=9.0, reading=36.0)
 
 @pytest.fixture(autouse=True)
 def _no_probe_is_remembered() -> None:
-    PROBES.forget()
-    PACES.forget()
-
-
-def small_model(messages: list[dict[str, Any]], _: dict[str, Any]) -> str:
-    """Goes on behind the given tag, as a model that is held to the grammar."""
-    system, last = str(messages[0]["content"]), str(messages[-1]["content"])
-    spoken = "\n".join(str(message["content"]) for message in messages[1:])
-    shown = re.findall(r"\[(\d{4})\]", spoken)
-    if "Here they are, one after the other" in last:
-        return " 7, 8, 9, 10"
-    if last.endswith("<subtask_list>"):
-        return "\n1. The cause of tides\n2. The size of tides\n</subtask_list>"
-    if last.endswith("<think>"):
-        if "<observation>" not in spoken:
-            return "I need it.</think>\n<web_search>tides moon</web_search>"
-        return f"It tells.</think>\n<subtask_answer>The moon [{shown[0]}].</subtask_answer>"
-    assert last.endswith("<suggested_answer>"), (system, last)
-    first, second = shown[0], shown[-1]
-    return (
-        f"\n\n## Introduction\n\nThe moon [{first}].\n\n## The cause of tides\n\nIt is [{first}].\n"
-        f"\n## The size of tides\n\nLarge [{second}].\n\n## Conclusion\n\nThe moon [{first}].\n\n"
-        f"## References\n\n[{first}]\n[{second}]\n</suggested_answer>"
-    )
+    forget_probes()
 
 
 async def research(server: OpenAIServer, **settings: Any) -> tuple[Trace, list[Any]]:
@@ -72,11 +46,6 @@ async def research(server: OpenAIServer, **settings: Any) -> tuple[Trace, list[A
             trace = value["trace"]
     assert isinstance(trace, Trace)
     return trace, events
-
-
-def one_slot(pace: float = 9.0, slots: int = 1) -> OpenAIServer:
-    habits = Habits(on_final_assistant="echo", keeps_stop=False)
-    return OpenAIServer(small_model, habits, slots=slots, pace=pace)
 
 
 async def test_a_slow_server_is_led_to_a_well_formed_report():

@@ -241,7 +241,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._event(_delta(body, {"content": answer.text[at : at + piece]}))
         for index, call in enumerate(_tool_calls(answer.calls, self.owner.habits)):
             self._event(_delta(body, {"tool_calls": [{"index": index, **call}]}))
-        self._event(_delta(body, {}, **self._ending(answer)))
+        self._event({**_delta(body, {}, **self._ending(answer)), **self._timings()})
         if usage is not None and (body.get("stream_options") or {}).get("include_usage"):
             last = {**_frame(body, "chat.completion.chunk"), "choices": [], "usage": usage}
             self._event(last)

@@ -103,6 +103,12 @@ def _origins() -> Iterator[Planted]:
     yield bad("extended_prompt", "a tone was asked for", told_more, allow_extended=False)
     yield fine("extended_prompt", "a teacher asked for its reasoning", told_more)
     yield fine("extended_prompt", "the training prompt", planted_trace(), allow_extended=False)
+    by_grammar = planted_trace().protocol.model_copy(update={"constrained": True})
+    yield bad(
+        "constrained", "by a grammar", planted_trace(protocol=by_grammar), allow_constrained=False
+    )
+    yield fine("constrained", "let pass", planted_trace(protocol=by_grammar))
+    yield fine("constrained", "free", planted_trace(), allow_constrained=False)
 
 
 def _conduct() -> Iterator[Planted]:

@@ -324,6 +324,17 @@ async def test_refused_traces_are_counted_by_reason(tmp_path, capsys):
     assert admitted.row_filter.reasons == {"outcome": 4, "extended": 1, "other_fingerprint": 1}
 
 
+async def test_a_constrained_trace_is_refused_unless_an_export_restates_it(tmp_path):
+    trace, _ = await run()
+    constrained = trace.model_copy(
+        update={"protocol": trace.protocol.model_copy(update={"constrained": True})}
+    )
+    write_traces(tmp_path / "a.jsonl", [constrained, trace])
+    (refusal,) = dataset(tmp_path / "a.jsonl").row_filter.refused
+    assert refusal.reason == "other_fingerprint"
+    assert "constrained True for False" in refusal.message
+
+
 async def test_traces_of_another_prompt_are_refused_with_both_fingerprints(tmp_path):
     trace, _ = await run(max_subtasks=3)
     write_traces(tmp_path / "a.jsonl", [trace])

@@ -37,7 +37,13 @@ from oresearch_graph.policies.chat.probe import (
 from oresearch_graph.policies.chat.refusals import refusal_of
 from oresearch_graph.policies.chat.rendering import CONTINUE_FINAL
 from oresearch_graph.policies.chat.reply import Pace, Reply, read_message
-from oresearch_graph.policies.chat.servers import AT_HOME, BATCHING, Server, server_of
+from oresearch_graph.policies.chat.servers import (
+    AT_HOME,
+    BATCHING,
+    KNOWS_MAX_TOKENS,
+    Server,
+    server_of,
+)
 from oresearch_graph.policies.serving import SLOW, Serving
 
 
@@ -110,6 +116,12 @@ class Exchange:
                     raise
                 renewed = True
                 renew(self.model)
+
+    async def bounded(self, request: Sent, bound: int) -> Sent:
+        """The request for a reply of so many tokens at most, in the field that its server knows."""
+        describes = speaks_openai(self.model) and not is_official(self._address)
+        plain = describes and (await self.server()).kind in KNOWS_MAX_TOKENS
+        return request.bounded(bound, plain=plain)
 
     async def settled(self, call: ModelCall) -> Choice:
         if self.choice is None:

@@ -55,8 +55,13 @@ class ModelCall:
 
     def with_tries(self, tries: int) -> ModelCall:
         """The same, less or more patient."""
-        patience = self.patience._replace(tries=tries)
+        return self.with_patience(self.patience._replace(tries=tries))
+
+    def with_patience(self, patience: Patience) -> ModelCall:
         return ModelCall(self.name, self.limiter, patience, says_finish=self.says_finish)
+
+    def with_limiter(self, limiter: AdaptiveLimiter) -> ModelCall:
+        return ModelCall(self.name, limiter, self.patience, says_finish=self.says_finish)
 
     async def __call__(
         self,

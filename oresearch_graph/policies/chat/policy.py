@@ -38,7 +38,7 @@ from oresearch_graph.policies.chat.rendering import (
 )
 from oresearch_graph.policies.chat.rendering_tools import CRAWL_PAGE, WEB_SEARCH, Tools
 from oresearch_graph.policies.chat.reply import Reply, protocol_text, read_message
-from oresearch_graph.policies.chat.servers import KNOWS_MAX_TOKENS, Server
+from oresearch_graph.policies.chat.servers import Server
 from oresearch_graph.policies.policy import Continuation
 from oresearch_graph.policies.serving import Serving
 from oresearch_graph.redaction import redacted
@@ -292,9 +292,7 @@ class ChatPolicy:
             arguments["stop"] = list(stop)
         sent = self._sent(request, arguments)
         if thread.bound is not None and self._bounded:
-            asked = speaks_openai(self.model) and not is_official(self._server)
-            plain = asked and (await self.server()).kind in KNOWS_MAX_TOKENS
-            sent = sent.bounded(thread.bound, plain=plain)
+            sent = await self._exchange.bounded(sent, thread.bound)
         return await self._exchange.answer(
             self._call,
             sent,
