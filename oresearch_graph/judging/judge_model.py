@@ -169,21 +169,20 @@ class OneJudge:
         """`cold`: at temperature 0, where the server takes that; several votes need to differ.
         `schema`: of the JSON object that is asked for."""
         self._model, self._stats, self.name = model, stats, model.name
-        sampling = {"temperature": 0.0} if model.connected and cold else {}
-        # From the most to the least that a server may take, where its refusal does not say what to
-        # leave out; the first that it takes is kept.
-        self._offers: list[dict[str, Any]] = (
-            [{**_held_to(schema), **sampling}, sampling, {}] if model.speaks_openai else [{}]
-        )
+        self._schema = schema
+        self._sampling = {"temperature": 0.0} if model.connected and cold else {}
+        self._refused_offers = 0
 
     async def opinion(
-        self, messages: Sequence[BaseMessage], parse: Callable[[str], T], cost: Spent
-    ) -> T:
-        """What `read` makes of the answer; `spent` is charged. Raises PolicyError, or VerdictFault
-        when corrections did not help."""
+        self, messages: Sequence[BaseMessage], parse: Callable[[str], T], cost: Spent,
+        schema: dict[str, Any] | None = None,
+    ) -> T:  # fmt: skip
+        """What `parse` makes of the answer; `cost` is charged. `schema`: a narrower one, of this
+        answer. Raises PolicyError, or VerdictFault when corrections did not help."""
+        offers = self._offers(schema or self._schema)
         talk = list(messages)
         for attempt in range(_CORRECTIONS + 1):
-            reply = read_message(await self._answer(talk, cost))
+            reply = read_message(await self._answer(talk, cost, offers))
             cost.charge(reply, self._model.price)
             try:
                 if reply.finish == "length":
@@ -196,9 +195,20 @@ class OneJudge:
                 talk = [*messages, AIMessage(reply.text or "(nothing)"), correction(fault)]
         raise AssertionError("the loop returns or raises")
 
-    async def _answer(self, messages: Sequence[BaseMessage], cost: Spent) -> AIMessage:
-        offers = self._offers
+    def _offers(self, schema: dict[str, Any]) -> list[dict[str, Any]]:
+        """From the most to the least that a server may take, where its refusal does not say what to
+        leave out; the first that it takes is kept."""
+        if not self._model.speaks_openai:
+            return [{}]
+        held = [{**_held_to(each), **self._sampling} for each in (schema, self._schema)]
+        return [*held, self._sampling, {}]
+
+    async def _answer(
+        self, messages: Sequence[BaseMessage], cost: Spent, offers: Sequence[dict[str, Any]]
+    ) -> AIMessage:
         for place, offer in enumerate(offers):
+            if place < self._refused_offers:
+                continue
             try:
                 answer = await self._model.answer(messages, offer, runs=self._counting(cost))
             except PolicyRefused as error:
@@ -206,7 +216,7 @@ class OneJudge:
                 if not refused or place == len(offers) - 1:
                     raise
             else:
-                self._offers = offers[place:]
+                self._refused_offers = place
                 return answer
         raise AssertionError("the last offer returns or raises")
 

@@ -28,6 +28,7 @@ from oresearch_graph.judging.prompt import (
     VerdictFault,
     judge_messages,
     read_verdict,
+    verdict_schema,
 )
 from oresearch_graph.policies.chat.prices import Price
 from oresearch_graph.policies.chat.text_model import TextModel
@@ -172,6 +173,7 @@ class ModelJudge:
                     request.messages,
                     lambda text: read_verdict(text, request.criteria, request.document),
                     cost,
+                    verdict_schema(len(request.criteria)),
                 )
             except (PolicyError, VerdictFault) as fault:
                 return fault

@@ -57,6 +57,14 @@ VERDICT_SCHEMA: Final[dict[str, Any]] = {
 """For servers that can be held to a schema."""
 
 
+def verdict_schema(criteria: int) -> dict[str, Any]:
+    """With one entry for each criterion: small models stop after the first."""
+    entries = VERDICT_SCHEMA["properties"]["criteria"] | {
+        "minItems": criteria, "maxItems": criteria,
+    }  # fmt: skip
+    return VERDICT_SCHEMA | {"properties": {"criteria": entries}}
+
+
 def answer_format(document: str) -> str:
     """How a verdict on a document of that name is to be written."""
     return f"""\

@@ -3,7 +3,8 @@
 `local:FILE.gguf` names a file, `local:OWNER/REPOSITORY/FILE.gguf` one of the Hugging Face hub,
 fetched once into the hub's cache. All roles of a process share the server of a file. It ends with
 the last model that uses it, and with its parent however that ends: the child reads its standard
-input, and leaves when that closes. Needs the extra `local`. Not covered: models in several files.
+input, and leaves when that closes. A chat template (Jinja) may replace the file's own. Needs the
+extra `local`. Not covered: models in several files.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _FAULT: Final = re.compile(r"^[\d.]+ E (?P<message>.+)$", re.MULTILINE)
 class LocalServer:
     """A running server; it ends when nothing refers to it any more."""
 
-    def __init__(self, file: Path, context: int) -> None:
+    def __init__(self, file: Path, context: int, chat_template: str | None = None) -> None:
         """Returns when the server answers. Raises ConfigurationError when it does not come up."""
         self.name = file.stem
         self.key = secrets.token_urlsafe(24)
@@ -54,7 +55,7 @@ class LocalServer:
             self._child = _started(log)
             self._end = weakref.finalize(self, _ended, self._child)
             try:
-                self.base_url = self._address(file, context) + "/v1"
+                self.base_url = self._address(file, context, chat_template) + "/v1"
             except (OSError, TimeoutError) as error:
                 self.close()
                 log.seek(0)
@@ -69,9 +70,12 @@ class LocalServer:
     def close(self) -> None:
         self._end()
 
-    def _address(self, file: Path, context: int) -> str:
+    def _address(self, file: Path, context: int, chat_template: str | None) -> str:
         """Where the child listens, once it is well. Raises OSError or TimeoutError."""
-        order = {"file": str(file), "name": self.name, "context": context, "key": self.key}
+        order = {
+            "file": str(file), "name": self.name, "context": context, "key": self.key,
+            "chat_template": chat_template,
+        }  # fmt: skip
         deadline = time.monotonic() + _START_SECONDS
         stdin, stdout = _pipes(self._child)
         stdin.write(json.dumps(order).encode() + b"\n")
@@ -92,22 +96,24 @@ class LocalServer:
         return address
 
 
-_servers: Final = weakref.WeakValueDictionary[tuple[Path, int], LocalServer]()
+_servers: Final = weakref.WeakValueDictionary[tuple[Path, int, str | None], LocalServer]()
 _lock: Final = threading.Lock()
 
 
-def local_server(model: str, context: int = CONTEXT) -> LocalServer:
+def local_server(
+    model: str, context: int = CONTEXT, chat_template: str | None = None
+) -> LocalServer:
     """The server of a model, started where none runs in this process.
 
     `model` is what follows `local:`. Raises ConfigurationError with the fix.
     """
     _require_extra("xllamacpp")
     file = _file(model)
-    key = (file.resolve(), context)
+    key = (file.resolve(), context, chat_template)
     with _lock:
         server = _servers.get(key)
         if server is None or not server.alive:
-            server = _servers[key] = LocalServer(file, context)
+            server = _servers[key] = LocalServer(file, context, chat_template)
         return server
 
 
@@ -220,6 +226,8 @@ def _serve() -> None:
     parameters.hostnames, parameters.port = ["127.0.0.1"], 0
     parameters.api_keys, parameters.ui = [order["key"]], False
     parameters.verbosity = 1  # errors
+    if order["chat_template"]:
+        parameters.chat_template = order["chat_template"]
     server = xllamacpp.Server(parameters)
     sys.stdout.write(f"{server.listening_address}\n")
     sys.stdout.flush()

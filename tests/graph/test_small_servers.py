@@ -19,7 +19,7 @@ from oresearch_graph.text.repetition import repetition
 from oresearch_graph.trace import Trace, parse_trace, render_trace
 from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.scripted import PAGES, Documents
-from tests.helpers.small_model import forget_probes, one_slot
+from tests.helpers.small_model import forget_probes, one_slot, small_model
 
 QUESTION = "What causes tides, and how large are they?"
 SLOW = Serving(slots=1, pace=9.0, reading=36.0)
@@ -228,8 +228,7 @@ async def test_an_answer_that_says_a_sentence_twice_is_ended_before_that():
         sentence = said.format(*re.findall(r"\[(\d{4})\]", reply)[:1] or [0])
         return re.sub(r"(?<=<subtask_answer>).*?(?=</)", f"{sentence} " * 3, reply)
 
-    habits = Habits(on_final_assistant="echo", keeps_stop=False)
-    with OpenAIServer(repeats, habits, slots=1, pace=9.0) as server:
+    with one_slot(brain=repeats) as server:
         trace, _ = await research(server)
     answers = [step.text for step in trace.steps if step.kind == "subtask_answer"]
     assert len(answers) == 2

@@ -47,7 +47,10 @@ CALLS = ("</web_search>", "</crawl_page>", "</subtask_answer>")
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalServer]:
-    running = local_server(str(model_file("small")))
+    """With the form of calls that the model writes: behind its own template it writes none, though
+    a call is required, for llama.cpp lets any text stand before one."""
+    template = Path(__file__).with_name("fenced_calls.jinja").read_text("utf-8")
+    running = local_server(str(model_file("small")), chat_template=template)
     yield running
     running.close()
 
@@ -144,15 +147,15 @@ async def test_a_turn_in_another_rendering_is_bounded_and_read(
     assert 0 < (turn.usage.completion_tokens or 0) <= 120
     steps = parse_policy_text(turn.text)
     assert "".join(step.text for step in steps).strip()
-    assert turn.stop in {"length", "end", *CALLS}, turn.stop
+    assert turn.stop in {"length", "end", "stop"}
 
 
 class FirstStepCalls(AgentMiddleware):
-    """The first step has to call a tool."""
+    """The first step has to call a tool, and the others may not."""
 
     async def awrap_model_call(self, request: Any, handler: Any) -> Any:
         called = any(isinstance(message, ToolMessage) for message in request.messages)
-        return await handler(request if called else request.override(tool_choice="required"))
+        return await handler(request.override(tool_choice="none" if called else "required"))
 
 
 async def test_an_agent_researches_with_the_tool(settings, server, world, pages, traces):

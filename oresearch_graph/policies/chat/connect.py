@@ -91,8 +91,11 @@ def split_name(name: str, base_url: str | None) -> tuple[str | None, str]:
 
 
 def _local(model: str, options: dict[str, Any]) -> BaseChatModel:
-    """A model of a file; `context` among its parameters is the server's, in tokens."""
-    server = local_server(model, options.pop("context", CONTEXT))
+    """A model of a file; among its parameters `context`, in tokens, and `chat_template` are the
+    server's."""
+    server = local_server(
+        model, options.pop("context", CONTEXT), options.pop("chat_template", None)
+    )
     options |= {"api_key": server.key, "served_by": server}
     return _openai(server.name, server.base_url, options, None)
 
