@@ -45,7 +45,7 @@ class Closer:
         run = state["run"]
         run_context = await self.pool.of(run, runtime.context)
         trace = assemble(state, run_context.policies.names)
-        text = trace.answer.text if trace.answer else _unsummarized(state)
+        text = trace.answer.text if trace.answer and trace.sources else _unsummarized(state)
         citations = delivered = None
         if text is not None:
             answer = parse_answer(text)
