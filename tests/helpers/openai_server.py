@@ -42,6 +42,9 @@ class OpenAIServer:
     models: tuple[str, ...] = ("fake",)
     context: int | None = None
     """Told as vLLM does; None: not at all."""
+    cuts: int | None = None
+    """Tokens to which prompts are cut in silence, told as Ollama does once a model is loaded."""
+    tells_context: bool = True
     slots: int | None = None
     """Told as llama.cpp does, with `pace`; None: not at all."""
     pace: float = 100.0
@@ -93,12 +96,12 @@ class OpenAIServer:
         with self._lock:
             cached = max((_common(prompt, seen) for seen in self._seen), default=0)
             self._seen.append(prompt)
-        counts = len(prompt) // 4, max(1, len(written) // 4)
+        counts = min(len(prompt) // 4, self.cuts or len(prompt)), max(1, len(written) // 4)
         return {
             "prompt_tokens": counts[0],
             "completion_tokens": counts[1],
             "total_tokens": sum(counts),
-            "prompt_tokens_details": {"cached_tokens": cached // 4},
+            **({} if self.cuts else {"prompt_tokens_details": {"cached_tokens": cached // 4}}),
         }
 
 
@@ -136,8 +139,14 @@ class _Handler(BaseHTTPRequestHandler):
             settings = {"n_ctx": context or 8192}
             self._json(200, {"default_generation_settings": settings, "total_slots": slots})
             return
+        if self.path == "/api/ps" and self.owner.cuts:
+            length = {"context_length": self.owner.cuts} if self.owner.tells_context else {}
+            loaded = self.owner.models if self.owner.requests else ()
+            self._json(200, {"models": [{"name": name, **length} for name in loaded]})
+            return
         more: dict[str, Any] = {"owned_by": "vllm", "max_model_len": context} if context else {}
         more = {"owned_by": "llamacpp"} if slots else more
+        more = {"owned_by": "library"} if self.owner.cuts else more
         data = [{"id": name, "object": "model", **more} for name in self.owner.models]
         self._json(200, {"object": "list", "data": data})
 

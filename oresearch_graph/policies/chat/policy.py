@@ -203,6 +203,9 @@ class ChatPolicy:
             request = request._replace(extra_body={**request.extra_body, **constraint})
         message = await self._send(request, thread, stop if sends_stop else (), on_text)
         reply = read_message(message)
+        if overflow := await self._exchange.silent_cut(request.messages, reply):
+            self._exchange.unbilled.append(reply)
+            raise overflow
         reply = reply._replace(text=without_echo(request.beginning, reply.text))
         if reply.finish == "length" and not (reply.text.strip() or reply.calls) and thread.bound:
             self._bounded = False
