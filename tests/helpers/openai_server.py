@@ -45,6 +45,8 @@ class OpenAIServer:
     cuts: int | None = None
     """Tokens to which prompts are cut in silence, told as Ollama does once a model is loaded."""
     tells_context: bool = True
+    owned_by: str | None = None
+    """The list of models says so."""
     slots: int | None = None
     """Told as llama.cpp does, with `pace`; None: not at all."""
     pace: float = 100.0
@@ -147,6 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         more: dict[str, Any] = {"owned_by": "vllm", "max_model_len": context} if context else {}
         more = {"owned_by": "llamacpp"} if slots else more
         more = {"owned_by": "library"} if self.owner.cuts else more
+        more = {"owned_by": self.owner.owned_by} if self.owner.owned_by else more
         data = [{"id": name, "object": "model", **more} for name in self.owner.models]
         self._json(200, {"object": "list", "data": data})
 
@@ -172,6 +175,9 @@ class _Handler(BaseHTTPRequestHandler):
             return 404, _error(f"The model `{body.get('model')}` does not exist", "model")
         if habits.refuses_stop and body.get("stop"):
             return 400, _error("Unsupported parameter: 'stop' is not supported", "stop")
+        if habits.on_final_assistant.startswith("prefix"):
+            for name in {"continue_final_message", "include_stop_str_in_output"} & body.keys():
+                return 422, {"detail": [{"type": "extra_forbidden", "loc": ["body", name]}]}
         if habits.on_final_assistant == "refuse" and body.get("continue_final_message"):
             return 400, _error("Unknown field continue_final_message", "continue_final_message")
         return None
@@ -292,8 +298,9 @@ def _answer(owner: OpenAIServer, body: Body) -> _Answer:
     """What the brain writes, ended as this server's habits and the request have it."""
     habits = owner.habits
     asked = body.get("continue_final_message") and habits.on_final_assistant == "continue"
-    continues = asked or habits.on_final_assistant == "echo"
     messages = body["messages"]
+    by_prefix = habits.on_final_assistant.startswith("prefix") and messages[-1].get("prefix")
+    continues = asked or by_prefix or habits.on_final_assistant == "echo"
     if messages[-1]["role"] == "assistant" and not continues:
         messages = [*messages, {"role": "user", "content": ""}]
     if not habits.tool_calling:
@@ -321,7 +328,7 @@ def _echoed(owner: OpenAIServer, body: Body, answer: _Answer) -> _Answer:
     """The answer with the beginning that it continues, where the server returns it."""
     habits, last = owner.habits, body["messages"][-1]
     silent = body.get("stream") and not habits.echoes_stream
-    if habits.on_final_assistant != "echo" or silent or last["role"] != "assistant":
+    if not habits.on_final_assistant.endswith("echo") or silent or last["role"] != "assistant":
         return answer
     return replace(answer, text=last["content"] + answer.text)
 

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
@@ -28,18 +29,24 @@ from oresearch_graph.policies.chat.probe import (
     PACE,
     PACE_TOKENS,
     PACES,
-    PROBE,
     PROBE_TOKENS,
     PROBES,
     Choice,
     choice_by_probe,
     is_official,
+    probe_request,
     speaks_openai,
 )
 from oresearch_graph.policies.chat.refusals import refusal_of
-from oresearch_graph.policies.chat.rendering import CONTINUE_FINAL
 from oresearch_graph.policies.chat.reply import Pace, Reply, read_message
-from oresearch_graph.policies.chat.servers import AT_HOME, BATCHING, Server, server_of
+from oresearch_graph.policies.chat.servers import (
+    AT_HOME,
+    BATCHING,
+    BY_PREFIX,
+    KNOWS_MAX_TOKENS,
+    Server,
+    server_of,
+)
 from oresearch_graph.policies.serving import SLOW, Serving
 
 _WORD: Final = re.compile(r"[A-Za-z]\S*")
@@ -198,11 +205,17 @@ class Exchange:
         return {"extra_body": {**of_model, **of_call, **fields}}
 
     async def _probe(self, call: ModelCall) -> Choice:
-        arguments = {**self._arguments, **self.body(CONTINUE_FINAL), "max_tokens": PROBE_TOKENS}
+        kind = (await self.server()).kind
+        if kind == "DeepSeek" and not urlsplit(str(self._address)).path.startswith("/beta"):
+            reason = "DeepSeek continues an assistant message at /beta alone: end the base URL so"
+            return Choice("turns", reason)
+        messages, fields = probe_request(by_prefix=kind in BY_PREFIX)
+        arguments = {**self._arguments, **self.body(fields)}
         config = merge_configs(ensure_config(), {"tags": ["probe"]})
         began = time.monotonic()
         try:
-            request = Sent(self.model, PROBE, arguments, needed=tuple(CONTINUE_FINAL))
+            request = Sent(self.model, messages, arguments, needed=tuple(fields))
+            request = request.bounded(PROBE_TOKENS, plain=kind in KNOWS_MAX_TOKENS)
             message = await self.answer(call, request, config)
         except PolicyRefused as refusal:
             if refusal.__cause__ and refusal_of(refusal.__cause__).status in {400, 422}:
