@@ -104,7 +104,7 @@ class Planner:
         expected = Next(tag="subtask_list", items=run_context.settings.limits.subtasks)
         thread = run_context.thread(run, expected, role="planner")
         writer, failures = run_context.writer("planner"), list[Failure]()
-        prompt = thread.system if run_context.settings.corrections else ""
+        prompt = _own_lines(thread.system, run_context.settings)
         steps: list[Step] = []
         with boundary(failures, "planner"):
             continuation = await writer.write(
@@ -165,6 +165,13 @@ def _question(state: ResearchState) -> tuple[str, list[HumanMessage]]:
     if not question:
         raise ConfigurationError("the question is empty: give `question`, or a human message")
     return question, new_messages
+
+
+def _own_lines(system: str, settings: ResearchSettings) -> str:
+    """The prompt's lines that no plan may repeat: an embedder may have named subtasks in it. As in
+    training, what was written is a plan where nothing is corrected."""
+    addition = settings.prompts.get("planner", "").strip()
+    return system.replace(addition, "") if settings.corrections else ""
 
 
 def _plan_faults(steps: Sequence[Step], prompt: str) -> list[str]:

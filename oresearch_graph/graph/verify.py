@@ -45,11 +45,13 @@ class Closer:
         run = state["run"]
         run_context = await self.pool.of(run, runtime.context)
         trace = assemble(state, run_context.policies.names)
-        text = trace.answer.text if trace.answer and trace.sources else _unsummarized(state)
+        text = trace.answer.text if trace.answer else _unsummarized(state)
         citations = delivered = None
         if text is not None:
             answer = parse_answer(text)
             citations, delivered = await asyncio.to_thread(delivered_answer, answer, trace)
+            # Text that no source came before is no report.
+            delivered = delivered if trace.sources else None
         if trace.answer is not None:
             trace = trace.model_copy(update={"citations": citations})
         emit(_verified(trace.outcome, citations))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from oresearch_graph import create_research_graph, violations
+from oresearch_graph.rows.sft import trace_rows
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import Trace
 from oresearch_graph.trace.tags import step_segments
@@ -117,6 +118,8 @@ async def test_what_is_certain_costs_no_call_more(kind):
     assert trace.repaired
     assert len(policy_text(trace)) == sum(map(len, sampled))
     assert all(text in policy_text(trace) for text in sampled)
+    rows = trace_rows(trace, "system", "threads")
+    assert "".join(row.policy_text for row in rows) == policy_text(trace)
 
 
 @pytest.mark.parametrize("kind", GUESSES)
@@ -147,6 +150,12 @@ async def test_the_lines_of_the_prompt_are_no_plan():
     assert trace.subtasks == ("What causes tides?",)
     assert "plan_fallback" in {failure.name for failure in trace.failures}
     assert trace.outcome == "complete"
+
+
+async def test_subtasks_that_an_embedder_names_are_a_plan():
+    state, _, calls = await run(lambda text: text, prompts={"planner": f"Take: {SUBTASK}."})
+    assert violations(state["trace"]) == ()
+    assert calls == 4
 
 
 async def test_text_that_no_evidence_came_before_is_neither_answer_nor_report():
