@@ -186,7 +186,12 @@ class ResearchSettings(BaseModel):
     subtask_timeout: float = _advanced("Subtask time-out", "Seconds of one branch.", 1_200.0, gt=0)
     concurrency: int = _advanced("Concurrency", "Model calls at one time.", 8, ge=1, le=256)
     corrections: int = _advanced(
-        "Corrections", "Tries to mend text that breaks the protocol.", 2, ge=0, le=5
+        "Corrections",
+        "Tries to mend text that breaks the protocol. 0, as in training: what was written is what "
+        "is judged; near misses are not read for what they stand for either.",
+        2,
+        ge=0,
+        le=5,
     )
     continuations: int = _advanced(
         "Continuations", "Times a text cut by the token limit is continued.", 4, ge=0, le=20

@@ -39,7 +39,9 @@ from oresearch_graph.trace.record import (
 from oresearch_graph.trace.references import Ledger, same_address
 from oresearch_graph.trace.report_form import fence_spans, heading_for, lines_of
 
-HARMLESS: Final[frozenset[FailureName]] = frozenset(("repaired", "plan_fallback", "grammar"))
+HARMLESS: Final[frozenset[FailureName]] = frozenset((
+    "repaired", "recovered", "plan_fallback", "grammar",
+))  # fmt: skip
 """Failures after which nothing is missing, as long as the subtasks were answered."""
 
 _ACTIVE: Final = re.compile(r"[*_`\[\]<\\~]|&(?=#?\w{1,32};)")

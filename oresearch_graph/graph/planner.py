@@ -16,6 +16,7 @@ from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.approval import decide
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.events import Planned, TimeForecast, emit
+from oresearch_graph.graph.near_misses import repeats_prompt
 from oresearch_graph.graph.run_context import RunContext, RunContextPool
 from oresearch_graph.graph.state import ResearchState, Run, subtask_list
 from oresearch_graph.policies.serving import adapted, forecast
@@ -103,19 +104,21 @@ class Planner:
         expected = Next(tag="subtask_list", items=run_context.settings.limits.subtasks)
         thread = run_context.thread(run, expected, role="planner")
         writer, failures = run_context.writer("planner"), list[Failure]()
+        prompt = _own_lines(thread.system, run_context.settings)
         steps: list[Step] = []
         with boundary(failures, "planner"):
             continuation = await writer.write(
                 thread,
                 [close_tag("subtask_list")],
-                _plan_faults,
+                lambda new: _plan_faults(new, prompt),
                 seconds=run_context.budget.remaining_seconds(),
             )
             steps = list(continuation.steps)
             failures += continuation.failures
         subtasks = _subtasks_of(steps)
-        if not subtasks:
-            steps, subtasks = [*steps, subtask_list([state["question"]])], [state["question"]]
+        if not subtasks or repeats_prompt(subtasks, prompt):
+            subtasks = [state["question"]]
+            steps = [subtask_list(subtasks), *steps]
             failures.append(_fallback(failures))
         within, beyond = _within(subtasks, run_context)
         emit(Planned(subtasks=tuple(within)))
@@ -164,14 +167,24 @@ def _question(state: ResearchState) -> tuple[str, list[HumanMessage]]:
     return question, new_messages
 
 
-def _plan_faults(steps: Sequence[Step]) -> list[str]:
+def _own_lines(system: str, settings: ResearchSettings) -> str:
+    """The prompt's lines that no plan may repeat: an embedder may have named subtasks in it. As in
+    training, what was written is a plan where nothing is corrected."""
+    addition = settings.prompts.get("planner", "").strip()
+    return system.replace(addition, "") if settings.corrections else ""
+
+
+def _plan_faults(steps: Sequence[Step], prompt: str) -> list[str]:
     """What is wrong with a plan, in words for the planner."""
     trace = Trace(question="", steps=tuple(steps), sources=())
     codes = {
         "no_subtask_list", "repeated_subtask_list", "empty_subtask_list", "stray_text",
         "missing_open_tag", "missing_close_tag", "nested_tag", "step_outside_branch",
     }  # fmt: skip
-    return [violation.message for violation in violations(trace) if violation.code in codes]
+    faults = [violation.message for violation in violations(trace) if violation.code in codes]
+    if repeats_prompt(trace.subtasks, prompt):
+        faults.append("the list repeats the instructions; write subtasks of the question")
+    return faults
 
 
 def _subtasks_of(steps: Sequence[Step]) -> list[str]:

@@ -15,6 +15,7 @@ from langchain_core.tools import BaseTool
 
 from oresearch_graph.errors import PolicyOverflow, PolicyTimeout
 from oresearch_graph.graph.budget import Budget
+from oresearch_graph.graph.near_misses import near_miss
 from oresearch_graph.graph.shortening import shortened
 from oresearch_graph.graph.state import Run
 from oresearch_graph.policies.models import Policies
@@ -95,10 +96,19 @@ class Writer:
                     if last.stop == "length":
                         cut = self._failure(thread, "cut", "cut by the token limit", None)
                         return Continued(steps=steps, failures=(*rejected, cut), room=last.room)
+                    spent = corrections >= self.settings.corrections
+                    # Without corrections, as in training, what was written is what is judged.
+                    lenient = bool(wrong and self.settings.corrections)
+                    if lenient and (reading := near_miss(thread, steps)):
+                        rest = [*last.faults, *faults(reading.elements)]
+                        if spent or (reading.certain and not rest):
+                            message = "; ".join(reading.reasons)
+                            rejected.append(self._failure(thread, "recovered", message, None))
+                            steps, wrong = reading.steps, rest
                     if not wrong:
                         return Continued(steps=steps, failures=tuple(rejected), room=last.room)
                     reason = "; ".join(wrong)
-                    if corrections >= self.settings.corrections:
+                    if spent:
                         broken = self._failure(thread, "grammar", reason, None)
                         return Continued(steps=steps, failures=(*rejected, broken), room=last.room)
                     corrections += 1

@@ -50,6 +50,8 @@ class Closer:
         if text is not None:
             answer = parse_answer(text)
             citations, delivered = await asyncio.to_thread(delivered_answer, answer, trace)
+            # Text that no source came before is no report.
+            delivered = delivered if trace.sources else None
         if trace.answer is not None:
             trace = trace.model_copy(update={"citations": citations})
         emit(_verified(trace.outcome, citations))

@@ -32,7 +32,7 @@ ViolationCode = Literal[
     "step_after_answer", "empty_answer", "no_suggested_answer", "step_after_report",
     "stray_text", "missing_open_tag", "missing_close_tag", "nested_tag", "malformed_call",
     "no_introduction", "no_body", "no_conclusion", "no_references", "heading_language",
-    "dangling_citation", "unknown_reference",
+    "dangling_citation", "unknown_reference", "recovered",
 ]  # fmt: skip
 
 
@@ -70,6 +70,11 @@ def violations(
     if (at := trace.answer_at) is not None:
         faults += _report_faults(trace, at, answers[at])
     faults += _citation_faults(trace, answers)
+    faults += [
+        Violation(code="recovered", message=failure.message, branch=failure.branch)
+        for failure in trace.failures
+        if failure.name == "recovered"
+    ]
     declared = {failure.branch for failure in trace.failures if failure.name != "repaired"}
     end = len(trace.steps)
     faults.sort(key=lambda fault: end if fault.step is None else fault.step)

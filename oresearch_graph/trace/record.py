@@ -33,6 +33,7 @@ Fault = Literal["policy", "web", "infrastructure", "person"]
 FailureName = Literal[
     "grammar",  # text that breaks the protocol, after the corrections allowed
     "repaired",  # such text, corrected: the rejected attempt is kept here
+    "recovered",  # such text, read as what it stands for: it is in the steps as it was sampled
     "cut",  # an answer cut by the token limit, or what a thread reads by its model's context
     "model_error",
     "tool_error",
@@ -256,8 +257,9 @@ class Trace(FrozenModel):
 
     @property
     def repaired(self) -> bool:
-        """True when some text was rejected and corrected before it entered the steps."""
-        return any(failure.name == "repaired" for failure in self.failures)
+        """True when some text was rejected and corrected before it entered the steps, or is in them
+        as something else than it was written as."""
+        return any(failure.name in {"repaired", "recovered"} for failure in self.failures)
 
 
 def text_hash(text: str) -> str:
@@ -282,14 +284,18 @@ def list_items(text: str) -> tuple[str, ...]:
     marks = [_ITEM.match(line) for line in lines]
     first = next(filter(None, marks), None)
     if first is None:
-        return tuple(line.strip() for line in lines)
+        return tuple(filter(None, (_untagged(line.strip()) for line in lines)))
     items: list[list[str]] = []
     for line, mark in zip(lines, marks, strict=True):
         if mark and _same_level(mark, first):
             items.append([mark["text"].strip()])
         elif items:
             items[-1].append(line.strip())
-    return tuple(" ".join(parts) for parts in items)
+    return tuple(filter(None, (_untagged(" ".join(parts)) for parts in items)))
+
+
+def _untagged(item: str) -> str:
+    return item.removeprefix("<subtask>").removesuffix("</subtask>").strip()
 
 
 def _same_level(mark: re.Match[str], first: re.Match[str]) -> bool:

@@ -147,10 +147,11 @@ async def test_rl_rows_have_their_spread_beside_them(tmp_path):
     assert spread["variance"] == pytest.approx(statistics.pvariance([0.9, 0.5]))
 
 
-async def test_model_free_and_repaired_traces_are_left_out_unless_named(tmp_path):
+@pytest.mark.parametrize("name", ["repaired", "recovered"])
+async def test_model_free_and_repaired_traces_are_left_out_unless_named(tmp_path, name):
     copied = await traced("s1.1", models={"planner": "extractive"})
     repaired = await traced("s2.1")
-    failure = Failure(name="repaired", fault="policy", message="m", rejected="r")
+    failure = Failure(name=name, fault="policy", message="m", rejected="r")
     repaired = repaired.model_copy(update={"failures": (failure,)})
     traces = [copied, repaired, await traced("s3.1")]
     counts = write_dataset(work_of(tmp_path / "a", traces))

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from langchain_core.messages import HumanMessage
 
 from oresearch_graph.errors import PolicyOverflow
 from oresearch_graph.graph.build import create_research_graph
@@ -14,6 +15,7 @@ from oresearch_graph.graph.shortening import shortened
 from oresearch_graph.policies.chat.model_call import Patience
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.chat.refusals import refusal_of
+from oresearch_graph.policies.chat.reply import Reply
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.text.words import token_count
 from oresearch_graph.threads import Thread
@@ -21,10 +23,7 @@ from oresearch_graph.trace import Step, world_step
 from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain, research_brain
 from tests.helpers.scripted import Documents
-from tests.helpers.server_habits import (
-    Body,
-    Fault,
-)
+from tests.helpers.server_habits import Body, Fault, Message
 
 QUICK = Patience(silence=0.2, tries=3, backoff=0.01)
 PLAN = Thread(id="t", system="You research.", question="Why?", role="planner")
@@ -177,6 +176,52 @@ async def test_a_bound_that_leaves_no_room_is_left_out_of_that_call() -> None:
         for _ in range(2):
             await chat.continue_thread(PLAN, ("</subtask_list>",))
         assert ["max_completion_tokens" in b for b in running.requests] == [True, False, True]
+        await chat.aclose()
+
+
+@pytest.mark.parametrize("tells", [True, False])
+async def test_a_prompt_cut_in_silence_is_noticed_by_its_count(tells: bool) -> None:
+    """Ollama cuts a prompt to `num_ctx` and answers: tokens counted below the words that were sent
+    tell, where they are at the context that it tells, or twice the same."""
+
+    def brain(messages: list[Message], body: Body) -> Any:
+        short = len(json.dumps(messages)) // 4 <= 1_200
+        whole = ResearchBrain(subtasks=("The Moon and tides", "Tides, says two"), calls=3)
+        return whole(messages, body) if short else "What was the question?"
+
+    with OpenAIServer(brain, cuts=1_200, tells_context=tells) as running:
+        chat = ChatPolicy("fake", base_url=running.base_url, rendering="turns", patience=QUICK)
+        documents = Documents(FILLED)
+        settings = ResearchSettings(effort="quick", observation_tokens=1_600)
+        graph = create_research_graph(chat, search=documents, reader=documents, settings=settings)
+        state = await graph.ainvoke({"question": "What causes tides?"})
+        known = (await chat.server()).context
+        await chat.aclose()
+    cuts = [failure for failure in state["trace"].failures if failure.name == "cut"]
+    assert cuts
+    assert all(failure.fault == "infrastructure" for failure in cuts)
+    assert all("OLLAMA_CONTEXT_LENGTH" in failure.message for failure in cuts)
+    assert known == 1_200
+    assert state["report"]
+    assert not tells or len(cuts) == len({(failure.role, failure.branch) for failure in cuts})
+
+
+@pytest.mark.parametrize(
+    ("prompt", "cached", "text"),
+    [
+        (40, None, "潮汐是由月球引起的。" * 400),
+        (900, 1_800, "The Moon causes tides. " * 600),
+        (300, None, "The Moon causes tides. " * 600),
+        (2_500, None, "The Moon causes tides. " * 600),
+    ],
+    ids=["no words", "a cache told apart", "what was not cached", "a whole prompt"],
+)
+async def test_other_small_counts_are_no_cut(prompt: int, cached: int | None, text: str) -> None:
+    with OpenAIServer(research_brain) as running:
+        chat = ChatPolicy("fake", base_url=running.base_url, rendering="turns", patience=QUICK)
+        for tokens in (prompt, prompt + 250):
+            reply = Reply("", prompt_tokens=tokens, cached_tokens=cached)
+            assert await chat._exchange.silent_cut([HumanMessage(text)], reply) is None
         await chat.aclose()
 
 

@@ -59,7 +59,15 @@ def test_a_good_trace_has_no_violation():
 
 
 def test_every_code_has_its_case():
-    assert {*SPOILED, *REARRANGED} == set(get_args(ViolationCode))
+    assert {*SPOILED, *REARRANGED, "recovered"} == set(get_args(ViolationCode))
+
+
+def test_a_near_miss_that_was_read_is_counted():
+    failure = Failure(name="recovered", fault="policy", message="read to its end", branch=1)
+    trace = good_trace().model_copy(update={"failures": (failure,)})
+    (violation,) = violations(trace)
+    assert (violation.code, violation.branch, violation.declared) == ("recovered", 1, True)
+    assert trace.repaired
 
 
 def first(kind: str) -> int:

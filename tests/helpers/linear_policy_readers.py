@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from langchain_core.messages import AIMessage
 from langchain_core.messages.tool import invalid_tool_call, tool_call
@@ -15,6 +15,7 @@ from datagen.judge.document import judge_request
 from datagen.seeds.model import _read_labels as read_labels
 from oresearch_graph.errors import PolicyOverflow
 from oresearch_graph.evidence import ledger as observed
+from oresearch_graph.graph.near_misses import near_miss, repeats_prompt
 from oresearch_graph.graph.shortening import shortened
 from oresearch_graph.judging.key_points import judge_report
 from oresearch_graph.judging.prompt import VerdictFault, fenced, json_values, read_verdict
@@ -45,6 +46,7 @@ from oresearch_graph.trace import (
     world_step,
 )
 from oresearch_graph.trace.calls import item_strings, json_value
+from oresearch_graph.trace.tags import parse_policy_text
 from tests.helpers.linear_texts import Reader, many_steps, whole_trace
 
 STOPS: Final = ("</web_search>", "</crawl_page>", "</subtask_answer>")
@@ -129,6 +131,10 @@ POLICY_READERS: Final[dict[str, Reader]] = {
     "graph.shortened": lambda text: shortened(
         thread(text, steps=(*whole_trace(text).steps, world_step("observation", text, branch=1))),
         PolicyOverflow("too long"),
+    ),
+    "graph.near_miss": lambda text: (
+        [near_miss(thread(role=role), parse_policy_text(text)) for role in get_args(Role)],
+        repeats_prompt([text], text),
     ),
     "policies.prefill": _rendered(Prefill()),
     "policies.turns": _rendered(Turns()),

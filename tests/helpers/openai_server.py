@@ -42,6 +42,11 @@ class OpenAIServer:
     models: tuple[str, ...] = ("fake",)
     context: int | None = None
     """Told as vLLM does; None: not at all."""
+    cuts: int | None = None
+    """Tokens to which prompts are cut in silence, told as Ollama does once a model is loaded."""
+    tells_context: bool = True
+    owned_by: str | None = None
+    """The list of models says so."""
     slots: int | None = None
     """Told as llama.cpp does, with `pace`; None: not at all."""
     pace: float = 100.0
@@ -93,12 +98,12 @@ class OpenAIServer:
         with self._lock:
             cached = max((_common(prompt, seen) for seen in self._seen), default=0)
             self._seen.append(prompt)
-        counts = len(prompt) // 4, max(1, len(written) // 4)
+        counts = min(len(prompt) // 4, self.cuts or len(prompt)), max(1, len(written) // 4)
         return {
             "prompt_tokens": counts[0],
             "completion_tokens": counts[1],
             "total_tokens": sum(counts),
-            "prompt_tokens_details": {"cached_tokens": cached // 4},
+            **({} if self.cuts else {"prompt_tokens_details": {"cached_tokens": cached // 4}}),
         }
 
 
@@ -136,8 +141,15 @@ class _Handler(BaseHTTPRequestHandler):
             settings = {"n_ctx": context or 8192}
             self._json(200, {"default_generation_settings": settings, "total_slots": slots})
             return
+        if self.path == "/api/ps" and self.owner.cuts:
+            length = {"context_length": self.owner.cuts} if self.owner.tells_context else {}
+            loaded = self.owner.models if self.owner.requests else ()
+            self._json(200, {"models": [{"name": name, **length} for name in loaded]})
+            return
         more: dict[str, Any] = {"owned_by": "vllm", "max_model_len": context} if context else {}
         more = {"owned_by": "llamacpp"} if slots else more
+        more = {"owned_by": "library"} if self.owner.cuts else more
+        more = {"owned_by": self.owner.owned_by} if self.owner.owned_by else more
         data = [{"id": name, "object": "model", **more} for name in self.owner.models]
         self._json(200, {"object": "list", "data": data})
 
@@ -163,6 +175,9 @@ class _Handler(BaseHTTPRequestHandler):
             return 404, _error(f"The model `{body.get('model')}` does not exist", "model")
         if habits.refuses_stop and body.get("stop"):
             return 400, _error("Unsupported parameter: 'stop' is not supported", "stop")
+        if habits.on_final_assistant.startswith("prefix"):
+            for name in {"continue_final_message", "include_stop_str_in_output"} & body.keys():
+                return 422, {"detail": [{"type": "extra_forbidden", "loc": ["body", name]}]}
         if habits.on_final_assistant == "refuse" and body.get("continue_final_message"):
             return 400, _error("Unknown field continue_final_message", "continue_final_message")
         return None
@@ -283,8 +298,9 @@ def _answer(owner: OpenAIServer, body: Body) -> _Answer:
     """What the brain writes, ended as this server's habits and the request have it."""
     habits = owner.habits
     asked = body.get("continue_final_message") and habits.on_final_assistant == "continue"
-    continues = asked or habits.on_final_assistant == "echo"
     messages = body["messages"]
+    by_prefix = habits.on_final_assistant.startswith("prefix") and messages[-1].get("prefix")
+    continues = asked or by_prefix or habits.on_final_assistant == "echo"
     if messages[-1]["role"] == "assistant" and not continues:
         messages = [*messages, {"role": "user", "content": ""}]
     if not habits.tool_calling:
@@ -312,7 +328,7 @@ def _echoed(owner: OpenAIServer, body: Body, answer: _Answer) -> _Answer:
     """The answer with the beginning that it continues, where the server returns it."""
     habits, last = owner.habits, body["messages"][-1]
     silent = body.get("stream") and not habits.echoes_stream
-    if habits.on_final_assistant != "echo" or silent or last["role"] != "assistant":
+    if not habits.on_final_assistant.endswith("echo") or silent or last["role"] != "assistant":
         return answer
     return replace(answer, text=last["content"] + answer.text)
 

@@ -108,7 +108,7 @@ class _Talk:
         self.messages = messages
         spoken = _without_corrections(messages[messages[0]["role"] == "system" :])
         # World text right after the question is in the question's own message.
-        self.question, given, more = str(spoken[0]["content"]).partition("\n\n<subtask>")
+        self.question, given, more = str(spoken[0]["content"]).partition("\n\n<subtask")
         self.text = "\n\n".join([given + more, *(_as_text(message) for message in spoken[1:])])
         self.last = spoken[-1]
         parts = self.text.rpartition("</subtask>")

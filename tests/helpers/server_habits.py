@@ -42,10 +42,13 @@ class Habits:
     """Honours include_stop_str_in_output; else the stop string is always stripped."""
     names_stop: bool = True
     """Says in `stop_reason` which stop string ended the text (vLLM)."""
-    on_final_assistant: Literal["continue", "echo", "restart", "refuse"] = "restart"
+    on_final_assistant: Literal[
+        "continue", "echo", "prefix", "prefix, echo", "restart", "refuse"
+    ] = "restart"
     """`continue`: continue_final_message works; `echo`: so it does, without the field as well, and
-    the given beginning is returned (llama.cpp; not in a stream); `restart`: the field is ignored
-    and the model answers anew; `refuse`: 400."""
+    the given beginning is returned (llama.cpp; not in a stream); `prefix`: where the message says
+    so, and other fields are refused (DeepSeek; with `echo` Mistral); `restart`: the field is
+    ignored and the model answers anew; `refuse`: 400."""
     echoes_stream: bool = False
     """With `echo`: in a stream too."""
     tool_calling: bool = True

@@ -3,12 +3,14 @@ rendering fits, how fast it is, fields that it refuses, how long its context is.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig, ensure_config
 from langchain_core.runnables.config import merge_configs
 
@@ -21,30 +23,37 @@ from oresearch_graph.policies.chat.event_loops import (
     renew,
 )
 from oresearch_graph.policies.chat.model_call import ModelCall
+from oresearch_graph.policies.chat.model_faults import ANY_LONGER, LONGER
 from oresearch_graph.policies.chat.parameters import BOUND, Parameters, Sent
 from oresearch_graph.policies.chat.probe import (
     PACE,
     PACE_TOKENS,
     PACES,
-    PROBE,
     PROBE_TOKENS,
     PROBES,
     Choice,
     choice_by_probe,
     is_official,
+    probe_request,
     speaks_openai,
 )
 from oresearch_graph.policies.chat.refusals import refusal_of
-from oresearch_graph.policies.chat.rendering import CONTINUE_FINAL
 from oresearch_graph.policies.chat.reply import Pace, Reply, read_message
 from oresearch_graph.policies.chat.servers import (
     AT_HOME,
     BATCHING,
+    BY_PREFIX,
     KNOWS_MAX_TOKENS,
     Server,
     server_of,
 )
 from oresearch_graph.policies.serving import SLOW, Serving
+
+_WORD: Final = re.compile(r"[A-Za-z]\S*")
+_FULL: Final = 0.95
+"""Of a context, that a cut prompt takes."""
+_LEAST_CONTEXT: Final = 1_024
+"""Tokens; a smaller count is what a cache left to read."""
 
 
 class Exchange:
@@ -63,7 +72,9 @@ class Exchange:
         """Replies to probes, until a continuation has counted them."""
         self.parameters = Parameters()
         self.context: int | None = None
-        """Tokens of the server's context, as a refusal said."""
+        """Tokens of the server's context, as a refusal or a cut prompt showed."""
+        self._short_count: int | None = None
+        """Tokens of the last prompt that the server counted to less than it has."""
         self._connected = connected
         self._renewable = connected or getattr(model, "http_async_client", None) is None
 
@@ -139,6 +150,37 @@ class Exchange:
             return self._described._replace(context=self.context)
         return self._described
 
+    async def silent_cut(
+        self, messages: Sequence[BaseMessage], reply: Reply
+    ) -> PolicyOverflow | None:
+        """The overflow that a server hides by cutting the prompt, as Ollama does at `num_ctx`.
+
+        A prompt has more tokens than words, in any script that has words. A count below that may
+        as well be of what was not cached; it is of a cut prompt where it is at the context that the
+        server tells, where the words alone are beyond that, or where two prompts were counted
+        the same.
+        """
+        counted = (reply.prompt_tokens or 0) + (reply.cached_tokens or 0)
+        words = sum(1 for message in messages for _ in _WORD.finditer(str(message.text)))
+        asks = speaks_openai(self.model) and not is_official(self._address)
+        if not asks or not reply.prompt_tokens or counted >= words:
+            return None
+        # A server that loads its model with the first request tells the context from then on.
+        if (server := await self.server()).context is None:
+            self._described = server = await server_of(self.model_in_this_loop(), self.name)
+        context, before, self._short_count = server.context, self._short_count, counted
+        again = before is not None and abs(counted - before) <= before // 100
+        if context is None and again and counted >= _LEAST_CONTEXT:
+            context = self.context = counted
+        if context is None or (words <= context and counted < _FULL * context):
+            return None
+        fix = LONGER.get(server.kind, ANY_LONGER)
+        return PolicyOverflow(
+            f"{self.name}: the server cut the prompt in silence, to {counted} of more than {words} "
+            f"tokens: {fix}",
+            context=context,
+        )
+
     async def serving(self, call: ModelCall) -> Serving:
         """What the server can do: asked once, and tried where it is slow or stands at home. A
         provider's own API, or a server that does not answer, tells nothing."""
@@ -169,11 +211,17 @@ class Exchange:
         return {"extra_body": {**of_model, **of_call, **fields}}
 
     async def _probe(self, call: ModelCall) -> Choice:
-        arguments = {**self._arguments, **self.body(CONTINUE_FINAL), "max_tokens": PROBE_TOKENS}
+        kind = (await self.server()).kind
+        if kind == "DeepSeek" and not urlsplit(str(self._address)).path.startswith("/beta"):
+            reason = "DeepSeek continues an assistant message at /beta alone: end the base URL so"
+            return Choice("turns", reason)
+        messages, fields = probe_request(by_prefix=kind in BY_PREFIX)
+        arguments = {**self._arguments, **self.body(fields)}
         config = merge_configs(ensure_config(), {"tags": ["probe"]})
         began = time.monotonic()
         try:
-            request = Sent(self.model, PROBE, arguments, needed=tuple(CONTINUE_FINAL))
+            request = Sent(self.model, messages, arguments, needed=tuple(fields))
+            request = request.bounded(PROBE_TOKENS, plain=kind in KNOWS_MAX_TOKENS)
             message = await self.answer(call, request, config)
         except PolicyRefused as refusal:
             if refusal.__cause__ and refusal_of(refusal.__cause__).status in {400, 422}:

@@ -27,17 +27,21 @@ _FIXES: Final = {
     404: "check the model's name and the base URL",
     413: "the request is too long; lower observation_tokens",
 }
-_LONGER: Final = (
-    ("available context size", "start llama.cpp's server with a longer context (-c, --ctx-size)"),
-    ("loaded with context", "load the model with a longer context length in LM Studio"),
-    ("context the overflows", "load the model with a longer context length in LM Studio"),
-    ("tokens to keep", "load the model with a longer context length in LM Studio"),
-    ("`inputs`", "start TGI with a larger --max-total-tokens and --max-input-tokens"),
-    ("exceeded max context", "set a larger num_ctx (OLLAMA_CONTEXT_LENGTH) in Ollama"),
-    ("model's context length (", "start SGLang with a larger --context-length"),
-)
-"""A server's own words, and where its context is set."""
-_ANY_LONGER: Final = (
+LONGER: Final = {
+    "llama.cpp": "start llama.cpp's server with a longer context (-c, --ctx-size)",
+    "LM Studio": "load the model with a longer context length in LM Studio",
+    "TGI": "start TGI with a larger --max-total-tokens and --max-input-tokens",
+    "Ollama": "set a larger num_ctx (OLLAMA_CONTEXT_LENGTH) in Ollama",
+    "SGLang": "start SGLang with a larger --context-length",
+}
+"""Where a server's context is set."""
+_OVERFLOWS: Final = {
+    "available context size": "llama.cpp", "loaded with context": "LM Studio",
+    "context the overflows": "LM Studio", "tokens to keep": "LM Studio", "`inputs`": "TGI",
+    "exceeded max context": "Ollama", "model's context length (": "SGLang",
+}  # fmt: skip
+"""A server's own words."""
+ANY_LONGER: Final = (
     "take a model or a server setting with a longer context (llama.cpp -c, vLLM --max-model-len, "
     "Ollama num_ctx, LM Studio context length, TGI --max-total-tokens)"
 )
@@ -106,7 +110,8 @@ def filtered(model: str, words: str = "") -> PolicyError:
 
 
 def _overflow(refusal: ServerRefusal, model: str) -> PolicyOverflow:
-    fix = next((fix for words, fix in _LONGER if words in refusal.words), _ANY_LONGER)
+    kinds = (kind for words, kind in _OVERFLOWS.items() if words in refusal.words)
+    fix = LONGER.get(next(kinds, ""), ANY_LONGER)
     return PolicyOverflow(
         f"{model}: the thread is too long for it: {brief(refusal.words)}; {fix}, or lower "
         "observation_tokens or max_steps",

@@ -16,11 +16,14 @@ from contextlib import aclosing
 from typing import Any, Final, cast
 
 import openai
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
 from pydantic import Field
 
 _THINKING: Final = ("reasoning_content", "reasoning")
+_PREFIX: Final = "prefix"
 _STOPPED_BY: Final = ("stop_reason", "matched_stop")
 
 
@@ -34,6 +37,17 @@ class CompatibleChatOpenAI(ChatOpenAI):
     def of(cls, model: ChatOpenAI) -> CompatibleChatOpenAI:
         """The same model, clients and settings included, that keeps what servers add."""
         return cls.model_construct(model.model_fields_set, **dict(model))
+
+    def _get_request_payload(
+        self, input_: LanguageModelInput, *, stop: list[str] | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> dict[str, Any]:  # fmt: skip
+        """A final assistant message with `prefix` is to be continued by DeepSeek and Mistral."""
+        payload = super()._get_request_payload(input_, stop=stop, **kwargs)
+        last = self._convert_input(input_).to_messages()[-1]
+        if isinstance(last, AIMessage) and last.additional_kwargs.get(_PREFIX):
+            payload["messages"][-1][_PREFIX] = True
+        return payload
 
     async def _astream(
         self, *args: Any, **kwargs: Any  # noqa: ANN401 - LangChain's own signature

@@ -38,7 +38,7 @@ from oresearch_graph.policies.chat.rendering import (
 )
 from oresearch_graph.policies.chat.rendering_tools import CRAWL_PAGE, WEB_SEARCH, Tools
 from oresearch_graph.policies.chat.reply import Reply, protocol_text, read_message
-from oresearch_graph.policies.chat.servers import Server
+from oresearch_graph.policies.chat.servers import BY_PREFIX, Server
 from oresearch_graph.policies.policy import Continuation
 from oresearch_graph.policies.serving import Serving
 from oresearch_graph.redaction import redacted
@@ -151,7 +151,8 @@ class ChatPolicy:
         *,
         on_text: Callable[[str], None] | None = None,
     ) -> Continuation:
-        rendering = self._rendering(await self._exchange.settled(self._call))
+        choice = await self._exchange.settled(self._call)
+        rendering = self._rendering(choice, await self.server())
         try:
             reply, given = await self._reply(rendering, thread, stop, on_text)
         except PolicyRefused as refusal:
@@ -203,6 +204,9 @@ class ChatPolicy:
             request = request._replace(extra_body={**request.extra_body, **constraint})
         message = await self._send(request, thread, stop if sends_stop else (), on_text)
         reply = read_message(message)
+        if overflow := await self._exchange.silent_cut(request.messages, reply):
+            self._exchange.unbilled.append(reply)
+            raise overflow
         reply = reply._replace(text=without_echo(request.beginning, reply.text))
         if reply.finish == "length" and not (reply.text.strip() or reply.calls) and thread.bound:
             self._bounded = False
@@ -271,10 +275,10 @@ class ChatPolicy:
             raise PolicyError(f"{self.name} did not fill in the structure: {why}")
         return answers[-1]["parsed"], self._usage(thread, read_message(message))
 
-    def _rendering(self, choice: Choice) -> ThreadRendering:
+    def _rendering(self, choice: Choice, server: Server) -> ThreadRendering:
         match choice.rendering:
             case "prefill":
-                return Prefill(tuple(self._tools))
+                return Prefill(tuple(self._tools), by_prefix=server.kind in BY_PREFIX)
             case "turns":
                 return Turns(tuple(self._tools))
             case "tools":

@@ -7,13 +7,14 @@ import concurrent.futures
 import threading
 from asyncio import CancelledError, wrap_future
 from collections.abc import Awaitable, Callable
-from typing import Final, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.messages import BaseMessage, HumanMessage
 
 from oresearch_graph.policies.chat.endings import without_echo
+from oresearch_graph.policies.chat.rendering import begun
 from oresearch_graph.policies.chat.rendering_tools import WEB_SEARCH
 from oresearch_graph.policies.chat.reply import Pace
 from oresearch_graph.settings import Rendering
@@ -22,10 +23,7 @@ Settled = Literal["prefill", "turns", "tools"]
 Finding = TypeVar("Finding")
 
 _BEGINNING: Final = "Here they are, one after the other, as you asked: 1, 2, 3, 4, 5, 6,"
-PROBE: Final[tuple[BaseMessage, ...]] = (
-    HumanMessage("Count from 1 to 12, separated by commas. Write nothing else."),
-    AIMessage(_BEGINNING),
-)
+_TASK: Final = HumanMessage("Count from 1 to 12, separated by commas. Write nothing else.")
 PROBE_TOKENS: Final = 16
 """Of the answer: fewer than the beginning has, so that an answer which holds the beginning and
 more was not written anew."""
@@ -35,6 +33,12 @@ PACE: Final[tuple[BaseMessage, ...]] = (
 PACE_TOKENS: Final = 24
 PROBE_GOES_ON: Final = "7"
 """A server that continues goes on here; one that answers anew begins at 1 or with a sentence."""
+
+
+def probe_request(*, by_prefix: bool) -> tuple[list[BaseMessage], dict[str, Any]]:
+    """The probe's messages, and the fields of its request without which it shows nothing."""
+    last, fields = begun(_BEGINNING, by_prefix=by_prefix)
+    return [_TASK, last], fields
 
 
 class Choice(NamedTuple):

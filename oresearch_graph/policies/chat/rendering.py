@@ -29,6 +29,8 @@ CONTINUE_FINAL: Final[dict[str, Any]] = {
 }
 """vLLM's and SGLang's request fields for continuing the final assistant message."""
 KEEP_STOP_TAG: Final[dict[str, Any]] = {"include_stop_str_in_output": True}
+PREFIX: Final = "prefix"
+"""DeepSeek's and Mistral's field of the final assistant message that is to be continued."""
 
 
 class Request(NamedTuple):
@@ -69,8 +71,8 @@ class ThreadRendering(Protocol):
 class Prefill:
     """The server continues one assistant message that holds all that was written, exactly."""
 
-    def __init__(self, tools: Sequence[str] = ()) -> None:
-        self.tools = tuple(tools)
+    def __init__(self, tools: Sequence[str] = (), *, by_prefix: bool = False) -> None:
+        self.tools, self.by_prefix = tuple(tools), by_prefix
 
     def request(self, thread: Thread, stop: Sequence[str]) -> Request:  # noqa: ARG002  # protocol
         given = given_opening(thread)
@@ -85,10 +87,11 @@ class Prefill:
             messages = [SystemMessage(thread.system), HumanMessage(question)]
             prefix = render_steps(thread.steps, self.tools)
             prefix += before_continuation(thread) or given
+        keeps = {} if self.by_prefix else KEEP_STOP_TAG
         if not prefix:
-            return Request(messages, KEEP_STOP_TAG)
-        body = {**CONTINUE_FINAL, **KEEP_STOP_TAG}
-        return Request([*messages, AIMessage(prefix)], body, beginning=prefix, given=given)
+            return Request(messages, keeps)
+        last, body = begun(prefix, by_prefix=self.by_prefix)
+        return Request([*messages, last], {**body, **keeps}, beginning=prefix, given=given)
 
     def read(self, thread: Thread, stop: Sequence[str], reply: Reply) -> PolicyText:
         return read_text(thread, stop, reply)
@@ -121,6 +124,13 @@ class Turns:
 
     def read(self, thread: Thread, stop: Sequence[str], reply: Reply) -> PolicyText:
         return read_text(thread, stop, without_repeat(thread, reply))
+
+
+def begun(text: str, *, by_prefix: bool) -> tuple[AIMessage, dict[str, Any]]:
+    """The message that the server is to continue, and the fields of the request that say so."""
+    if by_prefix:
+        return AIMessage(text, additional_kwargs={PREFIX: True}), {}
+    return AIMessage(text), CONTINUE_FINAL
 
 
 def given_opening(thread: Thread) -> str:

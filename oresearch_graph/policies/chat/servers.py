@@ -53,9 +53,12 @@ AT_HOME: Final = frozenset(("llama.cpp", "Ollama", "LM Studio"))
 """Servers that people run on a machine of their own, however slow."""
 BATCHING: Final = frozenset(("vLLM", "SGLang", "TGI", "DeepSeek", "Mistral", "OpenAI"))
 """Servers of large models, which may well write less than 40 tokens/s for each of many requests."""
-KNOWS_MAX_TOKENS: Final = frozenset(("Ollama", "unknown"))
+BY_PREFIX: Final = frozenset(("DeepSeek", "Mistral"))
+"""Servers that continue the final assistant message where it has `prefix: true`."""
+KNOWS_MAX_TOKENS: Final = frozenset(("Ollama", "DeepSeek", "Mistral", "unknown"))
 """Servers that may ignore `max_completion_tokens`, which ChatOpenAI sends, without a word: ollama
-issue 7125, llama-cpp-python issue 1907."""
+issue 7125, llama-cpp-python issue 1907; the references of DeepSeek and Mistral have `max_tokens`
+alone."""
 _OWNERS: Final = {
     "llamacpp": "llama.cpp", "vllm": "vLLM", "sglang": "SGLang", "library": "Ollama",
     "organization_owner": "LM Studio", "deepseek": "DeepSeek", "mistralai": "Mistral",
