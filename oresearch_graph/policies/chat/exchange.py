@@ -4,11 +4,11 @@ rendering fits, how fast it is, fields that it refuses, how long its context is.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig, ensure_config
 from langchain_core.runnables.config import merge_configs
 
@@ -21,6 +21,7 @@ from oresearch_graph.policies.chat.event_loops import (
     renew,
 )
 from oresearch_graph.policies.chat.model_call import ModelCall
+from oresearch_graph.policies.chat.model_faults import LONGER
 from oresearch_graph.policies.chat.parameters import BOUND, Parameters, Sent
 from oresearch_graph.policies.chat.probe import (
     PACE,
@@ -39,6 +40,16 @@ from oresearch_graph.policies.chat.rendering import CONTINUE_FINAL
 from oresearch_graph.policies.chat.reply import Pace, Reply, read_message
 from oresearch_graph.policies.chat.servers import AT_HOME, BATCHING, Server, server_of
 from oresearch_graph.policies.serving import SLOW, Serving
+from oresearch_graph.text.words import token_count
+
+_LEAST: Final = 64
+"""Tokens of a reply; with fewer a request is not worth sending."""
+_SHARE: Final = 8
+"""Of a context, which part a text that is begun must have."""
+_READ: Final = 1_000
+"""Tokens of a prompt from which on a server's count of them tells something."""
+_SILENT: Final = 2
+"""How many times fewer tokens than we count a server counts where it cut the prompt."""
 
 
 class Exchange:
@@ -58,6 +69,8 @@ class Exchange:
         self.parameters = Parameters()
         self.context: int | None = None
         """Tokens of the server's context, as a refusal said."""
+        self._scale = 1.2
+        """How many of the model's tokens we count as one, at most."""
         self._connected = connected
         self._renewable = connected or getattr(model, "http_async_client", None) is None
 
@@ -98,7 +111,8 @@ class Exchange:
             except PolicyOverflow as overflow:
                 self.context = overflow.context or self.context
                 # Prompt and bound together may be too much for it where the prompt alone is not.
-                if first or sent.bound is None:
+                prompt = self._scale * _counted(sent.messages)
+                if first or sent.bound is None or prompt > (overflow.context or prompt):
                     raise
                 first = overflow
             except PolicyRefused as refusal:
@@ -110,6 +124,41 @@ class Exchange:
                     raise
                 renewed = True
                 renew(self.model)
+
+    async def room(self, messages: Sequence[BaseMessage], *, begins: bool) -> int | None:
+        """Tokens that the context leaves for the reply; None where it is not known. `begins`: a
+        text is begun, not continued.
+
+        Raises PolicyOverflow where that is too little: the server would refuse, or cut.
+        """
+        if (context := (await self.server()).context) is None:
+            return None
+        prompt = round(self._scale * _counted(messages))
+        if (room := context - prompt) < (context // _SHARE if begins else _LEAST):
+            raise PolicyOverflow(
+                f"{self.name}: about {prompt:,} tokens leave no room in a context of {context:,}; "
+                f"{LONGER}",
+                context=context, prompt=prompt,
+            )  # fmt: skip
+        return room
+
+    def check(self, messages: Sequence[BaseMessage], reply: Reply) -> None:
+        """Learn how the server counts tokens. Raises PolicyOverflow where it read far fewer than
+        it was sent: Ollama cuts a prompt to its num_ctx in silence."""
+        ours, theirs = _counted(messages), reply.prompt_tokens
+        if theirs is None:
+            return
+        self._scale = max(self._scale, theirs / ours)
+        described = self._described or Server()
+        unknown = self.context is None and described.context is None
+        silent = ours > _READ and described.kind in {"Ollama", "unknown"}
+        if unknown and silent and theirs * _SILENT < ours:
+            self.context = max(_READ, theirs)
+            raise PolicyOverflow(
+                f"{self.name}: its server read {theirs:,} of about {ours:,} tokens and cut the "
+                f"rest in silence; {LONGER}",
+                context=self.context, prompt=ours,
+            )  # fmt: skip
 
     async def settled(self, call: ModelCall) -> Choice:
         if self.choice is None:
@@ -144,7 +193,7 @@ class Exchange:
         tokens, prompt = pace or (None, None)
         return Serving(
             slots=server.slots, pace=tokens, reading=prompt,
-            batches=server.kind in BATCHING,
+            batches=server.kind in BATCHING, context=server.context,
             grammar=choice.rendering == "prefill" and takes_grammar(server.kind),
         )  # fmt: skip
 
@@ -188,3 +237,13 @@ class Exchange:
         if reply.pace is None and len(times) > PACE_TOKENS // 2 and times[-1] > times[0]:
             return Pace((len(times) - 1) / (times[-1] - times[0]))
         return reply.pace
+
+
+def _counted(messages: Sequence[BaseMessage]) -> int:
+    """Tokens of the messages, their tool calls among them, as we count."""
+    texts = (f"{message.text}{getattr(message, 'tool_calls', None) or ''}" for message in messages)
+    return sum(map(token_count, texts)) + _FRAME * len(messages)
+
+
+_FRAME: Final = 4
+"""Tokens that a chat template puts around a message."""

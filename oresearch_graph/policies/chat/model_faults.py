@@ -37,7 +37,7 @@ _LONGER: Final = (
     ("model's context length (", "start SGLang with a larger --context-length"),
 )
 """A server's own words, and where its context is set."""
-_ANY_LONGER: Final = (
+LONGER: Final = (
     "take a model or a server setting with a longer context (llama.cpp -c, vLLM --max-model-len, "
     "Ollama num_ctx, LM Studio context length, TGI --max-total-tokens)"
 )
@@ -106,7 +106,7 @@ def filtered(model: str, words: str = "") -> PolicyError:
 
 
 def _overflow(refusal: ServerRefusal, model: str) -> PolicyOverflow:
-    fix = next((fix for words, fix in _LONGER if words in refusal.words), _ANY_LONGER)
+    fix = next((fix for words, fix in _LONGER if words in refusal.words), LONGER)
     return PolicyOverflow(
         f"{model}: the thread is too long for it: {brief(refusal.words)}; {fix}, or lower "
         "observation_tokens or max_steps",

@@ -203,6 +203,7 @@ class ChatPolicy:
             request = request._replace(extra_body={**request.extra_body, **constraint})
         message = await self._send(request, thread, stop if sends_stop else (), on_text)
         reply = read_message(message)
+        self._exchange.check(request.messages, reply)
         reply = reply._replace(text=without_echo(request.beginning, reply.text))
         if reply.finish == "length" and not (reply.text.strip() or reply.calls) and thread.bound:
             self._bounded = False
@@ -291,10 +292,11 @@ class ChatPolicy:
         if self._sends_stop and stop:
             arguments["stop"] = list(stop)
         sent = self._sent(request, arguments)
+        room = await self._exchange.room(request.messages, begins=not thread.pending)
         if thread.bound is not None and self._bounded:
             asked = speaks_openai(self.model) and not is_official(self._server)
             plain = asked and (await self.server()).kind in KNOWS_MAX_TOKENS
-            sent = sent.bounded(thread.bound, plain=plain)
+            sent = sent.bounded(min(thread.bound, room or thread.bound), plain=plain)
         return await self._exchange.answer(
             self._call,
             sent,
