@@ -52,6 +52,32 @@ _SILENT: Final = 2
 """How many times fewer tokens than we count a server counts where it cut the prompt."""
 
 
+class Slots:
+    """Which slot of llama.cpp's server each thread has. Left to itself the server gives a new
+    thread the slot of one with the same system prompt, and forgets all else that stood there."""
+
+    def __init__(self) -> None:
+        self._by_thread: dict[str, int] = {}
+        """The thread that waits longest for its next call is first."""
+        self._free: list[int] | None = None
+
+    def take(self, thread_id: str, slots: int) -> int:
+        """The thread's slot of so many: a free one, else that of the thread that waits longest."""
+        if self._free is None:
+            self._free = list(reversed(range(slots)))
+        slot = self._by_thread.pop(thread_id, None)
+        if slot is None:
+            oldest = next(iter(self._by_thread), "")
+            slot = self._free.pop() if self._free else self._by_thread.pop(oldest)
+        self._by_thread[thread_id] = slot
+        return slot
+
+    def leave(self, thread_id: str) -> None:
+        """The thread is over."""
+        if self._free is not None and thread_id in self._by_thread:
+            self._free.append(self._by_thread.pop(thread_id))
+
+
 class Exchange:
     """Asks a model's server until it takes the request."""
 
@@ -69,6 +95,7 @@ class Exchange:
         self.parameters = Parameters()
         self.context: int | None = None
         """Tokens of the server's context, as a refusal said."""
+        self.slots = Slots()
         self._scale = 1.2
         """How many of the model's tokens we count as one, at most."""
         self._connected = connected
@@ -124,6 +151,13 @@ class Exchange:
                     raise
                 renewed = True
                 renew(self.model)
+
+    async def slot(self, thread_id: str) -> dict[str, int]:
+        """The request field that keeps a thread in one slot of its server, where it has several."""
+        server = await self.server()
+        if server.kind != "llama.cpp" or (server.slots or 1) == 1:
+            return {}
+        return {"id_slot": self.slots.take(thread_id, server.slots or 1)}
 
     async def room(self, messages: Sequence[BaseMessage], *, begins: bool) -> int | None:
         """Tokens that the context leaves for the reply; None where it is not known. `begins`: a

@@ -44,11 +44,13 @@ from oresearch_graph.policies.serving import Serving
 from oresearch_graph.redaction import redacted
 from oresearch_graph.settings import Rendering
 from oresearch_graph.threads import Thread
-from oresearch_graph.trace import Dialect, Usage, known_sum
+from oresearch_graph.trace import Dialect, Usage, close_tag, known_sum
 
 _NO_STOP: Final = re.compile(r"(o\d|gpt-[5-9])(?!.*chat)")
 """OpenAI's reasoning models answer 400 to `stop`."""
 
+_ENDS: Final = tuple(map(close_tag, ("subtask_list", "subtask_answer", "suggested_answer")))
+"""What ends a thread of its own."""
 _THOUGHTS: Final = 2
 """How often a text is continued that ended inside an open think."""
 
@@ -179,6 +181,8 @@ class ChatPolicy:
                 TextGate(thread, stop, on_text)(reply.text)
         if text.stop == "think":
             text = text._replace(text=f"{text.text}</think>", stop="end", closed_by_world=True)
+        if text.text.rstrip().endswith(_ENDS):
+            self._exchange.slots.leave(thread.id)
         return Continuation(
             **text._asdict(),
             given=given,
@@ -201,6 +205,8 @@ class ChatPolicy:
         if request.beginning:
             constraint = constraint_fields((await self.server()).kind, thread)
             request = request._replace(extra_body={**request.extra_body, **constraint})
+        slot = await self._exchange.slot(thread.id)
+        request = request._replace(extra_body={**request.extra_body, **slot})
         message = await self._send(request, thread, stop if sends_stop else (), on_text)
         reply = read_message(message)
         self._exchange.check(request.messages, reply)
