@@ -86,7 +86,7 @@ _TEMPERATURE: Final = 0.0
 
 
 _SHARES: Final = {"planner": 8, "turn": 8, "answer": 8, "report": 4}
-"""Which part of a context a bound may be; a fifth is an observation's."""
+"""Of a context: an eighth of it for a turn, and so on."""
 _OBSERVATION: Final = 5
 
 
@@ -107,6 +107,8 @@ def _fitted(paced: ResearchSettings, explicit: ResearchSettings, context: int) -
     }
     if bounds:
         changes["bounds"] = {**paced.bounds, **bounds}
+        if "continuations" not in explicit.model_fields_set:
+            changes["continuations"] = min(paced.continuations, 1)
     tokens = max(100, context // _OBSERVATION)
     if tokens < limits.observation_tokens and "observation_tokens" not in explicit.model_fields_set:
         changes["observation_tokens"] = tokens

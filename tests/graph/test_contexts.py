@@ -14,6 +14,7 @@ from oresearch_graph.policies.serving import Serving, adapted
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.tools.backend import Hit
 from tests.graph.test_overflow import WORDS
+from tests.graph.test_small_servers import small_model
 from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
 from tests.helpers.scripted import Documents
@@ -154,6 +155,20 @@ async def test_a_context_is_learnt_from_a_refusal(name: str) -> None:
     assert len(server.refused) <= (2 * branches if name == "Ollama" else branches + 1)
 
 
+@pytest.mark.parametrize("effort", ["quick", "standard"])
+@pytest.mark.parametrize("context", [2_048, 4_096])
+async def test_a_slow_server_with_one_slot_never_sees_more_than_its_context(
+    context: int, effort: Any
+) -> None:
+    with short_server("llama.cpp", context, tells=True) as server:
+        server.brain, server.slots, server.pace = small_model, 1, 9.0
+        server.pages["/props"]["total_slots"] = 1
+        trace = await research(server, effort=effort)
+    assert trace.outcome == "complete"
+    assert not server.refused
+    assert trace.protocol.constrained
+
+
 async def test_calls_of_one_turn_share_what_the_context_leaves() -> None:
     class Several(Verbose):
         def __call__(self, messages: list[Message], body: Body) -> str | ToolCalls:
@@ -188,6 +203,8 @@ def test_explicit_figures_hold_in_a_short_context() -> None:
     limits = adapted(explicit, short).limits
     assert (limits.observation_tokens, limits.bounds.turn) == (3_000, 3_000)
     assert limits.bounds.report == 1_024
+    assert adapted(explicit, short).continuations == 1
+    assert adapted(ResearchSettings(continuations=3), short).continuations == 3
     again = adapted(adapted(ResearchSettings(), short), short)
     assert again.limits == adapted(ResearchSettings(), short).limits
     roomy = ResearchSettings()

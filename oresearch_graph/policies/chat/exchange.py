@@ -68,7 +68,7 @@ class Slots:
         slot = self._by_thread.pop(thread_id, None)
         if slot is None:
             oldest = next(iter(self._by_thread), "")
-            slot = self._free.pop() if self._free else self._by_thread.pop(oldest)
+            slot = self._free.pop() if self._free else self._by_thread.pop(oldest, 0)
         self._by_thread[thread_id] = slot
         return slot
 
