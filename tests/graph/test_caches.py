@@ -135,7 +135,8 @@ async def research(server: OpenAIServer, **settings: Any) -> Trace:
             base_url=server.base_url, effort="quick", constraint="off", corrections=0, **settings
         ),
     )  # fmt: skip
-    return (await graph.ainvoke({"question": "What causes tides?"}))["trace"]
+    trace: Trace = (await graph.ainvoke({"question": "What causes tides?"}))["trace"]
+    return trace
 
 
 @pytest.mark.parametrize("style", ["training", "roles"])

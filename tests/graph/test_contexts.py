@@ -121,7 +121,8 @@ async def research(server: OpenAIServer, **settings: Any) -> Trace:
     )  # fmt: skip
     state = await graph.ainvoke({"question": QUESTION})
     assert state["report"]
-    return state["trace"]
+    trace: Trace = state["trace"]
+    return trace
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ async def test_the_server_tells_its_context_and_holds_replies_to_the_grammar(bas
     assert await policy.server() == Server("vLLM", ("tiny",), CONTEXT)
     serving = await policy.serving()
     assert (serving.context, serving.grammar, serving.batches) == (CONTEXT, True, True)
-    plan = thread(Next(tag="subtask_list", items=3))
+    plan = thread(Next(tag="subtask_list", items=3), "Why? " * 100)  # caches go by 128 tokens
     text = await policy.continue_thread(plan, ("</subtask_list>",))
     assert text.given == "<subtask_list>"
     assert text.text.startswith("\n1. ")
@@ -101,9 +101,7 @@ async def test_what_is_too_long_is_refused_in_known_words(base_url: str) -> None
     policy = ChatPolicy("tiny", base_url=base_url, rendering="prefill")
     policy._exchange._described = Server("vLLM", ("tiny",))  # its context is not known
     with pytest.raises(PolicyOverflow) as raised:
-        await policy.continue_thread(
-            thread(Next(tag="think"), "What causes tides? " * 300), ("</web_search>",)
-        )
+        await policy.continue_thread(thread(Next(tag="think"), "Why? " * 2_000), ("</web_search>",))
     assert raised.value.context == CONTEXT
     assert (await policy.server()).context == CONTEXT
     await policy.aclose()

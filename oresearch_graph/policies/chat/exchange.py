@@ -54,7 +54,8 @@ _SILENT: Final = 2
 
 class Slots:
     """Which slot of llama.cpp's server each thread has. Left to itself the server gives a new
-    thread the slot of one with the same system prompt, and forgets all else that stood there."""
+    thread the slot of one with the same system prompt; all else that stood there is lost, unless it
+    has a cache in memory beside its slots, as newer ones have (--cache-ram)."""
 
     def __init__(self) -> None:
         self._by_thread: dict[str, int] = {}
