@@ -75,7 +75,7 @@ def _answers(address: str) -> bool:
 def thread(expected: Next, question: str = "What causes tides?", bound: int = 200) -> Thread:
     return Thread(
         id="t", system="You research.", question=question, role="researcher", branch=1,
-        next=expected, bound=bound, constrained=True, by_role=True, language="en",
+        next=expected, bound=bound, constrained=True, language="en",
     )  # fmt: skip
 
 

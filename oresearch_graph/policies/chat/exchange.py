@@ -48,6 +48,10 @@ _SHARE: Final = 8
 """Of a context, which part a text that is begun must have."""
 _READ: Final = 1_000
 """Tokens of a prompt from which on a server's count of them tells something."""
+_FRAMED: Final = 300
+"""Tokens of a prompt beside which a template's own count for little."""
+_DENSEST: Final = 4.0
+"""Of a model's tokens in one of ours: scripts that it hardly knows."""
 _SILENT: Final = 2
 """How many times fewer tokens than we count a server counts where it cut the prompt."""
 
@@ -183,12 +187,14 @@ class Exchange:
         ours, theirs = _counted(messages), reply.prompt_tokens
         if theirs is None:
             return
-        self._scale = max(self._scale, theirs / ours)
+        if ours >= _FRAMED:
+            self._scale = min(_DENSEST, max(self._scale, theirs / ours))
         described = self._described or Server()
         unknown = self.context is None and described.context is None
         silent = ours > _READ and described.kind in {"Ollama", "unknown"}
         if unknown and silent and theirs * _SILENT < ours:
             self.context = max(_READ, theirs)
+            self.unbilled.append(reply)
             raise PolicyOverflow(
                 f"{self.name}: its server read {theirs:,} of about {ours:,} tokens and cut the "
                 f"rest in silence; {LONGER}",
