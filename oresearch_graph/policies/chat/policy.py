@@ -24,12 +24,7 @@ from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 from oresearch_graph.policies.chat.model_call import ModelCall, Patience
 from oresearch_graph.policies.chat.parameters import Sent, refuses_tools
 from oresearch_graph.policies.chat.prices import Price, cost, known_price
-from oresearch_graph.policies.chat.probe import (
-    Choice,
-    is_official,
-    known_choice,
-    speaks_openai,
-)
+from oresearch_graph.policies.chat.probe import Choice, is_official, known_choice, speaks_openai
 from oresearch_graph.policies.chat.rendering import (
     Prefill,
     Request,
