@@ -157,20 +157,21 @@ class Exchange:
                 renewed = True
                 renew(self.model)
 
-    async def slot(self, thread_id: str) -> dict[str, int]:
+    def slot(self, thread_id: str) -> dict[str, int]:
         """The request field that keeps a thread in one slot of its server, where it has several."""
-        server = await self.server()
+        server = self._described or Server()
         if server.kind != "llama.cpp" or (server.slots or 1) == 1:
             return {}
         return {"id_slot": self.slots.take(thread_id, server.slots or 1)}
 
-    async def room(self, messages: Sequence[BaseMessage], *, begins: bool) -> int | None:
+    def room(self, messages: Sequence[BaseMessage], *, begins: bool) -> int | None:
         """Tokens that the context leaves for the reply; None where it is not known. `begins`: a
         text is begun, not continued.
 
         Raises PolicyOverflow where that is too little: the server would refuse, or cut.
         """
-        if (context := (await self.server()).context) is None:
+        # A server that was not asked yet is not asked for this alone.
+        if (context := (self._described or Server()).context or self.context) is None:
             return None
         prompt = round(self._scale * _counted(messages))
         if (room := context - prompt) < (context // _SHARE if begins else _LEAST):

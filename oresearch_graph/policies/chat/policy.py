@@ -200,7 +200,7 @@ class ChatPolicy:
         if request.beginning:
             constraint = constraint_fields((await self.server()).kind, thread)
             request = request._replace(extra_body={**request.extra_body, **constraint})
-        slot = await self._exchange.slot(thread.id)
+        slot = self._exchange.slot(thread.id)
         request = request._replace(extra_body={**request.extra_body, **slot})
         message = await self._send(request, thread, stop if sends_stop else (), on_text)
         reply = read_message(message)
@@ -293,7 +293,7 @@ class ChatPolicy:
         if self._sends_stop and stop:
             arguments["stop"] = list(stop)
         sent = self._sent(request, arguments)
-        room = await self._exchange.room(request.messages, begins=not thread.pending)
+        room = self._exchange.room(request.messages, begins=not thread.pending)
         if thread.bound is not None and self._bounded:
             asked = speaks_openai(self.model) and not is_official(self._server)
             plain = asked and (await self.server()).kind in KNOWS_MAX_TOKENS
