@@ -114,7 +114,8 @@ def usage_line(trace: Trace) -> str:
         return tool_calls
     tokens = known_sum((total["prompt_tokens"], total["completion_tokens"]))
     parts = [f"{calls} model calls", tool_calls]
-    parts += [] if tokens is None else [f"{tokens:,.0f} tokens"]
+    cached = f" ({total['cached_tokens']:,} cached)" if total["cached_tokens"] else ""
+    parts += [] if tokens is None else [f"{tokens:,.0f} tokens{cached}"]
     parts += [] if total["cost"] is None else [f"${total['cost']:.4f}"]
     return ", ".join(parts)
 

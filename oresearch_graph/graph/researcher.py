@@ -22,7 +22,7 @@ from oresearch_graph.graph.run_context import RunContext, RunContextPool
 from oresearch_graph.graph.state import BranchInput, BranchState, Findings
 from oresearch_graph.graph.tool_calls import Caller, Observation, ledger_first
 from oresearch_graph.prompts import NO_EVIDENCE
-from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.settings import Part, ResearchSettings
 from oresearch_graph.text.words import names_and_figures
 from oresearch_graph.threads import Citable, Next, Thread
 from oresearch_graph.trace import (
@@ -44,8 +44,10 @@ _WRITTEN: frozenset[ViolationCode] = frozenset((
     "step_outside_branch", "step_after_answer",
 ))  # fmt: skip
 """What a policy can be told to write otherwise at once."""
-_OUTPUT: Final = 1_000
-"""Tokens of one continuation where no limit is set."""
+_SCALE: Final = 0.75
+"""How many of our tokens one of a model's is, at least."""
+_LEAST: Final = 100
+"""Tokens of an observation."""
 
 
 class Researcher:
@@ -115,9 +117,9 @@ class Researcher:
             state["steps"],
             state.get("waiting", []),
         )
-        caller = self._caller(state, run_context)
         *earlier, request = filter(_asks, branch_steps)
         calls = [request, *filter(_asks, waiting)]
+        caller = self._caller(state, run_context, self._tokens(state, run_context, len(calls)))
         calls_left = run_context.settings.limits.tool_calls - len(earlier)
         observations = await caller.carry_out(calls, earlier, calls_left)
         reason = self._limit_reached(state, run_context, len(earlier) + len(calls))
@@ -201,14 +203,24 @@ class Researcher:
         branch = run_context.settings.subtask_timeout - (time.time() - started)
         return max(0.001, min(branch, run_context.budget.remaining_seconds()))
 
-    def _caller(self, state: BranchState, run_context: RunContext) -> Caller:
+    @staticmethod
+    def _tokens(state: BranchState, run_context: RunContext, calls: int) -> int:
+        """Of each of so many observations: what the context leaves beside the answer."""
+        tokens = run_context.settings.limits.observation_tokens
+        if (room := state.get("room")) is None:
+            return tokens
+        free = room - _outputs(run_context.settings, "answer")
+        return max(_LEAST, min(tokens, int(_SCALE * free / calls)))
+
+    def _caller(self, state: BranchState, run_context: RunContext, tokens: int) -> Caller:
         sources = [*state["task"].known, *state.get("seen", [])]
         search, reader = run_context.search, run_context.reader
         if state["task"].run.follow_up:
             search, reader = ledger_first(search, reader, sources)
         return Caller(
-            run_context, state["task"].branch, state["task"].subtask, sources, search, reader
-        )
+            run_context, state["task"].branch, state["task"].subtask, sources, search, reader,
+            tokens=tokens,
+        )  # fmt: skip
 
     @staticmethod
     def _limit_reached(state: BranchState, run_context: RunContext, calls: int) -> str | None:
@@ -220,12 +232,18 @@ class Researcher:
             return "no step is left for this subtask"
         if tight := run_context.budget.tight():
             return f"the {tight.name} budget of this run is nearly spent"
-        turn = limits.observation_tokens + (run_context.settings.max_output_tokens or _OUTPUT)
-        if (room := state.get("room")) is not None and room < 2 * turn:
+        needed = 2 * limits.observation_tokens + _outputs(run_context.settings, "turn", "answer")
+        if (room := state.get("room")) is not None and room < needed:
             return "the context of this thread is nearly full"
         if time.time() - state["started"] >= _share_of_time(state, run_context):
             return "the time for this subtask is nearly over"
         return None
+
+
+def _outputs(settings: ResearchSettings, *parts: Part) -> int:
+    """Tokens of one continuation of each part."""
+    bounds, most = settings.limits.bounds._asdict(), settings.max_output_tokens
+    return sum(min(bounds[part], most or bounds[part]) for part in parts)
 
 
 def _share_of_time(state: BranchState, run_context: RunContext) -> float:

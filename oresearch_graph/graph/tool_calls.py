@@ -30,6 +30,8 @@ from oresearch_graph.trace.references import same_address
 _COVERED: Final = 0.8
 """Share of a query's terms that one source must hold to count as an answer."""
 _SNIPPET_TOKENS: Final = 300
+_HIT_TOKENS: Final = 90
+"""Of one result, its number, title and address among them, at least."""
 
 
 def ledger_first(
@@ -120,17 +122,17 @@ class Caller:
 
     def __init__(
         self, run_context: RunContext, branch: int, focus: str, sources: Sequence[Source],
-        search: SearchBackend, reader: PageReader,
+        search: SearchBackend, reader: PageReader, *, tokens: int,
     ) -> None:  # fmt: skip
+        """`tokens`: of one observation."""
         self.run_context, self.branch, self.focus = run_context, branch, focus
         self.ledger = SourceLedger(branch, sources)
         self.failures: list[Failure] = []
         settings = run_context.settings
+        self._tokens = tokens
         self._seconds = min(settings.tool_timeout, run_context.budget.seconds_for_tools())
         self._search = WebSearch(search, k=settings.limits.results, seconds=self._seconds)
-        self._crawl = CrawlPage(
-            reader, tokens=settings.limits.observation_tokens, seconds=self._seconds
-        )
+        self._crawl = CrawlPage(reader, tokens=tokens, seconds=self._seconds)
 
     async def carry_out(
         self, calls: Sequence[Step], earlier: Sequence[Step], calls_left: int
@@ -215,8 +217,9 @@ class Caller:
         return lambda: self._show_answer(call, answer)
 
     def _show_hits(self, hits: Sequence[Hits]) -> Shown:
-        tokens = self.run_context.settings.limits.observation_tokens
-        each = max(60, tokens // max(1, sum(len(result.hits) for result in hits)))
+        most = max(1, self._tokens // (_HIT_TOKENS * len(hits))) if hits else 0
+        hits = [result.model_copy(update={"hits": result.hits[:most]}) for result in hits]
+        each = max(60, self._tokens // max(1, sum(len(result.hits) for result in hits)))
         parts, ids = [], []
         for result in hits:
             parts.append(query_heading(result.query))
@@ -249,9 +252,7 @@ class Caller:
     def _show_answer(self, call: Call, answer: Any) -> Shown:  # noqa: ANN401 - whatever a tool gives
         """An extra tool's answer becomes a source of its own, so that it can be cited."""
         text = answer if isinstance(answer, str) else json.dumps(answer, default=str)
-        text = cut_to(
-            body_text(text, PAGE), self.focus, self.run_context.settings.limits.observation_tokens
-        )
+        text = cut_to(body_text(text, PAGE), self.focus, self._tokens)
         arguments = call.arguments or {}
         url = f"tool:{call.tool}?{urlencode(sorted(arguments.items()))}"
         title = f"{call.tool} {json.dumps(arguments, ensure_ascii=False)}"

@@ -2,7 +2,8 @@
 
 Defaults are meant for a fast API. A server with few slots or few tokens a second, as people run
 them on a laptop, gets short prompts by role, small bounds, small observations, one branch at a
-time and more seconds; whatever was set explicitly holds.
+time and more seconds; a short context gets observations and bounds that fit it. Whatever was set
+explicitly holds.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class Serving(BaseModel):
     """They work on many requests at once, as servers of large models do."""
     grammar: bool = False
     """They hold a reply to a grammar."""
+    context: int | None = None
+    """Tokens that one request may hold, prompt and reply together."""
 
     @property
     def slow(self) -> bool:
@@ -55,6 +58,7 @@ class Serving(BaseModel):
 
         return cls(
             slots=least("slots"), pace=least("pace"), reading=least("reading"),
+            context=least("context"),
             batches=bool(every) and all(each.batches for each in every),
             grammar=bool(every) and all(each.grammar for each in every),
         )  # fmt: skip
@@ -88,8 +92,38 @@ _TEMPERATURE: Final = 0.0
 """Small models wander at the servers' own 0.7 or 0.8."""
 
 
+_SHARES: Final = {"planner": 8, "turn": 8, "answer": 8, "report": 4}
+"""Of a context: an eighth of it for a turn, and so on."""
+_OBSERVATION: Final = 5
+
+
 def adapted(settings: ResearchSettings, serving: Serving) -> ResearchSettings:
     """The settings as a run on such servers has them; what was set explicitly stays."""
+    paced = _paced(settings, serving)
+    return paced if serving.context is None else _fitted(paced, settings, serving.context)
+
+
+def _fitted(paced: ResearchSettings, explicit: ResearchSettings, context: int) -> ResearchSettings:
+    """With observations and bounds that leave a thread room in the context."""
+    limits, changes = paced.limits, dict[str, Any]()
+    fitting = {part: max(64, context // share) for part, share in _SHARES.items()}
+    bounds = {
+        part: fitting[part]
+        for part, bound in limits.bounds._asdict().items()
+        if bound > fitting[part] and part not in explicit.bounds
+    }
+    if bounds:
+        changes["bounds"] = {**paced.bounds, **bounds}
+        if "continuations" not in explicit.model_fields_set:
+            changes["continuations"] = min(paced.continuations, 1)
+    tokens = max(100, context // _OBSERVATION)
+    if tokens < limits.observation_tokens and "observation_tokens" not in explicit.model_fields_set:
+        changes["observation_tokens"] = tokens
+    return paced.model_copy(update=changes) if changes else paced
+
+
+def _paced(settings: ResearchSettings, serving: Serving) -> ResearchSettings:
+    """As slots and pace have them."""
     few = serving.few(settings.limits.subtasks)
     if not (serving.slow or few):
         return settings

@@ -87,6 +87,28 @@ def test_every_servers_words_are_recognised(server: str) -> None:
 @pytest.mark.parametrize(
     "words",
     [
+        "This model's maximum context length is 1024 tokens. However, you requested 4 output "
+        "tokens and your prompt contains at least 1021 input tokens, for a total of at least 1025 "
+        "tokens. Please reduce the length of the input prompt or the number of requested output "
+        "tokens. (parameter=input_tokens, value=1021)",
+        "This model's maximum context length is 1024 tokens. However, you requested 1000 output "
+        "tokens and your prompt contains 6500 characters (more than 456 characters, which is the "
+        "upper bound for 24 input tokens). Please reduce the length of the input prompt or the "
+        "number of requested output tokens. (parameter=input_text, value=6500)",
+        "max_completion_tokens=4000 cannot be greater than max_model_len=max_total_tokens=1024. "
+        "Please request fewer output tokens. (parameter=max_completion_tokens, value=4000)",
+    ],
+)
+def test_words_recorded_from_vllm_tell_the_context_and_no_size_of_the_prompt(words: str) -> None:
+    error = {"message": words, "type": "BadRequestError", "param": "input_tokens", "code": 400}
+    refusal = refusal_of(Refused(400, {"error": error}))
+    assert refusal.overflowed
+    assert (refusal.context, refusal.prompt) == (1024, None)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
         "max_tokens is too large: 100000. This model supports at most 16384 completion tokens.",
         "Rate limit reached on tokens per minute (TPM): Limit 6000, Requested 9000",
         "Unsupported parameter: 'stop' is not supported with this model.",
@@ -221,7 +243,7 @@ async def test_other_small_counts_are_no_cut(prompt: int, cached: int | None, te
         chat = ChatPolicy("fake", base_url=running.base_url, rendering="turns", patience=QUICK)
         for tokens in (prompt, prompt + 250):
             reply = Reply("", prompt_tokens=tokens, cached_tokens=cached)
-            assert await chat._exchange.silent_cut([HumanMessage(text)], reply) is None
+            assert await chat._exchange.checked([HumanMessage(text)], reply) == reply
         await chat.aclose()
 
 

@@ -217,12 +217,12 @@ async def test_a_beginning_that_the_server_returns_is_no_text_of_the_policy(
     assert violations(trace) == ()
 
 
-@pytest.mark.parametrize("context", [3_000, 100_000])
+@pytest.mark.parametrize("context", [1_600, 100_000])
 async def test_a_branch_answers_before_the_servers_context_is_full(context: int) -> None:
     with server("prefill") as on:
         on.context = context
         trace = await research(on, "prefill", observation_tokens=300)
     assert trace.outcome == "complete"
     notices = [s for s in trace.steps if s.kind == "observation" and NOTICE in s.text]
-    assert bool(notices) is (context == 3_000)
+    assert bool(notices) is (context == 1_600)
     assert all("context" in step.text for step in notices)

@@ -1,5 +1,6 @@
 """Which server a model has. llama.cpp's answers were recorded from its own server (xllamacpp
-2026.10); the others are not recorded but written after the place that each one names."""
+2026.10), vLLM's from version 0.27.1 on CPU; the others are not recorded but written after the place
+that each one names."""
 
 from __future__ import annotations
 
@@ -27,8 +28,13 @@ LLAMA_CPP = {
         "total_slots": 2, "model_alias": "local",
     },
 }  # fmt: skip
-VLLM = {"/v1/models": models({"id": "q", "owned_by": "vllm", "max_model_len": 8192, "root": "q"})}
-"""vLLM's OpenAI-compatible server: ModelCard."""
+VLLM = {
+    "/v1/models": models({
+        "id": "tiny", "created": 1795907386, "owned_by": "vllm", "root": "model", "parent": None,
+        "max_model_len": 1024, "permission": [{"id": "modelperm-ac12", "allow_sampling": True}],
+    }),
+    "/version": {"version": "0.27.1"},
+}  # fmt: skip
 SGLANG = {"/v1/models": models({"id": "q", "owned_by": "sglang", "max_model_len": 32768})}
 """SGLang's OpenAI APIs: ModelCard."""
 OLLAMA = {
@@ -69,7 +75,7 @@ def serves(site: Site, pages: Mapping[str, object], **headers: str) -> str:
     ("pages", "server"),
     [
         (LLAMA_CPP, Server("llama.cpp", ("local",), 4096, 2)),
-        (VLLM, Server("vLLM", ("q",), 8192)),
+        (VLLM, Server("vLLM", ("tiny",), 1024)),
         (SGLANG, Server("SGLang", ("q",), 32768)),
         (OLLAMA, Server("Ollama", ("qwen3:8b", "b"), 4096)),
         (LM_STUDIO, Server("LM Studio", ("unnamed",), 4096)),

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
 from tests.helpers.server_habits import (
     Body,
@@ -50,10 +50,16 @@ class OpenAIServer:
     slots: int | None = None
     """Told as llama.cpp does, with `pace`; None: not at all."""
     pace: float = 100.0
+    pages: dict[str, Any] = field(default_factory=dict)
+    """What other paths answer to GET."""
+    characters: float = 4.0
+    """Of one token."""
     faults: deque[Fault | None] = field(default_factory=deque)
     """For the coming requests, in order; None lets one through."""
     fault_for: Callable[[Body], Fault | None] | None = None
     requests: list[Body] = field(default_factory=list)
+    refused: list[Body] = field(default_factory=list)
+    """What a test's own `fault_for` refused."""
     most_at_once: int = 0
 
     def __post_init__(self) -> None:
@@ -70,7 +76,7 @@ class OpenAIServer:
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
 
-    def __enter__(self) -> OpenAIServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -93,21 +99,29 @@ class OpenAIServer:
             self._now -= 1
 
     def usage(self, body: Body, written: str) -> dict[str, Any]:
-        """Four characters a token; the longest prefix seen before counts as cached."""
+        """The longest prefix seen before counts as cached."""
         prompt = json.dumps(body["messages"], ensure_ascii=False)
         with self._lock:
-            cached = max((_common(prompt, seen) for seen in self._seen), default=0)
+            cached = max((common_prefix(prompt, seen) for seen in self._seen), default=0)
             self._seen.append(prompt)
-        counts = min(len(prompt) // 4, self.cuts or len(prompt)), max(1, len(written) // 4)
+        read = min(self.tokens(body), self.cuts or self.tokens(body))
+        saved = int(cached / self.characters)
+        counts = read, max(1, int(len(written) / self.characters))
         return {
             "prompt_tokens": counts[0],
             "completion_tokens": counts[1],
             "total_tokens": sum(counts),
-            **({} if self.cuts else {"prompt_tokens_details": {"cached_tokens": cached // 4}}),
+            **({} if self.cuts else {"prompt_tokens_details": {"cached_tokens": saved}}),
         }
 
+    def tokens(self, body: Body) -> int:
+        """Of the prompt."""
+        prompt = json.dumps(body["messages"], ensure_ascii=False)
+        return int(len(prompt) / self.characters)
 
-def _common(one: str, other: str) -> int:
+
+def common_prefix(one: str, other: str) -> int:
+    """Characters with which both begin."""
     length = 0
     for a, b in zip(one, other, strict=False):
         if a != b:
@@ -137,6 +151,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         context, slots = self.owner.context, self.owner.slots
+        if (page := self.owner.pages.get(self.path)) is not None:
+            self._json(200, page)
+            return
         if self.path == "/props" and slots:
             settings = {"n_ctx": context or 8192}
             self._json(200, {"default_generation_settings": settings, "total_slots": slots})

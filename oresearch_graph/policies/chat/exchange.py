@@ -3,10 +3,9 @@ rendering fits, how fast it is, fields that it refuses, how long its context is.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
@@ -16,6 +15,7 @@ from langchain_core.runnables.config import merge_configs
 
 from oresearch_graph.errors import PolicyError, PolicyOverflow, PolicyRefused
 from oresearch_graph.policies.chat.constraint import takes_grammar
+from oresearch_graph.policies.chat.context import ContextWindow, Slots
 from oresearch_graph.policies.chat.event_loops import (
     close_in_this_loop,
     in_this_loop,
@@ -23,7 +23,6 @@ from oresearch_graph.policies.chat.event_loops import (
     renew,
 )
 from oresearch_graph.policies.chat.model_call import ModelCall
-from oresearch_graph.policies.chat.model_faults import ANY_LONGER, LONGER
 from oresearch_graph.policies.chat.parameters import BOUND, Parameters, Sent
 from oresearch_graph.policies.chat.probe import (
     PACE,
@@ -49,12 +48,6 @@ from oresearch_graph.policies.chat.servers import (
 )
 from oresearch_graph.policies.serving import SLOW, Serving
 
-_WORD: Final = re.compile(r"[A-Za-z]\S*")
-_FULL: Final = 0.95
-"""Of a context, that a cut prompt takes."""
-_LEAST_CONTEXT: Final = 1_024
-"""Tokens; a smaller count is what a cache left to read."""
-
 
 class Exchange:
     """Asks a model's server until it takes the request."""
@@ -67,14 +60,13 @@ class Exchange:
         `connected`: the model's HTTP client was made by `connect`, so another may be made."""
         self.model, self.name, self.choice, self._arguments = model, name, choice, arguments
         self._address = getattr(model, "openai_api_base", None)
+        self._describes = speaks_openai(model) and not is_official(self._address)
+        """There may be a server that says something of itself."""
         self._described: Server | None = None
         self.unbilled: list[Reply] = []
         """Replies to probes, until a continuation has counted them."""
         self.parameters = Parameters()
-        self.context: int | None = None
-        """Tokens of the server's context, as a refusal or a cut prompt showed."""
-        self._short_count: int | None = None
-        """Tokens of the last prompt that the server counted to less than it has."""
+        self.window, self.slots = ContextWindow(name), Slots()
         self._connected = connected
         self._renewable = connected or getattr(model, "http_async_client", None) is None
 
@@ -113,9 +105,10 @@ class Exchange:
                     on_text=on_text,
                 )  # fmt: skip
             except PolicyOverflow as overflow:
-                self.context = overflow.context or self.context
+                self.window.tokens = overflow.context or self.window.tokens
                 # Prompt and bound together may be too much for it where the prompt alone is not.
-                if first or sent.bound is None:
+                prompt = self.window.estimate(sent.messages)
+                if first or sent.bound is None or prompt > (overflow.context or prompt):
                     raise
                 first = overflow
             except PolicyRefused as refusal:
@@ -130,9 +123,30 @@ class Exchange:
 
     async def bounded(self, request: Sent, bound: int) -> Sent:
         """The request for a reply of so many tokens at most, in the field that its server knows."""
-        describes = speaks_openai(self.model) and not is_official(self._address)
-        plain = describes and (await self.server()).kind in KNOWS_MAX_TOKENS
+        plain = self._describes and (await self.server()).kind in KNOWS_MAX_TOKENS
         return request.bounded(bound, plain=plain)
+
+    async def checked(self, messages: Sequence[BaseMessage], reply: Reply) -> Reply:
+        """A reply to the whole prompt, from whose counts the context is learnt. Raises
+        PolicyOverflow where the server cut the prompt in silence."""
+        self.window.learn(messages, reply)
+        if not self._describes or not self.window.counts_short(messages, reply):
+            return reply
+        # A server that loads its model with the first request tells the context from then on.
+        if (await self.server()).context is None:
+            self._described = await server_of(self.model_in_this_loop(), self.name)
+        if overflow := self.window.cut(messages, reply, await self.server()):
+            self.unbilled.append(reply)
+            raise overflow
+        return reply
+
+    def room(self, messages: Sequence[BaseMessage], *, begins: bool) -> int | None:
+        """See ContextWindow; a server that was not asked yet is not asked for this alone."""
+        return self.window.room(messages, self._described or Server(), begins=begins)
+
+    def slot(self, thread_id: str) -> dict[str, int]:
+        """See Slots."""
+        return self.slots.fields(thread_id, self._described or Server())
 
     async def settled(self, call: ModelCall) -> Choice:
         if self.choice is None:
@@ -143,48 +157,16 @@ class Exchange:
     async def server(self) -> Server:
         """What the model's server says of itself, asked once; of a provider's own API nothing."""
         if self._described is None:
-            asks = speaks_openai(self.model) and not is_official(self._address)
             model = self.model_in_this_loop()
-            self._described = await server_of(model, self.name) if asks else Server()
+            self._described = await server_of(model, self.name) if self._describes else Server()
         if self._described.context is None:
-            return self._described._replace(context=self.context)
+            return self._described._replace(context=self.window.tokens)
         return self._described
-
-    async def silent_cut(
-        self, messages: Sequence[BaseMessage], reply: Reply
-    ) -> PolicyOverflow | None:
-        """The overflow that a server hides by cutting the prompt, as Ollama does at `num_ctx`.
-
-        A prompt has more tokens than words, in any script that has words. A count below that may
-        as well be of what was not cached; it is of a cut prompt where it is at the context that the
-        server tells, where the words alone are beyond that, or where two prompts were counted
-        the same.
-        """
-        counted = (reply.prompt_tokens or 0) + (reply.cached_tokens or 0)
-        words = sum(1 for message in messages for _ in _WORD.finditer(str(message.text)))
-        asks = speaks_openai(self.model) and not is_official(self._address)
-        if not asks or not reply.prompt_tokens or counted >= words:
-            return None
-        # A server that loads its model with the first request tells the context from then on.
-        if (server := await self.server()).context is None:
-            self._described = server = await server_of(self.model_in_this_loop(), self.name)
-        context, before, self._short_count = server.context, self._short_count, counted
-        again = before is not None and abs(counted - before) <= before // 100
-        if context is None and again and counted >= _LEAST_CONTEXT:
-            context = self.context = counted
-        if context is None or (words <= context and counted < _FULL * context):
-            return None
-        fix = LONGER.get(server.kind, ANY_LONGER)
-        return PolicyOverflow(
-            f"{self.name}: the server cut the prompt in silence, to {counted} of more than {words} "
-            f"tokens: {fix}",
-            context=context,
-        )
 
     async def serving(self, call: ModelCall) -> Serving:
         """What the server can do: asked once, and tried where it is slow or stands at home. A
         provider's own API, or a server that does not answer, tells nothing."""
-        if not speaks_openai(self.model) or is_official(self._address):
+        if not self._describes:
             return Serving()
         try:
             choice = await self.settled(call)
@@ -198,7 +180,7 @@ class Exchange:
         tokens, prompt = pace or (None, None)
         return Serving(
             slots=server.slots, pace=tokens, reading=prompt,
-            batches=server.kind in BATCHING,
+            batches=server.kind in BATCHING, context=server.context,
             grammar=choice.rendering == "prefill" and takes_grammar(server.kind),
         )  # fmt: skip
 

@@ -24,12 +24,7 @@ from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 from oresearch_graph.policies.chat.model_call import ModelCall, Patience
 from oresearch_graph.policies.chat.parameters import Sent, refuses_tools
 from oresearch_graph.policies.chat.prices import Price, cost, known_price
-from oresearch_graph.policies.chat.probe import (
-    Choice,
-    is_official,
-    known_choice,
-    speaks_openai,
-)
+from oresearch_graph.policies.chat.probe import Choice, is_official, known_choice, speaks_openai
 from oresearch_graph.policies.chat.rendering import (
     Prefill,
     Request,
@@ -44,11 +39,13 @@ from oresearch_graph.policies.serving import Serving
 from oresearch_graph.redaction import redacted
 from oresearch_graph.settings import Rendering
 from oresearch_graph.threads import Thread
-from oresearch_graph.trace import Dialect, Usage, known_sum
+from oresearch_graph.trace import Dialect, Usage, close_tag, known_sum
 
 _NO_STOP: Final = re.compile(r"(o\d|gpt-[5-9])(?!.*chat)")
 """OpenAI's reasoning models answer 400 to `stop`."""
 
+_ENDS: Final = tuple(map(close_tag, ("subtask_list", "subtask_answer", "suggested_answer")))
+"""What ends a thread of its own."""
 _THOUGHTS: Final = 2
 """How often a text is continued that ended inside an open think."""
 
@@ -180,6 +177,8 @@ class ChatPolicy:
                 TextGate(thread, stop, on_text)(reply.text)
         if text.stop == "think":
             text = text._replace(text=f"{text.text}</think>", stop="end", closed_by_world=True)
+        if text.text.rstrip().endswith(_ENDS):
+            self._exchange.slots.leave(thread.id)
         return Continuation(
             **text._asdict(),
             given=given,
@@ -202,11 +201,10 @@ class ChatPolicy:
         if request.beginning:
             constraint = constraint_fields((await self.server()).kind, thread)
             request = request._replace(extra_body={**request.extra_body, **constraint})
+        slot = self._exchange.slot(thread.id)
+        request = request._replace(extra_body={**request.extra_body, **slot})
         message = await self._send(request, thread, stop if sends_stop else (), on_text)
-        reply = read_message(message)
-        if overflow := await self._exchange.silent_cut(request.messages, reply):
-            self._exchange.unbilled.append(reply)
-            raise overflow
+        reply = await self._exchange.checked(request.messages, read_message(message))
         reply = reply._replace(text=without_echo(request.beginning, reply.text))
         if reply.finish == "length" and not (reply.text.strip() or reply.calls) and thread.bound:
             self._bounded = False
@@ -295,8 +293,9 @@ class ChatPolicy:
         if self._sends_stop and stop:
             arguments["stop"] = list(stop)
         sent = self._sent(request, arguments)
+        room = self._exchange.room(request.messages, begins=not thread.pending)
         if thread.bound is not None and self._bounded:
-            sent = await self._exchange.bounded(sent, thread.bound)
+            sent = await self._exchange.bounded(sent, min(thread.bound, room or thread.bound))
         return await self._exchange.answer(
             self._call,
             sent,

@@ -48,6 +48,7 @@ _OVERFLOW: Final = re.compile(
   | `inputs` [ ] (?:tokens|must[ ]have[ ]less)
   | number[ ]of[ ]tokens[ ]to[ ]keep
   | reduce[ ]the[ ]length
+  | greater[ ]than[ ]max_model_len
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -65,6 +66,7 @@ _CONTEXTS: Final = tuple(
         r"maximum number of (?:input )?tokens allowed \(?NUMBER",
         r"(?:must be <=|cannot exceed|less than) NUMBER",
         r"configured limit of NUMBER",
+        r"max_total_tokens=NUMBER",
         r"(?:maximum|limit)[^.;\d]{1,40}NUMBER",
     )
 )
@@ -76,6 +78,8 @@ _PROMPTS: Final = tuple(
         r"NUMBER (?:input |prompt )?tokens",
     )
 )
+_NO_PROMPT: Final = re.compile(r"at least \d{1,9}|\d{1,9} (?:characters|output tokens)")
+"""vLLM stops counting a prompt that is too long, or measures it in characters."""
 _FILTERED: Final = re.compile(
     r"""
     content [ _-]? (?:filter|management[ ]policy|policy|moderation|exists[ ]risk) | content_filter
@@ -251,6 +255,7 @@ def _prompt(words: str, context: int | None) -> int | None:
     """The first count beyond the context, where the words have one."""
     if context is None:
         return None
+    words = _NO_PROMPT.sub("", words)
     counts = [
         int(re.sub(r"\D", "", match[1])) for each in _PROMPTS for match in each.finditer(words)
     ]

@@ -40,7 +40,9 @@ KINDS: Final = (
         "llama.cpp", "a final assistant message; returned with the reply", "grammar (GBNF)",
         "tools/server README; pull request 13174", recorded=True,
     ),
-    ServerKind("vLLM", _FINAL, "structured_outputs", "OpenAI-compatible server"),
+    ServerKind(
+        "vLLM", _FINAL, "structured_outputs (GBNF)", "vLLM 0.27.1 on CPU", recorded=True,
+    ),
     ServerKind("SGLang", _FINAL, "regex, ebnf", "OpenAI APIs; pull request 4226"),
     ServerKind("Ollama", "a final assistant message", "format (JSON schema)", "issue 6778"),
     ServerKind("LM Studio", "found by the probe", "response_format", "REST API v0"),
