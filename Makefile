@@ -10,19 +10,21 @@ QUESTION ?= How does asyncio cancel tasks?
 RL_VENV := .venv-rl
 RL_BIN := $(RL_VENV)/bin
 RUN ?= out/learn
+# Tests that need no server, browser or language model.
+FAST := not server and not browser and not hostile and not real
 # torch is in no lock: its CPU build and the registry's file of the same version differ, so no hash
 # fits both. It is installed first, by version, and verified by import.
 TORCH := 2.13.0
 
-.PHONY: demo test test-server test-browser test-train check hostile matrix format bench evaluate studio \
-	rl-cpu learn data data-loopback lock clean
+.PHONY: demo test test-server test-browser test-train check hostile real measure matrix format bench \
+	evaluate studio rl-cpu learn data data-loopback lock clean
 
 demo: $(VENV)/installed
 	@$(BIN)/oresearch run "$(QUESTION)" --search python \
 		--out out/demo/report.md --trace out/demo/trace.jsonl
 
 test: $(VENV)/installed
-	$(BIN)/pytest -m "not server and not browser and not hostile" -n 2 --dist worksteal
+	$(BIN)/pytest -m "$(FAST)" -n 2 --dist worksteal
 
 test-server: $(VENV)/installed
 	$(BIN)/pytest -m server
@@ -35,13 +37,22 @@ check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not server and not browser and not hostile" -n 2 --dist worksteal
+	$(BIN)/pytest -m "$(FAST)" -n 2 --dist worksteal
 
 # Strangers' bodies, folders, servers and leaks, under short limits: four minutes. The runs, which
 # must end in time, have the machine to themselves.
 hostile: $(VENV)/installed
 	$(BIN)/pytest -m hostile -n 2 --ignore tests/graph/test_hostile_runs.py
 	$(BIN)/pytest -m hostile tests/graph/test_hostile_runs.py
+
+# A language model of 0.5B parameters, fetched once (491 MB), behind llama.cpp: seven minutes.
+real: $(VENV)/installed
+	$(BIN)/pytest -m real tests/real
+
+# By hand: one of 1.5B parameters as well (1.1 GB), two idle cores, two hours. What was asked before
+# is not asked again.
+measure: $(VENV)/installed
+	$(BIN)/python -m tests.real.measure out/measure
 
 # The wheel in six environments, two at a time: six minutes of one core, and the downloads.
 matrix: $(VENV)/installed

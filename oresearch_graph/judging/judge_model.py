@@ -200,8 +200,7 @@ class OneJudge:
         leave out; the first that it takes is kept."""
         if not self._model.speaks_openai:
             return [{}]
-        held = [{**_held_to(each), **self._sampling} for each in (schema, self._schema)]
-        return [*held, self._sampling, {}]
+        return [{**_held_to(schema), **self._sampling}, self._sampling, {}]
 
     async def _answer(
         self, messages: Sequence[BaseMessage], cost: Spent, offers: Sequence[dict[str, Any]]

@@ -14,11 +14,11 @@ from oresearch_graph.policies.serving import Serving, adapted
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.tools.backend import Hit
 from tests.graph.test_overflow import WORDS
-from tests.graph.test_small_servers import small_model
 from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
 from tests.helpers.scripted import Documents
 from tests.helpers.server_habits import Body, Fault, Habits, Message, ToolCalls
+from tests.helpers.small_model import small_model
 
 QUESTION: Final = "What causes tides, and how large are they?"
 THOUGHT: Final = "I look up what the Moon has to do with it, and how large the tides are. " * 3

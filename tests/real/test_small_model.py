@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
-from langchain_core.messages import ToolMessage
+from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_openai import ChatOpenAI
 
 from datagen.judge.judges import judge_from
@@ -159,11 +159,11 @@ class FirstStepCalls(AgentMiddleware):
 
 
 async def test_an_agent_researches_with_the_tool(settings, server, world, pages, traces):
-    chat = ChatOpenAI(model=server.name, base_url=server.base_url, temperature=0, max_tokens=200)  # type: ignore[call-arg]
+    chat = ChatOpenAI(model=server.name, base_url=server.base_url, temperature=0, max_tokens=200)
     tool = research_tool(search=pages, settings=settings)
     agent = create_agent(chat, [tool], middleware=[FirstStepCalls()])
     question = f"Research this, then tell me: {world.questions[1].question}"
-    result = await agent.ainvoke({"messages": [("user", question)]})
+    result = await agent.ainvoke({"messages": [HumanMessage(question)]})
     answers = [message for message in result["messages"] if isinstance(message, ToolMessage)]
     assert answers
     assert answers[0].status == "success", answers[0].text
@@ -186,11 +186,11 @@ async def test_the_judge_of_datagen_reads_five_verdicts(settings, traces, say):
             concurrency=1,
         )
     )
-    verdicts = []
-    for number in range(5):
-        trace = traces[number % len(traces)]
-        asked = trace.model_copy(update={"question": f"{trace.question} ({number + 1})"})
-        verdicts.append((await judge.judge(asked, None, Spent())).judged)
+    # In turn, so that the server has read what the next one asks.
+    verdicts = [
+        (await judge.judge(trace, None, Spent())).judged
+        for trace in (traces[0], traces[0], traces[0], traces[-1], traces[-1])
+    ]
     await judge.aclose()
     for verdict in verdicts:
         assert verdict.by == settings.model
