@@ -35,8 +35,8 @@ tail ::= [,;:()"”%°`*]+ | ['’] "s"? | [/–-] char+
 """
 _CAPITALS: Final = "A-ZÀ-ÖØ-ÞА-Я"
 _CJK: Final = "ぁ-ヿ㐀-鿿가-힣"
-_FIGURES: Final = "0-9¹²³⁰-⁹₀-₉①-⓿⅐-ↈ０-９"
-"""Small models write superscripts where they may not write a figure."""
+_FIGURES: Final = "0-9¼-¾¹²³⁰-⁹₀-₉①-⓿⅐-ↈ０-９"
+"""Small models write superscripts and fractions where they may not write a figure."""
 _OPEN_MARK: Final = re.compile(r"\[(\d*)$")
 
 
