@@ -117,8 +117,10 @@ class Planner:
             failures += continuation.failures
         subtasks = _subtasks_of(steps)
         if not subtasks or repeats_prompt(subtasks, prompt):
+            fallback = subtask_list([state["question"]])
+            # The first list counts; in training nothing is put before what was sampled.
+            steps = [fallback, *steps] if subtasks else [*steps, fallback]
             subtasks = [state["question"]]
-            steps = [subtask_list(subtasks), *steps]
             failures.append(_fallback(failures))
         within, beyond = _within(subtasks, run_context)
         emit(Planned(subtasks=tuple(within)))
