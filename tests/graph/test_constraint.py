@@ -232,9 +232,12 @@ def test_a_report_that_was_cut_anywhere_goes_on_to_its_end(place):
     assert allows(REPORT, SHORT[place:], f"\n\n<suggested_answer>{SHORT[:place]}")
 
 
+NO_LOOPS = ("dry_multiplier", "dry_allowed_length", "dry_penalty_last_n")
+
+
 @pytest.mark.parametrize(
     ("kind", "fields"),
-    [("llama.cpp", ["grammar"]), ("vLLM", ["structured_outputs"]), ("SGLang", ["ebnf"])],
+    [("llama.cpp", ["grammar", *NO_LOOPS]), ("vLLM", ["structured_outputs"]), ("SGLang", ["ebnf"])],
 )
 def test_each_server_is_sent_the_grammar_in_its_own_field(kind, fields):
     thread = Thread(id="t", system="", question="", role="planner", next=PLAN, constrained=True)

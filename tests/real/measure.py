@@ -30,7 +30,7 @@ from tests.planted_world import World, planted_world
 from tests.real.datagen_run import DATAGEN, datagen_line
 from tests.real.models import MISSING, Size, documentation, model_file
 
-SEED: Final = 20261128
+SEED: Final = 4711
 """Of a world that nothing was tuned on."""
 DOCUMENTS: Final = (
     "What does VACUUM do to a database file in SQLite?",
