@@ -15,7 +15,6 @@ import pytest
 from oresearch_graph import create_research_graph
 from oresearch_graph.command.outcome import usage_line
 from oresearch_graph.policies.chat.context import Slots
-from oresearch_graph.policies.chat.probe import PACES, PROBES
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import Trace
 from tests.graph.test_overflow import FILLED
@@ -23,6 +22,7 @@ from tests.helpers.openai_server import OpenAIServer, common_prefix
 from tests.helpers.research_brain import ResearchBrain
 from tests.helpers.scripted import Documents
 from tests.helpers.server_habits import Body, Habits, Message, ToolCalls
+from tests.helpers.small_model import forget_probes
 
 SUBTASKS: Final = ("The Moon and tides", "Tides, says two", "Tides, says three")
 CALLS: Final = 2
@@ -126,8 +126,7 @@ def _by_role(system: str, messages: list[Message]) -> str:
 
 
 async def research(server: OpenAIServer, **settings: Any) -> Trace:
-    PROBES.forget()
-    PACES.forget()
+    forget_probes()
     documents = Documents(FILLED)
     graph = create_research_graph(
         "fake", search=documents, reader=documents,

@@ -9,7 +9,6 @@ from typing import Any, Final, Literal, NamedTuple
 import pytest
 
 from oresearch_graph import Trace, create_research_graph
-from oresearch_graph.policies.chat.probe import PACES, PROBES
 from oresearch_graph.policies.serving import Serving, adapted
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.tools.backend import Hit
@@ -18,7 +17,7 @@ from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
 from tests.helpers.scripted import Documents
 from tests.helpers.server_habits import Body, Fault, Habits, Message, ToolCalls
-from tests.helpers.small_model import small_model
+from tests.helpers.small_model import forget_probes, small_model
 
 QUESTION: Final = "What causes tides, and how large are they?"
 THOUGHT: Final = "I look up what the Moon has to do with it, and how large the tides are. " * 3
@@ -112,8 +111,7 @@ def short_server(name: str, context: int, *, tells: bool, calls: int = 4) -> Ope
 
 
 async def research(server: OpenAIServer, **settings: Any) -> Trace:
-    PROBES.forget()
-    PACES.forget()
+    forget_probes()
     documents = LongPages(PAGES)
     graph = create_research_graph(
         "fake", search=documents, reader=documents,

@@ -22,8 +22,9 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
 from pydantic import Field
 
+from oresearch_graph.policies.chat.rendering import PREFIX
+
 _THINKING: Final = ("reasoning_content", "reasoning")
-_PREFIX: Final = "prefix"
 _STOPPED_BY: Final = ("stop_reason", "matched_stop")
 
 
@@ -45,8 +46,8 @@ class CompatibleChatOpenAI(ChatOpenAI):
         """A final assistant message with `prefix` is to be continued by DeepSeek and Mistral."""
         payload = super()._get_request_payload(input_, stop=stop, **kwargs)
         last = self._convert_input(input_).to_messages()[-1]
-        if isinstance(last, AIMessage) and last.additional_kwargs.get(_PREFIX):
-            payload["messages"][-1][_PREFIX] = True
+        if isinstance(last, AIMessage) and last.additional_kwargs.get(PREFIX):
+            payload["messages"][-1][PREFIX] = True
         return payload
 
     async def _astream(

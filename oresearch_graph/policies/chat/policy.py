@@ -23,7 +23,7 @@ from oresearch_graph.policies.chat.exchange import Exchange
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 from oresearch_graph.policies.chat.model_call import ModelCall, Patience
 from oresearch_graph.policies.chat.parameters import Sent, refuses_tools
-from oresearch_graph.policies.chat.prices import Price, cost, known_price
+from oresearch_graph.policies.chat.prices import Price, cost, list_price
 from oresearch_graph.policies.chat.probe import Choice, is_official, known_choice, speaks_openai
 from oresearch_graph.policies.chat.rendering import (
     Prefill,
@@ -92,8 +92,7 @@ class ChatPolicy:
             self._arguments = {**arguments, **revealed(extra or {})}
         self.name = model_name(self.model)
         self._server = getattr(self.model, "openai_api_base", None)
-        priced = speaks_openai(self.model) and is_official(self._server)
-        self.price = price or (known_price(self.name) if priced else None)
+        self.price = price or list_price(self.model, self.name)
         self._dialect: Dialect = dialect
         self._tools = {tool.name: tool for tool in tools}
         self._call = ModelCall(

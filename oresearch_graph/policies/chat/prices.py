@@ -6,8 +6,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from oresearch_graph.policies.chat.probe import is_official, speaks_openai
+
 if TYPE_CHECKING:
     from genai_prices.types import ModelPrice
+    from langchain_core.language_models import BaseChatModel
 
 _LONGEST_NAME: Final = 200
 
@@ -19,6 +22,12 @@ class Price(NamedTuple):
     cached: float
     """Prompt tokens that the provider had in its cache."""
     completion: float
+
+
+def list_price(model: BaseChatModel, name: str) -> ModelPrice | None:
+    """OpenAI's price today where the model is asked at OpenAI's own address, or None."""
+    openai = speaks_openai(model) and is_official(getattr(model, "openai_api_base", None))
+    return known_price(name) if openai else None
 
 
 def known_price(model: str) -> ModelPrice | None:

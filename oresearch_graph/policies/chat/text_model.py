@@ -17,8 +17,8 @@ from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 from oresearch_graph.policies.chat.model_call import ModelCall, Patience
 from oresearch_graph.policies.chat.parameters import Sent
 from oresearch_graph.policies.chat.policy import model_name
-from oresearch_graph.policies.chat.prices import Price, known_price
-from oresearch_graph.policies.chat.probe import Choice, is_official, speaks_openai
+from oresearch_graph.policies.chat.prices import Price, list_price
+from oresearch_graph.policies.chat.probe import Choice, speaks_openai
 from oresearch_graph.policies.serving import Serving
 
 if TYPE_CHECKING:
@@ -52,9 +52,7 @@ class TextModel:
         remember_within(model)
         self.name = model_name(model)
         self.speaks_openai = speaks_openai(model)
-        priced = self.speaks_openai and is_official(getattr(model, "openai_api_base", None))
-        list_price = known_price(self.name) if priced else None
-        self.price: Price | ModelPrice | None = price or list_price
+        self.price: Price | ModelPrice | None = price or list_price(model, self.name)
         self._model, self._timeout, self._concurrency = model, timeout, concurrency
         self._call = ModelCall(
             self.name, AdaptiveLimiter(concurrency), Patience(tries=tries),
