@@ -81,9 +81,10 @@ class CandidateMaker:
         if state.values and state.values.get("question", job.question) != job.question:
             await self.forget(job.id)  # the seed's question was changed since
             state = await graph.aget_state(thread)
-        if not state.next and "trace" in state.values:
+        # `next` leaves out a step that has run and whose checkpoint a kill left unwritten.
+        begun = bool(state.tasks)
+        if not begun and "trace" in state.values:
             return _trace(state.values)
-        begun = bool(state.next)
         if begun and (run := state.values.get("run")) is not None and run.serving != serving:
             serving = run.serving  # it goes on as it started
             graph = self._graph(job, charge, serving)

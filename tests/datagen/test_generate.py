@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import io
+import shutil
 import sqlite3
 import time
 import weakref
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from rich.console import Console
 
 from datagen.funnel import count_funnel
@@ -68,6 +72,33 @@ def test_a_stopped_candidate_goes_on_from_its_last_step(tmp_path: Path, executio
     [trace] = read_traces(work.run.generated)
     assert (trace.outcome, violations(trace)) == ("complete", ())
     assert sum(usage.calls for usage in trace.usage) == 6
+
+
+@pytest.mark.parametrize(("execution", "in_flight"), [("parallel", 1), ("sequential", 0)])
+def test_a_kill_before_any_checkpoint_repeats_no_call_whose_step_was_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, execution: str, in_flight: int
+):
+    put, asked = AsyncSqliteSaver.aput, list[int]()
+    whole, policy = tmp_path / "whole", ScriptedPolicy(research_script())
+
+    async def copied_first(saver: AsyncSqliteSaver, *written: Any) -> Any:
+        await asyncio.sleep(0)
+        async with saver.lock:  # the step's writes, begun before this checkpoint, are there
+            shutil.copytree(whole, tmp_path / str(len(asked)))
+        asked.append(len(policy.threads))
+        return await put(saver, *written)
+
+    def made_in(folder: Path, policy: ScriptedPolicy) -> int:
+        work = work_in(folder, 1, candidates=1, executions=[execution])
+        assert generate(work, scripted(policy=policy))["generated"] == 1
+        return len(policy.threads)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AsyncSqliteSaver, "aput", copied_first)
+        once = made_in(whole, policy)
+    for copy, before in enumerate(asked):
+        again = made_in(tmp_path / str(copy), ScriptedPolicy(research_script()))
+        assert 0 <= before + again - once <= in_flight
 
 
 def test_a_resumed_candidate_has_its_time_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
