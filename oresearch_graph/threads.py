@@ -27,10 +27,8 @@ class SectionPlan(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     heading: str
-    sources: tuple[Citable, ...] = ()
-    """What may be cited in it."""
-    sentences: int = 1
-    """At most."""
+    statements: tuple[str, ...]
+    """The sentences that its finding cites, with their marks."""
 
 
 class Next(BaseModel):

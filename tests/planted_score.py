@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
-from oresearch_graph.evidence.citations import _sentences as sentences_of
+from oresearch_graph.evidence.citations import sentences_of
 from oresearch_graph.evidence.claim_parts import checkable_parts
 from oresearch_graph.evidence.figures import agrees, stated
 from oresearch_graph.text.sentences import sentence_spans

@@ -49,7 +49,9 @@ _LETTER: Final = re.compile(r"[^\W\d_]")
 _SPACE: Final = re.compile(r"\s+")
 
 
-class _Sentence(NamedTuple):
+class AnswerSentence(NamedTuple):
+    """A span of an answer's text, and the marks in it."""
+
     start: int
     end: int
     marks: tuple[Mark, ...]
@@ -57,7 +59,7 @@ class _Sentence(NamedTuple):
 
 def verify_report(report: ParsedAnswer, sources: Sequence[Source]) -> CitationReport:
     """Check every cited sentence of a report; spans index into its text exactly."""
-    sentences = list(_sentences(report))
+    sentences = list(sentences_of(report))
     check = _Check(report, Ledger(sources))
     claims = [check.claim(sentence) for sentence in sentences if sentence.marks]
     return CitationReport(claims=tuple(claims), sentences=len(sentences))
@@ -73,7 +75,7 @@ def citations_of(trace: Trace) -> CitationReport | None:
     return verify_report(parse_answer(trace.answer.text), trace.sources or ())
 
 
-def _sentences(report: ParsedAnswer) -> Iterator[_Sentence]:
+def sentences_of(report: ParsedAnswer) -> Iterator[AnswerSentence]:
     """The body's sentences with their marks; headings, fences and bare marks are none."""
     headings = {heading.start for heading in report.headings}
     spans: list[tuple[int, int]] = []
@@ -92,7 +94,7 @@ def _sentences(report: ParsedAnswer) -> Iterator[_Sentence]:
         if at >= 0 and mark.end <= spans[at][1]:
             marks[at].append(mark)
     for (start, end), of_sentence in zip(spans, marks, strict=True):
-        yield _Sentence(start, end, tuple(of_sentence))
+        yield AnswerSentence(start, end, tuple(of_sentence))
 
 
 class _Check:
@@ -106,7 +108,7 @@ class _Check:
         for source in ledger.by_id.values():
             self.records.setdefault(same_address(source.url), []).append(source)
 
-    def claim(self, sentence: _Sentence) -> Claim:
+    def claim(self, sentence: AnswerSentence) -> Claim:
         sources, dangling = self._resolved(sentence.marks)
         text = self.report.text[sentence.start : sentence.end]
         if not sources:

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 from langgraph.runtime import Runtime
 from pydantic import BaseModel
 
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.evidence.citations import sentences_of
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.events import ReportText, emit
@@ -18,8 +20,7 @@ from oresearch_graph.graph.state import Findings, ResearchState, add_usage, writ
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.policy import Policy
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.text.sentences import sentence_spans
-from oresearch_graph.text.words import names_and_figures
+from oresearch_graph.text.words import names_and_figures, terms
 from oresearch_graph.threads import Citable, Next, SectionPlan, Thread, visible
 from oresearch_graph.trace import (
     Failure,
@@ -126,28 +127,52 @@ class Summarizer:
 
 
 def _expected(state: ResearchState) -> Next:
-    """The report: a section for each answered subtask, with the sources that its answer cites."""
+    """The report: a section for each subtask, of what its answer cites, as it stands there. Small
+    models that wrote it anew put their own findings wrong. What two answers say is said once."""
     sources, sections = {s.id: s for s in state.get("sources", [])}, []
+    cited, names, said = dict[int, None](), set[str](), set[str]()
     for findings, subtask in zip(state.get("findings", []), state["subtasks"], strict=False):
-        text = next((s.text for s in findings.steps if s.kind == "subtask_answer"), "")
-        names = set(names_and_figures(text))
-        cited = dict.fromkeys(m.number for m in parse_answer(text).marks if m.number in sources)
-        citable = tuple(
-            Citable(id=n, names=tuple(n for n in names_and_figures(sources[n].text) if n in names))
-            for n in cited
-        )
-        if citable:
-            sentences = max(1, len(sentence_spans(text)))
-            sections.append(
-                SectionPlan(heading=_heading(subtask), sources=citable, sentences=sentences)
-            )
-    every = {source.id: source for part in sections for source in part.sources}
+        answer = next((s.text for s in findings.steps if s.kind == "subtask_answer"), "")
+        statements = []
+        for statement in _statements(answer):
+            if statement.numbers <= sources.keys() and statement.words not in said:
+                said.add(statement.words)
+                cited |= dict.fromkeys(sorted(statement.numbers))
+                names.update(names_and_figures(statement.text))
+                statements.append(statement.text)
+        if statements:
+            sections.append(SectionPlan(heading=_heading(subtask), statements=tuple(statements)))
+    citable = (
+        Citable(id=n, names=tuple(n for n in names_and_figures(sources[n].text) if n in names))
+        for n in cited
+    )
     return Next(
         tag="suggested_answer",
-        sources=tuple(every.values()) or tuple(Citable(id=number) for number in sources),
+        sources=tuple(citable) or tuple(Citable(id=number) for number in sources),
         names=names_and_figures("\n".join([state["run"].question, *state["subtasks"]])),
         sections=tuple(sections),
     )
+
+
+class _Statement(NamedTuple):
+    text: str
+    """A line, with its marks."""
+    words: str
+    numbers: set[int]
+
+
+_MARKS: Final = re.compile(r"\[[^\[\]]*\]")
+_ITEM: Final = re.compile(r"^(?:[-*•]|\d{1,3}[.)])\s+")
+
+
+def _statements(answer: str) -> Iterator[_Statement]:
+    """Its cited sentences."""
+    parsed = parse_answer(answer)
+    for start, end, marks in sentences_of(parsed):
+        text = _ITEM.sub("", " ".join(parsed.text[start:end].split()), count=1)
+        if marks and "<" not in text:
+            words = " ".join(terms(_MARKS.sub(" ", text)))
+            yield _Statement(text, words, {mark.number for mark in marks})
 
 
 _LONGEST: Final = 80

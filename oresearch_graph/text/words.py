@@ -91,7 +91,7 @@ _WORD = re.compile(r"[^\s\[\]<>#]+")
 _MOST_NAMES = 300
 """Of a source: a grammar of thousands of names would slow a server down."""
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9.,:/%-]*")
-_NAMING = re.compile(r"[A-ZÀ-ÖØ-ÞА-Я0-9]|\w[.]\w")
+_NAMING = re.compile(r"[A-ZÀ-ÖØ-ÞΆΈ-ΏΑ-ΫЀ-Я0-9]|\w[.]\w")
 _ABBREVIATION = re.compile(r"(?<=\s)[A-Z][a-z]{0,2}\.(?= [A-Z])")
 _AROUND = "\"'“”‘’`()*_,;:.!?。！？，、"
 

@@ -25,15 +25,18 @@ ANSWER = LATER.model_copy(update={"tag": "subtask_answer"})
 REPORT = Next(
     tag="suggested_answer", sources=(SPAN, REPAIR), names=QUESTION,
     sections=(
-        SectionPlan(heading="The span", sources=(SPAN,), sentences=2),
-        SectionPlan(heading="The repair", sources=(REPAIR,), sentences=1),
+        SectionPlan(
+            heading="The span",
+            statements=("It spans 412.5 m, as Dr. Ida Noor says. [1001]", "It is long [1001]."),
+        ),
+        SectionPlan(heading="The repair", statements=("It was repaired on 3 May 1965 [2001].",)),
     ),
 )  # fmt: skip
 WHOLE = """
 
 ## Introduction
 
-The Quill bridge spans 412.5 m [1001].
+It was repaired on 3 May 1965 [2001].
 
 ## The span
 
@@ -45,7 +48,7 @@ It was repaired on 3 May 1965 [2001].
 
 ## Conclusion
 
-The bridge was repaired in 1965 [2001].
+It spans 412.5 m, as Dr. Ida Noor says. [1001]
 
 ## References
 
@@ -108,6 +111,7 @@ def test_an_extra_tool_is_called_by_its_own_tag():
         "It spans 412.5 m. [1001]",
         "Dr. Ida Noor's bridge (412.5 m) is long, she says [1001].",
         "- It was repaired on 3 May 1965 [2001].",
+        "It spans 412.5 m and was repaired in 1965 [1001][2001].",
         "It is long [1001]. It was repaired in 1965 [2001].",
         NO_EVIDENCE,
     ],
@@ -122,6 +126,8 @@ def test_an_answer_says_what_its_sources_do(sentence):
         "It spans 413 m [1001].",
         "It spans ⁴¹³ m [1001].",
         "It spans 412.5 m [2001].",
+        "It spans 412.5 m and was repaired in 1965 [2001].",
+        "It spans 412.5 m and is long [1001][2001].",
         "It spans 412.5 m [1002].",
         "It spans 412.5 m.",
         "It stands in Denmark [1001].",
@@ -153,14 +159,40 @@ def test_a_report_is_well_formed_by_construction():
     ("old", "new"),
     [
         ("## The span", "## The length"),
-        ("It is long [1001]", "It was repaired in 1965 [2001]"),
+        (" It is long [1001].", ""),
         ("It is long [1001].", "It is long [1001]. It is wide [1001]."),
+        ("on 3 May 1965", "in 1965"),
+        ("Introduction\n\nIt was repaired", "Introduction\n\nThe bridge was repaired"),
+        (
+            "Conclusion\n\nIt spans 412.5 m, as Dr. Ida Noor says. [1001]",
+            "Conclusion\n\nIt was repaired on 3 May 1965 [2001].",
+        ),
         ("\n[2001]\n", "\n"),
         ("## Conclusion", "## Denmark"),
     ],
 )
 def test_a_report_departs_from_its_findings_in_nothing(old, new):
+    assert old in WHOLE
     assert not allows(REPORT, WHOLE.replace(old, new, 1))
+
+
+def test_a_report_of_one_section_takes_any_two_of_its_sentences():
+    one = REPORT.model_copy(update={"sections": REPORT.sections[:1]})
+    report = WHOLE.replace("\n\n## The repair\n\nIt was repaired on 3 May 1965 [2001].", "")
+    report = report.replace("It was repaired on 3 May 1965 [2001].", "It is long [1001].")
+    assert allows(one, report)
+
+
+@pytest.mark.parametrize("place", range(0, 400, 7))
+def test_a_report_of_one_sentence_concludes_in_words_of_its_own(place):
+    lone = SectionPlan(heading="The span", statements=("It is long [1001].",))
+    report = (
+        "\n\n## Introduction\n\nIt is long [1001].\n\n## The span\n\nIt is long [1001].\n\n"
+        "## Conclusion\n\nThe bridge spans 412.5 m [1001].\n\n## References\n\n[1001]\n[2001]\n"
+        "</suggested_answer>"
+    )
+    short = REPORT.model_copy(update={"sections": (lone,)})
+    assert allows(short, report[place:], f"<suggested_answer>{report[:place]}")
 
 
 def test_headings_are_in_the_language_of_the_report():
@@ -175,6 +207,12 @@ def test_chinese_text_takes_figures_from_its_source_alone():
         names=names_and_figures("黎明桥的长度是多少？"),
     )
     assert allows(answer, "该桥全长 860 米[1001]。</subtask_answer>", language="zh")
+    other = Citable(id=1002, names=names_and_figures("该桥于 1965 年修复。"))
+    both = answer.model_copy(update={"sources": (*answer.sources, other)})
+    repaired = "该桥全长 860 米，1965 年修复[1001][1002]。</subtask_answer>"
+    assert allows(both, repaired, language="zh")
+    assert not allows(both, repaired.replace("[1001]", ""), language="zh")
+    assert not allows(both, repaired.replace("，1965 年修复", ""), language="zh")
     assert not allows(answer, "该桥全长 861 米[1001]。</subtask_answer>", language="zh")
 
 
@@ -224,12 +262,38 @@ def test_a_turn_that_was_cut_goes_on_where_it_was(written, rest):
     assert allows(expected, rest, f"\n\n<think>{written}")
 
 
-SHORT = WHOLE.replace(" It is long [1001].", "")
-
-
-@pytest.mark.parametrize("place", range(1, len(SHORT)))
+@pytest.mark.parametrize("place", range(1, len(WHOLE)))
 def test_a_report_that_was_cut_anywhere_goes_on_to_its_end(place):
-    assert allows(REPORT, SHORT[place:], f"\n\n<suggested_answer>{SHORT[:place]}")
+    assert allows(REPORT, WHOLE[place:], f"\n\n<suggested_answer>{WHOLE[:place]}")
+
+
+def test_a_report_of_another_form_that_was_cut_is_closed():
+    closing = "\n\n## References\n\n[1001]\n[2001]\n</suggested_answer>"
+    assert allows(REPORT, f"[1001].{closing}", "<suggested_answer># The bridge\n\nIt is long ")
+    ended = "<suggested_answer># The bridge\n\n## References\n\n[1001"
+    assert allows(REPORT, "]\n</suggested_answer>", ended)
+    assert not allows(REPORT, f"]{closing}", ended)
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence"),
+    [
+        ("en", "It holds `--mode` = {a, b} and/or “c” – some € [1001]."),
+        ("pl", "Most łączy brzegi, źle – żółty [1001]."),
+        ("vi", "Cây cầu dài, được sửa [1001]."),
+        ("el", "Η γέφυρα είναι μεγάλη [1001]."),
+        ("uk", "Міст її з’єднує [1001]."),
+        ("ar", "الجسر طويل [1001]."),
+        ("hi", "पुल लंबा है [1001]."),
+    ],
+)
+def test_words_are_in_the_script_of_the_report(language, sentence):
+    assert allows(ANSWER, f"{sentence}</subtask_answer>", language=language)
+
+
+@pytest.mark.parametrize("word", ["19̵̷0", "n̈o", "see https://quill", "file:///q", "𝐚", "ⅰ"])
+def test_no_other_character_stands_for_one_that_may_not_be_written(word):
+    assert not allows(ANSWER, f"It is {word} long [1001].</subtask_answer>")
 
 
 NO_LOOPS = ("dry_multiplier", "dry_allowed_length", "dry_penalty_last_n")

@@ -17,9 +17,10 @@ from oresearch_graph.rows.sft import trace_rows
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.text.repetition import repetition
 from oresearch_graph.trace import Trace, parse_trace, render_trace
+from tests.helpers.gbnf import accepts
 from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.scripted import PAGES, Documents
-from tests.helpers.small_model import forget_probes, one_slot, small_model
+from tests.helpers.small_model import CAUSE, SIZE, forget_probes, one_slot, small_model
 
 QUESTION = "What causes tides, and how large are they?"
 SLOW = Serving(slots=1, pace=9.0, reading=36.0)
@@ -62,6 +63,29 @@ async def test_a_slow_server_is_led_to_a_well_formed_report():
     written = [body for body in server.requests if body["messages"][-1]["role"] == "assistant"]
     assert all("grammar" in body for body in written[1:])
     assert {body["max_completion_tokens"] for body in written[1:]} == {120, 180, 420}
+
+
+async def test_the_report_is_made_of_its_findings():
+    with one_slot() as server:
+        trace, _ = await research(server)
+    body = next(b for b in server.requests if "You write a report" in str(b["messages"][0]))
+    report = small_model(body["messages"], body)
+    assert f"{CAUSE} [1001].\n\n## The size" in report
+    assert accepts(body["grammar"], report)
+    assert trace.answer is not None
+    assert trace.answer.text.strip() == report.removesuffix("</suggested_answer>").strip()
+    assert not accepts(body["grammar"], report.replace("are large", "are small", 1))
+
+
+async def test_what_two_subtasks_found_alike_stands_in_the_report_once():
+    def alike(messages: list[dict[str, Any]], body: dict[str, Any]) -> str:
+        return small_model(messages, body).replace(SIZE, CAUSE)
+
+    with one_slot(brain=alike) as server:
+        await research(server)
+    body = next(b for b in server.requests if "You write a report" in str(b["messages"][0]))
+    assert "## The cause of tides" in body["grammar"]
+    assert "## The size of tides" not in body["grammar"]
 
 
 async def test_one_branch_ends_before_the_next_begins():

@@ -9,6 +9,9 @@ from oresearch_graph.policies.chat.probe import PACES, PROBES
 from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.server_habits import Brain, Habits
 
+CAUSE = "The moon causes tides"
+SIZE = "Tides are large"
+
 
 def forget_probes() -> None:
     """Servers come and go under one address."""
@@ -28,13 +31,15 @@ def small_model(messages: list[dict[str, Any]], _: dict[str, Any]) -> str:
     if last.endswith("<think>"):
         if "<observation>" not in spoken:
             return "I need it.</think>\n<web_search>tides moon</web_search>"
-        return f"It tells.</think>\n<subtask_answer>The moon [{shown[0]}].</subtask_answer>"
+        of_size = "The size of tides" in spoken.rpartition("<subtask>")[2]
+        answer = f"{SIZE if of_size else CAUSE} [{shown[0]}]."
+        return f"It tells.</think>\n<subtask_answer>{answer}</subtask_answer>"
     assert last.endswith("<suggested_answer>"), (system, last)
-    first, second = shown[0], shown[-1]
+    cause, size = f"{CAUSE} [{shown[0]}].", f"{SIZE} [{shown[-1]}]."
     return (
-        f"\n\n## Introduction\n\nThe moon [{first}].\n\n## The cause of tides\n\nIt is [{first}].\n"
-        f"\n## The size of tides\n\nLarge [{second}].\n\n## Conclusion\n\nThe moon [{first}].\n\n"
-        f"## References\n\n[{first}]\n[{second}]\n</suggested_answer>"
+        f"\n\n## Introduction\n\n{cause}\n\n## The cause of tides\n\n{cause}\n\n"
+        f"## The size of tides\n\n{size}\n\n## Conclusion\n\n{size}\n\n"
+        f"## References\n\n[{shown[0]}]\n[{shown[-1]}]\n</suggested_answer>"
     )
 
 

@@ -1,0 +1,158 @@
+"""Sentences as GBNF: their words, the names and figures that they may have, and their marks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
+from typing import Final, NamedTuple
+
+from oresearch_graph.threads import Citable, Next
+
+_RULES: Final = r"""end ::= [.!?。！？]
+lower ::= char+ ( "/" char+ )? | "e.g." | "i.e." | "etc."
+tail ::= [,;:()"”%°`*]+ | ['’] "s"? | [/–-] char+
+"""
+_CAPITALS: Final = "A-ZÀ-ÖØ-ÞΆΈ-ΏΑ-ΫЀ-Я"
+_SMALL: Final = r"""a-zß-öø-ÿĀ-ȳΐά-ώа-џґẠ-ỹ"$-,:;=>@\\^-`{-~‐-—‘-”„«»°€£§…≤≥×±→-"""
+"""Letters and marks of a word in Latin, Greek or Cyrillic text, as a character class. Whatever else
+is allowed a small model finds, where it may not write the figure that it wants: it wrote combining
+strokes until all bounds were spent."""
+_CJK: Final = "ぁ-ヿ㐀-鿿가-힣"
+_FIGURES: Final = "0-9𝟎-𝟿٠-٩۰-۹०-९০-৯๐-๙¼-¾¹²³⁰-⁹₀-₉①-⓿⅐-ↈ０-９"
+"""Small models write superscripts, fractions or the figures of another script where they may not
+write one."""
+_CJK_LANGUAGES: Final = frozenset(("zh", "ja", "ko"))
+_OTHER_SCRIPTS: Final = frozenset((
+    "am", "ar", "as", "bn", "bo", "ckb", "dv", "dz", "fa", "gu", "he", "hi", "hy", "iw", "ka", "km",
+    "kn", "lo", "ml", "mr", "my", "ne", "or", "pa", "ps", "sa", "sd", "si", "ta", "te", "th", "ti",
+    "ug", "ur", "yi",
+))  # fmt: skip
+"""Languages that are written neither in Latin, Greek or Cyrillic nor in CJK characters."""
+_OPEN_MARK: Final = re.compile(r"\[(\d*)$")
+_TOGETHER: Final = 4
+"""Of so many sources any two may stand behind one sentence; of more the pairs are too many."""
+
+
+def sentence(expected: Next) -> str:
+    """A sentence that names only what its source does, then that source; or what two sources do,
+    each its own, then both; where none was shown, one that cites nothing."""
+    if not expected.sources:
+        return "a0 end"
+    ways = [f'a{s.id} end? " "? {literal(f"[{s.id}]")}' for s in expected.sources]
+    for pair in _pairs(expected):
+        one, other = (literal(f"[{number}]") for number in pair.ids)
+        ways.append(f'{pair.rule}b end? " "? {one} " "? {other}')
+    return f"( {' | '.join(ways)} ) end?"
+
+
+class _Pair(NamedTuple):
+    """Two sources that each name what the other does not."""
+
+    ids: tuple[int, int]
+    one: tuple[str, ...]
+    other: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @property
+    def rule(self) -> str:
+        return f"a{self.ids[0]}x{self.ids[1]}"
+
+
+def _pairs(expected: Next) -> Iterator[_Pair]:
+    if len(expected.sources) > _TOGETHER:
+        return
+    for one, other in combinations(expected.sources, 2):
+        names = tuple(dict.fromkeys([*expected.names, *one.names, *other.names]))
+        of_one = tuple(n for n in one.names if n not in {*expected.names, *other.names})
+        of_other = tuple(n for n in other.names if n not in {*expected.names, *one.names})
+        if of_one and of_other:
+            yield _Pair((one.id, other.id), of_one, of_other, names)
+
+
+def text_rules(expected: Next, language: str) -> str:
+    """The rules of running text: `a1001` as source 1001 has it, `a1001x2001` as both have it, `a0`
+    without one, `any` of all."""
+    cjk = language in _CJK_LANGUAGES
+    others = f" {_CAPITALS}{'' if cjk else _CJK}{_FIGURES}<\\[\\]#\\n\\t.!?。！？/"
+    char = f"[^{others}]" if cjk or language in _OTHER_SCRIPTS else f"[{_SMALL}]"
+    names = {"a0": expected.names, "any": _names(expected)}
+    names |= {f"a{source.id}": (*expected.names, *source.names) for source in expected.sources}
+    texts = [_word_rules(name, known, cjk=cjk) for name, known in names.items()]
+    texts += [_pair_rules(pair, cjk=cjk) for pair in _pairs(expected)]
+    return "".join([_RULES, f"char ::= {char}\n", *texts])
+
+
+def _word_rules(name: str, names: Sequence[str], *, cjk: bool) -> str:
+    known = one_of(dict.fromkeys(names)) if names else "char"
+    if cjk:
+        return f'{name}w ::= char | " " | {known}\n{name} ::= {name}w+\n'
+    return (
+        f"{name}k ::= {known}\n"
+        f"{name}w ::= lower | {_OPENING} {name}k tail?\n"
+        f'{name} ::= ( [{_CAPITALS}] char* | lower | {name}k tail? ) ( " " {name}w )*\n'
+    )
+
+
+_OPENING: Final = "[(\"'“‘`*]*"
+
+
+def _pair_rules(pair: _Pair, *, cjk: bool) -> str:
+    name, word = pair.rule, f"{pair.rule}w"
+    one, other = one_of(pair.one), one_of(pair.other)
+    if cjk:
+        both = f"( {one} {word}* {other} | {other} {word}* {one} )"
+        text = f"{name}b ::= {word}* {both} {word}*\n"
+    else:
+        one, other = f"{_OPENING} {one} tail?", f"{_OPENING} {other} tail?"
+        between = f'" " ( {word} " " )*'
+        start = f'( ( [{_CAPITALS}] char* | {word} ) " " ( {word} " " )* )?'
+        both = f"( {one} {between} {other} | {other} {between} {one} )"
+        text = f'{name}b ::= {start} {both} ( " " {word} )*\n'
+    return f"{_word_rules(name, pair.names, cjk=cjk)}{text}"
+
+
+def _marks(sources: Sequence[Citable]) -> str:
+    mark = one_of(f"[{source.id}]" for source in sources)
+    return f'" "? {mark} ( " "? {mark} )?'
+
+
+_REST: Final = 16
+"""Words that may follow where a sentence was cut: its continuation is cut by the same bound."""
+
+
+def rest_of_sentence(content: str, expected: Next) -> str:
+    """What ends a sentence that may be cut inside its mark, or be complete."""
+    sources = expected.sources
+    if (mark := _OPEN_MARK.search(content)) and sources:
+        ids = [str(source.id) for source in sources]
+        rests = [f"{n}]".removeprefix(mark[1]) for n in ids if n.startswith(mark[1])]
+        return f"{one_of(rests)} end?"
+    tail = content.rstrip()
+    if tail.endswith(("]", "].")) or not sources:
+        return "end?"
+    names = _names(expected)
+    word = content.rpartition(" ")[2]
+    rests = [name.removeprefix(word) for name in names if name.startswith(word)]
+    begun = f"( {one_of(rests)} | char* )" if rests and word else "char*" if word else "anyw?"
+    more = ""
+    for _ in range(_REST):
+        more = f'( " " anyw {more} )?'
+    return f"{begun} {more} end? {_marks(sources)} end?"
+
+
+def _names(expected: Next) -> tuple[str, ...]:
+    """Of the question and of every source."""
+    names = [name for source in expected.sources for name in source.names]
+    return tuple(dict.fromkeys([*expected.names, *names]))
+
+
+def one_of(texts: Iterable[str]) -> str:
+    """One of these texts."""
+    return f"( {' | '.join(map(literal, texts))} )"
+
+
+def literal(text: str) -> str:
+    """This text."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
