@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from oresearch_graph.policies.chat.constraint import constraint_fields, grammar, takes_grammar
 from oresearch_graph.prompts import NO_EVIDENCE
@@ -193,6 +195,17 @@ def test_a_report_of_one_sentence_concludes_in_words_of_its_own(place):
     )
     short = REPORT.model_copy(update={"sections": (lone,)})
     assert allows(short, report[place:], f"<suggested_answer>{report[:place]}")
+
+
+@given(st.text(max_size=20).filter(lambda text: "\n" not in text))
+def test_whatever_a_page_holds_is_written_in_the_grammar_as_it_stands(text):
+    source = SPAN.model_copy(update={"names": ("1", text)})
+    shown = ANSWER.model_copy(update={"sources": (source,), "addresses": (text,)})
+    rules = grammar(shown, "", "en")
+    assert not set(map(chr, range(32))) & set(rules) - {"\n"}
+    assert accepts(rules, f"It says {text} [1001].</subtask_answer>")
+    turn = shown.model_copy(update={"tag": "think"})
+    assert allows(turn, f"Open.</think>\n<crawl_page>{text}</crawl_page>")
 
 
 def test_headings_are_in_the_language_of_the_report():

@@ -24,7 +24,7 @@ def accepts(grammar: str, text: str) -> bool:
 
 
 def _expression(grammar: str) -> str:
-    rules = dict(line.split(" ::= ", 1) for line in grammar.splitlines() if line.strip())
+    rules = dict(line.split(" ::= ", 1) for line in grammar.split("\n") if line.strip())
     done: dict[str, str] = {}
 
     def of(name: str) -> str:
@@ -55,4 +55,8 @@ def _pieces(rule: str, of) -> Iterator[str]:
 
 
 def _unescaped(text: str) -> str:
-    return re.sub(r"\\(.)", lambda escape: _ESCAPES[escape[1]], text)
+    return re.sub(r"\\(?:x(..)|(.))", _meaning, text)
+
+
+def _meaning(escape: re.Match[str]) -> str:
+    return chr(int(escape[1], 16)) if escape[1] else _ESCAPES[escape[2]]

@@ -29,6 +29,11 @@ _OTHER_SCRIPTS: Final = frozenset((
     "ug", "ur", "yi",
 ))  # fmt: skip
 """Languages that are written neither in Latin, Greek or Cyrillic nor in CJK characters."""
+_ESCAPES: Final = {
+    **{code: f"\\x{code:02X}" for code in (*range(32), 127)},
+    ord("\\"): "\\\\", ord('"'): '\\"', ord("\n"): "\\n",
+}  # fmt: skip
+"""A grammar ends for llama.cpp at a NUL, which a page may hold."""
 _OPEN_MARK: Final = re.compile(r"\[(\d*)$")
 _TOGETHER: Final = 4
 """Of so many sources any two may stand behind one sentence; of more the pairs are too many."""
@@ -154,5 +159,4 @@ def one_of(texts: Iterable[str]) -> str:
 
 def literal(text: str) -> str:
     """This text."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    return f'"{text.translate(_ESCAPES)}"'
