@@ -32,6 +32,17 @@ def test_relevant_passages_come_in_page_order_within_the_budget():
     assert sum(token_count(p.text) for p in found) <= 200
 
 
+def test_of_a_little_room_single_sentences_are_made_the_most():
+    facts = [
+        "The bridge is 81 m long.",
+        "The bridge was built by Orla Venn.",
+        "A bridge toll is due.",
+    ]
+    page = " ".join(f"{FILLER}{fact} {FILLER}" for fact in facts)
+    together = " ".join(passage.text for passage in best_passages(page, "bridge length", 130))
+    assert all(fact in together for fact in facts)
+
+
 def test_without_a_match_the_beginning_is_taken():
     assert best_passages(PAGE, "zebra", 200)[0].text.startswith("Welcome")
 
