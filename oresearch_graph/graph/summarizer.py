@@ -20,7 +20,8 @@ from oresearch_graph.graph.state import Findings, ResearchState, add_usage, writ
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.policy import Policy
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.text.words import names_and_figures, terms
+from oresearch_graph.text.scripts import has_cjk
+from oresearch_graph.text.words import names_and_figures
 from oresearch_graph.threads import Citable, Next, SectionPlan, Thread, visible
 from oresearch_graph.trace import (
     Failure,
@@ -128,7 +129,8 @@ class Summarizer:
 
 def _expected(state: ResearchState) -> Next:
     """The report: a section for each subtask, of what its answer cites, as it stands there. Small
-    models that wrote it anew put their own findings wrong. What two answers say is said once."""
+    models that wrote it anew put their own findings wrong. What two answers say alike is said once,
+    and no section is of that alone."""
     sources, sections = {s.id: s for s in state.get("sources", [])}, []
     cited, names, said = dict[int, None](), set[str](), set[str]()
     for findings, subtask in zip(state.get("findings", []), state["subtasks"], strict=False):
@@ -162,6 +164,8 @@ class _Statement(NamedTuple):
 
 
 _MARKS: Final = re.compile(r"\[[^\[\]]*\]")
+_WORD: Final = re.compile(r"\w+")
+_ENDS: Final = (".", "。", "!", "?", "！", "？")
 _ITEM: Final = re.compile(r"^(?:[-*•]|\d{1,3}[.)])\s+")
 
 
@@ -171,7 +175,10 @@ def _statements(answer: str) -> Iterator[_Statement]:
     for start, end, marks in sentences_of(parsed):
         text = _ITEM.sub("", " ".join(parsed.text[start:end].split()), count=1)
         if marks and "<" not in text:
-            words = " ".join(terms(_MARKS.sub(" ", text)))
+            plain = _MARKS.sub(" ", text)
+            words = " ".join(_WORD.findall(plain.casefold()))
+            if not plain.rstrip().endswith(_ENDS):
+                text += _ENDS[has_cjk(plain)]
             yield _Statement(text, words, {mark.number for mark in marks})
 
 

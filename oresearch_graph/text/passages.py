@@ -12,9 +12,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
+from oresearch_graph.text.scripts import CJK
 from oresearch_graph.text.sentences import sentence_spans
 from oresearch_graph.text.words import terms, token_count
 
+_BREAK: Final = re.compile(rf"[\s{CJK}]")
+_WORD: Final = 40
+"""Characters of a word that is not cut."""
 _GAP = re.compile(r"\n[ \t]*\n\s*")
 _RANKED: Final = 200_000
 """Characters that are split and ranked: half a second of work."""
@@ -38,13 +42,14 @@ class Passage(NamedTuple):
     score: float
 
 
-def split_passages(text: str, tokens: int = 180) -> list[Passage]:
+def split_passages(text: str, tokens: int = 180, longest: int | None = None) -> list[Passage]:
     """The whole text as passages of at most `tokens`, cut at paragraphs, else at sentences, else
-    anywhere. A heading stays with what follows it."""
+    anywhere. A heading stays with what follows it. A sentence of at most `longest` tokens stays
+    whole."""
     spans: list[tuple[int, int]] = []
     run: list[tuple[int, int]] = []
     size = 0
-    for piece in _pieces(text, tokens):
+    for piece in _pieces(text, tokens, max(tokens, longest or 0)):
         cost = token_count(text[piece[0] : piece[1]]) + 1
         if run and size + cost > tokens:
             carried = [run.pop()] if len(run) > 1 and _is_heading(text, run[-1]) else []
@@ -62,13 +67,13 @@ def _is_heading(text: str, span: tuple[int, int]) -> bool:
     return len(line) < 80 and "\n" not in line and not line.endswith((".", "。", ":", "!", "?"))
 
 
-def _pieces(text: str, tokens: int) -> Iterator[tuple[int, int]]:
+def _pieces(text: str, tokens: int, longest: int) -> Iterator[tuple[int, int]]:
     for start, end in _paragraphs(text):
         if token_count(text[start:end]) < tokens:
             yield start, end
             continue
         for low, high in sentence_spans(text[start:end]):
-            yield from _cut(text, start + low, start + high, tokens)
+            yield from _cut(text, start + low, start + high, longest)
 
 
 def _paragraphs(text: str) -> Iterator[tuple[int, int]]:
@@ -87,9 +92,19 @@ def _cut(text: str, start: int, end: int, tokens: int) -> Iterator[tuple[int, in
     if token_count(text[start:end]) < tokens:
         yield start, end
         return
-    step = max(tokens - 1, 1)
-    for low in range(start, end, step):
-        yield low, min(low + step, end)
+    step, low = max(tokens - 1, 1), start
+    while low < end:
+        high = min(low + step, end)
+        if high < end:
+            high = _between_words(text, low, high)
+        yield low, high
+        low = high
+
+
+def _between_words(text: str, low: int, high: int) -> int:
+    """The last place up to `high` that cuts no word or figure, if one is near."""
+    near = range(high, max(low, high - _WORD), -1)
+    return next((at for at in near if _BREAK.search(text[at - 1 : at + 1])), high)
 
 
 def best_passages(text: str, focus: str, tokens: int) -> list[Passage]:
@@ -97,11 +112,12 @@ def best_passages(text: str, focus: str, tokens: int) -> list[Passage]:
     joined. A text that fits is one passage; without any match the page's beginning is taken."""
     if token_count(text) <= tokens:
         return [Passage(0, len(text), text, 1.0)] if text.strip() else []
-    size = max(tokens // 4 if tokens < _SHORT else min(180, tokens // 2), 1)
+    longest = max(min(180, tokens // 2), 1)
+    size = max(tokens // 4, 1) if tokens < _SHORT else longest
     pieces = [
         Passage(start + piece.start, start + piece.end, piece.text, 0.0)
         for start, end in _windows(text, focus)
-        for piece in split_passages(text[start:end], size)
+        for piece in split_passages(text[start:end], size, longest)
     ]
     if not pieces:
         return []

@@ -87,7 +87,7 @@ def token_count(text: str) -> int:
     return wide - (wide - len(text)) // 4
 
 
-_WORD = re.compile(r"[^\s\[\]<>#]+")
+_WORD = re.compile(r"[^\s\[\]【】［］<>#]+")
 _MOST_NAMES = 300
 """Of a source: a grammar of thousands of names would slow a server down."""
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9.,:/%-]*")

@@ -227,11 +227,17 @@ def test_chinese_text_takes_figures_from_its_source_alone():
     assert not allows(both, repaired.replace("[1001]", ""), language="zh")
     assert not allows(both, repaired.replace("，1965 年修复", ""), language="zh")
     assert not allows(answer, "该桥全长 861 米[1001]。</subtask_answer>", language="zh")
+    assert allows(answer, "时速 860 公里/小时[1001]。</subtask_answer>", language="zh")
 
 
 @pytest.mark.parametrize(
     ("written", "rest"),
-    [("It is long [10", "01]."), ("It is long", " [1001]."), ("It is long [1001]", ".")],
+    [
+        ("It is long [10", "01]."),
+        ("It is long", " [1001]."),
+        ("It is long [1001]", "."),
+        ("It is long and was repaired in 1965 [1001]", " [2001]."),
+    ],
 )
 def test_an_answer_that_was_cut_is_brought_to_its_end(written, rest):
     assert allows(ANSWER, f"{rest}</subtask_answer>", written)
@@ -251,6 +257,8 @@ def test_a_call_that_was_cut_is_that_call():
 def test_a_chinese_answer_that_was_cut_is_brought_to_its_end():
     answer = Next(tag="subtask_answer", sources=(Citable(id=1001, names=("860",)),))
     assert allows(answer, "米[1001]。</subtask_answer>", "该桥全长 860 ", "zh")
+    assert allows(answer, "860米[1001]。</subtask_answer>", "该桥全长", "zh")
+    assert allows(answer, "</subtask_answer>", "该桥全长 860 米[1001]。", "zh")
 
 
 def test_a_report_without_findings_is_not_held_to_a_form():
@@ -296,12 +304,23 @@ def test_a_report_of_another_form_that_was_cut_is_closed():
         ("vi", "Cây cầu dài, được sửa [1001]."),
         ("el", "Η γέφυρα είναι μεγάλη [1001]."),
         ("uk", "Міст її з’єднує [1001]."),
+        ("az", "Körpü uzundur, gəmilər – µm ≈ [1001]."),
+        ("kk", "Көпір ұзын [1001]."),
         ("ar", "الجسر طويل [1001]."),
         ("hi", "पुल लंबा है [1001]."),
     ],
 )
 def test_words_are_in_the_script_of_the_report(language, sentence):
     assert allows(ANSWER, f"{sentence}</subtask_answer>", language=language)
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence"),
+    [("সেতুটি কত দীর্ঘ?", "সেতুটি দীর্ঘ [1001]."), ("խոսք", "Կամուրջը երկար է [1001].")],
+)
+def test_words_are_in_the_script_of_the_question(question, sentence):
+    assert accepts(grammar(ANSWER, "", "en", question), f"{sentence}</subtask_answer>")
+    assert not accepts(grammar(ANSWER, "", "en"), f"{sentence}</subtask_answer>")
 
 
 @pytest.mark.parametrize("word", ["19̵̷0", "n̈o", "see https://quill", "file:///q", "𝐚", "ⅰ"])

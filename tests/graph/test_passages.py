@@ -1,5 +1,7 @@
+import re
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,6 +43,21 @@ def test_of_a_little_room_single_sentences_are_made_the_most():
     page = " ".join(f"{FILLER}{fact} {FILLER}" for fact in facts)
     together = " ".join(passage.text for passage in best_passages(page, "bridge length", 130))
     assert all(fact in together for fact in facts)
+
+
+@pytest.mark.parametrize("padding", range(0, 60, 3))
+@pytest.mark.parametrize("tokens", [60, 100, 150])
+def test_no_figure_and_no_word_is_cut(padding, tokens):
+    long = f"{'on and ' * (padding // 7)}{'x' * (padding % 7)} the bridge " + (
+        "that Orla Venn built over many a year for the people of the valley and of the hills around"
+        " it cost the city 1,250,000 crowns in the end, as its council had feared from the start. "
+    )
+    shown = " ".join(p.text for p in best_passages(FILLER * 3 + long + FILLER * 9, "cost", tokens))
+    words = set((FILLER + long).split())
+    assert set(shown.split()) <= words
+    chinese = "桥" * padding + "由建筑师设计并于1847年建成通车" * 3
+    for piece in best_passages(chinese * 9, "建筑师", tokens):
+        assert not re.match(r"\d{1,3}年", piece.text)
 
 
 def test_without_a_match_the_beginning_is_taken():

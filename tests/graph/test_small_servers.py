@@ -88,6 +88,42 @@ async def test_what_two_subtasks_found_alike_stands_in_the_report_once():
     assert "## The size of tides" not in body["grammar"]
 
 
+async def test_what_two_subtasks_found_that_differs_in_a_small_word_stands_in_the_report():
+    def opposed(messages: list[dict[str, Any]], body: dict[str, Any]) -> str:
+        return small_model(messages, body).replace(SIZE, "The moon does not cause tides").replace(
+            CAUSE, "The moon does cause tides"
+        )  # fmt: skip
+
+    with one_slot(brain=opposed) as server:
+        await research(server)
+    body = next(b for b in server.requests if "You write a report" in str(b["messages"][0]))
+    assert "does cause tides" in body["grammar"]
+    assert "does not cause tides" in body["grammar"]
+
+
+async def test_statements_without_a_full_stop_are_sentences_of_their_own():
+    def open_ended(messages: list[dict[str, Any]], body: dict[str, Any]) -> str:
+        text = small_model(messages, body).replace("].</subtask", "]\n- Tides rise [1001]</subtask")
+        return text.replace("<subtask_answer>", "<subtask_answer>- ")
+
+    with one_slot(brain=open_ended) as server:
+        await research(server)
+    body = next(b for b in server.requests if "You write a report" in str(b["messages"][0]))
+    assert f"{CAUSE} [1001]. Tides rise [1001]." in body["grammar"]
+
+
+async def test_a_report_that_says_its_findings_twice_is_no_loop():
+    shared = "According to the yearly report of the ministry of tides and of the moon they"
+
+    def alike(messages: list[dict[str, Any]], body: dict[str, Any]) -> str:
+        text = small_model(messages, body)
+        return text.replace(CAUSE, f"{shared} rise").replace(SIZE, f"{shared} fall")
+
+    with one_slot(brain=alike) as server:
+        trace, _ = await research(server)
+    assert sum(usage.calls for usage in trace.usage if usage.role == "summarizer") == 1
+
+
 async def test_one_branch_ends_before_the_next_begins():
     with one_slot() as server:
         await research(server)

@@ -10,7 +10,8 @@ tokens/s; `Thread.bound` bounds the text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from oresearch_graph.policies.chat.endings import unclosed_element
@@ -30,17 +31,17 @@ _NO_LOOPS: Final = {
     "dry_multiplier": 0.8, "dry_allowed_length": 10, "dry_penalty_last_n": 96,
 }  # fmt: skip
 """llama.cpp makes ten tokens that stood among the last 96 less likely to go on as they did: a 1.5B
-model went round in circles until its bound, 40 s a report. What it copies stands farther back."""
+model went round in circles until its bound, 40 s a report. What it copies stands farther back; a
+report, which says its findings twice, needs no such help: its grammar has no circle."""
 _FIELDS: Final[dict[str, Callable[[str], dict[str, Any]]]] = {
-    "llama.cpp": lambda grammar: {"grammar": grammar, **_NO_LOOPS},
+    "llama.cpp": lambda grammar: {"grammar": grammar},
     "vLLM": lambda grammar: {"structured_outputs": {"grammar": grammar}},
     "SGLang": lambda grammar: {"ebnf": grammar},
 }
-_RULES: Final = r"""
-line ::= [^<\n]+
-query ::= [^<|&=\[\]\n]+
-gap ::= " " | "\n" "\n"? "- "?
-"""
+_RULES: Final = {
+    "line": r"[^<\n]+", "query": r"[^<|&=\[\]\n]+", "gap": r'" " | "\n" "\n"? "- "?',
+}  # fmt: skip
+_NAME: Final = re.compile(r"[a-z]\w*")
 
 
 def takes_grammar(kind: str) -> bool:
@@ -54,12 +55,14 @@ def constraint_fields(kind: str, thread: Thread) -> dict[str, Any]:
         return {}
     if thread.next.tag == "suggested_answer" and not thread.next.sections:
         return {}  # no finding cites anything: there is no form to hold the report to
-    return _FIELDS[kind](grammar(thread.next, thread.pending, thread.language))
+    rules = grammar(thread.next, thread.pending, thread.language, thread.question)
+    samplers = _NO_LOOPS if kind == "llama.cpp" and not thread.next.sections else {}
+    return {**_FIELDS[kind](rules), **samplers}
 
 
-def grammar(expected: Next, pending: str, language: str | None) -> str:
+def grammar(expected: Next, pending: str, language: str | None, question: str = "") -> str:
     """GBNF of all that may follow the opening tag of `expected`, or text that was cut: that is
-    brought to its end, no more."""
+    brought to its end, no more. Words are in the script of the language or of the question."""
     headings = HEADINGS.get(language or "en", HEADINGS["en"])
     names = {name: headings[name][0] for name in ("introduction", "conclusion", "references")}
     match expected.tag, pending:
@@ -79,7 +82,19 @@ def grammar(expected: Next, pending: str, language: str | None) -> str:
         case _:
             written = pending.partition(open_tag("suggested_answer"))[2]
             root = _report(expected, names, written)
-    return f"root ::= {root}{_RULES}{text_rules(expected, language or 'en')}"
+    rules = {**_RULES, **text_rules(expected, language or "en", question)}
+    return "".join(f"{name} ::= {rule}\n" for name, rule in _reached(root, rules).items())
+
+
+def _reached(root: str, rules: Mapping[str, str]) -> dict[str, str]:
+    """The root and the rules that it leads to."""
+    reached, rest = {"root": root}, [root]
+    while rest:
+        for name in _NAME.findall(rest.pop()):
+            if name in rules and name not in reached:
+                reached[name] = rules[name]
+                rest.append(rules[name])
+    return reached
 
 
 def _items(most: int) -> str:

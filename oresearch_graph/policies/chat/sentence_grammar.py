@@ -9,12 +9,13 @@ from typing import Final, NamedTuple
 
 from oresearch_graph.threads import Citable, Next
 
-_RULES: Final = r"""end ::= [.!?。！？]
-lower ::= char+ ( "/" char+ )? | "e.g." | "i.e." | "etc."
-tail ::= [,;:()"”%°`*]+ | ['’] "s"? | [/–-] char+
-"""
+_RULES: Final = {
+    "end": "[.!?。！？]",
+    "lower": 'char+ ( "/" char+ )? | "e.g." | "i.e." | "etc."',
+    "tail": """[,;:()"”%°`*]+ | ['’] "s"? | [/–-] char+""",
+}
 _CAPITALS: Final = "A-ZÀ-ÖØ-ÞΆΈ-ΏΑ-ΫЀ-Я"
-_SMALL: Final = r"""a-zß-öø-ÿĀ-ȳΐά-ώа-џґẠ-ỹ"$-,:;=>@\\^-`{-~‐-—‘-”„«»°€£§…≤≥×±→-"""
+_SMALL: Final = r"""a-zß-öø-ÿĀ-ʯʻʼΐά-ώа-ԯḀ-ỿ"$-,:;=>@\\^-`{-~‐-—‘-”„«»°µ·€£§…′″≈≤≥×±−→¿¡-"""
 """Letters and marks of a word in Latin, Greek or Cyrillic text, as a character class. Whatever else
 is allowed a small model finds, where it may not write the figure that it wants: it wrote combining
 strokes until all bounds were spent."""
@@ -24,8 +25,8 @@ _FIGURES: Final = "0-9𝟎-𝟿٠-٩۰-۹०-९০-৯๐-๙¼-¾¹²³⁰-⁹
 write one."""
 _CJK_LANGUAGES: Final = frozenset(("zh", "ja", "ko"))
 _OTHER_SCRIPTS: Final = frozenset((
-    "am", "ar", "as", "bn", "bo", "ckb", "dv", "dz", "fa", "gu", "he", "hi", "hy", "iw", "ka", "km",
-    "kn", "lo", "ml", "mr", "my", "ne", "or", "pa", "ps", "sa", "sd", "si", "ta", "te", "th", "ti",
+    "am", "ar", "as", "bn", "bo", "dv", "dz", "fa", "gu", "he", "hi", "hy", "iw", "ka", "km", "kn",
+    "ks", "lo", "ml", "mr", "my", "ne", "or", "pa", "ps", "sa", "sd", "si", "ta", "te", "th", "ti",
     "ug", "ur", "yi",
 ))  # fmt: skip
 """Languages that are written neither in Latin, Greek or Cyrillic nor in CJK characters."""
@@ -34,9 +35,13 @@ _ESCAPES: Final = {
     ord("\\"): "\\\\", ord('"'): '\\"', ord("\n"): "\\n",
 }  # fmt: skip
 """A grammar ends for llama.cpp at a NUL, which a page may hold."""
+_OTHER_SCRIPT: Final = re.compile("[\u0530-\u1dbf\ua840-\uabff\ufb1d-\ufdff\ufe70-\ufefc]")
+"""A letter of those."""
 _OPEN_MARK: Final = re.compile(r"\[(\d*)$")
 _TOGETHER: Final = 4
 """Of so many sources any two may stand behind one sentence; of more the pairs are too many."""
+_TOGETHER_NAMES: Final = 160
+"""Of all of them: each pair repeats them, and a server looks at every one of them at every word."""
 
 
 def sentence(expected: Next) -> str:
@@ -65,7 +70,8 @@ class _Pair(NamedTuple):
 
 
 def _pairs(expected: Next) -> Iterator[_Pair]:
-    if len(expected.sources) > _TOGETHER:
+    count = sum(len(source.names) for source in expected.sources)
+    if len(expected.sources) > _TOGETHER or count > _TOGETHER_NAMES:
         return
     for one, other in combinations(expected.sources, 2):
         names = tuple(dict.fromkeys([*expected.names, *one.names, *other.names]))
@@ -75,51 +81,61 @@ def _pairs(expected: Next) -> Iterator[_Pair]:
             yield _Pair((one.id, other.id), of_one, of_other, names)
 
 
-def text_rules(expected: Next, language: str) -> str:
-    """The rules of running text: `a1001` as source 1001 has it, `a1001x2001` as both have it, `a0`
-    without one, `any` of all."""
+def text_rules(expected: Next, language: str, question: str = "") -> dict[str, str]:
+    """The rules of running text by their names: `a1001` as source 1001 has it, `a1001x2001b` as
+    two have it, each its own, `a0` without one, `any…` of all; `more` behind what was cut."""
     cjk = language in _CJK_LANGUAGES
     others = f" {_CAPITALS}{'' if cjk else _CJK}{_FIGURES}<\\[\\]#\\n\\t.!?。！？/"
-    char = f"[^{others}]" if cjk or language in _OTHER_SCRIPTS else f"[{_SMALL}]"
+    free = cjk or language in _OTHER_SCRIPTS or bool(_OTHER_SCRIPT.search(question))
     names = {"a0": expected.names, "any": _names(expected)}
     names |= {f"a{source.id}": (*expected.names, *source.names) for source in expected.sources}
-    texts = [_word_rules(name, known, cjk=cjk) for name, known in names.items()]
-    texts += [_pair_rules(pair, cjk=cjk) for pair in _pairs(expected)]
-    return "".join([_RULES, f"char ::= {char}\n", *texts])
+    rules = {**_RULES, "char": f"[^{others}]" if free else f"[{_SMALL}]"}
+    more, space = "", "" if cjk else '" "'
+    for name, known in names.items():
+        rules |= _word_rules(name, known, cjk=cjk)
+    for pair in _pairs(expected):
+        rules |= _pair_rules(pair, cjk=cjk)
+    for _ in range(3 * _REST if cjk else _REST):
+        more = f"( {space} anyw {more} )?"
+    return {**rules, "more": more}
 
 
-def _word_rules(name: str, names: Sequence[str], *, cjk: bool) -> str:
+def _word_rules(name: str, names: Sequence[str], *, cjk: bool) -> dict[str, str]:
     known = one_of(dict.fromkeys(names)) if names else "char"
     if cjk:
-        return f'{name}w ::= char | " " | {known}\n{name} ::= {name}w+\n'
-    return (
-        f"{name}k ::= {known}\n"
-        f"{name}w ::= lower | {_OPENING} {name}k tail?\n"
-        f'{name} ::= ( [{_CAPITALS}] char* | lower | {name}k tail? ) ( " " {name}w )*\n'
-    )
+        word = f'char ( "/" char )? | " " | {known}'
+        return {f"{name}w": word, name: f"{name}w+"}
+    return {
+        f"{name}k": known,
+        f"{name}w": f"lower | {_OPENING} {name}k tail?",
+        name: f'( [{_CAPITALS}] char* | lower | {name}k tail? ) ( " " {name}w )*',
+    }
 
 
 _OPENING: Final = "[(\"'“‘`*]*"
 
 
-def _pair_rules(pair: _Pair, *, cjk: bool) -> str:
+def _pair_rules(pair: _Pair, *, cjk: bool) -> dict[str, str]:
     name, word = pair.rule, f"{pair.rule}w"
-    one, other = one_of(pair.one), one_of(pair.other)
+    one, other = f"{name}y", f"{name}z"
+    rules = _word_rules(name, pair.names, cjk=cjk)
+    rules |= {one: one_of(pair.one), other: one_of(pair.other)}
     if cjk:
         both = f"( {one} {word}* {other} | {other} {word}* {one} )"
-        text = f"{name}b ::= {word}* {both} {word}*\n"
-    else:
-        one, other = f"{_OPENING} {one} tail?", f"{_OPENING} {other} tail?"
-        between = f'" " ( {word} " " )*'
-        start = f'( ( [{_CAPITALS}] char* | {word} ) " " ( {word} " " )* )?'
-        both = f"( {one} {between} {other} | {other} {between} {one} )"
-        text = f'{name}b ::= {start} {both} ( " " {word} )*\n'
-    return f"{_word_rules(name, pair.names, cjk=cjk)}{text}"
+        return {**rules, f"{name}b": f"{word}* {both} {word}*"}
+    rules |= {each: f"{_OPENING} {rules[each]} tail?" for each in (one, other)}
+    between = f'" " ( {word} " " )*'
+    start = f'( ( [{_CAPITALS}] char* | {word} ) " " ( {word} " " )* )?'
+    both = f"( {one} {between} {other} | {other} {between} {one} )"
+    return {**rules, f"{name}b": f'{start} {both} ( " " {word} )*'}
+
+
+def _mark(sources: Sequence[Citable]) -> str:
+    return one_of(f"[{source.id}]" for source in sources)
 
 
 def _marks(sources: Sequence[Citable]) -> str:
-    mark = one_of(f"[{source.id}]" for source in sources)
-    return f'" "? {mark} ( " "? {mark} )?'
+    return f'" "? {_mark(sources)} ( " "? {_mark(sources)} )?'
 
 
 _REST: Final = 16
@@ -132,18 +148,17 @@ def rest_of_sentence(content: str, expected: Next) -> str:
     if (mark := _OPEN_MARK.search(content)) and sources:
         ids = [str(source.id) for source in sources]
         rests = [f"{n}]".removeprefix(mark[1]) for n in ids if n.startswith(mark[1])]
-        return f"{one_of(rests)} end?"
-    tail = content.rstrip()
-    if tail.endswith(("]", "].")) or not sources:
+        return f"{one_of(rests or [''])} end?"
+    tail = content.rstrip().rstrip(".!?。！？")
+    if not sources:
         return "end?"
+    if tail.endswith("]"):
+        return "end?" if content.rstrip() != tail else f'( " "? {_mark(sources)} )? end?'
     names = _names(expected)
     word = content.rpartition(" ")[2]
     rests = [name.removeprefix(word) for name in names if name.startswith(word)]
     begun = f"( {one_of(rests)} | char* )" if rests and word else "char*" if word else "anyw?"
-    more = ""
-    for _ in range(_REST):
-        more = f'( " " anyw {more} )?'
-    return f"{begun} {more} end? {_marks(sources)} end?"
+    return f"{begun} more end? {_marks(sources)} end?"
 
 
 def _names(expected: Next) -> tuple[str, ...]:
