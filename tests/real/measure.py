@@ -1,12 +1,13 @@
 """What the product makes of real small models: a table of columns, each of some questions.
 
-    python -m tests.real.measure DIR [COLUMN …] [--print]
+    python -m tests.real.measure DIR [COLUMN …] [--print] [--read N]
 
 An invented world, in which memory cannot help, and SQLite's own documentation; models of 1.5B and
 0.5B parameters, held to the grammar or not; and datagen with three questions. Each answer is
 written to DIR at once and its question not asked again, so a stopped measure goes on. Needs two
 idle cores: beside other work such a model writes a twentieth of its tokens. `--print` only tells
-what is there.
+what is there; `--read` shows so many sentences of the reports, drawn by chance, with the text that
+each cites, to be read by a person.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
 import statistics
 import sys
 import time
@@ -21,16 +23,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import quote
 
 from oresearch_graph import ResearchSettings, create_research_graph, violations
 from oresearch_graph.policies.local_model import PREFIX, local_server
+from oresearch_graph.text.passages import best_passages
 from oresearch_graph.trace import Trace
 from tests.planted_score import loops, report_sentences, score
 from tests.planted_world import World, planted_world
 from tests.real.datagen_run import DATAGEN, datagen_line
 from tests.real.models import MISSING, Size, documentation, model_file
 
-SEED: Final = 4711
+SEED: Final = 8128
 """Of a world that nothing was tuned on."""
 DOCUMENTS: Final = (
     "What does VACUUM do to a database file in SQLite?",
@@ -92,18 +96,21 @@ def main() -> None:
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument("columns", nargs="*", metavar="COLUMN")
     parser.add_argument("--print", action="store_true", dest="only_print")
+    parser.add_argument("--read", type=int, default=0, metavar="N")
     options = parser.parse_args()
     names = [*(column.name for column in COLUMNS), DATAGEN]
     if unknown := set(options.columns) - set(names):
         parser.error(f"no column {', '.join(sorted(unknown))}: there are {', '.join(names)}")
     if MISSING:
         sys.exit(f"skipped: {MISSING}")
+    only_print = options.only_print or options.read
     for column in COLUMNS:
-        if not options.only_print and column.name in (options.columns or names):
+        if not only_print and column.name in (options.columns or names):
             _ask(column, options.folder / column.name)
-    if not options.only_print and DATAGEN in (options.columns or names):
+    if not only_print and DATAGEN in (options.columns or names):
         sys.stdout.write(f"{datagen_line(options.folder / DATAGEN, run=True)}\n")
-    sys.stdout.write("".join(f"{line}\n" for line in _table(options.folder)))
+    lines = _readings(options.folder, options.read) if options.read else _table(options.folder)
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
 def _ask(column: Column, folder: Path) -> None:
@@ -191,6 +198,24 @@ def _table(folder: Path) -> Iterator[str]:
         yield f"| {' | '.join(map(str, cells))} |"
     if line := datagen_line(folder / DATAGEN, run=False):
         yield f"\n{line}"
+
+
+def _readings(folder: Path, count: int) -> Iterator[str]:
+    """Sentences of the constrained columns' reports, each with what it cites."""
+    written = [
+        (column.name, trace.question, sentence, trace.sources or ())
+        for column in COLUMNS
+        if column.constraint == "auto"
+        for trace in (answer.trace for answer in _answers(folder / column.name))
+        for sentence in report_sentences(trace)
+    ]
+    chance = random.Random(SEED)  # noqa: S311 - chance, not a secret
+    for name, question, sentence, sources in chance.sample(written, min(count, len(written))):
+        yield f"\n{name}: {question}\n  {' '.join(sentence.text.split())}"
+        for source in sources:
+            if source.url.rpartition("/")[2] in map(quote, sentence.files):
+                for passage in best_passages(source.text or "", sentence.text, 80):
+                    yield f"    [{source.id}] {' '.join(passage.text.split())}"
 
 
 def _cited(trace: Trace) -> int:
