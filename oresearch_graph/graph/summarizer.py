@@ -20,6 +20,7 @@ from oresearch_graph.graph.state import Findings, ResearchState, add_usage, writ
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.policy import Policy
 from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.text.repetition import words_of
 from oresearch_graph.text.scripts import has_cjk
 from oresearch_graph.text.words import names_and_figures
 from oresearch_graph.threads import Citable, Next, SectionPlan, Thread, visible
@@ -164,7 +165,6 @@ class _Statement(NamedTuple):
 
 
 _MARKS: Final = re.compile(r"\[[^\[\]]*\]")
-_WORD: Final = re.compile(r"\w+")
 _ENDS: Final = (".", "。", "!", "?", "！", "？")
 _ITEM: Final = re.compile(r"^(?:[-*•]|\d{1,3}[.)])\s+")
 
@@ -176,10 +176,9 @@ def _statements(answer: str) -> Iterator[_Statement]:
         text = _ITEM.sub("", " ".join(parsed.text[start:end].split()), count=1)
         if marks and "<" not in text:
             plain = _MARKS.sub(" ", text)
-            words = " ".join(_WORD.findall(plain.casefold()))
             if not plain.rstrip().endswith(_ENDS):
                 text += _ENDS[has_cjk(plain)]
-            yield _Statement(text, words, {mark.number for mark in marks})
+            yield _Statement(text, words_of(text), {mark.number for mark in marks})
 
 
 _LONGEST: Final = 80

@@ -25,7 +25,7 @@ def repetition(text: str, times: int = TIMES) -> int | None:
     seen: Counter[str] = Counter()
     run: int | None = None
     for start, end in sentence_spans(text):
-        sentence = " ".join(_WORD.findall(_NO_WORDS.sub("", text[start:end]).casefold()))
+        sentence = words_of(text[start:end])
         if len(sentence) < _SHORTEST:
             continue
         run = (start if run is None else run) if seen[sentence] else None
@@ -33,6 +33,11 @@ def repetition(text: str, times: int = TIMES) -> int | None:
         if seen[sentence] == times:
             return run
     return _in_words(text)
+
+
+def words_of(sentence: str) -> str:
+    """The words of a sentence, whatever their case, and whatever it cites."""
+    return " ".join(_WORD.findall(_NO_WORDS.sub("", sentence).casefold()))
 
 
 def _in_words(text: str) -> int | None:
