@@ -244,7 +244,7 @@ class CorpusIndex:
                 _put_in(connection, document, [(start, end) for start, end, _, _ in passages])
 
     def search(self, query: str, k: int) -> list[Hit]:
-        """The `k` documents that answer `query` best, each with its best passage."""
+        """The `k` documents that answer `query` best, each with its best passages."""
         expression = match_expression(query)
         if expression is None:
             return []
@@ -252,22 +252,18 @@ class CorpusIndex:
             rows = connection.execute(_BEST, (expression, max(60, 12 * k))).fetchall()
             ranked = _ranked(rows)
             hits: dict[str, Hit] = {}
-            for document, start, stop in ranked:
+            for document, spans in ranked:
                 if len(hits) == k:
                     break
-                row = connection.execute(
-                    "SELECT digest, address, title, published, substr(text, ?, ?) "
-                    "FROM documents WHERE id = ?",
-                    (start + 1, min(stop - start, _SNIPPET), document),
+                digest, address, title, published = connection.execute(
+                    "SELECT digest, address, title, published FROM documents WHERE id = ?",
+                    (document,),
                 ).fetchone()
-                digest, address, title, published, snippet = row
-                hit = Hit(
-                    url=address,
-                    title=title,
-                    snippet=" ".join(snippet.split()),
-                    published=published,
-                )
-                hits.setdefault(digest, hit)
+                if digest not in hits:
+                    snippet = _snippet(connection, document, spans)
+                    hits[digest] = Hit(
+                        url=address, title=title, snippet=snippet, published=published
+                    )
         return list(hits.values())
 
     def page(self, address: str) -> Page | None:
@@ -288,19 +284,30 @@ def _is_busy(error: BaseException) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _ranked(rows: Iterable[tuple[float, int, int, int]]) -> list[tuple[int, int, int]]:
-    """Documents with the span of their best passage, best first; `rows` come best first."""
+_Span = tuple[int, int]
+
+
+def _ranked(rows: Iterable[tuple[float, int, int, int]]) -> list[tuple[int, list[_Span]]]:
+    """Documents with the spans of their best passages, best first; `rows` come best first."""
     scores: dict[int, float] = {}
-    spans: dict[int, tuple[int, int]] = {}
-    counts: dict[int, int] = {}
+    spans: dict[int, list[_Span]] = {}
     for score, document, start, stop in rows:
-        place = counts.get(document, 0)
-        counts[document] = place + 1
-        spans.setdefault(document, (start, stop))
-        if place < len(_SHARES):
-            scores[document] = scores.get(document, 0.0) - score * _SHARES[place]
+        best = spans.setdefault(document, [])
+        if len(best) < len(_SHARES):
+            scores[document] = scores.get(document, 0.0) - score * _SHARES[len(best)]
+            best.append((start, stop))
     order = sorted(scores, key=lambda document: (-scores[document], document))
-    return [(document, *spans[document]) for document in order]
+    return [(document, spans[document]) for document in order]
+
+
+def _snippet(connection: sqlite3.Connection, document: int, spans: Sequence[_Span]) -> str:
+    """The passages in page order, a paragraph each."""
+    query = "SELECT substr(text, ?, ?) FROM documents WHERE id = ?"
+    texts = (
+        connection.execute(query, (start + 1, min(stop - start, _SNIPPET), document)).fetchone()[0]
+        for start, stop in sorted(spans)
+    )
+    return "\n\n".join(" ".join(text.split()) for text in texts)
 
 
 def _put_in(
