@@ -8,7 +8,8 @@ from typing import assert_never
 
 from pydantic import BaseModel, ConfigDict
 
-from oresearch_graph.trace import Execution, Role, Step, escape_world
+from oresearch_graph.text.words import names_and_figures
+from oresearch_graph.trace import Execution, Role, Source, Step, escape_world
 
 
 class Citable(BaseModel):
@@ -18,7 +19,15 @@ class Citable(BaseModel):
 
     id: int
     names: tuple[str, ...] = ()
-    """Names and figures that a sentence may take from it."""
+    """Names and figures that it holds, of the question's those too that it writes otherwise."""
+
+    @classmethod
+    def of(cls, source: Source, asked: Sequence[str]) -> Citable:
+        """`asked`: names of the question."""
+        text = f"{source.title}\n{source.text}"
+        folded = text.casefold()
+        held = (name for name in asked if name.casefold() in folded)
+        return cls(id=source.id, names=tuple(dict.fromkeys([*held, *names_and_figures(text)])))
 
 
 class SectionPlan(BaseModel):
@@ -48,7 +57,8 @@ class Next(BaseModel):
     sources: tuple[Citable, ...] = ()
     """What was shown, and so may be cited."""
     names: tuple[str, ...] = ()
-    """Names and figures of the question, which every sentence may have."""
+    """Names and figures of the question: a sentence may have those that its source holds, or that
+    none does."""
     addresses: tuple[str, ...] = ()
     """Addresses that were shown, and so may be opened."""
     sections: tuple[SectionPlan, ...] = ()

@@ -261,15 +261,16 @@ def _thread(state: BranchState, run_context: RunContext, branch_steps: Sequence[
     observed = any(step.kind == "observation" for step in branch_steps)
     sources, forced = state.get("seen", []), state.get("forced", False)
     begins = run_context.protocol.execution == "sequential" and not branch_steps
+    names = names_and_figures(f"{state['task'].run.question}\n{state['task'].subtask}")
     expected = Next(
         tag="subtask_answer" if forced else "subtask" if begins else "think",
         calls=("web_search", "crawl_page", *run_context.tools),
         may_answer=observed,
         sources=tuple(
-            Citable(id=s.id, names=names_and_figures(s.text) if run_context.constrained else ())
-            for s in sources
+            Citable.of(source, names) if run_context.constrained else Citable(id=source.id)
+            for source in sources
         ),
-        names=names_and_figures(f"{state['task'].run.question}\n{state['task'].subtask}"),
+        names=names,
         addresses=tuple(source.url for source in sources if not source.read),
     )
     return run_context.thread(

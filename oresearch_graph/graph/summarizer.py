@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
@@ -20,13 +21,15 @@ from oresearch_graph.graph.state import Findings, ResearchState, add_usage, writ
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.policy import Policy
 from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.text.language import detect_language
 from oresearch_graph.text.repetition import words_of
 from oresearch_graph.text.scripts import has_cjk
-from oresearch_graph.text.words import names_and_figures
+from oresearch_graph.text.words import names_and_figures, terms
 from oresearch_graph.threads import Citable, Next, SectionPlan, Thread, visible
 from oresearch_graph.trace import (
     Failure,
     Protocol,
+    Source,
     Step,
     Trace,
     Usage,
@@ -106,7 +109,9 @@ class Summarizer:
         run_context = await self.pool.of(run, runtime.context)
         _restore(run_context.budget, state)
         before = visible(written_steps(state), "summarizer", None, run.protocol.execution)
-        expected = _expected(state) if run_context.constrained else Next(tag="suggested_answer")
+        expected = Next(tag="suggested_answer")
+        if run_context.constrained:
+            expected = await asyncio.to_thread(_expected, state)
         thread = run_context.thread(run, expected, role="summarizer", steps=before)
         writer, failures = run_context.writer("summarizer"), list[Failure]()
         steps: tuple[Step, ...] = ()
@@ -133,26 +138,26 @@ def _expected(state: ResearchState) -> Next:
     models that wrote it anew put their own findings wrong. What two answers say alike is said once,
     and no section is of that alone."""
     sources, sections = {s.id: s for s in state.get("sources", [])}, []
-    cited, names, said = dict[int, None](), set[str](), set[str]()
+    asked = "\n".join([state["run"].question, *state["subtasks"]])
+    cited, said = dict[int, None](), set[str]()
     for findings, subtask in zip(state.get("findings", []), state["subtasks"], strict=False):
         answer = next((s.text for s in findings.steps if s.kind == "subtask_answer"), "")
         statements = []
         for statement in _statements(answer):
-            if statement.numbers <= sources.keys() and statement.words not in said:
+            if statement.words in said or not statement.numbers <= sources.keys():
+                continue
+            shown = [sources[number] for number in statement.numbers]
+            if _says_something(statement.plain, shown, asked, state["run"].language):
                 said.add(statement.words)
                 cited |= dict.fromkeys(sorted(statement.numbers))
-                names.update(names_and_figures(statement.text))
                 statements.append(statement.text)
         if statements:
             sections.append(SectionPlan(heading=_heading(subtask), statements=tuple(statements)))
-    citable = (
-        Citable(id=n, names=tuple(n for n in names_and_figures(sources[n].text) if n in names))
-        for n in cited
-    )
+    names = names_and_figures(asked)
     return Next(
         tag="suggested_answer",
-        sources=tuple(citable) or tuple(Citable(id=number) for number in sources),
-        names=names_and_figures("\n".join([state["run"].question, *state["subtasks"]])),
+        sources=tuple(Citable.of(sources[number], names) for number in cited or sources),
+        names=names,
         sections=tuple(sections),
     )
 
@@ -160,6 +165,7 @@ def _expected(state: ResearchState) -> Next:
 class _Statement(NamedTuple):
     text: str
     """A line, with its marks."""
+    plain: str
     words: str
     numbers: set[int]
 
@@ -178,7 +184,18 @@ def _statements(answer: str) -> Iterator[_Statement]:
             plain = _MARKS.sub(" ", text)
             if not plain.rstrip().endswith(_ENDS):
                 text += _ENDS[has_cjk(plain)]
-            yield _Statement(text, words_of(text), {mark.number for mark in marks})
+            yield _Statement(text, plain, words_of(text), {mark.number for mark in marks})
+
+
+def _says_something(statement: str, cited: Sequence[Source], asked: str, language: str) -> bool:
+    """False for a mere title, and where nothing beyond what was asked stands in the sources: "There
+    is no information about the span in the given text [1001]"; in another language it may."""
+    said = set(terms(statement))
+    own = said - set(terms(asked))
+    if not own:
+        return not any(said <= set(terms(source.title)) for source in cited)
+    texts = "\n".join(f"{source.title}\n{source.text}" for source in cited)
+    return not own.isdisjoint(terms(texts)) or detect_language(texts) != language
 
 
 _LONGEST: Final = 80

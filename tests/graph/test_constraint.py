@@ -10,7 +10,7 @@ from oresearch_graph.policies.chat.constraint import constraint_fields, grammar,
 from oresearch_graph.prompts import NO_EVIDENCE
 from oresearch_graph.text.words import names_and_figures
 from oresearch_graph.threads import Citable, Next, SectionPlan, Thread
-from oresearch_graph.trace import Trace, parse_policy_text, violations
+from oresearch_graph.trace import Source, Trace, parse_policy_text, violations
 from tests.helpers.gbnf import accepts
 
 QUESTION = names_and_figures("What is known about the Quill bridge: its span and its repair?")
@@ -29,7 +29,7 @@ REPORT = Next(
     sections=(
         SectionPlan(
             heading="The span",
-            statements=("It spans 412.5 m, as Dr. Ida Noor says. [1001]", "It is long [1001]."),
+            statements=("It spans 412.5 m, as Dr. Ida Noor says. [1001]", "It is very long [1001]."),
         ),
         SectionPlan(heading="The repair", statements=("It was repaired on 3 May 1965 [2001].",)),
     ),
@@ -42,7 +42,7 @@ It was repaired on 3 May 1965 [2001].
 
 ## The span
 
-It spans 412.5 m, as Dr. Ida Noor says. [1001] It is long [1001].
+It spans 412.5 m, as Dr. Ida Noor says. [1001] It is very long [1001].
 
 ## The repair
 
@@ -114,7 +114,7 @@ def test_an_extra_tool_is_called_by_its_own_tag():
         "Dr. Ida Noor's bridge (412.5 m) is long, she says [1001].",
         "- It was repaired on 3 May 1965 [2001].",
         "It spans 412.5 m and was repaired in 1965 [1001][2001].",
-        "It is long [1001]. It was repaired in 1965 [2001].",
+        "It is very long [1001]. It was repaired in 1965 [2001].",
         NO_EVIDENCE,
     ],
 )
@@ -133,9 +133,9 @@ def test_an_answer_says_what_its_sources_do(sentence):
         "It spans 412.5 m [1002].",
         "It spans 412.5 m.",
         "It stands in Denmark [1001].",
-        "It is long. It is old [1001].",
+        "It is very long. It is old too [1001].",
         "It was built in the 19th century [2001].",
-        "<think>It is long [1001].",
+        "<think>It is very long [1001].",
         "## References [1001]",
         "",
     ],
@@ -144,10 +144,29 @@ def test_an_answer_says_nothing_else(sentence):
     assert not allows(ANSWER, f"{sentence}</subtask_answer>")
 
 
+def test_a_page_that_lacks_the_asked_name_is_not_about_it():
+    asked = ("Quill", "Orme")
+    page = Source(id=1001, url="https://a.example", title="Quill bridge", text="It spans 412.5 m.")
+    other = Source(id=1002, url="https://b.example", title="Quern bridge", text="It spans 613 m.")
+    sources = tuple(Citable.of(source, asked) for source in (page, other))
+    answer = ANSWER.model_copy(update={"sources": sources, "names": asked})
+    assert allows(answer, "The Quill bridge spans 412.5 m [1001].</subtask_answer>")
+    assert not allows(answer, "The Quill bridge spans 613 m [1002].</subtask_answer>")
+    assert allows(answer, "The Quern bridge spans 613 m [1002].</subtask_answer>")
+    assert allows(answer, "The bridge spans 613 m [1002].</subtask_answer>")
+    assert allows(answer, "The bridge of Orme spans 613 m [1002].</subtask_answer>")
+
+
+@pytest.mark.parametrize(("language", "allowed"), [("en", False), ("de", False), ("ru", True)])
+def test_a_title_is_no_sentence(language, allowed):
+    title = "The Quill bridge [1001].</subtask_answer>"
+    assert allows(ANSWER, title, language=language) == allowed
+
+
 def test_without_a_source_the_answer_is_that_there_is_none():
     bare = ANSWER.model_copy(update={"sources": ()})
     assert allows(bare, f"{NO_EVIDENCE}</subtask_answer>")
-    assert not allows(bare, "It is long.</subtask_answer>")
+    assert not allows(bare, "It is very long.</subtask_answer>")
 
 
 def test_a_report_is_well_formed_by_construction():
@@ -161,8 +180,8 @@ def test_a_report_is_well_formed_by_construction():
     ("old", "new"),
     [
         ("## The span", "## The length"),
-        (" It is long [1001].", ""),
-        ("It is long [1001].", "It is long [1001]. It is wide [1001]."),
+        (" It is very long [1001].", ""),
+        ("It is very long [1001].", "It is very long [1001]. It is very wide [1001]."),
         ("on 3 May 1965", "in 1965"),
         ("Introduction\n\nIt was repaired", "Introduction\n\nThe bridge was repaired"),
         (
@@ -181,15 +200,15 @@ def test_a_report_departs_from_its_findings_in_nothing(old, new):
 def test_a_report_of_one_section_takes_any_two_of_its_sentences():
     one = REPORT.model_copy(update={"sections": REPORT.sections[:1]})
     report = WHOLE.replace("\n\n## The repair\n\nIt was repaired on 3 May 1965 [2001].", "")
-    report = report.replace("It was repaired on 3 May 1965 [2001].", "It is long [1001].")
+    report = report.replace("It was repaired on 3 May 1965 [2001].", "It is very long [1001].")
     assert allows(one, report)
 
 
 @pytest.mark.parametrize("place", range(0, 400, 7))
 def test_a_report_of_one_sentence_concludes_in_words_of_its_own(place):
-    lone = SectionPlan(heading="The span", statements=("It is long [1001].",))
+    lone = SectionPlan(heading="The span", statements=("It is very long [1001].",))
     report = (
-        "\n\n## Introduction\n\nIt is long [1001].\n\n## The span\n\nIt is long [1001].\n\n"
+        "\n\n## Introduction\n\nIt is very long [1001].\n\n## The span\n\nIt is very long [1001].\n\n"
         "## Conclusion\n\nThe bridge spans 412.5 m [1001].\n\n## References\n\n[1001]\n[2001]\n"
         "</suggested_answer>"
     )
@@ -203,7 +222,7 @@ def test_whatever_a_page_holds_is_written_in_the_grammar_as_it_stands(text):
     shown = ANSWER.model_copy(update={"sources": (source,), "addresses": (text,)})
     rules = grammar(shown, "", "en")
     assert not set(map(chr, range(32))) & set(rules) - {"\n"}
-    assert accepts(rules, f"It says {text} [1001].</subtask_answer>")
+    assert accepts(rules, f"It says this: {text} [1001].</subtask_answer>")
     turn = shown.model_copy(update={"tag": "think"})
     assert allows(turn, f"Open.</think>\n<crawl_page>{text}</crawl_page>")
 
@@ -233,10 +252,10 @@ def test_chinese_text_takes_figures_from_its_source_alone():
 @pytest.mark.parametrize(
     ("written", "rest"),
     [
-        ("It is long [10", "01]."),
-        ("It is long", " [1001]."),
-        ("It is long [1001]", "."),
-        ("It is long and was repaired in 1965 [1001]", " [2001]."),
+        ("It is very long [10", "01]."),
+        ("It is very long", " [1001]."),
+        ("It is very long [1001]", "."),
+        ("It is very long and was repaired in 1965 [1001]", " [2001]."),
     ],
 )
 def test_an_answer_that_was_cut_is_brought_to_its_end(written, rest):
@@ -290,7 +309,7 @@ def test_a_report_that_was_cut_anywhere_goes_on_to_its_end(place):
 
 def test_a_report_of_another_form_that_was_cut_is_closed():
     closing = "\n\n## References\n\n[1001]\n[2001]\n</suggested_answer>"
-    assert allows(REPORT, f"[1001].{closing}", "<suggested_answer># The bridge\n\nIt is long ")
+    assert allows(REPORT, f"[1001].{closing}", "<suggested_answer># The bridge\n\nIt is very long ")
     ended = "<suggested_answer># The bridge\n\n## References\n\n[1001"
     assert allows(REPORT, "]\n</suggested_answer>", ended)
     assert not allows(REPORT, f"]{closing}", ended)

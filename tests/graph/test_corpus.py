@@ -279,6 +279,19 @@ async def test_a_long_page_is_found_by_a_passage_deep_inside(
     assert (hit.title, "kraken sleeps" in hit.snippet) == ("Long", True)
 
 
+async def test_a_hit_shows_the_best_passages_of_its_page_in_page_order(
+    corpus: LocalCorpus, folder: Path
+) -> None:
+    filler = "\n\n".join(f"Paragraph {i} on ordinary matters of every day." for i in range(90))
+    told = ("The kraken sleeps below.", "A kraken eats ships. The kraken eats!", "No kraken flies.")
+    (folder / "long.md").write_text("# Long\n\n" + f"\n\n{filler}\n\n".join(told))
+    hit = (await corpus.search(["kraken"], 3))[0].hits[0]
+    places = [hit.snippet.find(sentence) for sentence in told]
+    assert -1 not in places
+    assert places == sorted(places)
+    assert len(hit.snippet) < 3 * 750
+
+
 async def test_the_same_content_twice_is_one_hit(corpus: LocalCorpus, folder: Path) -> None:
     (folder / "copy.md").write_text(TIDES)
     assert len((await corpus.search(["spring tide"], 5))[0].hits) == 1

@@ -103,13 +103,44 @@ async def test_what_two_subtasks_found_that_differs_in_a_small_word_stands_in_th
 
 async def test_statements_without_a_full_stop_are_sentences_of_their_own():
     def open_ended(messages: list[dict[str, Any]], body: dict[str, Any]) -> str:
-        text = small_model(messages, body).replace("].</subtask", "]\n- Tides rise [1001]</subtask")
+        text = small_model(messages, body).replace("].</subtask", "]\n- The range is wide [1001]</subtask")
         return text.replace("<subtask_answer>", "<subtask_answer>- ")
 
     with one_slot(brain=open_ended) as server:
         await research(server)
     body = next(b for b in server.requests if "You write a report" in str(b["messages"][0]))
-    assert f"{CAUSE} [1001]. Tides rise [1001]." in body["grammar"]
+    assert f"{CAUSE} [1001]. The range is wide [1001]." in body["grammar"]
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        "There is no information about this in what was given",
+        "Nothing is mentioned",
+        "The tides",
+    ],
+)
+async def test_a_sentence_that_says_nothing_of_its_source_is_no_finding(nothing):
+    def empty(messages: list[dict[str, Any]], body: dict[str, Any]) -> str:
+        return small_model(messages, body).replace(SIZE, nothing)
+
+    with one_slot(brain=empty) as server:
+        await research(server)
+    body = next(b for b in server.requests if "You write a report" in str(b["messages"][0]))
+    assert CAUSE in body["grammar"]
+    assert nothing not in body["grammar"]
+
+
+async def test_a_finding_in_another_language_than_its_source_stands_in_the_report():
+    german = "Der Mond ist die Ursache der Gezeiten, und sie sind sehr stark"
+
+    def foreign(messages: list[dict[str, Any]], body: dict[str, Any]) -> str:
+        return small_model(messages, body).replace(SIZE, german)
+
+    with one_slot(brain=foreign) as server:
+        await research(server, language="de")
+    report = next(b for b in server.requests if "## Einleitung" in b.get("grammar", ""))
+    assert f"{german} [2001]." in report["grammar"]
 
 
 async def test_a_report_that_says_its_findings_twice_is_no_loop():

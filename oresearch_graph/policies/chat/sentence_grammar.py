@@ -74,11 +74,18 @@ def _pairs(expected: Next) -> Iterator[_Pair]:
     if len(expected.sources) > _TOGETHER or count > _TOGETHER_NAMES:
         return
     for one, other in combinations(expected.sources, 2):
-        names = tuple(dict.fromkeys([*expected.names, *one.names, *other.names]))
+        names = tuple(dict.fromkeys([*_held_by_none(expected), *one.names, *other.names]))
         of_one = tuple(n for n in one.names if n not in {*expected.names, *other.names})
         of_other = tuple(n for n in other.names if n not in {*expected.names, *one.names})
         if of_one and of_other:
             yield _Pair((one.id, other.id), of_one, of_other, names)
+
+
+def _held_by_none(expected: Next) -> list[str]:
+    """Names of the question that no source writes. Where one does, the others are not about it: a
+    small model put the neighbour's figures under the name that was asked for."""
+    held = {name for source in expected.sources for name in source.names}
+    return [name for name in expected.names if name not in held]
 
 
 def text_rules(expected: Next, language: str, question: str = "") -> dict[str, str]:
@@ -87,12 +94,13 @@ def text_rules(expected: Next, language: str, question: str = "") -> dict[str, s
     cjk = language in _CJK_LANGUAGES
     others = f" {_CAPITALS}{'' if cjk else _CJK}{_FIGURES}<\\[\\]#\\n\\t.!?。！？/"
     free = cjk or language in _OTHER_SCRIPTS or bool(_OTHER_SCRIPT.search(question))
-    names = {"a0": expected.names, "any": _names(expected)}
-    names |= {f"a{source.id}": (*expected.names, *source.names) for source in expected.sources}
+    articles = language in _WITH_ARTICLES and not free
+    names, asked = {"a0": expected.names, "any": _names(expected)}, _held_by_none(expected)
+    names |= {f"a{source.id}": (*asked, *source.names) for source in expected.sources}
     rules = {**_RULES, "char": f"[^{others}]" if free else f"[{_SMALL}]"}
     more, space = "", "" if cjk else '" "'
     for name, known in names.items():
-        rules |= _word_rules(name, known, cjk=cjk)
+        rules |= _word_rules(name, known, cjk=cjk, articles=articles)
     for pair in _pairs(expected):
         rules |= _pair_rules(pair, cjk=cjk)
     for _ in range(3 * _REST if cjk else _REST):
@@ -100,18 +108,25 @@ def text_rules(expected: Next, language: str, question: str = "") -> dict[str, s
     return {**rules, "more": more}
 
 
-def _word_rules(name: str, names: Sequence[str], *, cjk: bool) -> dict[str, str]:
+def _word_rules(
+    name: str, names: Sequence[str], *, cjk: bool, articles: bool = False
+) -> dict[str, str]:
     known = one_of(dict.fromkeys(names)) if names else "char"
     if cjk:
         word = f'char ( "/" char )? | " " | {known}'
         return {f"{name}w": word, name: f"{name}w+"}
+    first = f"( [{_CAPITALS}] char* | lower | {name}k tail? )"
+    more = f'" " {name}w'
+    least = f"{more} {more} {more} " if articles else ""
     return {
         f"{name}k": known,
         f"{name}w": f"lower | {_OPENING} {name}k tail?",
-        name: f'( [{_CAPITALS}] char* | lower | {name}k tail? ) ( " " {name}w )*',
+        name: f"{first} {least}( {more} )*",
     }
 
 
+_WITH_ARTICLES: Final = frozenset(("en", "de", "fr", "nl"))
+"""Languages whose bare titles have three words, as in "The Quill bridge [1001]", sentences more."""
 _OPENING: Final = "[(\"'“‘`*]*"
 
 

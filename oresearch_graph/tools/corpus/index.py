@@ -1,6 +1,7 @@
 """The index under every local corpus: documents and their passages in one SQLite file (FTS5).
 
-Passages are what is ranked; a document's place is its best passage plus a share of its next two.
+Passages are what is ranked; a document's place is its best passage plus a share of its next two,
+and these three are shown.
 Everything here blocks: call it in a thread. Each operation opens its own connection, so any
 thread and any number of processes may use one index; writers queue.
 
@@ -55,7 +56,8 @@ JOIN passages ON passages.id = found.rowid ORDER BY found.score
 """
 _SHARES: Final = (1.0, 0.3, 0.15)
 """What a document's best, second and third passage count."""
-_SNIPPET: Final = 700
+_PASSAGE: Final = 700
+"""Characters of a passage that are shown."""
 _WAIT_SECONDS: Final = 60.0
 """For another connection's transaction."""
 _PASSAGE_TOKENS: Final = 180
@@ -304,7 +306,7 @@ def _snippet(connection: sqlite3.Connection, document: int, spans: Sequence[_Spa
     """The passages in page order, a paragraph each."""
     query = "SELECT substr(text, ?, ?) FROM documents WHERE id = ?"
     texts = (
-        connection.execute(query, (start + 1, min(stop - start, _SNIPPET), document)).fetchone()[0]
+        connection.execute(query, (start + 1, min(stop - start, _PASSAGE), document)).fetchone()[0]
         for start, stop in sorted(spans)
     )
     return "\n\n".join(" ".join(text.split()) for text in texts)
