@@ -40,6 +40,19 @@ class SectionPlan(BaseModel):
     """The sentences that its finding cites, with their marks."""
 
 
+class ReportPlan(BaseModel):
+    """A report made of its findings, of which the model chooses the ends."""
+
+    model_config = ConfigDict(frozen=True)
+
+    introductions: tuple[str, ...]
+    sections: tuple[SectionPlan, ...]
+    conclusions: tuple[str, ...]
+    """Of which one that is not the introduction concludes."""
+    references: tuple[int, ...]
+    """Ids of the sources that are cited."""
+
+
 class Next(BaseModel):
     """What the protocol lets a thread write next. A policy that can begin the reply for the model
     gives it the opening tag; one that can constrain it holds it to the rest."""
@@ -61,8 +74,7 @@ class Next(BaseModel):
     none does."""
     addresses: tuple[str, ...] = ()
     """Addresses that were shown, and so may be opened."""
-    sections: tuple[SectionPlan, ...] = ()
-    """Of the report's body."""
+    report: ReportPlan | None = None
 
 
 class Thread(BaseModel):

@@ -191,7 +191,7 @@ class Writer:
 def _loop(thread: Thread, text: str) -> int | None:
     """Where a text begins to repeat itself. A short answer says nothing twice; a report may, in its
     conclusion, and one that is held to its findings has the form that they have."""
-    if thread.constrained and thread.next is not None and thread.next.sections:
+    if thread.constrained and thread.next is not None and thread.next.report:
         return None
     _, tag, answer = text.rpartition(open_tag("subtask_answer"))
     if thread.role == "researcher" and thread.constrained and (tag or thread.forced):

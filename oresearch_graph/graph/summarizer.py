@@ -4,32 +4,26 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final
 
 from langgraph.runtime import Runtime
 from pydantic import BaseModel
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.evidence.citations import sentences_of
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.events import ReportText, emit
+from oresearch_graph.graph.report_plan import report_plan
 from oresearch_graph.graph.run_context import RunContextPool
 from oresearch_graph.graph.state import Findings, ResearchState, add_usage, written_steps
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.policy import Policy
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.text.language import detect_language
-from oresearch_graph.text.repetition import words_of
-from oresearch_graph.text.scripts import has_cjk
-from oresearch_graph.text.words import names_and_figures, terms
-from oresearch_graph.threads import Citable, Next, SectionPlan, Thread, visible
+from oresearch_graph.threads import Next, Thread, visible
 from oresearch_graph.trace import (
     Failure,
     Protocol,
-    Source,
     Step,
     Trace,
     Usage,
@@ -37,7 +31,6 @@ from oresearch_graph.trace import (
     close_tag,
     violations,
 )
-from oresearch_graph.trace.answer import parse_answer
 
 _INSTRUCTION = "Fill in the structure from this report alone. Leave out what it does not say."
 
@@ -109,9 +102,8 @@ class Summarizer:
         run_context = await self.pool.of(run, runtime.context)
         _restore(run_context.budget, state)
         before = visible(written_steps(state), "summarizer", None, run.protocol.execution)
-        expected = Next(tag="suggested_answer")
-        if run_context.constrained:
-            expected = await asyncio.to_thread(_expected, state)
+        plan = await asyncio.to_thread(report_plan, state) if run_context.constrained else None
+        expected = Next(tag="suggested_answer", report=plan)
         thread = run_context.thread(run, expected, role="summarizer", steps=before)
         writer, failures = run_context.writer("summarizer"), list[Failure]()
         steps: tuple[Step, ...] = ()
@@ -131,80 +123,6 @@ class Summarizer:
             "usage": writer.usage,
             "spans": writer.spans,
         }
-
-
-def _expected(state: ResearchState) -> Next:
-    """The report: a section for each subtask, of what its answer cites, as it stands there. Small
-    models that wrote it anew put their own findings wrong. What two answers say alike is said once,
-    and no section is of that alone."""
-    sources, sections = {s.id: s for s in state.get("sources", [])}, []
-    asked = "\n".join([state["run"].question, *state["subtasks"]])
-    cited, said = dict[int, None](), set[str]()
-    for findings, subtask in zip(state.get("findings", []), state["subtasks"], strict=False):
-        answer = next((s.text for s in findings.steps if s.kind == "subtask_answer"), "")
-        statements = []
-        for statement in _statements(answer):
-            if statement.words in said or not statement.numbers <= sources.keys():
-                continue
-            shown = [sources[number] for number in statement.numbers]
-            if _says_something(statement.plain, shown, asked, state["run"].language):
-                said.add(statement.words)
-                cited |= dict.fromkeys(sorted(statement.numbers))
-                statements.append(statement.text)
-        if statements:
-            sections.append(SectionPlan(heading=_heading(subtask), statements=tuple(statements)))
-    names = names_and_figures(asked)
-    return Next(
-        tag="suggested_answer",
-        sources=tuple(Citable.of(sources[number], names) for number in cited or sources),
-        names=names,
-        sections=tuple(sections),
-    )
-
-
-class _Statement(NamedTuple):
-    text: str
-    """A line, with its marks."""
-    plain: str
-    words: str
-    numbers: set[int]
-
-
-_MARKS: Final = re.compile(r"\[[^\[\]]*\]")
-_ENDS: Final = (".", "。", "!", "?", "！", "？")
-_ITEM: Final = re.compile(r"^(?:[-*•]|\d{1,3}[.)])\s+")
-
-
-def _statements(answer: str) -> Iterator[_Statement]:
-    """Its cited sentences."""
-    parsed = parse_answer(answer)
-    for start, end, marks in sentences_of(parsed):
-        text = _ITEM.sub("", " ".join(parsed.text[start:end].split()), count=1)
-        if marks and "<" not in text:
-            plain = _MARKS.sub(" ", text)
-            if not plain.rstrip().endswith(_ENDS):
-                text += _ENDS[has_cjk(plain)]
-            yield _Statement(text, plain, words_of(text), {mark.number for mark in marks})
-
-
-def _says_something(statement: str, cited: Sequence[Source], asked: str, language: str) -> bool:
-    """False for a mere title, and where nothing beyond what was asked stands in the sources: "There
-    is no information about the span in the given text [1001]"; in another language it may."""
-    said = set(terms(statement))
-    own = said - set(terms(asked))
-    if not own:
-        return not any(said <= set(terms(source.title)) for source in cited)
-    texts = "\n".join(f"{source.title}\n{source.text}" for source in cited)
-    return not own.isdisjoint(terms(texts)) or detect_language(texts) != language
-
-
-_LONGEST: Final = 80
-"""Characters of a heading."""
-
-
-def _heading(subtask: str) -> str:
-    line = " ".join(subtask.translate(str.maketrans("<>[]#", "()()·")).split()).rstrip(".?:;")
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
 def _restore(budget: Budget, state: ResearchState) -> None:

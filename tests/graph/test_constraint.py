@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from oresearch_graph.policies.chat.constraint import constraint_fields, grammar, takes_grammar
 from oresearch_graph.prompts import NO_EVIDENCE
 from oresearch_graph.text.words import names_and_figures
-from oresearch_graph.threads import Citable, Next, SectionPlan, Thread
+from oresearch_graph.threads import Citable, Next, ReportPlan, SectionPlan, Thread
 from oresearch_graph.trace import Source, Trace, parse_policy_text, violations
 from tests.helpers.gbnf import accepts
 
@@ -24,33 +24,39 @@ LATER = Next(
     addresses=("https://quill.example/a?b=1",),
 )  # fmt: skip
 ANSWER = LATER.model_copy(update={"tag": "subtask_answer"})
-REPORT = Next(
-    tag="suggested_answer", sources=(SPAN, REPAIR), names=QUESTION,
+REPAIRED = "It was repaired on 3 May 1965 [2001]."
+LONG = "It is very long [1001]."
+SPANS = "It spans 412.5 m, as Dr. Ida Noor says. [1001]"
+PLANNED = ReportPlan(
+    introductions=(SPANS, REPAIRED),
     sections=(
-        SectionPlan(
-            heading="The span",
-            statements=("It spans 412.5 m, as Dr. Ida Noor says. [1001]", "It is very long [1001]."),
-        ),
-        SectionPlan(heading="The repair", statements=("It was repaired on 3 May 1965 [2001].",)),
+        SectionPlan(heading="The span", statements=(SPANS, LONG)),
+        SectionPlan(heading="The repair", statements=(REPAIRED,)),
     ),
-)  # fmt: skip
-WHOLE = """
+    conclusions=(SPANS, REPAIRED),
+    references=(1001, 2001),
+)
+REPORT = Next(tag="suggested_answer", report=PLANNED)
+
+
+def whole(introduction: str, conclusion: str) -> str:
+    return f"""
 
 ## Introduction
 
-It was repaired on 3 May 1965 [2001].
+{introduction}
 
 ## The span
 
-It spans 412.5 m, as Dr. Ida Noor says. [1001] It is very long [1001].
+{SPANS} {LONG}
 
 ## The repair
 
-It was repaired on 3 May 1965 [2001].
+{REPAIRED}
 
 ## Conclusion
 
-It spans 412.5 m, as Dr. Ida Noor says. [1001]
+{conclusion}
 
 ## References
 
@@ -59,13 +65,18 @@ It spans 412.5 m, as Dr. Ida Noor says. [1001]
 </suggested_answer>"""
 
 
+WHOLE = whole(REPAIRED, SPANS)
+
+
 def allows(expected: Next, text: str, pending: str = "", language: str = "en") -> bool:
     return accepts(grammar(expected, pending, language), text)
 
 
-@pytest.mark.parametrize("items", ["1. Span\n", "1. Span\n2. Repair\n", "1. A\n2. B\n3. C\n"])
-def test_a_plan_has_one_to_so_many_numbered_lines(items):
+@pytest.mark.parametrize("items", ["1. Span\n2. Repair\n", "1. A\n2. B\n3. C\n"])
+def test_a_plan_has_two_to_so_many_numbered_lines(items):
     assert allows(PLAN, f"\n{items}</subtask_list>")
+    one = PLAN.model_copy(update={"items": 1})
+    assert allows(one, "\n1. Span\n</subtask_list>")
 
 
 @pytest.mark.parametrize(
@@ -73,6 +84,7 @@ def test_a_plan_has_one_to_so_many_numbered_lines(items):
     [
         "\n</subtask_list>",
         "\n1. A\n2. B\n3. C\n4. D\n</subtask_list>",
+        "\n1. A\n</subtask_list>",
         "\n2. A\n</subtask_list>",
         "\n1. A",
         "\n1. <subtask>A\n</subtask_list>",
@@ -152,6 +164,8 @@ def test_a_page_that_lacks_the_asked_name_is_not_about_it():
     answer = ANSWER.model_copy(update={"sources": sources, "names": asked})
     assert allows(answer, "The Quill bridge spans 412.5 m [1001].</subtask_answer>")
     assert not allows(answer, "The Quill bridge spans 613 m [1002].</subtask_answer>")
+    mixed = "The Quill bridge spans 412.5 m and at Quern 613 m [1001][1002].</subtask_answer>"
+    assert not allows(answer, mixed)
     assert allows(answer, "The Quern bridge spans 613 m [1002].</subtask_answer>")
     assert allows(answer, "The bridge spans 613 m [1002].</subtask_answer>")
     assert allows(answer, "The bridge of Orme spans 613 m [1002].</subtask_answer>")
@@ -197,23 +211,15 @@ def test_a_report_departs_from_its_findings_in_nothing(old, new):
     assert not allows(REPORT, WHOLE.replace(old, new, 1))
 
 
-def test_a_report_of_one_section_takes_any_two_of_its_sentences():
-    one = REPORT.model_copy(update={"sections": REPORT.sections[:1]})
-    report = WHOLE.replace("\n\n## The repair\n\nIt was repaired on 3 May 1965 [2001].", "")
-    report = report.replace("It was repaired on 3 May 1965 [2001].", "It is very long [1001].")
-    assert allows(one, report)
-
-
-@pytest.mark.parametrize("place", range(0, 400, 7))
-def test_a_report_of_one_sentence_concludes_in_words_of_its_own(place):
-    lone = SectionPlan(heading="The span", statements=("It is very long [1001].",))
-    report = (
-        "\n\n## Introduction\n\nIt is very long [1001].\n\n## The span\n\nIt is very long [1001].\n\n"
-        "## Conclusion\n\nThe bridge spans 412.5 m [1001].\n\n## References\n\n[1001]\n[2001]\n"
-        "</suggested_answer>"
-    )
-    short = REPORT.model_copy(update={"sections": (lone,)})
-    assert allows(short, report[place:], f"<suggested_answer>{report[:place]}")
+@pytest.mark.parametrize("place", range(0, 300, 7))
+def test_a_report_that_was_cut_goes_on_as_it_began(place):
+    cut = f"<suggested_answer>{WHOLE[:place]}"
+    assert allows(REPORT, WHOLE[place:], cut)
+    assert not allows(REPORT, f"{WHOLE[place:-20]}</suggested_answer>", cut)
+    other = whole(SPANS, REPAIRED)
+    assert allows(REPORT, other)
+    mixed = WHOLE[:place] + other[place:]
+    assert allows(REPORT, other[place:], cut) == (mixed in {WHOLE, other})
 
 
 @given(st.text(max_size=20).filter(lambda text: "\n" not in text))
@@ -308,11 +314,9 @@ def test_a_report_that_was_cut_anywhere_goes_on_to_its_end(place):
 
 
 def test_a_report_of_another_form_that_was_cut_is_closed():
-    closing = "\n\n## References\n\n[1001]\n[2001]\n</suggested_answer>"
-    assert allows(REPORT, f"[1001].{closing}", "<suggested_answer># The bridge\n\nIt is very long ")
-    ended = "<suggested_answer># The bridge\n\n## References\n\n[1001"
-    assert allows(REPORT, "]\n</suggested_answer>", ended)
-    assert not allows(REPORT, f"]{closing}", ended)
+    written = "<suggested_answer># The bridge\n\nIt is very long "
+    assert allows(REPORT, "[1001].\n\n## References\n\n[1001]\n</suggested_answer>", written)
+    assert not allows(REPORT, "[1001].<think>More.</think></suggested_answer>", written)
 
 
 @pytest.mark.parametrize(
@@ -361,3 +365,23 @@ def test_each_server_is_sent_the_grammar_in_its_own_field(kind, fields):
     free = thread.model_copy(update={"constrained": False})
     assert constraint_fields(kind, free) == {}
     assert constraint_fields("Ollama", thread) == {}
+
+
+@pytest.mark.parametrize(
+    ("expected", "text"),
+    [
+        (PLAN, "\n1. Span\n2. Repair\n</subtask_list>"),
+        (LATER, "<think>Open.</think>\n<crawl_page>https://quill.example/a?b=1</crawl_page>"),
+        (LATER, "<think>Ask.</think>\n<web_search>Quill bridge</web_search>"),
+        (LATER, "<think>Say.</think>\n<subtask_answer>It is very long [1001].</subtask_answer>"),
+        (ANSWER, "It is very long [1001].</subtask_answer>"),
+        (REPORT, f"<suggested_answer>{WHOLE}"),
+    ],
+)
+def test_what_was_cut_anywhere_in_a_tag_is_brought_to_its_end(expected, text):
+    opening = text.find(">") + 1 if text.startswith("<") else 1
+    for place in range(opening, len(text)):
+        inside = "<" in text[:place].rpartition(">")[2]
+        if inside or text[place - 1] == ">":
+            assert allows(expected, text[place:], text[:place]), text[:place]
+        assert not (inside and allows(expected, f"x{text[place:]}", text[:place]))

@@ -292,6 +292,20 @@ async def test_a_hit_shows_the_best_passages_of_its_page_in_page_order(
     assert len(hit.snippet) < 3 * 750
 
 
+@pytest.mark.parametrize("ending", [".", "。"])
+async def test_prose_comes_before_a_list_of_names_and_links(
+    corpus: LocalCorpus, folder: Path, ending: str
+) -> None:
+    links = "\n".join(f"kraken.html#{i} kraken {i} - kraken_{i}.html" for i in range(12))
+    (folder / "keywords.md").write_text(f"# Kraken index\n\n{links}\n")
+    lines = (
+        f"The kraken is said to live off the coast of Norway{ending} It eats whole ships{ending}"
+    )
+    (folder / "sea.md").write_text(f"# Beasts of the sea\n\n{lines}\n")
+    hits = (await corpus.search(["kraken"], 5))[0].hits
+    assert [hit.title for hit in hits] == ["Beasts of the sea", "Kraken index"]
+
+
 async def test_the_same_content_twice_is_one_hit(corpus: LocalCorpus, folder: Path) -> None:
     (folder / "copy.md").write_text(TIDES)
     assert len((await corpus.search(["spring tide"], 5))[0].hits) == 1

@@ -103,7 +103,9 @@ async def test_what_two_subtasks_found_that_differs_in_a_small_word_stands_in_th
 
 async def test_statements_without_a_full_stop_are_sentences_of_their_own():
     def open_ended(messages: list[dict[str, Any]], body: dict[str, Any]) -> str:
-        text = small_model(messages, body).replace("].</subtask", "]\n- The range is wide [1001]</subtask")
+        text = small_model(messages, body).replace(
+            "].</subtask", "]\n- The range is wide [1001]</subtask"
+        )
         return text.replace("<subtask_answer>", "<subtask_answer>- ")
 
     with one_slot(brain=open_ended) as server:

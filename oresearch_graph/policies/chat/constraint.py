@@ -11,7 +11,7 @@ tokens/s; `Thread.bound` bounds the text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from oresearch_graph.policies.chat.endings import unclosed_element
@@ -23,7 +23,7 @@ from oresearch_graph.policies.chat.sentence_grammar import (
     text_rules,
 )
 from oresearch_graph.prompts import NO_EVIDENCE
-from oresearch_graph.threads import Next, Thread
+from oresearch_graph.threads import Next, ReportPlan, Thread
 from oresearch_graph.trace import close_tag, open_tag
 from oresearch_graph.trace.report_form import HEADINGS
 
@@ -41,6 +41,8 @@ _FIELDS: Final[dict[str, Callable[[str], dict[str, Any]]]] = {
 _RULES: Final = {
     "line": r"[^<\n]+", "query": r"[^<|&=\[\]\n]+", "gap": r'" " | "\n" "\n"? "- "?',
 }  # fmt: skip
+_HELD: Final = frozenset(("subtask_list", "think", "subtask_answer"))
+"""Elements that a thread may be held to; to a report where it has a plan."""
 _NAME: Final = re.compile(r"[a-z]\w*")
 
 
@@ -53,10 +55,10 @@ def constraint_fields(kind: str, thread: Thread) -> dict[str, Any]:
     """The request fields that hold a server of this kind to what the thread may write next."""
     if kind not in _FIELDS or not thread.constrained or thread.next is None:
         return {}
-    if thread.next.tag == "suggested_answer" and not thread.next.sections:
-        return {}  # no finding cites anything: there is no form to hold the report to
+    if thread.next.tag not in _HELD and thread.next.report is None:
+        return {}  # of a report whose findings cite nothing, for one
     rules = grammar(thread.next, thread.pending, thread.language, thread.question)
-    samplers = _NO_LOOPS if kind == "llama.cpp" and not thread.next.sections else {}
+    samplers = _NO_LOOPS if kind == "llama.cpp" and thread.next.report is None else {}
     return {**_FIELDS[kind](rules), **samplers}
 
 
@@ -69,19 +71,20 @@ def grammar(expected: Next, pending: str, language: str | None, question: str = 
         case "subtask_list", "":
             root = _items(expected.items)
         case "subtask_list", _:
-            root = f'[^<\\n]* "\\n" {literal(close_tag("subtask_list"))}'
+            root = _closed(pending, "subtask_list", '[^<\\n]* "\\n"')
         case "think", "":
-            root = f"line {_after_thought(expected)}"
+            root = f'line "</think>\\n" {_after_thought(expected)}'
         case "think", _:
             root = _rest_of_turn(expected, pending)
         case "subtask_answer", "":
             root = _answer(expected)
         case "subtask_answer", _:
-            rest = rest_of_sentence(pending, expected)
-            root = f"{rest} {literal(close_tag('subtask_answer'))}"
-        case _:
+            root = _closed(pending, "subtask_answer", rest_of_sentence(pending, expected))
+        case _ if expected.report is not None:
             written = pending.partition(open_tag("suggested_answer"))[2]
-            root = _report(expected, names, written)
+            root = _report(expected.report, names, written)
+        case _:
+            raise ValueError(f"no grammar of {expected.tag} without a plan")
     rules = {**_RULES, **text_rules(expected, language or "en", question)}
     return "".join(f"{name} ::= {rule}\n" for name, rule in _reached(root, rules).items())
 
@@ -98,24 +101,40 @@ def _reached(root: str, rules: Mapping[str, str]) -> dict[str, str]:
 
 
 def _items(most: int) -> str:
+    """Two lines at least, where there may be: a 0.5B model repeated the question as its plan."""
     items = ""
     for number in range(most, 1, -1):
-        items = f'( "{number}. " line "\\n" {items} )?'
+        items = f'"{number}. " line "\\n" {f"( {items} )?" if items else ""}'
     return f'"\\n1. " line "\\n" {items} {literal(close_tag("subtask_list"))}'
 
 
-def _after_thought(expected: Next) -> str:
-    ways = []
+def _after_thought(expected: Next, begun: str = "") -> str:
+    """A call or the answer, or what is left of one whose opening tag was begun."""
+    contents: dict[str, str] = {}
     if "web_search" in expected.calls:
-        ways.append(f'"<web_search>" query {literal(close_tag("web_search"))}')
+        contents["web_search"] = "query"
     if "crawl_page" in expected.calls and expected.addresses:
-        pages = one_of(expected.addresses)
-        ways.append(f'"<crawl_page>" {pages} {literal(close_tag("crawl_page"))}')
+        contents["crawl_page"] = one_of(expected.addresses)
     extra = [name for name in expected.calls if name not in {"web_search", "crawl_page"}]
-    ways += [f"{literal(open_tag(name))} [^<]+ {literal(close_tag(name))}" for name in extra]
+    contents |= dict.fromkeys(extra, "[^<]+")
+    ways = {open_tag(n): f"{content} {literal(close_tag(n))}" for n, content in contents.items()}
     if expected.may_answer or not ways:
-        ways.append(f"{literal(open_tag('subtask_answer'))} {_answer(expected)}")
-    return f'"</think>\\n" ( {" | ".join(ways)} )'
+        ways[open_tag("subtask_answer")] = _answer(expected)
+    left = [
+        f"{literal(tag.removeprefix(begun))} {rest}"
+        for tag, rest in ways.items()
+        if tag.startswith(begun)
+    ]
+    return f"( {' | '.join(left)} )" if left else _after_thought(expected)
+
+
+def _closed(written: str, tag: str, rest: str) -> str:
+    """The rest of an element's text and its closing tag, or of that alone, where it was begun."""
+    close = close_tag(tag)
+    begun = written[written.rfind("<") :] if "<" in written else ""
+    if begun and close.startswith(begun):
+        return literal(close.removeprefix(begun))
+    return f"{rest} {literal(close)}"
 
 
 def _answer(expected: Next) -> str:
@@ -131,71 +150,47 @@ def _rest_of_turn(expected: Next, pending: str) -> str:
     content = pending.rpartition(open_tag(opened))[2] if opened else ""
     match opened:
         case "think":
-            return f"[^<\\n]* {_after_thought(expected)}"
+            thought = _closed(pending, opened, r"[^<\n]*")
+            return rf'{thought} "\n" {_after_thought(expected)}'
         case "web_search":
-            return f"[^<|&=\\[\\]\\n]* {literal(close_tag('web_search'))}"
+            rest = r"[^<|&=\[\]\n]*"
+        case "subtask_answer" if not content:
+            return _answer(expected)
         case "subtask_answer":
             rest = rest_of_sentence(content, expected)
-            return f"{rest} {literal(close_tag('subtask_answer'))}"
         case "crawl_page":
             rests = [a.removeprefix(content) for a in expected.addresses if a.startswith(content)]
-            return f"{one_of(rests or [''])} {literal(close_tag('crawl_page'))}"
+            rest = one_of(rests or [""])
         case str():
-            return f"[^<]* {literal(close_tag(opened))}"
+            rest = "[^<]*"
         case None:
-            return _after_thought(expected).removeprefix('"</think>\\n" ')
+            begun = pending.rpartition(close_tag("think"))[2]
+            line_break = "" if begun else r'"\n" '
+            return f"{line_break}{_after_thought(expected, begun.strip())}"
+    return _closed(content, opened, rest)
 
 
-def _report(expected: Next, names: dict[str, str], written: str) -> str:
+def _report(plan: ReportPlan, names: dict[str, str], written: str) -> str:
     """The findings between one of their sentences and another, chosen by the model."""
-    sections = [f"## {part.heading}\n\n{' '.join(part.statements)}" for part in expected.sections]
+    sections = [f"## {part.heading}\n\n{' '.join(part.statements)}" for part in plan.sections]
     before = f"\n\n## {names['introduction']}\n\n"
     body = "\n\n".join(["", *sections, f"## {names['conclusion']}", ""])
-    references = "".join(f"[{source.id}]\n" for source in expected.sources)
+    references = "".join(f"[{number}]\n" for number in plan.references)
     behind = f"\n\n## {names['references']}\n\n{references}{close_tag('suggested_answer')}"
     if written and not written.startswith("\n"):
         written = f"\n\n{written}"
-    first, ways = _first_statements(expected), list[str]()
-    for opening in first:
-        others = [statement for statement in first if statement != opening]
+    ways = list[str]()
+    for opening in plan.introductions:
         begun = f"{before}{opening}{body}"
-        if begun.startswith(written):
-            closing = _conclusion(expected, others, behind, "")
-            ways.append(f"{literal(begun.removeprefix(written))} {closing}")
-        elif written.startswith(begun):
-            ways.append(_conclusion(expected, others, behind, written.removeprefix(begun)))
-    if any(ways):
-        return f"( {' | '.join(filter(None, ways))} )"
-    # What was written has another form.
-    if f"## {names['references']}" in written:
-        return f'[^<\\n]* "\\n"? {literal(close_tag("suggested_answer"))}'
-    return f"{rest_of_sentence(written, expected)} {literal(behind)}"
-
-
-_CHOICE: Final = 4
-"""Sentences that may introduce a report."""
-
-
-def _first_statements(expected: Next) -> list[str]:
-    """Of each section; of one section alone, all."""
-    if len(expected.sections) == 1:
-        return list(expected.sections[0].statements[:_CHOICE])
-    return [part.statements[0] for part in expected.sections][:_CHOICE]
-
-
-def _conclusion(expected: Next, statements: Sequence[str], behind: str, written: str) -> str:
-    """One of the statements, or a sentence where there is none, and all behind it; empty where what
-    was written is no beginning of that."""
-    wholes = [f"{statement}{behind}" for statement in statements]
-    if wholes:
-        rests = [whole.removeprefix(written) for whole in wholes if whole.startswith(written)]
-        return one_of(rests) if rests else ""
-    begun, line_break, more = written.partition("\n")
-    rest = f"{line_break}{more}"
-    if rest:
-        return literal(behind.removeprefix(rest)) if behind.startswith(rest) else ""
-    text = rest_of_sentence(begun, expected) if begun else sentence(expected)
-    return f"{text} {literal(behind)}"
+        ends = [f"{begun}{end}{behind}" for end in plan.conclusions if end != opening]
+        possible = [end for end in ends if end.startswith(written)]
+        shared = max(len(begun), len(written))
+        if possible:
+            rests = one_of(end[shared:] for end in possible)
+            ways.append(f"{literal(begun[len(written) :])} {rests}")
+    if not ways:  # what was written has another form
+        return _closed(written, "suggested_answer", "[^<]*")
+    return f"( {' | '.join(ways)} )"
 
 
 _SENTENCES: Final = 4

@@ -57,7 +57,8 @@ def sentence(expected: Next) -> str:
 
 
 class _Pair(NamedTuple):
-    """Two sources that each name what the other does not."""
+    """Two sources about the same, to go by the question's names, that each name what the other does
+    not."""
 
     ids: tuple[int, int]
     one: tuple[str, ...]
@@ -73,7 +74,10 @@ def _pairs(expected: Next) -> Iterator[_Pair]:
     count = sum(len(source.names) for source in expected.sources)
     if len(expected.sources) > _TOGETHER or count > _TOGETHER_NAMES:
         return
+    asked = frozenset(expected.names)
     for one, other in combinations(expected.sources, 2):
+        if asked.intersection(one.names) != asked.intersection(other.names):
+            continue
         names = tuple(dict.fromkeys([*_held_by_none(expected), *one.names, *other.names]))
         of_one = tuple(n for n in one.names if n not in {*expected.names, *other.names})
         of_other = tuple(n for n in other.names if n not in {*expected.names, *one.names})

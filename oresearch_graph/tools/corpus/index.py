@@ -24,8 +24,9 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from oresearch_graph.errors import ToolError
 from oresearch_graph.text.passages import split_passages
 from oresearch_graph.text.scripts import CJK
+from oresearch_graph.text.sentences import sentence_spans
 from oresearch_graph.text.stop_words import STOP_WORDS
-from oresearch_graph.text.words import terms
+from oresearch_graph.text.words import terms, token_count
 from oresearch_graph.tools.backend import Hit, Page
 from oresearch_graph.trace.private_files import create_private
 
@@ -34,7 +35,7 @@ MAX_TERMS: Final = 32
 
 _BORDER = re.compile(rf"(?<=[{CJK}])(?=\w)|(?<=\w)(?=[{CJK}])")
 _RUN = re.compile(rf"[{CJK}]+|(?:(?![{CJK}_])\w)+|[^\w\s]")
-VERSION: Final = 2
+VERSION: Final = 3
 """Of schema and segmentation: an index of another version is built anew."""
 _SCHEMA: Final = """
 CREATE TABLE documents (
@@ -43,16 +44,16 @@ CREATE TABLE documents (
     text TEXT NOT NULL);
 CREATE TABLE passages (
     id INTEGER PRIMARY KEY, document INTEGER NOT NULL, start INTEGER NOT NULL,
-    stop INTEGER NOT NULL);
+    stop INTEGER NOT NULL, weight REAL NOT NULL);
 CREATE INDEX by_document ON passages (document);
 CREATE VIRTUAL TABLE words USING fts5 (
     title, body, content='', tokenize='porter unicode61 remove_diacritics 2');
 INSERT INTO words (words, rank) VALUES ('rank', 'bm25(3.0, 1.0)');
 """
 _BEST: Final = """
-SELECT found.score, passages.document, passages.start, passages.stop
+SELECT found.score * weight, passages.document, passages.start, passages.stop
 FROM (SELECT rowid, rank AS score FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?) AS found
-JOIN passages ON passages.id = found.rowid ORDER BY found.score
+JOIN passages ON passages.id = found.rowid ORDER BY found.score * weight
 """
 _SHARES: Final = (1.0, 0.3, 0.15)
 """What a document's best, second and third passage count."""
@@ -312,6 +313,25 @@ def _snippet(connection: sqlite3.Connection, document: int, spans: Sequence[_Spa
     return "\n\n".join(" ".join(text.split()) for text in texts)
 
 
+_ENDS: Final = (".", "!", "?", "。", "！", "？", ":", "：")
+_AROUND: Final = "\"'”’」)]*_ "
+_SENTENCE: Final = 6
+"""Tokens of a sentence, at least."""
+_LEAST_WEIGHT: Final = 0.5
+
+
+def _weight(passage: str) -> float:
+    """1 for prose, half for lists of names and links: they hold the words of a question, and say
+    nothing. Half of a passage in sentences is prose."""
+    prose = 0
+    for start, stop in sentence_spans(passage):
+        sentence = passage[start:stop]
+        tokens = token_count(sentence)
+        if tokens >= _SENTENCE and sentence.rstrip(_AROUND).endswith(_ENDS):
+            prose += tokens
+    return min(1.0, _LEAST_WEIGHT + prose / max(1, token_count(passage)))
+
+
 def _put_in(
     connection: sqlite3.Connection, document: Document, spans: Sequence[tuple[int, int]]
 ) -> None:
@@ -323,8 +343,8 @@ def _put_in(
     title = spaced(document.title)
     for start, stop in spans:
         passage = connection.execute(
-            "INSERT INTO passages (document, start, stop) VALUES (?, ?, ?)",
-            (identity, start, stop),
+            "INSERT INTO passages (document, start, stop, weight) VALUES (?, ?, ?, ?)",
+            (identity, start, stop, _weight(document.text[start:stop])),
         ).lastrowid
         connection.execute(
             "INSERT INTO words (rowid, title, body) VALUES (?, ?, ?)",

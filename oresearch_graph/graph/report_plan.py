@@ -1,0 +1,102 @@
+"""The plan of a report that a constrained model writes: its findings, as they stand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from oresearch_graph.evidence.citations import sentences_of
+from oresearch_graph.graph.state import ResearchState
+from oresearch_graph.text.language import detect_language
+from oresearch_graph.text.repetition import words_of
+from oresearch_graph.text.scripts import has_cjk
+from oresearch_graph.text.words import terms
+from oresearch_graph.threads import ReportPlan, SectionPlan
+from oresearch_graph.trace import Source
+from oresearch_graph.trace.answer import parse_answer
+
+_CHOICE: Final = 4
+"""Sentences that may introduce a report."""
+
+
+def report_plan(state: ResearchState) -> ReportPlan | None:
+    """A section for each subtask, of what its answer cites, word for word: small models that wrote
+    it anew put their own findings wrong. What two answers say alike is said once, and no section is
+    of that alone. None where no answer cites anything. Blocks: it detects languages."""
+    sources, sections = {s.id: s for s in state.get("sources", [])}, list[SectionPlan]()
+    asked = "\n".join([state["run"].question, *state["subtasks"]])
+    cited, said = dict[int, None](), set[str]()
+    for findings, subtask in zip(state.get("findings", []), state["subtasks"], strict=False):
+        answer = next((s.text for s in findings.steps if s.kind == "subtask_answer"), "")
+        statements = []
+        for statement in _statements(answer):
+            if statement.words in said or not statement.numbers <= sources.keys():
+                continue
+            shown = [sources[number] for number in statement.numbers]
+            if _says_something(statement.plain, shown, asked, state["run"].language):
+                said.add(statement.words)
+                cited |= dict.fromkeys(sorted(statement.numbers))
+                statements.append(statement.text)
+        if statements:
+            sections.append(SectionPlan(heading=_heading(subtask), statements=tuple(statements)))
+    if not sections:
+        return None
+    many = len(sections) > 1
+    ends = [s.statements[0] for s in sections] if many else list(sections[0].statements)
+    return ReportPlan(
+        introductions=tuple(ends[:_CHOICE]) if len(ends) > 1 else (_line(state["run"].question),),
+        sections=tuple(sections),
+        conclusions=tuple(ends[:_CHOICE]),
+        references=tuple(cited),
+    )
+
+
+class _Statement(NamedTuple):
+    text: str
+    """A line, with its marks."""
+    plain: str
+    words: str
+    numbers: set[int]
+
+
+_MARKS: Final = re.compile(r"\[[^\[\]]*\]")
+_ENDS: Final = (".", "。", "!", "?", "！", "？")
+_ITEM: Final = re.compile(r"^(?:[-*•]|\d{1,3}[.)])\s+")
+
+
+def _statements(answer: str) -> Iterator[_Statement]:
+    """Its cited sentences."""
+    parsed = parse_answer(answer)
+    for start, end, marks in sentences_of(parsed):
+        text = _ITEM.sub("", " ".join(parsed.text[start:end].split()), count=1)
+        if marks and "<" not in text:
+            plain = _MARKS.sub(" ", text)
+            if not plain.rstrip().endswith(_ENDS):
+                text += _ENDS[has_cjk(plain)]
+            yield _Statement(text, plain, words_of(text), {mark.number for mark in marks})
+
+
+def _says_something(statement: str, cited: Sequence[Source], asked: str, language: str) -> bool:
+    """False for a mere title, and where nothing beyond what was asked stands in the sources: "There
+    is no information about the span in the given text [1001]"; in another language it may."""
+    said = set(terms(statement))
+    own = said - set(terms(asked))
+    if not own:
+        return not any(said <= set(terms(source.title)) for source in cited)
+    texts = "\n".join(f"{source.title}\n{source.text}" for source in cited)
+    return not own.isdisjoint(terms(texts)) or detect_language(texts) != language
+
+
+_LONGEST: Final = 80
+"""Characters of a heading."""
+
+
+def _heading(subtask: str) -> str:
+    line = _line(subtask).rstrip(".?:;")
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+
+
+def _line(text: str) -> str:
+    """Text in which nothing is a tag, a mark or a heading."""
+    return " ".join(text.translate(str.maketrans("<>[]#", "()()·")).split())
