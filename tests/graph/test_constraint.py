@@ -95,6 +95,17 @@ def test_nothing_else_is_a_plan(text):
     assert not allows(PLAN, text)
 
 
+@pytest.mark.parametrize("sign", ["-", "]", "^", "\\", '"', "é", "桥"])
+def test_no_line_of_a_plan_repeats_the_question(sign):
+    question = f"What is known about the {sign} Quill bridge: its span, repair?"
+    rules = grammar(PLAN, "", "en", question)
+    for line in (question, question.removesuffix(", repair?"), f"{question} And more"):
+        assert not accepts(rules, f"\n1. {line}\n2. Span\n</subtask_list>"), line
+        assert not accepts(rules, f"\n1. Span\n2. {line}\n</subtask_list>"), line
+    for line in ("Span", "What is known about it", f"What is known about the {sign} Quill inn?"):
+        assert accepts(rules, f"\n1. {line}\n2. Span\n</subtask_list>"), line
+
+
 def test_the_first_turn_is_a_thought_and_a_search():
     assert allows(FIRST, "I need the span.</think>\n<web_search>Quill bridge span</web_search>")
     assert not allows(FIRST, "I know it.</think>\n<subtask_answer>412 m [1001]</subtask_answer>")

@@ -71,7 +71,7 @@ def grammar(expected: Next, pending: str, language: str | None, question: str = 
         case "subtask_list", "":
             root = _items(expected.items)
         case "subtask_list", _:
-            root = _closed(pending, "subtask_list", '[^<\\n]* "\\n"')
+            root = _closed(pending, "subtask_list", r'[^<\n]* "\n"')
         case "think", "":
             root = f'line "</think>\\n" {_after_thought(expected)}'
         case "think", _:
@@ -85,7 +85,7 @@ def grammar(expected: Next, pending: str, language: str | None, question: str = 
             root = _report(expected.report, names, written)
         case _:
             raise ValueError(f"no grammar of {expected.tag} without a plan")
-    rules = {**_RULES, **text_rules(expected, language or "en", question)}
+    rules = {**_RULES, **_item_rules(question), **text_rules(expected, language or "en", question)}
     return "".join(f"{name} ::= {rule}\n" for name, rule in _reached(root, rules).items())
 
 
@@ -104,8 +104,31 @@ def _items(most: int) -> str:
     """Two lines at least, where there may be: a 0.5B model repeated the question as its plan."""
     items = ""
     for number in range(most, 1, -1):
-        items = f'"{number}. " line "\\n" {f"( {items} )?" if items else ""}'
-    return f'"\\n1. " line "\\n" {items} {literal(close_tag("subtask_list"))}'
+        items = f'"{number}. " item "\\n" {f"( {items} )?" if items else ""}'
+    return f'"\\n1. " item "\\n" {items} {literal(close_tag("subtask_list"))}'
+
+
+_SHORT: Final = 8
+"""Words of a question that may be a part of itself."""
+_LONG: Final = 200
+"""Characters of a beginning that no model would copy."""
+
+
+def _item_rules(question: str) -> dict[str, str]:
+    """`item`: a line that does not begin with three quarters of the question's words."""
+    line = " ".join(re.sub(r"[<\n]", " ", question).split())
+    words = line.split(" ")
+    head = " ".join(words[: -(-3 * len(words) // 4)])
+    if len(words) < _SHORT or len(head) > _LONG:
+        return {"item": "line"}
+    rules = {"item": "o0"}
+    for place, letter in enumerate(head):
+        escaped = re.sub(r"[\]\[^\\-]", lambda sign: f"\\x{ord(sign[0]):02X}", letter)
+        ways = rf"[^{escaped}<\n] [^<\n]*"
+        if place < len(head) - 1:
+            ways += f" | {literal(letter)} o{place + 1}"
+        rules[f"o{place}"] = f"( {ways} )?" if place else ways
+    return rules
 
 
 def _after_thought(expected: Next, begun: str = "") -> str:
