@@ -62,6 +62,7 @@ class _Statement(NamedTuple):
 
 _MARKS: Final = re.compile(r"\[[^\[\]]*\]")
 _ENDS: Final = (".", "。", "!", "?", "！", "？")
+_ASKS: Final = ("?", "？")
 _ITEM: Final = re.compile(r"^(?:[-*•]|\d{1,3}[.)])\s+")
 
 
@@ -78,8 +79,11 @@ def _statements(answer: str) -> Iterator[_Statement]:
 
 
 def _says_something(statement: str, cited: Sequence[Source], asked: str, language: str) -> bool:
-    """False for a mere title, and where nothing beyond what was asked stands in the sources: "There
-    is no information about the span in the given text [1001]"; in another language it may."""
+    """False for a question, a mere title, and where nothing beyond what was asked stands in the
+    sources: "There is no information about the span in the given text [1001]"; in another language
+    it may."""
+    if statement.rstrip(" .。").endswith(_ASKS):
+        return False
     said = set(terms(statement))
     own = said - set(terms(asked))
     if not own:
