@@ -8,8 +8,7 @@ from typing import assert_never
 
 from pydantic import BaseModel, ConfigDict
 
-from oresearch_graph.text.words import names_and_figures
-from oresearch_graph.trace import Execution, Role, Source, Step, escape_world
+from oresearch_graph.trace import Execution, Role, Step, escape_world
 
 
 class Citable(BaseModel):
@@ -20,14 +19,6 @@ class Citable(BaseModel):
     id: int
     names: tuple[str, ...] = ()
     """Names and figures that it holds, of the question's those too that it writes otherwise."""
-
-    @classmethod
-    def of(cls, source: Source, asked: Sequence[str]) -> Citable:
-        """`asked`: names of the question."""
-        text = f"{source.title}\n{source.text}"
-        folded = text.casefold()
-        held = (name for name in asked if name.casefold() in folded)
-        return cls(id=source.id, names=tuple(dict.fromkeys([*held, *names_and_figures(text)])))
 
 
 class SectionPlan(BaseModel):

@@ -29,6 +29,7 @@ from oresearch_graph.trace import (
     ANSWER_KINDS,
     Failure,
     Protocol,
+    Source,
     Step,
     Trace,
     Usage,
@@ -256,6 +257,14 @@ def _share_of_time(state: BranchState, run_context: RunContext) -> float:
     return seconds
 
 
+def citable(source: Source, asked: Sequence[str]) -> Citable:
+    """A source with its names and, as the question writes them, those of `asked` that it holds."""
+    text = f"{source.title}\n{source.text}"
+    folded = text.casefold()
+    held = (name for name in asked if name.casefold() in folded)
+    return Citable(id=source.id, names=tuple(dict.fromkeys([*held, *names_and_figures(text)])))
+
+
 def _thread(state: BranchState, run_context: RunContext, branch_steps: Sequence[Step]) -> Thread:
     """The branch's thread, with what may come next in it."""
     observed = any(step.kind == "observation" for step in branch_steps)
@@ -267,7 +276,7 @@ def _thread(state: BranchState, run_context: RunContext, branch_steps: Sequence[
         calls=("web_search", "crawl_page", *run_context.tools),
         may_answer=observed,
         sources=tuple(
-            Citable.of(source, names) if run_context.constrained else Citable(id=source.id)
+            citable(source, names) if run_context.constrained else Citable(id=source.id)
             for source in sources
         ),
         names=names,

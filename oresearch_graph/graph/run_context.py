@@ -23,7 +23,7 @@ from oresearch_graph.policies.policy import Continuation, Policy
 from oresearch_graph.policies.serving import adapted
 from oresearch_graph.prompts import system_prompt
 from oresearch_graph.settings import Part, ResearchSettings, settings_from
-from oresearch_graph.text.repetition import repetition
+from oresearch_graph.text.repetition import repetition, stutter
 from oresearch_graph.threads import Next, Thread
 from oresearch_graph.tools.backend import PageReader, SearchBackend
 from oresearch_graph.trace import (
@@ -195,8 +195,8 @@ def _loop(thread: Thread, text: str) -> int | None:
         return None
     _, tag, answer = text.rpartition(open_tag("subtask_answer"))
     if thread.role == "researcher" and thread.constrained and (tag or thread.forced):
-        end = repetition(answer, 2)
-        return None if end is None else len(text) - len(answer) + end
+        ends = [end for end in (repetition(answer, 2), stutter(answer)) if end is not None]
+        return len(text) - len(answer) + min(ends) if ends else None
     return repetition(text)
 
 

@@ -35,6 +35,21 @@ def repetition(text: str, times: int = TIMES) -> int | None:
     return _in_words(text)
 
 
+_STUTTER: Final = 8
+"""Words of a sentence that may stutter."""
+_DISTINCT: Final = 0.4
+"""Share of them that differ in one that does not."""
+
+
+def stutter(text: str) -> int | None:
+    """Where a sentence begins that says few words over and over: "109 kg, 109 kg, 109 kg …"."""
+    for start, end in sentence_spans(text):
+        words = words_of(text[start:end]).split()
+        if len(words) >= _STUTTER and len(set(words)) < _DISTINCT * len(words):
+            return start
+    return None
+
+
 def words_of(sentence: str) -> str:
     """The words of a sentence, whatever their case, and whatever it cites."""
     return " ".join(_WORD.findall(_NO_WORDS.sub("", sentence).casefold()))

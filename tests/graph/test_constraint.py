@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oresearch_graph.graph.researcher import citable
 from oresearch_graph.policies.chat.constraint import constraint_fields, grammar, takes_grammar
 from oresearch_graph.prompts import NO_EVIDENCE
 from oresearch_graph.text.words import names_and_figures
@@ -171,7 +172,7 @@ def test_a_page_that_lacks_the_asked_name_is_not_about_it():
     asked = ("Quill", "Orme")
     page = Source(id=1001, url="https://a.example", title="Quill bridge", text="It spans 412.5 m.")
     other = Source(id=1002, url="https://b.example", title="Quern bridge", text="It spans 613 m.")
-    sources = tuple(Citable.of(source, asked) for source in (page, other))
+    sources = tuple(citable(source, asked) for source in (page, other))
     answer = ANSWER.model_copy(update={"sources": sources, "names": asked})
     assert allows(answer, "The Quill bridge spans 412.5 m [1001].</subtask_answer>")
     assert not allows(answer, "The Quill bridge spans 613 m [1002].</subtask_answer>")

@@ -15,7 +15,7 @@ from oresearch_graph.limits import EFFORTS
 from oresearch_graph.policies.serving import Serving, adapted, forecast
 from oresearch_graph.rows.sft import trace_rows
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.text.repetition import repetition
+from oresearch_graph.text.repetition import repetition, stutter
 from oresearch_graph.trace import Trace, parse_trace, render_trace
 from tests.helpers.gbnf import accepts
 from tests.helpers.openai_server import OpenAIServer
@@ -310,6 +310,38 @@ def test_a_sentence_that_stands_three_times_is_a_loop(text, rest):
         assert place is not None
         assert text[place:].startswith(rest)
         assert text[:place].count(rest) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("It weighs up to 109 kg [1]. 109 kg, 109 kg, 109 kg, 109 kg, 109 kg [1].", "109 kg"),
+        (
+            "It is long. The Quill bridge, the bridge, the bridge, Quill bridge, the bridge.",
+            "The Q",
+        ),
+        ("It was the best of times, it was the worst of times [1].", None),
+        ("The span of the bridge and the height of the tower of the bridge are known [1].", None),
+        ("Yes, yes, yes, yes.", None),
+    ],
+)
+def test_a_sentence_of_few_words_over_and_over_is_a_loop(text, rest):
+    place = stutter(text)
+    assert text[place:].startswith(rest) if rest else place is None
+
+
+async def test_an_answer_that_stutters_is_ended_before_that():
+    def stutters(messages: list[dict[str, Any]], body: dict[str, Any]) -> str:
+        if "<subtask_answer>" in str(messages[-1]["content"]).partition("<think>")[2]:
+            return "</subtask_answer>"  # what the grammar leaves
+        text = small_model(messages, body)
+        return text.replace(f"{CAUSE} [1001].", f"{CAUSE} [1001]. {'The tides, ' * 9}tides [1001].")
+
+    with one_slot(brain=stutters) as server:
+        trace, _ = await research(server)
+    answer = next(step.text for step in trace.steps if step.kind == "subtask_answer")
+    assert CAUSE in answer
+    assert "tides, The tides" not in answer
 
 
 async def test_an_answer_that_says_a_sentence_twice_is_ended_before_that():
