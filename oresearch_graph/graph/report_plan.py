@@ -26,16 +26,16 @@ def report_plan(state: ResearchState) -> ReportPlan | None:
     of that alone. None where no answer cites anything. Blocks: it detects languages."""
     sources, sections = {s.id: s for s in state.get("sources", [])}, list[SectionPlan]()
     asked = "\n".join([state["run"].question, *state["subtasks"]])
-    cited, said = dict[int, None](), set[str]()
+    cited, said = dict[int, None](), _Said(asked)
     for findings, subtask in zip(state.get("findings", []), state["subtasks"], strict=False):
         answer = next((s.text for s in findings.steps if s.kind == "subtask_answer"), "")
         statements = []
         for statement in _statements(answer):
-            if statement.words in said or not statement.numbers <= sources.keys():
+            if said.has(statement) or not statement.numbers <= sources.keys():
                 continue
             shown = [sources[number] for number in statement.numbers]
             if _says_something(statement.plain, shown, asked, state["run"].language):
-                said.add(statement.words)
+                said.add(statement)
                 cited |= dict.fromkeys(sorted(statement.numbers))
                 statements.append(statement.text)
         if statements:
@@ -58,6 +58,41 @@ class _Statement(NamedTuple):
     plain: str
     words: str
     numbers: set[int]
+
+    @property
+    def runs(self) -> set[tuple[str, ...]]:
+        words = self.words.split()
+        return {tuple(words[at : at + _RUN]) for at in range(len(words) - _RUN + 1)}
+
+
+_RUN: Final = 12
+"""Words side by side that two statements share only where one repeats the other."""
+_NEGATIONS: Final = frozenset(
+    ("not", "no", "never", "nicht", "kein", "keine", "nie", "pas", "jamais", "nunca", "non", "не")
+)
+
+
+class _Said:
+    """What earlier statements say, and the question."""
+
+    def __init__(self, asked: str) -> None:
+        self._sentences, self._runs = set[str](), set[tuple[str, ...]]()
+        self._words, self._terms = set[str](), set(terms(asked))
+
+    def add(self, statement: _Statement) -> None:
+        self._sentences.add(statement.words)
+        self._runs |= statement.runs
+        self._words.update(statement.words.split())
+        self._terms.update(terms(statement.plain))
+
+    def has(self, statement: _Statement) -> bool:
+        """True where a statement says the same, or shares a run of words with some and has no word
+        of its own."""
+        if statement.words in self._sentences:
+            return True
+        negations = _NEGATIONS.intersection(statement.words.split())
+        own = (set(terms(statement.plain)) - self._terms) | (negations - self._words)
+        return not own and not statement.runs.isdisjoint(self._runs)
 
 
 _MARKS: Final = re.compile(r"\[[^\[\]]*\]")

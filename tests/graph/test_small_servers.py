@@ -101,6 +101,20 @@ async def test_what_two_subtasks_found_that_differs_in_a_small_word_stands_in_th
     assert "does not cause tides" in body["grammar"]
 
 
+async def test_a_statement_that_repeats_others_in_other_words_is_said_once():
+    whole = "Tides are caused by the Moon and in the Bay of Fundy they reach 16 metres"
+
+    def alike(messages: list[dict[str, Any]], body: dict[str, Any]) -> str:
+        text = small_model(messages, body).replace(CAUSE, whole)
+        return text.replace(SIZE, f"The size: {whole.removeprefix('Tides are ')}")
+
+    with one_slot(brain=alike) as server:
+        await research(server)
+    body = next(b for b in server.requests if "You write a report" in str(b["messages"][0]))
+    assert whole in body["grammar"]
+    assert "The size: caused" not in body["grammar"]
+
+
 async def test_statements_without_a_full_stop_are_sentences_of_their_own():
     def open_ended(messages: list[dict[str, Any]], body: dict[str, Any]) -> str:
         text = small_model(messages, body).replace(
