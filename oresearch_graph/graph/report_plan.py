@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -24,9 +25,9 @@ def report_plan(state: ResearchState) -> ReportPlan | None:
     """A section for each subtask, of what its answer cites, word for word: small models that wrote
     it anew put their own findings wrong. What two answers say alike is said once, and no section is
     of that alone. None where no answer cites anything. Blocks: it detects languages."""
-    sources, sections = {s.id: s for s in state.get("sources", [])}, list[SectionPlan]()
+    sources, sections = {s.id: s for s in state.get("sources", [])}, list[list[_Statement]]()
     asked = "\n".join([state["run"].question, *state["subtasks"]])
-    cited, said = dict[int, None](), _Said(asked)
+    headings, said = list[str](), _Said(asked)
     for findings, subtask in zip(state.get("findings", []), state["subtasks"], strict=False):
         answer = next((s.text for s in findings.steps if s.kind == "subtask_answer"), "")
         statements = []
@@ -36,20 +37,32 @@ def report_plan(state: ResearchState) -> ReportPlan | None:
             shown = [sources[number] for number in statement.numbers]
             if _says_something(statement.plain, shown, asked, state["run"].language):
                 said.add(statement)
-                cited |= dict.fromkeys(sorted(statement.numbers))
-                statements.append(statement.text)
+                statements.append(statement)
         if statements:
-            sections.append(SectionPlan(heading=_heading(subtask), statements=tuple(statements)))
+            sections.append(statements)
+            headings.append(_heading(subtask))
     if not sections:
         return None
-    many = len(sections) > 1
-    ends = [s.statements[0] for s in sections] if many else list(sections[0].statements)
+    ends = _ends(sections)
+    cited = dict.fromkeys(n for part in sections for s in part for n in sorted(s.numbers))
     return ReportPlan(
-        introductions=tuple(ends[:_CHOICE]) if len(ends) > 1 else (_line(state["run"].question),),
-        sections=tuple(sections),
-        conclusions=tuple(ends[:_CHOICE]),
+        introductions=tuple(ends) if len(ends) > 1 else (_line(state["run"].question),),
+        sections=tuple(
+            SectionPlan(heading=heading, statements=tuple(s.text for s in part))
+            for heading, part in zip(headings, sections, strict=True)
+        ),
+        conclusions=tuple(ends),
         references=tuple(cited),
     )
+
+
+def _ends(sections: Sequence[Sequence[_Statement]]) -> list[str]:
+    """Statements that may introduce or conclude: of each section one, of one section all. What two
+    statements share would stand there a third time."""
+    runs = Counter(run for part in sections for statement in part for run in statement.runs)
+    own = [[s.text for s in part if all(runs[run] == 1 for run in s.runs)] for part in sections]
+    found = own[0] if len(own) == 1 else [part[0] for part in own if part]
+    return found[:_CHOICE] or [sections[0][0].text]
 
 
 class _Statement(NamedTuple):

@@ -115,6 +115,20 @@ async def test_a_statement_that_repeats_others_in_other_words_is_said_once():
     assert "The size: caused" not in body["grammar"]
 
 
+async def test_what_two_statements_share_neither_introduces_nor_concludes():
+    shared = "According to the yearly report of the ministry of tides and of the moon they"
+
+    def alike(messages: list[dict[str, Any]], body: dict[str, Any]) -> str:
+        text = small_model(messages, body).replace(CAUSE, f"{shared} rise")
+        more = r"They fall [1001]. The Moon orbits in 27.3 days [1001]."
+        return text.replace(f"{SIZE} [2001].", f"{shared} fall [2001]. {more}")
+
+    with one_slot(brain=alike) as server:
+        await research(server)
+    body = next(b for b in server.requests if "You write a report" in str(b["messages"][0]))
+    assert body["grammar"].count("the yearly report") == 2
+
+
 async def test_statements_without_a_full_stop_are_sentences_of_their_own():
     def open_ended(messages: list[dict[str, Any]], body: dict[str, Any]) -> str:
         text = small_model(messages, body).replace(
