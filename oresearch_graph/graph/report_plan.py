@@ -111,6 +111,7 @@ class _Said:
 _MARKS: Final = re.compile(r"\[[^\[\]]*\]")
 _ENDS: Final = (".", "。", "!", "?", "！", "？")
 _ASKS: Final = ("?", "？")
+_ADDRESS: Final = re.compile(r"\b(?:file|https?):")
 _ITEM: Final = re.compile(r"^(?:[-*•]|\d{1,3}[.)])\s+")
 
 
@@ -127,17 +128,17 @@ def _statements(answer: str) -> Iterator[_Statement]:
 
 
 def _says_something(statement: str, cited: Sequence[Source], asked: str, language: str) -> bool:
-    """False for a question, a mere title, and where nothing beyond what was asked stands in the
-    sources: "There is no information about the span in the given text [1001]"; in another language
-    it may."""
-    if statement.rstrip(" .。").endswith(_ASKS):
+    """False for a question, a mere title or address, and where nothing beyond what was asked stands
+    in the sources: "There is no information about the span in the given text [1001]"; in another
+    language it may."""
+    if statement.rstrip(" .。").endswith(_ASKS) or _ADDRESS.search(statement):
         return False
     said = set(terms(statement))
-    own = said - set(terms(asked))
-    if not own:
-        return not any(said <= set(terms(source.title)) for source in cited)
+    if any(said <= set(terms(source.title)) for source in cited):
+        return False
     texts = "\n".join(f"{source.title}\n{source.text}" for source in cited)
-    return not own.isdisjoint(terms(texts)) or detect_language(texts) != language
+    own = said - set(terms(asked))
+    return not own or not own.isdisjoint(terms(texts)) or detect_language(texts) != language
 
 
 _LONGEST: Final = 80

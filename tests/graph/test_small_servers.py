@@ -149,6 +149,7 @@ async def test_statements_without_a_full_stop_are_sentences_of_their_own():
         "Nothing is mentioned",
         "The tides",
         "Are the tides of the Moon large?",
+        "The Moon, file: http:/example moon",
     ],
 )
 async def test_a_sentence_that_says_nothing_of_its_source_is_no_finding(nothing):
