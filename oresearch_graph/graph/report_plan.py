@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from oresearch_graph.evidence.citations import sentences_of
 from oresearch_graph.graph.state import ResearchState
 from oresearch_graph.text.language import detect_language
-from oresearch_graph.text.repetition import words_of
+from oresearch_graph.text.repetition import TIMES, words_of
 from oresearch_graph.text.scripts import has_cjk
 from oresearch_graph.text.words import terms
 from oresearch_graph.threads import ReportPlan, SectionPlan
@@ -59,7 +59,7 @@ def report_plan(state: ResearchState) -> ReportPlan | None:
 def _ends(sections: Sequence[Sequence[_Statement]]) -> list[str]:
     """Statements that may introduce or conclude: of each section one, of one section all. What two
     statements share would stand there a third time."""
-    runs = Counter(run for part in sections for statement in part for run in statement.runs)
+    runs = Counter(r for part in sections for s in part for r in s.runs.elements())
     own = [[s.text for s in part if all(runs[run] == 1 for run in s.runs)] for part in sections]
     found = own[0] if len(own) == 1 else [part[0] for part in own if part]
     return found[:_CHOICE] or [sections[0][0].text]
@@ -73,9 +73,9 @@ class _Statement(NamedTuple):
     numbers: set[int]
 
     @property
-    def runs(self) -> set[tuple[str, ...]]:
+    def runs(self) -> Counter[tuple[str, ...]]:
         words = self.words.split()
-        return {tuple(words[at : at + _RUN]) for at in range(len(words) - _RUN + 1)}
+        return Counter(tuple(words[at : at + _RUN]) for at in range(len(words) - _RUN + 1))
 
 
 _RUN: Final = 12
@@ -89,23 +89,25 @@ class _Said:
     """What earlier statements say, and the question."""
 
     def __init__(self, asked: str) -> None:
-        self._sentences, self._runs = set[str](), set[tuple[str, ...]]()
+        self._sentences, self._runs = set[str](), Counter[tuple[str, ...]]()
         self._words, self._terms = set[str](), set(terms(asked))
 
     def add(self, statement: _Statement) -> None:
         self._sentences.add(statement.words)
-        self._runs |= statement.runs
+        self._runs += statement.runs
         self._words.update(statement.words.split())
         self._terms.update(terms(statement.plain))
 
     def has(self, statement: _Statement) -> bool:
         """True where a statement says the same, or shares a run of words with some and has no word
-        of its own."""
-        if statement.words in self._sentences:
+        of its own, or would say it a third time."""
+        runs = statement.runs
+        thrice = any(self._runs[run] + count >= TIMES for run, count in runs.items())
+        if thrice or statement.words in self._sentences:
             return True
         negations = _NEGATIONS.intersection(statement.words.split())
         own = (set(terms(statement.plain)) - self._terms) | (negations - self._words)
-        return not own and not statement.runs.isdisjoint(self._runs)
+        return not own and not runs.keys().isdisjoint(self._runs)
 
 
 _MARKS: Final = re.compile(r"\[[^\[\]]*\]")

@@ -103,6 +103,8 @@ class Summarizer:
         _restore(run_context.budget, state)
         before = visible(written_steps(state), "summarizer", None, run.protocol.execution)
         plan = await asyncio.to_thread(report_plan, state) if run_context.constrained else None
+        if run_context.constrained and plan is None:
+            return {"failures": _why_nothing(state, findings)}
         expected = Next(tag="suggested_answer", report=plan)
         thread = run_context.thread(run, expected, role="summarizer", steps=before)
         writer, failures = run_context.writer("summarizer"), list[Failure]()

@@ -135,7 +135,7 @@ def _after_thought(expected: Next, begun: str = "") -> str:
     """A call or the answer, or what is left of one whose opening tag was begun."""
     contents: dict[str, str] = {}
     if "web_search" in expected.calls:
-        contents["web_search"] = "query"
+        contents["web_search"] = _query(expected)
     if "crawl_page" in expected.calls and expected.addresses:
         contents["crawl_page"] = one_of(expected.addresses)
     extra = [name for name in expected.calls if name not in {"web_search", "crawl_page"}]
@@ -149,6 +149,13 @@ def _after_thought(expected: Next, begun: str = "") -> str:
         if tag.startswith(begun)
     ]
     return f"( {' | '.join(left)} )" if left else _after_thought(expected)
+
+
+def _query(expected: Next) -> str:
+    if not expected.about:
+        return "query"
+    words = dict.fromkeys(w for word in expected.about for w in (word, word.lower(), word.title()))
+    return rf'( query " " )? {one_of(words)} [^<|&=\[\]\n]*'
 
 
 def _closed(written: str, tag: str, rest: str) -> str:
