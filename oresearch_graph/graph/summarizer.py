@@ -11,16 +11,16 @@ from langgraph.runtime import Runtime
 from pydantic import BaseModel
 
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.evidence.report_plan import report_plan
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.events import ReportText, emit
-from oresearch_graph.graph.report_plan import report_plan
 from oresearch_graph.graph.run_context import RunContextPool
 from oresearch_graph.graph.state import Findings, ResearchState, add_usage, written_steps
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.policy import Policy
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.threads import Next, Thread, visible
+from oresearch_graph.threads import Next, ReportPlan, Thread, visible
 from oresearch_graph.trace import (
     Failure,
     Protocol,
@@ -102,7 +102,7 @@ class Summarizer:
         run_context = await self.pool.of(run, runtime.context)
         _restore(run_context.budget, state)
         before = visible(written_steps(state), "summarizer", None, run.protocol.execution)
-        plan = await asyncio.to_thread(report_plan, state) if run_context.constrained else None
+        plan = await asyncio.to_thread(_plan, state) if run_context.constrained else None
         if run_context.constrained and plan is None:
             return {"failures": _why_nothing(state, findings)}
         expected = Next(tag="suggested_answer", report=plan)
@@ -125,6 +125,15 @@ class Summarizer:
             "usage": writer.usage,
             "spans": writer.spans,
         }
+
+
+def _plan(state: ResearchState) -> ReportPlan | None:
+    answers = [
+        next((step.text for step in branch.steps if step.kind == "subtask_answer"), "")
+        for branch in state.get("findings", [])
+    ]
+    told = list(zip(state["subtasks"], answers, strict=False))
+    return report_plan(state["run"].question, told, state.get("sources", []), state["run"].language)
 
 
 def _restore(budget: Budget, state: ResearchState) -> None:

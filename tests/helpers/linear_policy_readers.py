@@ -15,6 +15,7 @@ from datagen.judge.document import judge_request
 from datagen.seeds.model import _read_labels as read_labels
 from oresearch_graph.errors import PolicyOverflow
 from oresearch_graph.evidence import ledger as observed
+from oresearch_graph.evidence.report_plan import report_plan
 from oresearch_graph.graph.near_misses import near_miss, repeats_prompt
 from oresearch_graph.graph.shortening import shortened
 from oresearch_graph.judging.key_points import judge_report
@@ -38,16 +39,24 @@ from oresearch_graph.policies.extractive.research import next_turn, shown_source
 from oresearch_graph.policies.extractive.sentences import Focus
 from oresearch_graph.redaction import brief, redacted
 from oresearch_graph.rows.ground_truth import Criterion, KeyPoint
-from oresearch_graph.text.repetition import repetition
-from oresearch_graph.threads import Next, Thread
+from oresearch_graph.text.repetition import repetition, stutter
+from oresearch_graph.threads import Next, ReportPlan, SectionPlan, Thread
 from oresearch_graph.trace import (
     CitationReport,
     Role,
+    Source,
     world_step,
 )
 from oresearch_graph.trace.calls import item_strings, json_value
 from oresearch_graph.trace.tags import parse_policy_text
 from tests.helpers.linear_texts import Reader, many_steps, whole_trace
+
+PLAN = ReportPlan(
+    introductions=("It is long [1].",),
+    sections=(SectionPlan(heading="Span", statements=("It is long [1].", "It is old [1].")),),
+    conclusions=("It is long [1].", "It is old [1]."),
+    references=(1,),
+)
 
 STOPS: Final = ("</web_search>", "</crawl_page>", "</subtask_answer>")
 _FOCUS: Final = Focus(frozenset(("tide", "moon")), frozenset(("tide",)), "definition")
@@ -121,10 +130,13 @@ POLICY_READERS: Final[dict[str, Reader]] = {
     ],
     "policies.known_name": lambda text: known_name(text, ("web_search", "crawl_page")),
     "policies.constraint": lambda text: [
-        grammar(Next(tag=tag), text, "en")
-        for tag in ("think", "subtask_answer", "suggested_answer")
+        grammar(Next(tag=tag, report=PLAN), text, "en", text)
+        for tag in ("subtask_list", "think", "subtask_answer", "suggested_answer")
     ],
-    "text.repetition": repetition,
+    "evidence.report_plan": lambda text: report_plan(
+        text, [(text, f"{text} [1]. {text}")], [Source(id=1, url="https://a.org", text=text)], "en"
+    ),
+    "text.repetition": lambda text: (repetition(text), stutter(text)),
     "trace.json_arguments": lambda text: (
         json_value(text), json_value(f'["{text}'), item_strings({"queries": text}, "web_search"),
     ),

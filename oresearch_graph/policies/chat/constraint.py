@@ -116,14 +116,14 @@ _LONG: Final = 200
 
 def _item_rules(question: str) -> dict[str, str]:
     """`item`: a line that does not begin with three quarters of the question's words."""
-    line = " ".join(re.sub(r"[<\n]", " ", question).split())
+    line = " ".join(question.replace("<", " ").split())
     words = line.split(" ")
     head = " ".join(words[: -(-3 * len(words) // 4)])
     if len(words) < _SHORT or len(head) > _LONG:
         return {"item": "line"}
     rules = {"item": "o0"}
     for place, letter in enumerate(head):
-        escaped = re.sub(r"[\]\[^\\-]", lambda sign: f"\\x{ord(sign[0]):02X}", letter)
+        escaped = f"\\x{ord(letter):02X}" if letter in r"[]^\-" else letter
         ways = rf"[^{escaped}<\n] [^<\n]*"
         if place < len(head) - 1:
             ways += f" | {literal(letter)} o{place + 1}"

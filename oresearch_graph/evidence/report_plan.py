@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from oresearch_graph.evidence.citations import sentences_of
-from oresearch_graph.graph.state import ResearchState
 from oresearch_graph.text.language import detect_language
 from oresearch_graph.text.repetition import TIMES, words_of
 from oresearch_graph.text.scripts import has_cjk
@@ -21,21 +20,26 @@ _CHOICE: Final = 4
 """Sentences that may introduce a report."""
 
 
-def report_plan(state: ResearchState) -> ReportPlan | None:
-    """A section for each subtask, of what its answer cites, word for word: small models that wrote
-    it anew put their own findings wrong. What two answers say alike is said once, and no section is
-    of that alone. None where no answer cites anything. Blocks: it detects languages."""
-    sources, sections = {s.id: s for s in state.get("sources", [])}, list[list[_Statement]]()
-    asked = "\n".join([state["run"].question, *state["subtasks"]])
+def report_plan(
+    question: str,
+    answers: Sequence[tuple[str, str]],
+    sources: Sequence[Source],
+    language: str,
+) -> ReportPlan | None:
+    """Of subtasks and their answers, in order: a section for each, of what its answer cites, word
+    for word: small models that wrote it anew put their own findings wrong. What two answers say
+    alike is said once, and no section is of that alone. None where no answer cites anything.
+    Blocks: it detects languages."""
+    by_id, sections = {source.id: source for source in sources}, list[list[_Statement]]()
+    asked = "\n".join([question, *(subtask for subtask, _ in answers)])
     headings, said = list[str](), _Said(asked)
-    for findings, subtask in zip(state.get("findings", []), state["subtasks"], strict=False):
-        answer = next((s.text for s in findings.steps if s.kind == "subtask_answer"), "")
+    for subtask, answer in answers:
         statements = []
         for statement in _statements(answer):
-            if said.has(statement) or not statement.numbers <= sources.keys():
+            if said.has(statement) or not statement.numbers <= by_id.keys():
                 continue
-            shown = [sources[number] for number in statement.numbers]
-            if _says_something(statement.plain, shown, asked, state["run"].language):
+            shown = [by_id[number] for number in statement.numbers]
+            if _says_something(statement.plain, shown, asked, language):
                 said.add(statement)
                 statements.append(statement)
         if statements:
@@ -46,7 +50,7 @@ def report_plan(state: ResearchState) -> ReportPlan | None:
     ends = _ends(sections)
     cited = dict.fromkeys(n for part in sections for s in part for n in sorted(s.numbers))
     return ReportPlan(
-        introductions=tuple(ends) if len(ends) > 1 else (_line(state["run"].question),),
+        introductions=tuple(ends) if len(ends) > 1 else (_line(question),),
         sections=tuple(
             SectionPlan(heading=heading, statements=tuple(s.text for s in part))
             for heading, part in zip(headings, sections, strict=True)
