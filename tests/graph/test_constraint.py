@@ -10,67 +10,20 @@ from oresearch_graph.graph.researcher import citable, own_words
 from oresearch_graph.policies.chat.constraint import constraint_fields, grammar, takes_grammar
 from oresearch_graph.prompts import NO_EVIDENCE
 from oresearch_graph.text.words import names_and_figures
-from oresearch_graph.threads import Citable, Next, ReportPlan, SectionPlan, Thread
-from oresearch_graph.trace import Source, Trace, parse_policy_text, violations
-from tests.helpers.gbnf import accepts
-
-QUESTION = names_and_figures("What is known about the Quill bridge: its span and its repair?")
-SPAN = Citable(id=1001, names=names_and_figures("The bridge spans 412.5 m, says Dr. Ida Noor."))
-REPAIR = Citable(id=2001, names=names_and_figures("It was repaired on 3 May 1965 (see report 7)."))
-CALLS = ("web_search", "crawl_page")
-PLAN = Next(tag="subtask_list", items=3)
-FIRST = Next(tag="think", calls=CALLS, names=QUESTION)
-LATER = Next(
-    tag="think", calls=CALLS, may_answer=True, sources=(SPAN, REPAIR), names=QUESTION,
-    addresses=("https://quill.example/a?b=1",),
-)  # fmt: skip
-ANSWER = LATER.model_copy(update={"tag": "subtask_answer"})
-REPAIRED = "It was repaired on 3 May 1965 [2001]."
-LONG = "It is very long [1001]."
-SPANS = "It spans 412.5 m, as Dr. Ida Noor says. [1001]"
-PLANNED = ReportPlan(
-    introductions=(SPANS, REPAIRED),
-    sections=(
-        SectionPlan(heading="The span", statements=(SPANS, LONG)),
-        SectionPlan(heading="The repair", statements=(REPAIRED,)),
-    ),
-    conclusions=(SPANS, REPAIRED),
-    references=(1001, 2001),
+from oresearch_graph.threads import Citable, Next, Thread
+from oresearch_graph.trace import Source
+from tests.helpers.constrained_threads import (
+    ANSWER,
+    CALLS,
+    FIRST,
+    LATER,
+    PLAN,
+    REPORT,
+    SPAN,
+    WHOLE,
+    allows,
 )
-REPORT = Next(tag="suggested_answer", report=PLANNED)
-
-
-def whole(introduction: str, conclusion: str) -> str:
-    return f"""
-
-## Introduction
-
-{introduction}
-
-## The span
-
-{SPANS} {LONG}
-
-## The repair
-
-{REPAIRED}
-
-## Conclusion
-
-{conclusion}
-
-## References
-
-[1001]
-[2001]
-</suggested_answer>"""
-
-
-WHOLE = whole(REPAIRED, SPANS)
-
-
-def allows(expected: Next, text: str, pending: str = "", language: str = "en") -> bool:
-    return accepts(grammar(expected, pending, language), text)
+from tests.helpers.gbnf import accepts
 
 
 @pytest.mark.parametrize("items", ["1. Span\n2. Repair\n", "1. A\n2. B\n3. C\n"])
@@ -208,45 +161,6 @@ def test_without_a_source_the_answer_is_that_there_is_none():
     assert not allows(bare, "It is very long.</subtask_answer>")
 
 
-def test_a_report_is_well_formed_by_construction():
-    assert allows(REPORT, WHOLE)
-    (step,) = parse_policy_text("<suggested_answer>" + WHOLE)
-    codes = {v.code for v in violations(Trace(question="", language="en", steps=(step,)))}
-    assert not codes & {"no_introduction", "no_body", "no_conclusion", "no_references"}
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("## The span", "## The length"),
-        (" It is very long [1001].", ""),
-        ("It is very long [1001].", "It is very long [1001]. It is very wide [1001]."),
-        ("on 3 May 1965", "in 1965"),
-        ("Introduction\n\nIt was repaired", "Introduction\n\nThe bridge was repaired"),
-        (
-            "Conclusion\n\nIt spans 412.5 m, as Dr. Ida Noor says. [1001]",
-            "Conclusion\n\nIt was repaired on 3 May 1965 [2001].",
-        ),
-        ("\n[2001]\n", "\n"),
-        ("## Conclusion", "## Denmark"),
-    ],
-)
-def test_a_report_departs_from_its_findings_in_nothing(old, new):
-    assert old in WHOLE
-    assert not allows(REPORT, WHOLE.replace(old, new, 1))
-
-
-@pytest.mark.parametrize("place", range(0, 300, 7))
-def test_a_report_that_was_cut_goes_on_as_it_began(place):
-    cut = f"<suggested_answer>{WHOLE[:place]}"
-    assert allows(REPORT, WHOLE[place:], cut)
-    assert not allows(REPORT, f"{WHOLE[place:-20]}</suggested_answer>", cut)
-    other = whole(SPANS, REPAIRED)
-    assert allows(REPORT, other)
-    mixed = WHOLE[:place] + other[place:]
-    assert allows(REPORT, other[place:], cut) == (mixed in {WHOLE, other})
-
-
 @given(st.text(max_size=20).filter(lambda text: "\n" not in text))
 def test_whatever_a_page_holds_is_written_in_the_grammar_as_it_stands(text):
     source = SPAN.model_copy(update={"names": ("1", text)})
@@ -256,11 +170,6 @@ def test_whatever_a_page_holds_is_written_in_the_grammar_as_it_stands(text):
     assert accepts(rules, f"It says this: {text} [1001].</subtask_answer>")
     turn = shown.model_copy(update={"tag": "think"})
     assert allows(turn, f"Open.</think>\n<crawl_page>{text}</crawl_page>")
-
-
-def test_headings_are_in_the_language_of_the_report():
-    german = WHOLE.replace("Introduction", "Einleitung").replace("Conclusion", "Fazit")
-    assert allows(REPORT, german.replace("References", "Quellen"), language="de")
 
 
 def test_chinese_text_takes_figures_from_its_source_alone():
@@ -311,14 +220,6 @@ def test_a_chinese_answer_that_was_cut_is_brought_to_its_end():
     assert allows(answer, "</subtask_answer>", "该桥全长 860 米[1001]。", "zh")
 
 
-def test_a_report_without_findings_is_not_held_to_a_form():
-    bare = Thread(
-        id="t", system="", question="", role="summarizer", constrained=True,
-        next=Next(tag="suggested_answer", sources=(SPAN,)),
-    )  # fmt: skip
-    assert constraint_fields("llama.cpp", bare) == {}
-
-
 @pytest.mark.parametrize(
     ("written", "rest"),
     [
@@ -331,17 +232,6 @@ def test_a_report_without_findings_is_not_held_to_a_form():
 def test_a_turn_that_was_cut_goes_on_where_it_was(written, rest):
     expected = LATER if "answer" in written else FIRST
     assert allows(expected, rest, f"\n\n<think>{written}")
-
-
-@pytest.mark.parametrize("place", range(1, len(WHOLE)))
-def test_a_report_that_was_cut_anywhere_goes_on_to_its_end(place):
-    assert allows(REPORT, WHOLE[place:], f"\n\n<suggested_answer>{WHOLE[:place]}")
-
-
-def test_a_report_of_another_form_that_was_cut_is_closed():
-    written = "<suggested_answer># The bridge\n\nIt is very long "
-    assert allows(REPORT, "[1001].\n\n## References\n\n[1001]\n</suggested_answer>", written)
-    assert not allows(REPORT, "[1001].<think>More.</think></suggested_answer>", written)
 
 
 @pytest.mark.parametrize(
