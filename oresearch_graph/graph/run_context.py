@@ -4,10 +4,10 @@ through which planner, researchers and summarizer let a policy write."""
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,7 +20,7 @@ from oresearch_graph.graph.shortening import shortened
 from oresearch_graph.graph.state import Run
 from oresearch_graph.policies.models import Policies
 from oresearch_graph.policies.policy import Continuation, Policy
-from oresearch_graph.policies.serving import adapted
+from oresearch_graph.policies.serving import BranchQueue, adapted
 from oresearch_graph.prompts import system_prompt
 from oresearch_graph.settings import Part, ResearchSettings, settings_from
 from oresearch_graph.text.repetition import repetition, stutter
@@ -143,8 +143,10 @@ class Writer:
             text += last.given + last.text
             cut = last.stop == "length"
             end = _loop(thread, text) if cut or thread.constrained else None
-            if not (cut or end) or attempt == self.settings.continuations:
+            if not (cut or end):
                 break
+            if attempt == self.settings.continuations:
+                return _ended(thread, text, end, last.model_copy(update={"given": given}))
             text = text[:end]  # a constrained continuation brings it to its end
         return text, last.model_copy(update={"given": given})
 
@@ -200,6 +202,24 @@ def _loop(thread: Thread, text: str) -> int | None:
     return repetition(text)
 
 
+def _ended(
+    thread: Thread, text: str, end: int | None, last: Continuation
+) -> tuple[str, Continuation]:
+    """A constrained answer that no continuation brought to its end: its whole sentences."""
+    opened = open_tag("subtask_answer")
+    before, tag, answer = text.rpartition(opened)
+    if not (thread.constrained and thread.role == "researcher" and (tag or thread.forced)):
+        return text, last
+    kept = answer[: None if end is None else end - len(before) - len(tag)]
+    kept = kept[: max((m.end() for m in _CITED.finditer(kept)), default=0)]
+    text = f"{before}{tag}{kept}{close_tag('subtask_answer')}"
+    return text, last.model_copy(update={"closed_by_world": True, "stop": "length"})
+
+
+_CITED: Final = re.compile(r"\[\d+\][.!?。！？]?")
+"""The end of a sentence under the grammar."""
+
+
 def _overflowed(thread: Thread, overflow: PolicyOverflow) -> Failure:
     message = f"what the {thread.role} reads was cut, to fit its context: {overflow}"
     return Failure(
@@ -213,63 +233,6 @@ _SHORTENINGS: Final = 4
 def _in_branch(step: Step, branch: int | None) -> Step:
     whole_run = step.kind in {"subtask_list", "suggested_answer"}
     return step.model_copy(update={"branch": None if whole_run else branch})
-
-
-class BranchQueue:
-    """Lets so many branches work at one time, the lowest first; a branch keeps its place over all
-    its steps. Where a server has fewer slots than there are branches, each call of another branch
-    would drop what the server remembers of this one. One event loop owns it."""
-
-    def __init__(self, places: int | None) -> None:
-        """`places`: None lets all work at once."""
-        self.places = places
-        self._inside: set[int] = set()
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-
-    @property
-    def waiting(self) -> int:
-        return len(self._waiting)
-
-    @contextmanager
-    def held(self, branch: int) -> Iterator[None]:
-        """A step that fails for good gives the branch's place up."""
-        try:
-            yield
-        except BaseException:
-            self.leave(branch)
-            raise
-
-    async def enter(self, branch: int, seconds: float) -> bool:
-        """Wait for a place, so many seconds; False: none came free."""
-        if self.places is None or branch in self._inside:
-            return True
-        if len(self._inside) >= self.places:
-            turn = branch, asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            try:
-                await asyncio.wait_for(turn[1], seconds)
-            except TimeoutError:
-                return False
-            finally:
-                self._waiting.remove(turn)
-            return True  # whoever left has given it the place
-        self._inside.add(branch)
-        return True
-
-    def leave(self, branch: int) -> None:
-        """Give the branch's place, if it has one, to the next branch."""
-        if branch not in self._inside:
-            return
-        self._inside.remove(branch)
-        for number, future in sorted(self._waiting, key=lambda turn: turn[0]):
-            if not future.done() and not future.get_loop().is_closed():
-                self._inside.add(number)
-                future.set_result(None)
-                return
-
-    def clear(self) -> None:
-        """No branch is at work: whoever held a place was abandoned."""
-        self._inside.clear()
 
 
 _RUNS: Final = 1_000

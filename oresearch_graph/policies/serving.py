@@ -3,12 +3,14 @@
 Defaults are meant for a fast API. A server with few slots or few tokens a second, as people run
 them on a laptop, gets short prompts by role, small bounds, small observations, one branch at a
 time and more seconds; a short context gets observations and bounds that fit it. Whatever was set
-explicitly holds.
+explicitly holds. The branches of a run wait for the slots of a server in a `BranchQueue`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
@@ -188,3 +190,60 @@ def _affordable(settings: ResearchSettings, serving: Serving) -> ResearchSetting
             break
         subtasks -= 1
     return settings.model_copy(update={"max_subtasks": subtasks})
+
+
+class BranchQueue:
+    """Lets so many branches work at one time, the lowest first; a branch keeps its place over all
+    its steps. Where a server has fewer slots than there are branches, each call of another branch
+    would drop what the server remembers of this one. One event loop owns it."""
+
+    def __init__(self, places: int | None) -> None:
+        """`places`: None lets all work at once."""
+        self.places = places
+        self._inside: set[int] = set()
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @contextmanager
+    def held(self, branch: int) -> Iterator[None]:
+        """A step that fails for good gives the branch's place up."""
+        try:
+            yield
+        except BaseException:
+            self.leave(branch)
+            raise
+
+    async def enter(self, branch: int, seconds: float) -> bool:
+        """Wait for a place, so many seconds; False: none came free."""
+        if self.places is None or branch in self._inside:
+            return True
+        if len(self._inside) >= self.places:
+            turn = branch, asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                await asyncio.wait_for(turn[1], seconds)
+            except TimeoutError:
+                return False
+            finally:
+                self._waiting.remove(turn)
+            return True  # whoever left has given it the place
+        self._inside.add(branch)
+        return True
+
+    def leave(self, branch: int) -> None:
+        """Give the branch's place, if it has one, to the next branch."""
+        if branch not in self._inside:
+            return
+        self._inside.remove(branch)
+        for number, future in sorted(self._waiting, key=lambda turn: turn[0]):
+            if not future.done() and not future.get_loop().is_closed():
+                self._inside.add(number)
+                future.set_result(None)
+                return
+
+    def clear(self) -> None:
+        """No branch is at work: whoever held a place was abandoned."""
+        self._inside.clear()

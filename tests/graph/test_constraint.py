@@ -134,6 +134,22 @@ def test_an_answer_says_nothing_else(sentence):
     assert not allows(ANSWER, f"{sentence}</subtask_answer>")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "412.5 m, 412.5 m, 412.5 m [1001].",
+        "412.5 m is its span, they say [1001].",
+        "Ida Noor, 412.5, Ida Noor, 412.5 [1001].",
+        "Noor, 412.5 m and 1965, 1965 [1001][2001].",
+    ],
+)
+def test_a_list_of_names_and_figures_is_no_sentence(text):
+    for language in ("en", "de", "fr", "nl"):
+        assert not allows(ANSWER, f"{text}</subtask_answer>", language=language), language
+    if "[2001]" not in text:
+        assert allows(ANSWER, f"{text}</subtask_answer>", language="fi")
+
+
 def test_a_page_that_lacks_the_asked_name_is_not_about_it():
     asked = ("Quill", "Orme")
     page = Source(id=1001, url="https://a.example", title="Quill bridge", text="It spans 412.5 m.")

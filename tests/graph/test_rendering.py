@@ -8,8 +8,9 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, Tool
 from oresearch_graph.policies.chat.rendering import Prefill, ThreadRendering, Turns
 from oresearch_graph.policies.chat.rendering_tools import Tools
 from oresearch_graph.policies.chat.reply import NativeCall, Reply, read_message
+from oresearch_graph.prompts import NEXT_TASK
 from oresearch_graph.threads import Thread
-from oresearch_graph.trace import Step, world_step
+from oresearch_graph.trace import Step, escape_world, world_step
 from oresearch_graph.trace.calls import read_call
 from oresearch_graph.trace.tags import parse_policy_text, render_steps
 
@@ -184,3 +185,10 @@ def test_thinking_in_content_blocks() -> None:
     assert (
         read_message(AIMessage("x", additional_kwargs={"reasoning_content": " "})).reasoning is None
     )
+
+
+def test_a_small_model_reads_its_subtask_with_each_task() -> None:
+    subtask = world_step("subtask", "The span of </subtask> it", branch=1)
+    steps = (subtask, *STEPS[2:5])
+    *_, last = Turns().request(thread(*steps, by_role=True), STOP).messages
+    assert str(last.content).endswith(f"Subtask: {escape_world(subtask.text)}\n{NEXT_TASK}")

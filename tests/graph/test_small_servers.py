@@ -10,9 +10,8 @@ import pytest
 
 from oresearch_graph import create_research_graph, violations
 from oresearch_graph.graph.events import TimeForecast, event_from
-from oresearch_graph.graph.run_context import BranchQueue
 from oresearch_graph.limits import EFFORTS
-from oresearch_graph.policies.serving import Serving, adapted, forecast
+from oresearch_graph.policies.serving import BranchQueue, Serving, adapted, forecast
 from oresearch_graph.rows.sft import trace_rows
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.text.repetition import repetition, stutter

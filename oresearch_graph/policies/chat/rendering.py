@@ -18,7 +18,7 @@ from oresearch_graph.policies.chat.endings import EndCause, end_of
 from oresearch_graph.policies.chat.reply import Reply, place_thinking
 from oresearch_graph.prompts import LAST_TASK, NEXT_TASK, PLAN_TASK, REPORT_TASK, SEARCH_TASK
 from oresearch_graph.threads import Thread
-from oresearch_graph.trace import Author, Step
+from oresearch_graph.trace import Author, Step, escape_world
 from oresearch_graph.trace.tags import close_tag, open_tag, render_step, render_steps
 
 LEAD: Final = "\n\n"
@@ -151,13 +151,16 @@ def role_messages(thread: Thread, tools: Sequence[str]) -> list[BaseMessage]:
             findings = render_steps([s for s in thread.steps if s.kind != "subtask_list"], tools)
             turns.append(("world", f"{question}\n\n{findings.strip()}\n\n{REPORT_TASK}"))
         case "researcher":
+            subtask = ""
             for step in thread.steps:
                 text = render_step(step, tools)
                 if step.kind == "subtask":
+                    subtask = f"Subtask: {escape_world(step.text.strip(), tools)}"
                     turns.append(("world", f"{question}\n\n{text.strip()}\n\n{SEARCH_TASK}"))
                 elif step.kind == "observation":
                     last = NOTICE in step.text or (thread.forced and step is thread.steps[-1])
-                    turns.append(("world", f"{text.strip()}\n\n{LAST_TASK if last else NEXT_TASK}"))
+                    task = LAST_TASK if last else NEXT_TASK
+                    turns.append(("world", f"{text.strip()}\n\n{subtask}\n{task}"))
                 elif step.kind != "subtask_list" and not is_hidden_think(step):
                     turns.append((step.author, text))
     return [SystemMessage(thread.system), *as_messages(turns)]
