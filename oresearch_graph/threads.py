@@ -63,8 +63,6 @@ class Next(BaseModel):
     names: tuple[str, ...] = ()
     """Names and figures of the question: a sentence may have those that its source holds, or that
     none does."""
-    about: tuple[str, ...] = ()
-    """Words of which a query has one."""
     addresses: tuple[str, ...] = ()
     """Addresses that were shown, and so may be opened."""
     report: ReportPlan | None = None

@@ -174,7 +174,6 @@ def _branch_input(state: ResearchState, branch: int) -> BranchInput:
         subtask=state["subtasks"][branch - 1],
         before=visible(written_steps(state), "researcher", branch, execution),
         known=tuple(state.get("sources", [])),
-        others=tuple(s for i, s in enumerate(state["subtasks"], 1) if i != branch),
     )
     return {"task": task}
 

@@ -7,7 +7,6 @@ the steps it has, and its siblings go on.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from typing import Any, Final, Literal
@@ -24,9 +23,7 @@ from oresearch_graph.graph.state import BranchInput, BranchState, Findings
 from oresearch_graph.graph.tool_calls import Caller, Observation, ledger_first
 from oresearch_graph.prompts import NO_EVIDENCE
 from oresearch_graph.settings import Part, ResearchSettings
-from oresearch_graph.text.scripts import has_cjk
-from oresearch_graph.text.stop_words import STOP_WORDS
-from oresearch_graph.text.words import names_and_figures, terms
+from oresearch_graph.text.words import names_and_figures
 from oresearch_graph.threads import Citable, Next, Thread
 from oresearch_graph.trace import (
     ANSWER_KINDS,
@@ -268,19 +265,6 @@ def citable(source: Source, asked: Sequence[str]) -> Citable:
     return Citable(id=source.id, names=tuple(dict.fromkeys([*held, *names_and_figures(text)])))
 
 
-_WORD: Final = re.compile(r"[^\W_]{3,}")
-
-
-def own_words(subtask: str, others: Sequence[str]) -> tuple[str, ...]:
-    """The words of a subtask that no other has: without one of them the first queries of a small
-    model were the same in all branches. None of a text without spaces."""
-    if has_cjk(subtask):
-        return ()
-    shared = set(terms("\n".join(others)))
-    words = (word for word in _WORD.findall(subtask) if word.lower() not in STOP_WORDS)
-    return tuple(dict.fromkeys(word for word in words if shared.isdisjoint(terms(word))))
-
-
 def _thread(state: BranchState, run_context: RunContext, branch_steps: Sequence[Step]) -> Thread:
     """The branch's thread, with what may come next in it."""
     observed = any(step.kind == "observation" for step in branch_steps)
@@ -296,7 +280,6 @@ def _thread(state: BranchState, run_context: RunContext, branch_steps: Sequence[
             for source in sources
         ),
         names=names,
-        about=() if observed else own_words(state["task"].subtask, state["task"].others),
         addresses=tuple(source.url for source in sources if not source.read),
     )
     return run_context.thread(

@@ -262,8 +262,6 @@ class BranchTask(BaseModel):
     """Steps this thread sees before its own."""
     known: tuple[Source, ...]
     """Sources of earlier runs on this thread of messages, and of earlier branches in sequence."""
-    others: tuple[str, ...] = ()
-    """The other subtasks."""
 
 
 class BranchInput(TypedDict):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oresearch_graph.graph.researcher import citable, own_words
+from oresearch_graph.graph.researcher import citable
 from oresearch_graph.policies.chat.constraint import constraint_fields, grammar, takes_grammar
 from oresearch_graph.prompts import NO_EVIDENCE
 from oresearch_graph.text.words import names_and_figures
@@ -68,17 +68,20 @@ def test_the_first_turn_is_a_thought_and_a_search():
     assert not allows(FIRST, "Two.</think>\n<web_search>a | b</web_search>")
 
 
-def test_the_first_query_has_a_word_that_no_other_subtask_has():
-    others = ["The span of the Quill bridge", "The repair of the Quill bridge"]
-    about = own_words("The architects of the Quill bridge", others)
-    assert about == ("architects",)
-    first = FIRST.model_copy(update={"about": about})
-    for query in ("Quill bridge architects", "architects", "Architects of it", "The architects' X"):
-        assert allows(first, f"Think.</think>\n<web_search>{query}</web_search>"), query
-    for query in ("Quill bridge span", "Quill bridge", "Quillarchitects"):
-        assert not allows(first, f"Think.</think>\n<web_search>{query}</web_search>"), query
-    assert own_words("The span of it", ["The span of it"]) == ()
-    assert own_words("桥的长度", ["桥的修复"]) == ()
+def test_no_query_repeats_the_question():
+    question = "What is known about the Quill bridge: its span, repair?"
+    rules = grammar(FIRST, "", "en", question)
+    for query in (question, question.removesuffix(", repair?")):
+        assert not accepts(rules, f"Think.</think>\n<web_search>{query}</web_search>"), query
+    for query in ("What is known about the Quill", "Quill bridge: its span", "桥的长度"):
+        assert accepts(rules, f"Think.</think>\n<web_search>{query}</web_search>"), query
+
+
+def test_a_query_is_bounded():
+    for words, well in ((13, True), (14, False)):
+        query = " ".join(["word"] * words)
+        assert allows(FIRST, f"Think.</think>\n<web_search>{query}</web_search>") == well
+    assert allows(LATER, "Think.</think>\n<web_search>桥的长度和修复</web_search>")
 
 
 def test_after_an_observation_a_turn_may_search_open_what_was_shown_or_answer():

@@ -38,8 +38,23 @@ _FIELDS: Final[dict[str, Callable[[str], dict[str, Any]]]] = {
     "vLLM": lambda grammar: {"structured_outputs": {"grammar": grammar}},
     "SGLang": lambda grammar: {"ebnf": grammar},
 }
+_QUERY: Final = 12
+"""Words of a query: a 0.5B model went on with "Germany, Germany" until its bound."""
+
+
+def _more(term: str, most: int) -> str:
+    """So many words more, at most."""
+    more = ""
+    for _ in range(most):
+        more = f'( " " {term} {more} )?'
+    return more
+
+
+_IN_QUERY: Final = r"[^<|&=\[\]\n]"
 _RULES: Final = {
-    "line": r"[^<\n]+", "query": r"[^<|&=\[\]\n]+", "gap": r'" " | "\n" "\n"? "- "?',
+    "line": r"[^<\n]+", "gap": r'" " | "\n" "\n"? "- "?',
+    "rest": r"[^<\n]*", "term": r"[^<|&=\[\]\n ]+",
+    "terms": f'term? {_more("term", _QUERY)}',
 }  # fmt: skip
 _HELD: Final = frozenset(("subtask_list", "think", "subtask_answer"))
 """Elements that a thread may be held to; to a report where it has a plan."""
@@ -85,7 +100,12 @@ def grammar(expected: Next, pending: str, language: str | None, question: str = 
             root = _report(expected.report, names, written)
         case _:
             raise ValueError(f"no grammar of {expected.tag} without a plan")
-    rules = {**_RULES, **_item_rules(question), **text_rules(expected, language or "en", question)}
+    rules = {
+        **_RULES,
+        **_unlike(question, "item", r"[^<\n]", "rest", others="line"),
+        **_unlike(question, "query", _IN_QUERY, "terms", others="term terms"),
+        **text_rules(expected, language or "en", question),
+    }
     return "".join(f"{name} ::= {rule}\n" for name, rule in _reached(root, rules).items())
 
 
@@ -114,20 +134,22 @@ _LONG: Final = 200
 """Characters of a beginning that no model would copy."""
 
 
-def _item_rules(question: str) -> dict[str, str]:
-    """`item`: a line that does not begin with three quarters of the question's words."""
+def _unlike(question: str, name: str, char: str, rest: str, *, others: str) -> dict[str, str]:
+    """A line that does not begin with three quarters of the question's words, letter by letter, and
+    behind the first other letter `rest`; `others` where the question is short. The plans and the
+    queries of a 0.5B model repeated it."""
     line = " ".join(question.replace("<", " ").split())
     words = line.split(" ")
     head = " ".join(words[: -(-3 * len(words) // 4)])
     if len(words) < _SHORT or len(head) > _LONG:
-        return {"item": "line"}
-    rules = {"item": "o0"}
+        return {name: others}
+    rules = {name: f"{name}x0"}
     for place, letter in enumerate(head):
         escaped = f"\\x{ord(letter):02X}" if letter in r"[]^\-" else letter
-        ways = rf"[^{escaped}<\n] [^<\n]*"
+        ways = f"{char[:2]}{escaped}{char[2:]} {rest}"
         if place < len(head) - 1:
-            ways += f" | {literal(letter)} o{place + 1}"
-        rules[f"o{place}"] = f"( {ways} )?" if place else ways
+            ways += f" | {literal(letter)} {name}x{place + 1}"
+        rules[f"{name}x{place}"] = f"( {ways} )?" if place else ways
     return rules
 
 
@@ -135,7 +157,7 @@ def _after_thought(expected: Next, begun: str = "") -> str:
     """A call or the answer, or what is left of one whose opening tag was begun."""
     contents: dict[str, str] = {}
     if "web_search" in expected.calls:
-        contents["web_search"] = _query(expected)
+        contents["web_search"] = "query"
     if "crawl_page" in expected.calls and expected.addresses:
         contents["crawl_page"] = one_of(expected.addresses)
     extra = [name for name in expected.calls if name not in {"web_search", "crawl_page"}]
@@ -149,13 +171,6 @@ def _after_thought(expected: Next, begun: str = "") -> str:
         if tag.startswith(begun)
     ]
     return f"( {' | '.join(left)} )" if left else _after_thought(expected)
-
-
-def _query(expected: Next) -> str:
-    if not expected.about:
-        return "query"
-    words = dict.fromkeys(w for word in expected.about for w in (word, word.lower(), word.title()))
-    return rf'( query " " )? {one_of(words)} [^<|&=\[\]\n]*'
 
 
 def _closed(written: str, tag: str, rest: str) -> str:
@@ -183,7 +198,7 @@ def _rest_of_turn(expected: Next, pending: str) -> str:
             thought = _closed(pending, opened, r"[^<\n]*")
             return rf'{thought} "\n" {_after_thought(expected)}'
         case "web_search":
-            rest = r"[^<|&=\[\]\n]*"
+            rest = "terms"
         case "subtask_answer" if not content:
             return _answer(expected)
         case "subtask_answer":
