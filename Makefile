@@ -66,8 +66,8 @@ bench: $(VENV)/installed $(RL_VENV)/installed
 	$(BIN)/python -m tests.bench.trace_speed
 	$(BIN)/python -m tests.bench.graph
 	$(BIN)/python -m tests.bench.hostile
-	$(BIN)/python -m tests.bench.datagen_filter
-	$(BIN)/python -m tests.bench.datagen_export 5000
+	$(BIN)/python -m tests.bench.datagen_filter 3000
+	$(BIN)/python -m tests.bench.datagen_export 3000
 	$(RL_BIN)/python -m tests.bench.agent_loop
 	$(RL_BIN)/python -m tests.bench.index
 
