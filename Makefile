@@ -16,7 +16,7 @@ FAST := not server and not browser and not hostile and not real
 # fits both. It is installed first, by version, and verified by import.
 TORCH := 2.13.0
 
-.PHONY: demo test test-server test-browser test-train check hostile real measure matrix format bench \
+.PHONY: demo test test-server test-browser test-train check hostile real measure agreement matrix format bench \
 	evaluate studio rl-cpu learn data data-loopback lock clean
 
 demo: $(VENV)/installed
@@ -53,6 +53,10 @@ real: $(VENV)/installed
 # is not asked again.
 measure: $(VENV)/installed
 	$(BIN)/python -m tests.real.measure out/measure
+
+# What people said of claims, held against what we say; a minute.
+agreement: $(VENV)/installed
+	$(BIN)/python -m tests.agreement $(LABELS)
 
 # The wheel in six environments, two at a time: six minutes of one core, and the downloads.
 matrix: $(VENV)/installed

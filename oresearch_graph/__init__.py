@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oresearch_graph.errors import OresearchError
+    from oresearch_graph.evidence.report_check import check_report
     from oresearch_graph.graph.agent_tool import research_tool
     from oresearch_graph.graph.build import create_research_graph
     from oresearch_graph.graph.events import event_from
@@ -44,6 +45,7 @@ _HOMES = {
     "Step": "trace",
     "Trace": "trace",
     "Violation": "trace",
+    "check_report": "evidence.report_check",
     "create_research_graph": "graph.build",
     "event_from": "graph.events",
     "mcp_tools": "tools.providers.mcp",
@@ -64,6 +66,7 @@ __all__ = [
     "Step",
     "Trace",
     "Violation",
+    "check_report",
     "create_research_graph",
     "event_from",
     "mcp_tools",

@@ -9,6 +9,7 @@ OresearchError
 ├── ToolError              a tool's own service failed, after retries
 │   └── AddressRefused     an address the guard does not let us reach
 ├── JudgeError             no judge could score a report; the report stays unscored
+├── CitationsNotUnderstood no citation of a report leads anywhere
 ├── BudgetExhausted        the run's hard limit was reached
 └── TraceFileError         a trace file that cannot be read, with its place
 
@@ -75,6 +76,10 @@ class AddressRefused(ToolError):
 
 class JudgeError(OresearchError):
     """No judge gave an opinion after retries: infrastructure. An unscored report is never 0."""
+
+
+class CitationsNotUnderstood(OresearchError):
+    """A report whose citations lead nowhere, or that has none: nothing in it can be checked."""
 
 
 class BudgetExhausted(OresearchError):

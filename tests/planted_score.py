@@ -121,7 +121,7 @@ def report_sentences(trace: Trace) -> Iterator[CitedSentence]:
     report = parse_answer("" if trace.answer is None else trace.answer.text)
     ledger = Ledger(trace.sources or ())
     for start, end, marks in sentences_of(report):
-        sources = [report.resolve(mark.number, ledger) for mark in marks]
+        sources = [report.source(mark, ledger) for mark in marks]
         files = [unquote(source.url.rpartition("/")[2]) for source in sources if source]
         text = _MARK.sub("", report.text[start:end])
         yield CitedSentence(text, tuple(dict.fromkeys(files)))

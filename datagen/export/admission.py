@@ -131,6 +131,9 @@ def _check_citations(trace: Trace, ledger: Ledger) -> None:
         for number in {mark.number for mark in answer.marks} | answer.references.keys():
             if answer.resolve(number, ledger) is None:
                 raise Refused("unresolved_citation", f"[{number}] resolves to no source")
+        for link in answer.links:
+            if answer.dangles(link, ledger):
+                raise Refused("unresolved_citation", f"{answer.name(link)} resolves to no source")
     for source in ledger.by_id.values():
         if text_hash(source.text) != source.sha256:
             raise Refused("wrong_span", f"the text of source {source.id} is not that of its hash")

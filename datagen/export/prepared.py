@@ -20,7 +20,8 @@ from typing import Final
 from datagen.export.rewriting import Edit, rewritten
 from oresearch_graph.evidence.ledger import SourceHead, source_heads
 from oresearch_graph.trace import ANSWER_KINDS, Source, Step, Trace
-from oresearch_graph.trace.answer import NUMBER_OR_RANGE, Mark, ParsedAnswer, parse_answer
+from oresearch_graph.trace.answer import ParsedAnswer, parse_answer
+from oresearch_graph.trace.marks import NUMBER_OR_RANGE, Mark
 from oresearch_graph.trace.references import Ledger, same_address
 
 _WIDE: Final = re.compile(r"(【)(\d+)(.*)", re.DOTALL)
@@ -96,6 +97,12 @@ class _Numbering:
             yield from _marks(
                 step.text, answer.marks, lambda n: self._number(n, answer.resolve(n, self.ledger))
             )
+            for link in answer.links:
+                if answer.source(link, self.ledger) is None and not answer.dangles(
+                    link, self.ledger
+                ):
+                    continue
+                self._number_of(answer.name(link), answer.source(link, self.ledger))
             yield from self._lines(answer)
         elif not step.is_call:
             yield from _marks(step.text, parse_answer(step.text).marks, self._ledger_number)
@@ -114,11 +121,14 @@ class _Numbering:
         return number if source is None else self.numbers.get(same_address(source.url), number)
 
     def _number(self, number: int, source: Source | None) -> int:
+        return self._number_of(f"[{number}]", source)
+
+    def _number_of(self, name: str, source: Source | None) -> int:
         if source is None:
-            raise Unresolved(f"[{number}] of an answer resolves to no source")
+            raise Unresolved(f"{name} of an answer resolves to no source")
         first = self.numbers.get(same_address(source.url))
         if first is None:
-            raise Unresolved(f"[{number}] stands for {source.url}, which no observation shows")
+            raise Unresolved(f"{name} stands for {source.url}, which no observation shows")
         return first
 
     def _lines(self, answer: ParsedAnswer) -> Iterator[Edit]:
@@ -163,6 +173,8 @@ def _bracket(bracket: str, old: Sequence[int], new: Sequence[int]) -> str | None
         return None
     if wide := _WIDE.fullmatch(bracket):
         return f"{wide[1]}{new[0]}{wide[3]}"
+    if bracket[0] not in "[［" or "(" in bracket:  # a superscript; a link within the page
+        return f"[{', '.join(map(str, new))}]"
     caret = "^" if bracket[1] == "^" else ""
     others = [
         part[0] for part in NUMBER_OR_RANGE.finditer(bracket[1:-1]) if not _is_citation(part, old)

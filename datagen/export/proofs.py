@@ -184,3 +184,6 @@ def _listed_faults(row: Row, steps: Sequence[Step]) -> Iterator[str]:
         for number in sorted(numbers):
             if answer.resolve(number, ledger) is None:
                 yield f"[{number}] resolves to no source of the row"
+        for link in answer.links:
+            if answer.dangles(link, ledger):
+                yield f"{answer.name(link)} resolves to no source of the row"

@@ -27,7 +27,7 @@ RULES: Final[dict[RuleName, Check]] = {
     "token_limit": run_rules.token_limit,
     "unverifiable_citations": text_rules.unverifiable_citations,
     "uncited_report": text_rules.uncited_report,
-    "citation_precision": text_rules.citation_precision,
+    "citation_accuracy": text_rules.citation_accuracy,
     "citation_coverage": text_rules.citation_coverage,
     "report_language": run_rules.report_language,
     "report_length": run_rules.report_length,

@@ -141,21 +141,23 @@ def uncited_report(case: Case) -> Iterator[Finding]:
         yield finding("uncited_report", "no sentence of the report carries a citation", case.report)
 
 
-def citation_precision(case: Case) -> Iterator[Finding]:
-    """Too many cited sentences are not borne out by their sources; each is a finding."""
-    citations, least = case.citations, case.settings.min_precision
-    if citations is None or citations.precision is None or citations.precision >= least:
+def citation_accuracy(case: Case) -> Iterator[Finding]:
+    """Of the cited sentences of which anything is known too few are quoted or found; each of the
+    others is a finding."""
+    citations, least = case.citations, case.settings.min_accuracy
+    if citations is None or citations.accuracy is None or citations.accuracy >= least:
         return
-    rate = f"{citations.precision:.2f} of the cited sentences hold, at least {least:g} asked"
+    rate = f"{citations.accuracy:.2f} of the cited sentences hold, at least {least:g} asked"
     for claim in citations.claims:
-        if claim.status != "supported":
+        if claim.warns or claim.status == "dangling":
             lacks = f", the source lacks {', '.join(claim.missing)[:120]}" if claim.missing else ""
             text = f"{rate}; {claim.status}{lacks}"
-            yield finding("citation_precision", text, case.report, (claim.start, claim.end))
+            yield finding("citation_accuracy", text, case.report, (claim.start, claim.end))
 
 
 def citation_coverage(case: Case) -> Iterator[Finding]:
-    """Too few of the body's sentences carry a supported citation."""
+    """Too few of the body's sentences carry a citation that leads to a source, and that nothing
+    speaks against."""
     citations, least = case.citations, case.settings.min_coverage
     if (
         citations is None
@@ -165,5 +167,5 @@ def citation_coverage(case: Case) -> Iterator[Finding]:
     ):
         return
     share = f"{citations.coverage:.2f} of {citations.sentences} sentences"
-    text = f"{share} carry a supported citation, at least {least:g} asked"
+    text = f"{share} carry a citation that nothing speaks against, at least {least:g} asked"
     yield finding("citation_coverage", text, case.report, (0, len(case.body)))

@@ -129,8 +129,8 @@ def _cited_sentences(
     for number, text in enumerate(texts):
         answer, spans = parse_answer(text), sentence_spans(text)
         starts = [start for start, _ in spans]
-        for mark in answer.marks:
-            source = answer.resolve(mark.number, ledger)
+        for mark in answer.citations:
+            source = answer.source(mark, ledger)
             at = bisect_right(starts, mark.start) - 1
             if source is None or at < 0 or (place := (source.id, number, at)) in visited:
                 continue

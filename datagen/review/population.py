@@ -23,6 +23,7 @@ from oresearch_graph.trace.files import read_trace_line
 Group = Literal["accepted", "rejected", "rubric"]
 
 # A quote inside a JSON string is escaped: neither can match within a question's text.
+_HEAD: Final = re.compile(rb'\{"version":[12],"id":')
 _ID: Final = re.compile(rb'"id":"([^"\\]*)"')
 _EXECUTION: Final = re.compile(rb'"protocol":\{"dialect":"\w+","execution":"(\w+)"')
 _REVIEWED: Final = {"question", "steps", "sources"}
@@ -79,7 +80,7 @@ def _executions(files: Sequence[Path]) -> Iterator[tuple[str, str]]:
 
 def _execution(path: Path, number: int, line: bytes) -> tuple[str, str]:
     name, execution = _ID.search(line, 0, 400), _EXECUTION.search(line)
-    if name is not None and execution is not None and line.startswith(b'{"version":1,"id":'):
+    if name is not None and execution is not None and _HEAD.match(line) is not None:
         return name[1].decode(), execution[1].decode()
     trace = read_trace_line(path, number, line)
     return trace.id, trace.execution

@@ -42,7 +42,7 @@ _SHARED: Final = 0.4
 
 
 class VerifiedClaim(NamedTuple):
-    """A sentence of an accepted report that its sources bear out."""
+    """A sentence of an accepted report that was quoted or found in its sources."""
 
     trace: str
     prose: str
@@ -59,12 +59,12 @@ class VerifiedClaim(NamedTuple):
 
 
 def verified_claims(trace: Trace) -> Iterator[VerifiedClaim]:
-    """The supported claims of a trace that can stand by themselves, in the report's order."""
+    """The quoted and found claims of a trace that stand by themselves, in the report's order."""
     citations = citations_of(trace)
     addresses = {source.id: source.url for source in trace.sources or ()}
     for claim in citations.claims if citations else ():
         best = max(claim.evidence, key=lambda evidence: evidence.score, default=None)
-        if claim.status == "supported" and best is not None and best.source in addresses:
+        if claim.holds and best is not None and best.source in addresses:
             verified = _claim(trace, claim, best, addresses[best.source])
             if _stands_alone(verified):
                 yield verified
@@ -190,7 +190,7 @@ def checked(points: Sequence[tuple[KeyPoint, str]], material: Material) -> list[
     stating: dict[KeyPoint, dict[str, bool]] = {point: {} for point in alone}
     for report in material.reports:
         for hit in judge_report(report.text, alone, report.citations).found:
-            stating[hit.point][report.trace] = hit.supported is not False
+            stating[hit.point][report.trace] = hit.cited is not False
     return [
         Checked(_weighted(point, len(stating[point]) / len(material.reports)), place)
         for place, (point, trace) in enumerate(points)

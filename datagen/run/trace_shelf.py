@@ -12,7 +12,7 @@ from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace import Trace
 from oresearch_graph.trace.files import read_trace_line
 
-_HEAD: Final = re.compile(rb'\{"version":1,"id":"([^"\\]*)"')
+_HEAD: Final = re.compile(rb'\{"version":[12],"id":"([^"\\]*)"')
 """How every writer of ours begins a line; other lines are read whole for their id."""
 
 

@@ -15,7 +15,7 @@ RuleName = Literal[
     "constrained",
     "few_subtasks", "call_bounds", "unanswered_subtask", "repeated_call", "short_path",
     "token_limit",
-    "unverifiable_citations", "uncited_report", "citation_precision", "citation_coverage",
+    "unverifiable_citations", "uncited_report", "citation_accuracy", "citation_coverage",
     "report_language", "report_length",
     "repeated_text", "refusal", "tag_leak",
     "error_page", "empty_observations",
@@ -68,12 +68,12 @@ class FilterSettings(FrozenModel):
     """A `tokenizer.json` to count with (needs the package tokenizers). None: an estimate, a token
     for each CJK character and for each four others."""
 
-    min_precision: float = Field(default=0.8, ge=0, le=1)
-    """Share of the report's cited sentences that their sources bear out. One in five may fail: the
-    check is lexical, and a true paraphrase can fall through."""
+    min_accuracy: float = Field(default=0.8, ge=0, le=1)
+    """Of the report's cited sentences of which anything is known, the share that is quoted or
+    found; the others are missing a part, contradicted or dangling."""
     min_coverage: float = Field(default=0.3, ge=0, le=1)
-    """Share of the body's sentences with a supported citation; introduction, transitions and
-    conclusion carry none, and the extractive baseline reaches 0.87 to 0.92."""
+    """Share of the body's sentences with a citation that leads to a source, and that nothing speaks
+    against; introduction, transitions and conclusion carry none."""
     verify_again: bool = False
     """Check citations from the sources even where the trace brings its report; about 10 ms each."""
     report_words: tuple[int, int] = (100, 10_000)

@@ -12,7 +12,12 @@ from typing import Annotated, Any
 
 import typer
 
-from oresearch_graph.errors import ConfigurationError, OresearchError, TraceFileError
+from oresearch_graph.errors import (
+    CitationsNotUnderstood,
+    ConfigurationError,
+    OresearchError,
+    TraceFileError,
+)
 from oresearch_graph.redaction import redacted
 
 app = typer.Typer(
@@ -101,9 +106,35 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a trace.")] = False,
 ) -> None:
     """Print the violations of traces. Exit status: 0 none, 1 some, 2 unreadable."""
-    from oresearch_graph.command.traces import check_files
+    from oresearch_graph.command.files import check_files
 
     raise typer.Exit(check_files(traces, as_json=as_json))
+
+
+@app.command()
+def verify(
+    report: Annotated[Path, typer.Argument(help="A report in Markdown, whoever wrote it.")],
+    sources: Annotated[
+        Path | None, typer.Option(help="JSON Lines with url, title and text, or a trace file.")
+    ] = None,
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="Read cited addresses that the file does not have.")
+    ] = False,
+    max_pages: Annotated[int, typer.Option(min=0, help="Addresses that are read.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Check a report's citations; without --sources the cited addresses are read.
+
+    Exit status: 0 nothing speaks against a cited sentence, 1 one misses a part or is contradicted,
+    2 the citations are not understood.
+    """
+    from oresearch_graph.command.files import verify_file
+    from oresearch_graph.settings import resolve_settings
+
+    settings = resolve_settings()
+    raise typer.Exit(
+        verify_file(report, sources, settings, fetch=fetch, max_pages=max_pages, as_json=as_json)
+    )
 
 
 @app.command()
@@ -117,7 +148,7 @@ def view(
     ] = None,
 ) -> None:
     """Write traces as one HTML page: steps, passages, the report with its evidence."""
-    from oresearch_graph.command.traces import view_files
+    from oresearch_graph.command.files import view_files
 
     raise typer.Exit(view_files(traces, out, ids or ()))
 
@@ -167,7 +198,9 @@ def main() -> None:
     try:
         app()
     except OresearchError as error:
-        asked_wrongly = isinstance(error, ConfigurationError | TraceFileError)
+        asked_wrongly = isinstance(
+            error, ConfigurationError | TraceFileError | CitationsNotUnderstood
+        )
         sys.stderr.write(f"oresearch: {error}\n")
         sys.exit(2 if asked_wrongly else 1)
     except Exception:  # noqa: BLE001 - a defect: Python's own traceback would show what it holds

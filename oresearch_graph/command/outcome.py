@@ -12,6 +12,7 @@ from rich.markdown import Markdown
 
 from oresearch_graph.command.places import Places
 from oresearch_graph.command.terminal import harmless, json_line, lines
+from oresearch_graph.evidence.citations import in_words
 from oresearch_graph.graph.build import ResearchGraph
 from oresearch_graph.graph.state import Findings, join_findings, join_sources
 from oresearch_graph.graph.verify import assemble
@@ -92,8 +93,8 @@ def print_summary(console: Console, trace: Trace, report: str | None, places: Pl
             {number for claim in trace.citations.claims for number in claim.sources}
         )
         summary.append(
-            f"citations: {_supported(trace)} of {len(trace.citations.claims)} cited sentences "
-            f"supported, {sources_cited} source records cited"
+            f"cited sentences: {in_words(trace.citations.counts)}; "
+            f"{sources_cited} source records cited"
         )
     summary.append(f"usage: {usage_line(trace)}")
     summary += [] if report is None else [f"report: {places.report}"]
@@ -147,16 +148,11 @@ def as_json(trace: Trace, report: str | None, places: Places) -> str:
     if trace.citations is not None:
         summary["citations"] = {
             "claims": len(trace.citations.claims),
-            "supported": _supported(trace),
-            "precision": trace.citations.precision,
+            "statuses": trace.citations.counts,
+            "accuracy": trace.citations.accuracy,
             "coverage": trace.citations.coverage,
         }
     return json_line(summary)
-
-
-def _supported(trace: Trace) -> int:
-    claims = trace.citations.claims if trace.citations else ()
-    return sum(claim.status == "supported" for claim in claims)
 
 
 def _total(trace: Trace) -> dict[str, Any]:

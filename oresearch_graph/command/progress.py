@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from oresearch_graph.command.terminal import line, lines
+from oresearch_graph.evidence.citations import in_words
 from oresearch_graph.graph.events import (
     Called,
     Event,
@@ -68,7 +69,7 @@ class LiveProgress:
                 self._words += len(event.text.split())
                 self._stage = f"writing the report… {self._words} words"
             case Verified():
-                state = "no report" if event.precision is None else "citations checked"
+                state = "no report" if event.claims is None else "citations checked"
                 self._stage = f"{event.outcome}: {state}"
             case _:
                 assert_never(event)
@@ -204,9 +205,7 @@ def progress_line(event: Event) -> str | None:
         case SubtaskFailed():
             return f"[{event.branch}] failed: {event.message}"
         case Verified():
-            if event.precision is None:
-                return None
-            return f"citations checked, {event.unsupported} not supported"
+            return None if event.claims is None else f"cited sentences: {in_words(event.claims)}"
         case Observed() | ReportText():
             return None
         case _:

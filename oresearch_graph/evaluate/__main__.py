@@ -67,7 +67,7 @@ class Score(NamedTuple):
     correct: bool
     """An answerable question was answered, an unanswerable one was refused."""
     words: int
-    precision: float | None
+    accuracy: float | None
     sources: int | None
     missing: tuple[str, ...] = ()
 
@@ -89,7 +89,7 @@ def _score(question: Question, answered: Answered) -> Score:
         recall,
         bool(report) == question.answerable,
         len(report.split()),
-        answered.citations.precision if answered.citations else None,
+        answered.citations.accuracy if answered.citations else None,
         answered.sources,
         missing,
     )
@@ -143,13 +143,13 @@ def table(graph: Sequence[Score], baseline: Sequence[Score]) -> Table:
     rows.add_column("question", f"mean of {sum(s.recall is not None for s in graph)}")
     rows.add_column("recall", f"{mean_recall(graph):.2f}", justify="right")
     rows.add_column("top hit", f"{mean_recall(baseline):.2f}", justify="right")
-    for name in ("words", "top hit's", "precision"):
+    for name in ("words", "top hit's", "accuracy"):
         rows.add_column(name, justify="right")
     for graph_score, other in zip(graph, baseline, strict=True):
-        precision = "-" if graph_score.precision is None else f"{graph_score.precision:.2f}"
+        accuracy = "-" if graph_score.accuracy is None else f"{graph_score.accuracy:.2f}"
         words = str(graph_score.words), str(other.words)
         rows.add_row(
-            graph_score.question.question, _recall(graph_score), _recall(other), *words, precision
+            graph_score.question.question, _recall(graph_score), _recall(other), *words, accuracy
         )
     return rows
 

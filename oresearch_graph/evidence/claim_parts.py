@@ -6,28 +6,30 @@ import re
 from typing import Final, NamedTuple
 
 from oresearch_graph.evidence.figures import Figure, figures
+from oresearch_graph.text.dates import taken_out
 from oresearch_graph.text.scripts import has_cjk
 from oresearch_graph.text.stop_words import STOP_WORDS
+from oresearch_graph.trace.marks import unmarked
 
-# Each begins where its run of blanks or backticks does, and takes it whole: linear on any text.
-_MARK: Final = re.compile(r"(?<!\s)\s*+(?:\[\d++(?:\s*+[,，、]\s*+\d++)*+\]|【\d++】)")
-_LINK: Final = re.compile(r"\[([^\[\]]*+)\]\((?:[^()]++|\([^()]*+\))*+\)|https?://\S+")
 _LIST_MARK: Final = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)、])\s+|^\s*[#>|]+\s*")
 _QUOTED: Final = re.compile(
     r"“([^“”]{2,400})”|「([^「」]{2,400})」|『([^『』]{2,400})』|《([^《》]{2,200})》|«([^«»]{2,400})»"
     r"|(?<![\w\"])\"([^\"\n]{2,400})\"(?!\w)"
 )
+_LINK: Final = re.compile(r"\[([^\[\]]*+)\]\((?:[^()]++|\([^()]*+\))*+\)|https?://\S+")
+# Begins where its run of backticks does, and takes it whole: linear on any text.
 _CODE: Final = re.compile(r"(?<!`)`++([^`\n]++)`++")
 _NAME: Final = re.compile(
     r"""
     (?P<identifier> \b [A-Za-z_]\w* (?: (?: \. | :: ) [A-Za-z_]\w* )+ | \b _*[A-Za-z]+_\w+ )
     | (?P<capital>
-        \b [A-ZÀ-ÞА-Я][\w'’&-]*
+        \b (?<!-) [A-ZÀ-ÞА-Я][\w'’&-]*
         (?: [ \t] (?: (?: of|van|von|de|der|di|da|the|for|and ) [ \t] )? [A-ZÀ-ÞА-Я][\w'’&-]* )* )
     | (?P<mixed> \b [a-z]+[A-Z]\w* )
     """,
     re.VERBOSE,
 )
+_POSSESSIVE: Final = re.compile(r"(?:['’]s?|(?<=s)['’])$")
 _LATIN: Final = re.compile(r"[A-Za-z][\w.+#-]{2,}")
 
 
@@ -48,18 +50,27 @@ class Parts(NamedTuple):
 def checkable_parts(sentence: str, language: str = "en") -> Parts:
     """Quotes, names and figures of a sentence. In German, where every noun has a capital, a lone
     capitalised word is no name."""
-    prose = _LIST_MARK.sub("", _LINK.sub(r"\1", _MARK.sub("", sentence))).strip()
+    prose = _LIST_MARK.sub("", _LINK.sub(r"\1", unmarked(sentence))).strip()
     prose = prose.replace("**", "")
     quotes = [next(filter(None, match.groups())) for match in _QUOTED.finditer(prose)]
     code = [match[1] for match in _CODE.finditer(prose)]
     plain = _CODE.sub(" ", _QUOTED.sub(" ", prose))
     pieces = [piece.strip() for quote in quotes for piece in re.split(r"…+|\.{3,}", quote)]
+    pieces = [piece.strip(" ,.;。，") for piece in pieces if piece]
+    titles = {piece for piece in pieces if _is_title(piece)}
+    names = [*filter(titles.__contains__, pieces), *code, *_names(taken_out(plain)[1], language)]
     return Parts(
         prose,
-        tuple(piece.strip(" ,.;。，") for piece in pieces if piece),
-        tuple(dict.fromkeys([*code, *_names(plain, language)])),
+        tuple(piece for piece in pieces if piece not in titles),
+        tuple(dict.fromkeys(names)),
         tuple(dict.fromkeys(figures(plain))),
     )
+
+
+def _is_title(quoted: str) -> bool:
+    """True for the name of a work: more of its words have a capital than not."""
+    words = quoted.split()
+    return sum(word[:1].isupper() for word in words) > len(words) / 2
 
 
 def _names(plain: str, language: str) -> list[str]:
@@ -84,7 +95,8 @@ def _capitalised(name: str, language: str, *, first: bool) -> str:
         words = words[1:]
     if len(words) == 1 and language == "de" and not _surely_name(words[0]):
         return ""
-    return "" if not words or (len(words) == 1 and len(words[0]) < 2) else " ".join(words)
+    name = _POSSESSIVE.sub("", " ".join(words))
+    return name if len(name) > 1 else ""
 
 
 def _surely_name(word: str) -> bool:

@@ -1,9 +1,9 @@
 """The report that people read, made from the answer as the policy wrote it.
 
 Citations are renumbered by first appearance, those that lead nowhere are removed and named, claims
-that their sources do not bear out are marked, what a reader of Markdown would act upon is disarmed
-(no pictures that call home, no links but the web's, no HTML), and the references are rendered from
-the ledger. The policy's own step is left as it is.
+that something in their sources speaks against are marked, what a reader of Markdown would act upon
+is disarmed (no pictures that call home, no links but the web's, no HTML), and the references are
+rendered from the ledger. The policy's own step is left as it is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from markdown_it.token import Token
 
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.evidence.notices import Notices, notices
-from oresearch_graph.trace.answer import Mark, ParsedAnswer, parse_answer
+from oresearch_graph.trace.answer import ParsedAnswer, parse_answer
+from oresearch_graph.trace.marks import Link, Mark
 from oresearch_graph.trace.plain_text import (
     WEB_SCHEMES,
     admissible_address,
@@ -40,7 +41,7 @@ from oresearch_graph.trace.references import Ledger, same_address
 from oresearch_graph.trace.report_form import fence_spans, heading_for, lines_of
 
 HARMLESS: Final[frozenset[FailureName]] = frozenset((
-    "repaired", "recovered", "plan_fallback", "grammar",
+    "repaired", "recovered", "plan_fallback", "grammar", "citations_not_understood",
 ))  # fmt: skip
 """Failures after which nothing is missing, as long as the subtasks were answered."""
 
@@ -107,13 +108,14 @@ def deliver(
     """The report of an answer; `citations` is `verify_report(answer, sources)`."""
     words = notices(language)
     numbering = _Numbering(answer, Ledger(sources))
-    doubtful = [claim for claim in citations.claims if claim.status != "supported"]
-    text = numbering.rewrite(0, answer.body_end, doubtful, words.unverified)
+    doubtful = [claim for claim in citations.claims if claim.warns]
+    text = numbering.rewrite(0, answer.body_end, doubtful, words.differs)
     if rest := numbering.rewrite(_after_references(answer), len(answer.text)):
         text = f"{text.rstrip()}\n\n{rest}"
     notes = _notes(text, words, numbering.dangling, not_covered, extractive=extractive)
     text = "\n\n".join(part for part in (text.strip(), notes) if part)
-    text = safe_markdown(without_overrides(body_text(text)))
+    unused = "" if answer.citations else answer.text[slice(*answer.list_span)]
+    text = safe_markdown(without_overrides(body_text(f"{text}\n\n{unused}".strip())))
     references = _references(numbering.sources, language)
     report = "\n\n".join(part for part in (text, references) if part) + "\n"
     return Delivered(
@@ -122,12 +124,14 @@ def deliver(
 
 
 def _after_references(answer: ParsedAnswer) -> int:
-    """Where sections that follow the reference list begin; the end of the text without any."""
+    """Where sections that follow the reference list begin; the end of the text without any. Empty
+    ones that are named as the list is are none."""
     return min(
         (
             section.heading_start
             for section in answer.sections()
-            if section.heading_start >= answer.list_span[1] and section.name != "references"
+            if section.heading_start >= answer.list_span[1]
+            and (section.name != "references" or answer.text[section.start : section.end].strip())
         ),
         default=len(answer.text),
     )
@@ -148,8 +152,8 @@ def _notes(
     *, extractive: bool,
 ) -> str:  # fmt: skip
     lines = []
-    if words.unverified in text:
-        lines.append(words.unverified_note)
+    if words.differs in text:
+        lines.append(words.differs_note)
     if dangling:
         lines.append(
             words.removed.format(", ".join(f"`{mark}`" for mark in dict.fromkeys(dangling)))
@@ -178,25 +182,37 @@ class _Numbering:
         """The answer's text from `start` to `end` with its marks renumbered; the last one of each
         doubtful claim is followed by the warning."""
         text = self.answer.text
-        clusters = _clusters(text, [m for m in self.answer.marks if start <= m.start < end])
+        clusters = _clusters(text, [c for c in self.answer.citations if start <= c.start < end])
         starts = [cluster[0].start for cluster in clusters]
         places = [(claim, bisect_left(starts, claim.end) - 1) for claim in doubtful]
         last = {starts[at] for claim, at in places if at >= 0 and starts[at] >= claim.start}
         pieces: list[str] = []
         for cluster in clusters:
             before = text[start : cluster[0].start]
-            numbers = dict.fromkeys(n for mark in cluster if (n := self._number(mark)))
+            first = cluster[0]
+            words = first.words if isinstance(first, Link) else ""
+            numbers = dict.fromkeys(n for cited in cluster if (n := self._number(cited)))
             bracket = "".join(f"[{number}]" for number in numbers)
+            if not numbers and isinstance(first, Link) and (first.bare or not self.dangles(first)):
+                words = text[first.start : cluster[-1].end]  # it may be told, not cited
+            bracket = " ".join(filter(None, (words, bracket)))
+            before = before if bracket else before.rstrip(" \t")
             if cluster[0].start in last:
                 bracket += warning if warning.startswith("（") else f" {warning}"
-            pieces += [before if numbers else before.rstrip(" \t"), bracket]
+            pieces += [before, bracket]
             start = cluster[-1].end
         return "".join([*pieces, text[start:end]])
 
-    def _number(self, mark: Mark) -> int | None:
-        source = self.answer.resolve(mark.number, self.ledger)
+    def dangles(self, link: Link) -> bool:
+        return self.answer.dangles(link, self.ledger)
+
+    def _number(self, citation: Mark | Link) -> int | None:
+        source = self.answer.source(citation, self.ledger)
         if source is None:
-            self.dangling.append(f"[{mark.number}]")
+            if isinstance(citation, Mark):
+                self.dangling.append(f"[{citation.number}]")
+            elif not citation.bare and self.dangles(citation):
+                self.dangling.append(self.answer.name(citation))
             return None
         address = same_address(source.url)
         if address not in self._numbers:
@@ -205,13 +221,16 @@ class _Numbering:
         return self._numbers[address]
 
 
-def _clusters(text: str, marks: Sequence[Mark]) -> list[list[Mark]]:
-    """Marks that stand side by side, with nothing but blanks between them."""
-    clusters: list[list[Mark]] = []
-    for _, group in groupby(marks, key=lambda mark: mark.start):
+def _clusters(text: str, citations: Sequence[Mark | Link]) -> list[list[Mark | Link]]:
+    """Citations that stand side by side, with nothing but blanks between them. One that leaves
+    words begins a cluster."""
+    clusters: list[list[Mark | Link]] = []
+    for _, group in groupby(citations, key=lambda each: each.start):
         bracket = list(group)
         gap = text[clusters[-1][-1].end : bracket[0].start] if clusters else "x"
-        if clusters and not gap.strip(" \t"):
+        last = bracket[-1]
+        speaks = isinstance(last, Link) and bool(last.words or last.bare)
+        if clusters and not speaks and not gap.strip(" \t"):
             clusters[-1] += bracket
         else:
             clusters.append(bracket)

@@ -1,48 +1,19 @@
 """Numbers and dates as keys that are equal when the figures are: `1,250,000` and `125万`, `25 %`
-and `25 percent`, `5 March 2024` and `2024年3月5日`.
+and `25 percent`.
 
-Not covered: numbers written as words beyond twelve, month names other than English, sums such as
-`1亿2000万`.
+Not covered: numbers written as words beyond twelve, rounding.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-_MONTHS: Final = (
-    "jan",
-    "feb",
-    "mar",
-    "apr",
-    "may",
-    "jun",
-    "jul",
-    "aug",
-    "sep",
-    "oct",
-    "nov",
-    "dec",
-)
-_MONTH: Final = (
-    r"(?P<month>Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?"
-    r"|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?)\.?"
-)
-_YEAR: Final = r"(?P<year>(?:1[0-9]|20|21)\d\d)(?!\d)"
-_DAY: Final = r"(?P<day>[0-3]?\d)(?:st|nd|rd|th)?(?!\d)"
-_DATES: Final = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"(?<!\d)(?P<year>\d{4})\s?年(?:\s?(?P<month>\d{1,2})\s?月(?:\s?(?P<day>\d{1,2})\s?日)?)?",
-        rf"(?<![\d.]){_YEAR}(?P<by>[-/.])(?P<month>\d\d?)(?P=by)(?P<day>\d\d?)(?![\d.])",
-        rf"\b{_DAY}\s+(?:of\s+)?{_MONTH},?\s+{_YEAR}",
-        rf"\b{_MONTH}\s+{_DAY},?\s+{_YEAR}",
-        rf"\b{_MONTH},?\s+{_YEAR}",
-    )
-)
+from oresearch_graph.text.dates import DATED, months_named, taken_out, wider
+
 _SCALES: Final[tuple[tuple[str, int], ...]] = (
     (r"万亿|trillions?", 10**12),
     (r"千万", 10**7),
@@ -73,6 +44,15 @@ _UNITS: Final[dict[str, str]] = {
     "day": r"days?\b|天",
     "year": r"years?\b|年",
     "km": r"km\b|kilomet(?:er|re)s?\b|公里|千米",
+    "m": r"met(?:er|re)s?\b|m\b|米",
+    "cm": r"cm\b|centimet(?:er|re)s?\b|厘米",
+    "mm": r"mm\b|millimet(?:er|re)s?\b|毫米",
+    "mi": r"miles?\b|英里",
+    "ft": r"f(?:oo|ee)?t\b|英尺",
+    "ha": r"ha\b|hectares?\b|公顷",
+    "t": r"tonn?es?\b|tons?\b|t\b|吨",
+    "month": r"months?\b|个月",
+    "week": r"weeks?\b|周",
     "kg": r"kg\b|kilograms?\b|公斤|千克",
 }
 _UNIT: Final = "|".join(f"(?P<u{i}>{words})" for i, words in enumerate(_UNITS.values()))
@@ -93,6 +73,8 @@ _NUMBER: Final = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+DATE: Final = "date"
+"""The unit of a year."""
 _SIGNS: Final = {"$": "usd", "€": "eur", "£": "gbp", "¥": "cny", "百分之": "%"}
 _WORDS: Final[dict[str, int]] = {
     "zero": 0, "one": 1, "once": 1, "two": 2, "twice": 2, "both": 2, "double": 2, "half": 2,
@@ -102,6 +84,27 @@ _WORDS: Final[dict[str, int]] = {
 _WORD: Final = re.compile(
     r"\b(?:" + "|".join(_WORDS) + r")\b|[一二两三四五六七八九十]", re.IGNORECASE
 )
+_DIGIT: Final = re.compile(r"\d")
+_YEAR: Final = re.compile(
+    r"""
+    (?: \b (?: in|since|from|until|by|during|of|to|and|year|after|before
+            | im|seit|bis|jahr|en|depuis|em|nel|del )
+      | [(–-] ) \s? $
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+"""What stands before a bare number of four digits that is a year."""
+_PLAUSIBLE: Final = re.compile(r"1[0-9]\d\d|20\d\d")
+_RANGE: Final = re.compile(
+    r"(?<![\d.,–-])(?P<low>\d{1,9}(?:\.\d{1,9})?)\s?[–—-]\s?(?P<high>\d{1,9}(?:\.\d{1,9})?)"
+    r"(?P<unit>\s?(?:%|percent\b))"
+)
+_YEARS: Final = re.compile(
+    r"(?<![\d.–-])(?P<century>1\d|20)(?P<low>\d\d)[–—/-](?P<high>\d\d)(?![\d–-])"
+)
+_SUM: Final = re.compile(r"(?<!\d)(?P<high>\d{1,6})[亿億](?P<low>\d{1,4})[万萬]")
+_THOUSANDS: Final = re.compile(r"\d{1,3}\.\d{3}")
+"""A decimal, or thousands as they are written on the continent."""
 _LONGEST: Final = 40
 """Digits of a number that is worth multiplying: with a million, Decimal overflows."""
 _HAN: Final = {"两": 2} | {digit: value for value, digit in enumerate("一二三四五六七八九十", 1)}
@@ -114,38 +117,26 @@ class Figure(NamedTuple):
     key: str
     unit: str = ""
 
+    @property
+    def is_date(self) -> bool:
+        """A day or a month, with its year or without."""
+        return DATED.fullmatch(self.key) is not None
+
 
 def figures(text: str) -> list[Figure]:
     """Every date, then every other number of the text."""
-    rest = unicodedata.normalize("NFKC", text)
-    dates: list[Figure] = []
-
-    def taken_out(match: re.Match[str]) -> str:
-        figure = _date(match)
-        if figure is None:
-            return match[0]
-        dates.append(figure)
-        return " " * len(match[0])
-
-    for pattern in _DATES:
-        rest = pattern.sub(taken_out, rest)
-    return dates + [_number(match) for match in _NUMBER.finditer(rest)]
+    dates, rest = taken_out(_expanded(unicodedata.normalize("NFKC", text)))
+    return [
+        *(Figure(*date) for date in dates),
+        *(_number(match) for match in _NUMBER.finditer(rest)),
+    ]
 
 
-def _date(match: re.Match[str]) -> Figure | None:
-    groups = match.groupdict()
-    month, day = groups.get("month"), groups.get("day")
-    key = match["year"]
-    if month is not None:
-        number = int(month) if month.isdigit() else _MONTHS.index(month[:3].lower()) + 1
-        if not 1 <= number <= 12:
-            return None
-        key += f"-{number:02}"
-    if day is not None:
-        if not 1 <= int(day) <= 31:
-            return None
-        key += f"-{int(day):02}"
-    return Figure(match[0], key)
+def _expanded(text: str) -> str:
+    """`10-15 %` is both of them, `2019–21` the years, `1亿2000万` the sum."""
+    text = _RANGE.sub(r"\g<low>\g<unit> \g<high>\g<unit>", text)
+    text = _YEARS.sub(r"\g<century>\g<low>–\g<century>\g<high>", text)
+    return _SUM.sub(lambda m: f"{int(m['high']) * 10_000 + int(m['low'])}万", text)
 
 
 def _number(match: re.Match[str]) -> Figure:
@@ -155,7 +146,10 @@ def _number(match: re.Match[str]) -> Figure:
     value = _plain(match["number"])
     scale = _scale(match)
     unit = _SIGNS.get((match["before"] or "").strip(), "") or _unit(match)
-    if len(value) <= _LONGEST and (scale is not None or (unit == "%" and value.count(".") <= 1)):
+    if not unit and scale is None and _PLAUSIBLE.fullmatch(value):
+        before = match.string[max(match.start() - 12, 0) : match.start("number")]
+        unit = DATE if _YEAR.search(before) else ""
+    if len(value) <= _LONGEST and value.count(".") <= 1 and (scale is not None or unit):
         value = format((Decimal(value) * (scale or 1)).normalize(), "f")
     return Figure(match[0].strip(), value, unit)
 
@@ -185,6 +179,7 @@ def stated(text: str) -> set[tuple[str, str]]:
     """Every (key, unit) that a source states: its figures, the years and months of its dates, and
     small numbers written as words."""
     keys = set(_stated(text))
+    keys |= {(f"--{month:02}", "") for month in months_named(text)}
     plain = unicodedata.normalize("NFKC", text)
     for word in _WORD.finditer(plain):
         value = _HAN.get(word[0]) or _WORDS.get(word[0].lower(), 0)
@@ -195,18 +190,47 @@ def stated(text: str) -> set[tuple[str, str]]:
 def _stated(text: str) -> Iterator[tuple[str, str]]:
     for figure in figures(text):
         yield figure.key, figure.unit
-        if re.fullmatch(r"\d{4}-\d\d(?:-\d\d)?", figure.key):
-            yield figure.key[:7], ""
-            yield figure.key[:4], ""
+        yield from ((key, "") for key in wider(figure.key))
+        if _THOUSANDS.fullmatch(figure.key):
+            yield figure.key.replace(".", ""), figure.unit
 
 
-def agrees(figure: Figure, keys: set[tuple[str, str]]) -> bool:
+def agrees(figure: Figure, keys: Collection[tuple[str, str]]) -> bool:
     """True when a source that states `keys` states this figure. A percentage must be one there; a
-    unit must be the same or left out; a figure without a unit agrees with any but a percentage."""
+    unit must be the same or left out; a figure without a unit agrees with any but a percentage; a
+    date agrees with a day or a month that has no year there."""
+    if _THOUSANDS.fullmatch(figure.key):
+        whole = figure._replace(key=figure.key.replace(".", ""))
+        return _agrees(figure, keys) or _agrees(whole, keys)
+    return _agrees(figure, keys)
+
+
+def _agrees(figure: Figure, keys: Collection[tuple[str, str]]) -> bool:
     if (figure.key, figure.unit) in keys:
         return True
     if figure.unit == "%":
         return False
     if figure.unit:
         return (figure.key, "") in keys
-    return any((figure.key, unit) in keys for unit in (*_UNITS, "gbp") if unit != "%")
+    if figure.is_date:
+        day = figure.key[figure.key.index("-") :]
+        return (f"-{day}", "") in keys and (f"?{day}", "") not in keys
+    return any((figure.key, unit) in keys for unit in (*_UNITS, "gbp", DATE) if unit != "%")
+
+
+def same(figure: Figure, other: Figure) -> bool:
+    """True when one states the other."""
+    wide = [
+        {(each.key, each.unit), *((key, "") for key in wider(each.key))} for each in (figure, other)
+    ]
+    return agrees(figure, wide[1]) or agrees(other, wide[0])
+
+
+def rivals(figure: Figure, other: Figure, *, beside: bool) -> bool:
+    """True when both cannot be figures of one thing: dates as exact, years, or, where the same
+    word stands `beside` both, numbers of one unit."""
+    if same(figure, other):
+        return False
+    if figure.is_date or other.is_date:
+        return _DIGIT.sub("0", figure.key) == _DIGIT.sub("0", other.key)
+    return figure.unit == other.unit and (figure.unit == DATE or beside)

@@ -15,6 +15,7 @@ from oresearch_graph.text.words import terms
 from oresearch_graph.threads import ReportPlan, SectionPlan
 from oresearch_graph.trace import Source
 from oresearch_graph.trace.answer import parse_answer
+from oresearch_graph.trace.marks import Mark
 
 _CHOICE: Final = 4
 """Sentences that may introduce a report."""
@@ -126,11 +127,13 @@ def _statements(answer: str) -> Iterator[_Statement]:
     parsed = parse_answer(answer)
     for start, end, marks in sentences_of(parsed):
         text = _ITEM.sub("", " ".join(parsed.text[start:end].split()), count=1)
-        if marks and "<" not in text:
+        if "<" not in text:
             plain = _MARKS.sub(" ", text)
             if not plain.rstrip().endswith(_ENDS):
                 text += _ENDS[has_cjk(plain)]
-            yield _Statement(text, plain, words_of(text), {mark.number for mark in marks})
+            numbers = {mark.number for mark in marks if isinstance(mark, Mark)}
+            if numbers:
+                yield _Statement(text, plain, words_of(text), numbers)
 
 
 def _says_something(statement: str, cited: Sequence[Source], asked: str, language: str) -> bool:

@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 from langgraph.config import get_stream_writer
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from oresearch_graph.trace.record import ClaimStatus
+
 
 class _Event(BaseModel):
     model_config = ConfigDict(frozen=True)
@@ -93,9 +95,11 @@ class Verified(_Event):
 
     type: Literal["oresearch.verified"] = "oresearch.verified"
     outcome: Literal["complete", "partial", "failed"]
-    precision: float | None
+    accuracy: float | None
+    """Quoted and found claims, as a share of those of which anything is known."""
     coverage: float | None
-    unsupported: int
+    claims: dict[ClaimStatus, int] | None
+    """How many cited sentences have each status; None without a report."""
 
 
 Event = Annotated[

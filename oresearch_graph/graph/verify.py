@@ -17,6 +17,7 @@ from oresearch_graph.evidence.delivery import (
     citation_annotations,
     delivered_answer,
 )
+from oresearch_graph.evidence.report_check import not_understood
 from oresearch_graph.graph.events import Verified, emit
 from oresearch_graph.graph.run_context import RunContextPool
 from oresearch_graph.graph.state import Findings, ResearchState, add_usage, written_steps
@@ -52,8 +53,14 @@ class Closer:
             citations, delivered = await asyncio.to_thread(delivered_answer, answer, trace)
             # Text that no source came before is no report.
             delivered = delivered if trace.sources else None
-        if trace.answer is not None:
-            trace = trace.model_copy(update={"citations": citations})
+            if trace.answer is not None:
+                trace = trace.model_copy(update={"citations": citations})
+                if trace.sources and (cause := not_understood(answer, citations)) is not None:
+                    failure = Failure(
+                        name="citations_not_understood", fault="policy", message=cause,
+                        role="summarizer",
+                    )  # fmt: skip
+                    trace = trace.model_copy(update={"failures": (*trace.failures, failure)})
         emit(_verified(trace.outcome, citations))
         if self.last:
             await self.pool.release(run)
@@ -145,9 +152,9 @@ def _unsummarized(state: ResearchState) -> str | None:
 def _verified(outcome: Outcome, citations: CitationReport | None) -> Verified:
     return Verified(
         outcome=outcome,
-        precision=citations.precision if citations else None,
+        accuracy=citations.accuracy if citations else None,
         coverage=citations.coverage if citations else None,
-        unsupported=sum(c.status != "supported" for c in citations.claims) if citations else 0,
+        claims=citations.counts if citations else None,
     )
 
 

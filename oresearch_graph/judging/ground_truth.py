@@ -12,7 +12,7 @@ from typing import Protocol
 from pydantic import Field
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.judging.key_points import UNSUPPORTED_CREDIT, Found, judge_report
+from oresearch_graph.judging.key_points import DOUBTFUL_CREDIT, Found, judge_report
 from oresearch_graph.rows.ground_truth import GroundTruth, KeyPoint
 from oresearch_graph.trace.record import CitationReport
 from oresearch_graph.trace.validation import FrozenModel
@@ -68,7 +68,7 @@ class KeyPointJudge:
         self, question: str, report: str, truth: GroundTruth, *,
         citations: CitationReport | None = None,
     ) -> Judged:  # fmt: skip
-        """Which key points the report states; half credit for one whose sources do not bear it."""
+        """Which key points the report states; half credit for one without a citation that holds."""
         if not truth.key_points:
             raise ConfigurationError(
                 f"no key points for the question {question[:80]!r}: give it some, or use a model "
@@ -93,8 +93,8 @@ def _scored(point: KeyPoint, match: Found | None, report: str) -> Scored:
     return Scored(
         criterion=point.text,
         weight=point.weight,
-        score=UNSUPPORTED_CREDIT if match.supported is False else 1.0,
-        reason="its source does not bear it out" if match.supported is False else "",
+        score=DOUBTFUL_CREDIT if match.cited is False else 1.0,
+        reason="it is not cited, or its source says otherwise" if match.cited is False else "",
         quote=report[match.start : match.end],
         quote_found=True,
     )

@@ -20,8 +20,9 @@ from oresearch_graph.text.words import sentence_spans, terms
 from oresearch_graph.trace.answer import parse_answer
 from oresearch_graph.trace.record import CitationReport
 
-UNSUPPORTED_CREDIT: Final = 0.5
-"""Credit of a key point that stands in the report without a supported citation."""
+DOUBTFUL_CREDIT: Final = 0.5
+"""Credit of a key point that stands in the report without a citation, or with one that leads
+nowhere or that something speaks against."""
 _NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
 _OVERLAP: Final = 0.7
 _ALIKE: Final = 88.0
@@ -34,8 +35,8 @@ class Found(NamedTuple):
     point: KeyPoint
     start: int
     end: int
-    supported: bool | None
-    """None when no citations were given."""
+    cited: bool | None
+    """A citation bears it, as far as is known; None when no citations were given."""
 
 
 class Verdict(NamedTuple):
@@ -69,10 +70,8 @@ def judge_report(
         if place is None:
             missing.append(point)
         else:
-            matches.append(Found(point, place.start, place.end, place.supported))
-    credit = sum(
-        f.point.weight * (UNSUPPORTED_CREDIT if f.supported is False else 1.0) for f in matches
-    )
+            matches.append(Found(point, place.start, place.end, place.cited))
+    credit = sum(f.point.weight * (DOUBTFUL_CREDIT if f.cited is False else 1.0) for f in matches)
     total = sum(point.weight for point in key_points)
     return Verdict(credit / total, tuple(matches), tuple(missing))
 
@@ -84,14 +83,16 @@ class _Window(NamedTuple):
     end: int
     lower: str
     terms: frozenset[str]
-    supported: bool | None
+    cited: bool | None
 
 
-class _Borne:
-    """Where the supported claims stand."""
+class _Cited:
+    """Where the claims stand that nothing speaks against."""
 
     def __init__(self, citations: CitationReport) -> None:
-        claims = sorted((c.start, c.end) for c in citations.claims if c.status == "supported")
+        claims = sorted(
+            (c.start, c.end) for c in citations.claims if not c.warns and c.status != "dangling"
+        )
         self._starts = [start for start, _ in claims]
         self._ends = list(accumulate((end for _, end in claims), max))
 
@@ -104,22 +105,22 @@ class _Borne:
 def _windows(report: str, citations: CitationReport | None) -> list[_Window]:
     body = parse_answer(report).body
     spans = sentence_spans(body)
-    borne = None if citations is None else _Borne(citations)
-    supported = [None if borne is None else borne.touches(*span) for span in spans]
+    claims = None if citations is None else _Cited(citations)
+    cited = [None if claims is None else claims.touches(*span) for span in spans]
     windows = []
     for size in (1, 2):
         for i in range(len(spans) - size + 1):
             start, end = spans[i][0], spans[i + size - 1][1]
             text = body[start:end]
-            borne_out = None if borne is None else all(supported[i : i + size])
-            windows.append(_Window(start, end, text.lower(), frozenset(terms(text)), borne_out))
+            is_cited = None if claims is None else all(cited[i : i + size])
+            windows.append(_Window(start, end, text.lower(), frozenset(terms(text)), is_cited))
     return windows
 
 
 def _best(point: KeyPoint, windows: Sequence[_Window]) -> _Window | None:
     """The first place that states the point, one with support before others."""
     places = [window for window in windows if _states(window, point)]
-    return next((w for w in places if w.supported is not False), next(iter(places), None))
+    return next((w for w in places if w.cited is not False), next(iter(places), None))
 
 
 def _states(window: _Window, point: KeyPoint) -> bool:

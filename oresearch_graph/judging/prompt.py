@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
+from oresearch_graph.evidence.citations import in_words
 from oresearch_graph.judging.ground_truth import Scored
 from oresearch_graph.rows.ground_truth import Criterion, GroundTruth, KeyPoint
 from oresearch_graph.trace.plain_text import storable
@@ -24,7 +25,7 @@ from oresearch_graph.trace.record import CitationReport, text_hash
 
 MOST: Final = 10
 """The highest score that a judge writes; scores are read as shares of it."""
-_UNSUPPORTED_SHOWN: Final = 20
+_SHOWN: Final = 20
 _TAG: Final = re.compile(
     r"<(?=\s*+/?\s*+(?:question|reference|citations|report|system|plan|answer|evidence|claims))",
     re.IGNORECASE,
@@ -159,9 +160,9 @@ def checked_citations(citations: CitationReport) -> str:
     """What the check against the sources found, in words for a judge."""
     if not citations.claims:
         return "No sentence of the report carries a citation."
-    bad = [claim for claim in citations.claims if claim.status != "supported"]
-    lines = [f"{len(bad)} of {len(citations.claims)} cited sentences are not borne out."]
-    lines += [f"- {claim.text}" for claim in bad[:_UNSUPPORTED_SHOWN]]
+    bad = [claim for claim in citations.claims if claim.warns or claim.status == "dangling"]
+    lines = [f"Of {len(citations.claims)} cited sentences: {in_words(citations.counts)}."]
+    lines += [f"- {claim.status}: {claim.text}" for claim in bad[:_SHOWN]]
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from oresearch_graph.text.dates import MONTHS
 from oresearch_graph.text.scripts import CJK
 
 _FENCE = re.compile(r"[ \t]*(```+|~~~+)")
@@ -17,7 +18,24 @@ _RULE = re.compile(r"[\W_]*$")
 _ENDS_CJK = re.compile(rf"[{CJK}。！？；：，、）」』]\s*$")
 _NUMBER = re.compile(r"\d{1,3}")
 _WORD = re.compile(r"\S")
-_MARKS = r"(?:[ \t]*+(?:\[\d++(?:[ \t]*+[,，;-][ \t]*+\d++)*+\]|【\d++】))*"
+_LETTERS = re.compile(r"[^\W\d_]+")
+_DAY = re.compile(r"(?<!\d)[0-3]?\d$")
+_TARGET = r"\( (?: https?:// | \# ) (?: [^\s()]++ | \( [^\s()]*+ \) )*+ \)"
+_LINKED = rf"\[ [^\[\]\n]{{1,300}}+ \] {_TARGET}"
+# `trace.marks` reads what they cite. A link is one only in brackets: it may begin a sentence.
+_MARKS = rf"""
+    (?: [ \t]*+ (?:
+      [\[［] \^?\d++ (?: [ \t]*+ [,，、;；–-] [ \t]*+ \^?\d++ )*+ [\]］] (?: {_TARGET} )?
+    | \[ \\?\[ \^?\d++ \\?\] \] {_TARGET}
+    | \[\^ [^\s\[\]]{{1,60}}+ \]
+    | \( {_LINKED} (?: [ \t]*+ [,;] [ \t]*+ {_LINKED} )*+ \)
+    | 【 \d++ (?: † [^】\n]{{0,80}} )? 】
+    | \( https?:// [^\s()]++ \)
+    | <sup> (?: [^<>\n]{{1,60}}+ | </?a [^<>\n]{{0,300}}+ > ){{1,5}}+ </sup>
+    | [⁰¹²³⁴-⁹]++
+    | (?<= [^\W\d_][^\W\d_][.!?] ) \d{{1,3}}+ (?: ,[ ]?\d{{1,3}}+ )*+ (?= [ \t\n]+ [A-ZÀ-Þ] )
+    ) ){{0,12}}+
+"""
 # A run of stops is tried from its beginning alone: a thousand dots are one try, not a thousand.
 _END = re.compile(
     rf"""
@@ -129,8 +147,15 @@ def _first(text: str, start: int, end: int) -> int:
 def _ends_sentence(text: str, begin: int, first: int, match: re.Match[str], end: int) -> bool:
     after = text[match.end() : min(match.end() + 1, end)]
     if match["stop"] == "." and not match["marks"]:
-        if _NUMBER.fullmatch(text, first, match.start()):
+        if _NUMBER.fullmatch(text, first, match.start()) or _is_day(text, match, end):
             return False
         if _ABBREVIATION.search(text[max(begin, match.start() - 12) : match.start() + 1]):
             return False
     return not after.islower() or len(match["gap"]) > 1
+
+
+def _is_day(text: str, match: re.Match[str], end: int) -> bool:
+    """True for the stop of `5. Mai`."""
+    word = _LETTERS.match(text, match.end(), min(match.end() + 20, end))
+    day = _DAY.search(text, max(match.start() - 3, 0), match.start())
+    return bool(word and day and word[0].lower() in MONTHS)

@@ -8,12 +8,13 @@ import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 from oresearch_graph.text.scripts import CJK, has_cjk
 from oresearch_graph.text.sentences import sentence_spans
 from oresearch_graph.text.stop_words import STOP_BIGRAMS, STOP_CHARACTERS, STOP_WORDS
 
-__all__ = ["sentence_spans", "stem", "terms", "token_count"]
+__all__ = ["Word", "all_words", "sentence_spans", "stem", "terms", "token_count"]
 
 _CJK_RUN = re.compile(f"[{CJK}]+")
 _TOKEN = re.compile(
@@ -23,14 +24,27 @@ _HIRAGANA = re.compile("^[\u3040-\u309f]+$")
 _VOWEL = re.compile("[aeiouyà-ü]")
 
 
+class Word(NamedTuple):
+    """A word of a text, lower-cased and without its ending; of Chinese, two characters."""
+
+    stem: str
+    stop: bool
+    """It says nothing about what the text is about."""
+
+
 def terms(text: str) -> list[str]:
     """Content terms in order: lower-cased, stop words dropped, Latin words lightly stemmed, CJK
     runs as overlapping bigrams. A text of stop words alone keeps them."""
-    content = [term for term, stop in _all_terms(text) if not stop]
-    return content or [term for term, _ in _all_terms(text)]
+    words = all_words(text)
+    return [word.stem for word in words if not word.stop] or [word.stem for word in words]
 
 
-def _all_terms(text: str) -> Iterator[tuple[str, bool]]:
+def all_words(text: str) -> list[Word]:
+    """Every word of a text in order, stop words too."""
+    return [Word(*each) for each in _words(text)]
+
+
+def _words(text: str) -> Iterator[tuple[str, bool]]:
     for token in _TOKEN.finditer(unicodedata.normalize("NFKC", text).lower()):
         if token["cjk"]:
             yield from _bigrams(token["cjk"])

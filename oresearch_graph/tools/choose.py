@@ -49,7 +49,7 @@ def choose_backend(settings: ResearchSettings) -> Documents:
         searxng = SearxngSearch(
             name.removeprefix(_SEARXNG), allow_plain_http=settings.allow_plain_http
         )
-        return _ruled(searxng, _web(settings), rules)
+        return _ruled(searxng, web_reader(settings), rules)
     corpus = _python() if name == "python" else _folder(settings)
     return _ruled(corpus, corpus, rules)
 
@@ -62,10 +62,10 @@ def search_backend(
     rules = _rules(settings)
     remember_within(backend)
     if isinstance(backend, BaseRetriever):
-        retriever = RetrieverSearch(backend, _web(settings))
+        retriever = RetrieverSearch(backend, web_reader(settings))
         return _ruled(retriever, retriever, rules)
     if isinstance(backend, BaseTool):
-        tool = ToolSearch(backend, _web(settings))
+        tool = ToolSearch(backend, web_reader(settings))
         return _ruled(tool, tool, rules)
     if not hasattr(backend, "search"):
         raise ConfigurationError(
@@ -76,7 +76,7 @@ def search_backend(
         return _ruled(backend, backend, rules)
     if hasattr(backend, "read"):
         return _ruled(backend, _cached(cast("PageReader", backend), settings), rules)
-    return _ruled(backend, _web(settings), rules)
+    return _ruled(backend, web_reader(settings), rules)
 
 
 def search_name(settings: ResearchSettings) -> str:
@@ -125,7 +125,7 @@ def _tavily(settings: ResearchSettings, rules: SourceRules, *, extracts: bool) -
     plain = settings.allow_plain_http
     search = TavilySearch(key, base_url=base_url, rules=rules, allow_plain_http=plain)
     if not extracts:
-        return _ruled(search, _web(settings), rules)
+        return _ruled(search, web_reader(settings), rules)
     reader = TavilyReader(key, base_url=base_url, allow_plain_http=plain)
     return _ruled(search, _cached(reader, settings), rules)
 
@@ -161,7 +161,8 @@ def _embedded(_cache: str) -> PythonCorpus:
     return PythonCorpus()
 
 
-def _web(settings: ResearchSettings) -> PageReader:
+def web_reader(settings: ResearchSettings) -> PageReader:
+    """The reader of the live web under these settings."""
     guard = AddressGuard(allow_private=settings.allow_private_addresses)
     return _cached(WebReader(guard), settings)
 

@@ -271,11 +271,16 @@ def _citation_faults(trace: Trace, answers: Mapping[int, ParsedAnswer]) -> Itera
             if answer.resolve(number, ledger) is None:
                 text = f"[{number}] resolves to no source of this run"
                 yield _violation("dangling_citation", text, at, branch, first[number])
-        places = {line.reference: line.address for line in reversed(answer.reference_lines)}
+        for link in answer.links:
+            if answer.dangles(link, ledger):
+                text = f"{_short(answer.name(link))} resolves to no source of this run"
+                yield _violation("dangling_citation", text, at, branch, (link.start, link.end))
+        places = {line.reference.url: line.address for line in reversed(answer.reference_lines)}
+        places |= {entry.url: entry.address for entry in answer.entries}
         for number, reference in answer.references.items():
             if reference.url and answer.resolve(number, ledger) is None:
                 text = f"reference [{number}] was never seen: {reference.url[:200]}"
-                yield _violation("unknown_reference", text, at, branch, places[reference])
+                yield _violation("unknown_reference", text, at, branch, places[reference.url])
 
 
 def _short(text: str) -> str:

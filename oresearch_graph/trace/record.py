@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from oresearch_graph.records import stored
 from oresearch_graph.redaction import public_name, redacted
@@ -20,7 +21,7 @@ from oresearch_graph.trace.plain_text import iso_day, spelled_address, storable,
 from oresearch_graph.trace.step import Execution, Step, Text
 from oresearch_graph.trace.validation import FrozenModel
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 Number = TypeVar("Number", int, float)
 
@@ -43,6 +44,7 @@ FailureName = Literal[
     "plan_fallback",  # the planner failed; the question itself became the one subtask
     "plan_rejected",
     "not_covered",  # a subtask that was dropped or stopped early; the message says why
+    "citations_not_understood",  # the report cites nothing, or what leads nowhere
     "internal",
 ]
 
@@ -158,6 +160,20 @@ class Evidence(FrozenModel):
     """Alignment between claim and quote, 0 to 1."""
 
 
+ClaimStatus = Literal[
+    "quoted",  # it stands in a cited source word for word
+    "found",  # its figures, names and most of its words stand in one passage; meaning not checked
+    "unchecked",  # nothing in it can be looked up, or too little of it stands in one passage
+    "missing",  # parts of it stand nowhere in the cited sources
+    "contradicted",  # the passage has another figure, or says the opposite
+    "dangling",  # its citations lead to no source
+    "not_checkable",  # the cited sources have no text, or another script
+]
+
+
+STATUSES: Final[tuple[ClaimStatus, ...]] = get_args(ClaimStatus)
+
+
 class Claim(FrozenModel):
     """One cited sentence of the report: `suggested_answer.text[start:end]`."""
 
@@ -168,10 +184,29 @@ class Claim(FrozenModel):
     """Ledger ids its citations resolve to."""
     dangling: tuple[Text, ...] = ()
     """Citation marks that resolve to nothing, as written."""
-    status: Literal["supported", "unsupported", "dangling"]
+    status: ClaimStatus
     missing: tuple[Text, ...] = ()
     """Quotes, numbers, dates and names of the sentence that no cited source holds."""
     evidence: tuple[Evidence, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_version_1(cls, claim: object) -> object:
+        status = claim.get("status") if isinstance(claim, dict) else None
+        if not isinstance(claim, dict) or status not in ("supported", "unsupported"):
+            return claim
+        not_found = "missing" if claim.get("missing") else "unchecked"
+        return claim | {"status": "found" if status == "supported" else not_found}
+
+    @property
+    def holds(self) -> bool:
+        """Its words, or what can be looked up in it, stand in a cited source."""
+        return self.status in {"quoted", "found"}
+
+    @property
+    def warns(self) -> bool:
+        """Something in it speaks against it."""
+        return self.status in {"missing", "contradicted"}
 
 
 @stored
@@ -183,25 +218,38 @@ class CitationReport(FrozenModel):
     """Sentences of the body: the denominator of `coverage`."""
 
     @property
-    def precision(self) -> float | None:
-        """Share of cited sentences that are supported; None without any."""
-        if not self.claims:
-            return None
-        return sum(claim.status == "supported" for claim in self.claims) / len(self.claims)
+    def counts(self) -> dict[ClaimStatus, int]:
+        """How many claims have each status that any has, in the statuses' order."""
+        found = Counter(claim.status for claim in self.claims)
+        return {status: found[status] for status in STATUSES if status in found}
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the claims of which anything is known that are quoted or found; None without
+        any such claim. Unchecked ones and those that are not checkable are left out."""
+        known = [c for c in self.claims if c.status not in {"unchecked", "not_checkable"}]
+        return sum(claim.holds for claim in known) / len(known) if known else None
 
     @property
     def coverage(self) -> float | None:
-        """Share of the body's sentences that carry a supported citation."""
+        """Share of the body's sentences with a citation that leads to a source, and that nothing
+        speaks against."""
         if not self.sentences:
             return None
-        return sum(claim.status == "supported" for claim in self.claims) / self.sentences
+        cited = sum(not claim.warns and claim.status != "dangling" for claim in self.claims)
+        return cited / self.sentences
+
+
+def _current(version: object) -> object:
+    """Version 1 had other statuses of claims and is read; nothing else changed."""
+    return SCHEMA_VERSION if version == 1 else version
 
 
 @stored
 class Trace(FrozenModel):
     """A question, what was done about it, and how it ended."""
 
-    version: Literal[1] = SCHEMA_VERSION
+    version: Annotated[Literal[2], BeforeValidator(_current)] = SCHEMA_VERSION
     id: Text = ""
     question: Text
     language: Text | None = None

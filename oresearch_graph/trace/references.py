@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -21,9 +22,17 @@ _LISTED: Final = re.compile(
     """,
     re.VERBOSE,
 )
+_LABELLED: Final = re.compile(r"[ \t]*\[\^?(?P<label>[^\s\[\]]{1,60}+)\][:：]")
+_ITEM: Final = re.compile(r"^[ \t]*(?:[-*+•–]|\|)[ \t]+")
+_MARKED: Final = re.compile(r"\[\d{1,7}\]")
+_NAME: Final = re.compile(r"[A-ZÀ-ÞĀ-ſА-ЯΑ-Ω][\w’'-]+|[一-鿿]{2,4}")
+_YEAR: Final = re.compile(r"(?<!\d)(?:19|20)\d\d[a-z]?(?![\dA-Za-z])")
+_ARTICLES: Final = frozenset(("the", "an", "der", "die", "das", "le", "la", "les", "el", "los"))
+_AUTHORS: Final = 120
+"""Characters of an entry in which its authors stand."""
 _DELIVERED: Final = re.compile(r"(?P<url>\S+) - (?P<title>.*)")
 _ESCAPED: Final = re.compile(r"\\([!-/:-@\[-`{-~])")
-_STOPS: Final = r"\s<>\"'`“”，。；、（）【】《》「」"
+_STOPS: Final = r"\s<>|\"'`“”，。；、！？：（）【】《》「」"
 _WEB: Final = re.compile(rf"(?<![A-Za-z0-9])[A-Za-z][A-Za-z0-9+.-]{{0,30}}://[^{_STOPS}]+")
 _OTHER: Final = re.compile(
     rf"(?<![A-Za-z0-9])[A-Za-z][A-Za-z0-9+.-]{{1,30}}:[^/{_STOPS}][^{_STOPS}]*"
@@ -49,6 +58,110 @@ class ReferenceLine(NamedTuple):
     """Where its number stands."""
     address: tuple[int, int] | None
     """Where its address stands."""
+
+
+class UnnumberedLine(NamedTuple):
+    """A line with an address that begins with no number."""
+
+    start: int
+    end: int
+    label: str
+    """Of `[^label]: …` and `[label]: …`, in lower case; empty without one."""
+    url: str
+    text: str
+    """The line, with the one above where the address stands alone."""
+    alone: bool
+    """The address stands alone in its line."""
+    listed: bool
+    """The line may be one of a list: it is an item, or its address stands at an end."""
+
+    @property
+    def address(self) -> tuple[int, int]:
+        """Where its address stands."""
+        at = self.text.rindex("\n") + 1 if "\n" in self.text else 0
+        first = self.start + self.text.index(self.url, at) - at
+        return first, first + len(self.url)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An answer's reference list, by all that a citation may name."""
+
+    by_number: Mapping[int, Reference]
+    """Of two lines with one number, one with an address wins."""
+    by_label: Mapping[str, str]
+    """Addresses by a footnote's label; empty where the footnote has none."""
+    by_author: Mapping[tuple[str, str], str]
+    """Addresses by each name before an entry's year, in lower case, and that year; empty where it
+    is that of several."""
+    counted: bool
+    """The list has no numbers: its entries were counted."""
+
+    @property
+    def has_addresses(self) -> bool:
+        """True when the list says what its numbers stand for."""
+        return any(reference.url for reference in self.by_number.values())
+
+
+def listed(
+    lines: Sequence[ReferenceLine],
+    entries: Sequence[UnnumberedLine],
+    labels: Mapping[str, str],
+    filled: int,
+) -> Listed:
+    """What a list of so many filled lines holds, and the labels that stand anywhere. One without
+    any number is counted, if each entry has its address."""
+    by_number: dict[int, Reference] = {}
+    for number, url, title in (line.reference for line in lines):
+        if number not in by_number or (url and not by_number[number].url):
+            by_number[number] = Reference(number, url, title)
+    plain = [entry for entry in entries if not entry.label]
+    authors = [(each.title, each.url) for each in by_number.values() if each.url]
+    authors += [(entry.text, entry.url) for entry in plain]
+    each = 2 if all(entry.alone for entry in plain) else 1
+    counted = not lines and bool(plain) and filled in {len(plain), each * len(plain)}
+    if counted:
+        by_number = {n: Reference(n, entry.url, "") for n, entry in enumerate(plain, 1)}
+    by_author: dict[tuple[str, str], str] = {}
+    for text, url in authors:
+        if (year := _YEAR.search(text, 0, _AUTHORS)) is not None:
+            names = {name.casefold() for name in _NAME.findall(text[: year.start()])}
+            for name in names - _ARTICLES:
+                known = by_author.setdefault((name, year[0]), url)
+                by_author[name, year[0]] = url if known == url else ""
+    return Listed(by_number, labels, by_author, counted)
+
+
+def unnumbered_entries(
+    lines: Sequence[tuple[int, str]], numbered: Iterable[ReferenceLine]
+) -> Iterator[UnnumberedLine]:
+    """Lines with an address that belong to no number."""
+    inside = iter([(line.start, line.end) for line in numbered])
+    nearest = next(inside, None)
+    above = ""
+    for start, line in lines:
+        while nearest is not None and nearest[1] < start:
+            nearest = next(inside, None)
+        place = None if nearest is not None and start >= nearest[0] else _address(line)
+        if place is not None:
+            label, rest = _LABELLED.match(line), line[place[1] :].strip(" \t.,;)>]*_|")
+            first = _ITEM.sub("", line[: place[0]]).strip(" \t(<[*_|")
+            alone = not (label or first or rest)
+            is_listed = _ITEM.match(line) is not None or not (first and rest)
+            yield UnnumberedLine(
+                start, start + len(line), label["label"].casefold() if label else "",
+                line[slice(*place)], f"{above}\n{line}" if alone and above else line, alone,
+                is_listed and _MARKED.search(line, place[1]) is None,
+            )  # fmt: skip
+        above = line.strip() if place is None else ""
+
+
+def remarks(lines: Sequence[tuple[int, str]]) -> Iterator[tuple[int, int, str]]:
+    """Footnotes that have no address: where each stands, and its label."""
+    for start, line in lines:
+        label = _LABELLED.match(line)
+        if label and line.lstrip()[1] == "^" and _address(line) is None:
+            yield start, start + len(line), label["label"].casefold()
 
 
 def same_address(url: str) -> str:
@@ -100,11 +213,13 @@ def _reference(number: int, line: str) -> Reference:
 def _address(text: str) -> tuple[int, int] | None:
     """Where the first address of the text stands, without the punctuation around it."""
     match = _WEB.search(text) or _OTHER.search(text)
-    return None if match is None else (match.start(), match.start() + len(_trimmed(match[0])))
+    return (
+        None if match is None else (match.start(), match.start() + len(trimmed_address(match[0])))
+    )
 
 
-def _trimmed(address: str) -> str:
-    """The address without a sentence's punctuation and without brackets it does not open."""
+def trimmed_address(address: str) -> str:
+    """An address without a sentence's punctuation and without brackets it does not open."""
     surplus = {c: address.count(c) - address.count(o) for o, c in ("()", "[]")}
     end = len(address)
     while end:
@@ -131,10 +246,10 @@ class Ledger:
                 self.by_address[address] = source
 
 
-def addresses(text: str) -> Iterator[tuple[int, str]]:
+def addresses(text: str, start: int = 0, end: int | None = None) -> Iterator[tuple[int, str]]:
     """Where each web address of the text begins, and the address without what surrounds it."""
-    for match in _WEB.finditer(text):
-        yield match.start(), _trimmed(match[0])
+    for match in _WEB.finditer(text, start, len(text) if end is None else end):
+        yield match.start(), trimmed_address(match[0])
 
 
 def seen_sources(steps: Iterable[Step]) -> list[Source]:

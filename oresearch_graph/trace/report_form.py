@@ -18,64 +18,87 @@ HEADINGS: Final[Mapping[str, Mapping[SectionName, tuple[str, ...]]]] = {
                        "Summary and outlook", "Final remarks", "Summary"),
         "references": ("References", "Sources", "Bibliography", "Works cited", "Citations",
                        "Sources cited", "Sources consulted", "Reference list",
-                       "List of references"),
+                       "List of references", "Key citations", "Key references", "Key sources",
+                       "Cited sources", "Cited works", "Source list", "Footnotes", "Endnotes",
+                       "Further reading", "Literature cited"),
     },
     "zh": {
         "introduction": ("引言", "导言", "简介", "概述", "摘要", "前言", "背景", "绪论", "概览"),
         "conclusion": ("结论", "总结", "结语", "总体结论", "小结", "结束语", "总结与展望"),
         "references": ("参考文献", "参考资料", "引用", "来源", "资料来源", "参考来源", "引用来源",
-                       "参考文献列表", "引用文献", "信息来源", "参考链接"),
+                       "参考文献列表", "引用文献", "信息来源", "参考链接", "引用的著作", "引用著作",
+                       "关键引用", "主要参考文献", "数据来源", "脚注", "注释",
+                       "參考文獻", "參考資料", "資料來源"),
     },
     "ja": {
         "introduction": ("はじめに", "序論", "概要", "導入", "要約"),
         "conclusion": ("結論", "まとめ", "おわりに", "終わりに"),
-        "references": ("参考文献", "参照", "出典", "参考資料"),
+        "references": ("参考文献", "参照", "出典", "参考資料", "引用文献", "引用元", "脚注",
+                       "参考リンク", "情報源"),
     },
     "ko": {
         "introduction": ("서론", "개요", "소개", "들어가며", "요약"),
         "conclusion": ("결론", "맺음말", "마치며", "정리"),
-        "references": ("참고문헌", "참고 문헌", "출처", "참고자료"),
+        "references": ("참고문헌", "참고 문헌", "출처", "참고자료", "각주", "인용 문헌",
+                       "인용문헌"),
     },
     "de": {
         "introduction": ("Einleitung", "Einführung", "Überblick", "Zusammenfassung"),
         "conclusion": ("Fazit", "Schlussfolgerung", "Schluss", "Schlussbetrachtung",
                        "Zusammenfassung"),
         "references": ("Quellen", "Literatur", "Literaturverzeichnis", "Quellenverzeichnis",
-                       "Referenzen"),
+                       "Referenzen", "Quellenangaben", "Belege", "Fußnoten",
+                       "Einzelnachweise"),
     },
     "fr": {
         "introduction": ("Introduction", "Résumé", "Aperçu", "Contexte"),
         "conclusion": ("Conclusion", "Conclusions", "Synthèse"),
-        "references": ("Références", "Sources", "Bibliographie"),
+        "references": ("Références", "Sources", "Bibliographie", "Ouvrages cités",
+                       "Sources citées", "Notes de bas de page"),
     },
     "es": {
         "introduction": ("Introducción", "Resumen", "Visión general", "Contexto"),
         "conclusion": ("Conclusión", "Conclusiones"),
-        "references": ("Referencias", "Fuentes", "Bibliografía"),
+        "references": ("Referencias", "Fuentes", "Bibliografía", "Obras citadas",
+                       "Fuentes citadas", "Fuentes consultadas", "Notas al pie"),
     },
     "pt": {
         "introduction": ("Introdução", "Resumo", "Visão geral", "Contexto"),
         "conclusion": ("Conclusão", "Conclusões", "Considerações finais"),
-        "references": ("Referências", "Fontes", "Bibliografia"),
+        "references": ("Referências", "Fontes", "Bibliografia", "Obras citadas",
+                       "Fontes citadas", "Notas de rodapé"),
     },
     "it": {
         "introduction": ("Introduzione", "Sintesi", "Panoramica", "Contesto"),
         "conclusion": ("Conclusione", "Conclusioni"),
-        "references": ("Riferimenti", "Fonti", "Bibliografia"),
+        "references": ("Riferimenti", "Fonti", "Bibliografia", "Opere citate",
+                       "Note a piè di pagina"),
     },
     "ru": {
         "introduction": ("Введение", "Обзор", "Аннотация", "Резюме"),
         "conclusion": ("Заключение", "Выводы", "Вывод", "Итоги"),
-        "references": ("Источники", "Список литературы", "Литература", "Ссылки"),
+        "references": ("Источники", "Список литературы", "Литература", "Ссылки",
+                       "Использованные источники", "Список источников", "Сноски", "Примечания"),
     },
     "ar": {
         "introduction": ("مقدمة", "المقدمة", "ملخص", "نظرة عامة"),
         "conclusion": ("خاتمة", "الخاتمة", "الخلاصة", "خلاصة"),
-        "references": ("المراجع", "مراجع", "المصادر"),
+        "references": ("المراجع", "مراجع", "المصادر", "مصادر", "قائمة المراجع", "الهوامش"),
     },
 }  # fmt: skip
 """Headings by language, the first of each the one that our own reports carry. A word that serves
 two sections names the first of them that the report does not have yet."""
+_LISTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "nl": ("Bronnen", "Referenties", "Bronvermelding", "Voetnoten"),
+    "pl": ("Źródła", "Przypisy"),
+    "sv": ("Källor", "Referenser", "Fotnoter"),
+    "tr": ("Kaynaklar", "Kaynakça", "Dipnotlar"),
+    "vi": ("Tài liệu tham khảo", "Nguồn", "Tham khảo"),
+    "id": ("Referensi", "Daftar pustaka", "Sumber"),
+    "uk": ("Джерела", "Список літератури", "Посилання"),
+    "hi": ("संदर्भ", "स्रोत"),
+}
+"""Headings of reference lists in languages in which no report of ours is written."""
 _BOLD: Final = re.compile(r"\*\*([^*]+)\*\*[:：]?")
 _BARE: Final = re.compile(r"[^#*|>\-\[]{2,40}")
 _NUMBERING: Final = re.compile(
@@ -103,6 +126,9 @@ def _by_word() -> Mapping[str, tuple[tuple[SectionName, str], ...]]:
         for section, words in sections.items():
             for word in map(str.casefold, words):
                 meanings[word] = (*meanings.get(word, ()), (section, language))
+    for language, words in _LISTS.items():
+        for word in map(str.casefold, words):
+            meanings[word] = (*meanings.get(word, ()), ("references", language))
     return meanings
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from oresearch_graph.evidence.citations import in_words
 from oresearch_graph.trace.record import CitationReport, Failure, Span, Trace, Usage, known_sum
 from oresearch_graph.view.markup import Html, joined, tag
 from oresearch_graph.view.steps import Remark, step_id
@@ -105,7 +106,7 @@ def facts(trace: Trace, citations: CitationReport | None) -> Html:
         tag("span", trace.outcome, class_=f"outcome {trace.outcome}"),
         _fact("execution", trace.execution),
         _fact("language", trace.language),
-        _fact("supported", _share(citations)),
+        _fact("cited sentences", in_words(citations.counts) if citations else None),
         _fact("coverage", None if citations is None else _percent(citations.coverage)),
         _fact("begun", trace.created),
         _fact("protocol", trace.protocol.fingerprint),
@@ -207,13 +208,6 @@ def _figure(number: float | None) -> str:
 
 def _fact(name: str, value: str | None) -> Html | None:
     return None if value is None else tag("span", tag("span", name, class_="small"), " ", value)
-
-
-def _share(citations: CitationReport | None) -> str | None:
-    if citations is None or not citations.claims:
-        return None
-    supported = sum(claim.status == "supported" for claim in citations.claims)
-    return f"{supported} of {len(citations.claims)} cited sentences"
 
 
 def _percent(share: float | None) -> str | None:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from oresearch_graph.evidence.delivery import Delivered
 from oresearch_graph.trace.answer import ParsedAnswer
+from oresearch_graph.trace.marks import Link
 from oresearch_graph.trace.record import Claim, text_hash
 from oresearch_graph.view.markup import Html, escaped, joined, rendered, tag
 
@@ -39,14 +40,20 @@ class Alignment:
         self._pieces: list[_Piece] = []
         at = cursor = 0
         stop = answer.body_end
-        borders = [(mark.start, mark.end) for mark in answer.marks if mark.end <= stop]
-        for start, end in [*dict.fromkeys(borders), (stop, stop)]:
+        borders = [
+            (cited.start, cited.end, cited.words if isinstance(cited, Link) else "")
+            for cited in answer.citations
+            if cited.end <= stop
+        ]
+        for start, end, words in [*dict.fromkeys(borders), (stop, stop, "")]:
             text = answer.text[at:start]
             there = report.find(text.strip(), cursor) if text.strip() else -1
             if there >= 0:
                 first = at + len(text) - len(text.lstrip())
                 self._pieces.append(_Piece(first, first + len(text.strip()), there))
                 cursor = there + len(text.strip())
+            if words and (place := report.find(words, cursor)) >= 0:
+                cursor = place + len(words)
             at = end
         self._starts = [piece.start for piece in self._pieces]
         self._ends = [piece.end for piece in self._pieces]

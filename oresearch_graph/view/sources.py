@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from oresearch_graph.trace.answer import parse_answer
-from oresearch_graph.trace.record import Claim, Evidence, Source
+from oresearch_graph.trace.marks import unmarked
+from oresearch_graph.trace.record import Claim, ClaimStatus, Evidence, Source
 from oresearch_graph.trace.references import same_address
 from oresearch_graph.view.markup import Html, joined, outside_link, tag
 from oresearch_graph.view.report import card_id, reference_id
@@ -17,10 +17,14 @@ LONGEST: Final = 100_000
 _AROUND: Final = 240
 """Characters of context on each side of a passage, in a card and in a text too long to show."""
 
-_STATUS: Final = {
-    "supported": "✓ supported",
-    "unsupported": "⚠ unsupported",
+_STATUS: Final[Mapping[ClaimStatus, str]] = {
+    "quoted": "✓ quoted",
+    "found": "✓ found; meaning not checked",
+    "unchecked": "… unchecked",
+    "missing": "⚠ missing",
+    "contradicted": "⚠ contradicted",
     "dangling": "✗ dangling",
+    "not_checkable": "… not checkable",
 }
 
 
@@ -145,7 +149,7 @@ class SourceShelf:
         return tag(
             "article",
             tag("p", tag("strong", _STATUS[claim.status], class_=f"status {claim.status}")),
-            tag("blockquote", _without_marks(claim.text), dir="auto", class_="statement"),
+            tag("blockquote", unmarked(claim.text), dir="auto", class_="statement"),
             tag("p", f"Not found in the cited sources: {missing}", dir="auto") if missing else None,
             tag("p", f"Leads to no source: {dangling}", dir="auto") if dangling else None,
             *passages.values(),
@@ -169,15 +173,6 @@ class SourceShelf:
                          href=f"#{self._passage_of(evidence)}"),
                 f" · alignment {evidence.score:.2f}", class_="small"),
         )  # fmt: skip
-
-
-def _without_marks(text: str) -> str:
-    """The claim without its citations, whose numbers are not those of the delivered report."""
-    pieces, at = list[str](), 0
-    for start, end in dict.fromkeys((mark.start, mark.end) for mark in parse_answer(text).marks):
-        pieces.append(text[at:start].rstrip(" "))
-        at = end
-    return "".join([*pieces, text[at:]])
 
 
 def _left_out(count: int) -> Html:

@@ -24,8 +24,10 @@ METRICS: Final[dict[str, str]] = {
     "oresearch/reward/quality/<stat>": "The judge's quality, 0 to 1.",
     "oresearch/reward/tool_use/<stat>": "−1, 0 or 1 by the number of distinct tool calls.",
     "oresearch/reward/format/<stat>": "1 where the trace has no violation, else 0.",
-    "oresearch/citations/precision": "Mean share of citations whose source supports the sentence.",
-    "oresearch/citations/coverage": "Mean share of the report's sentences that are supported.",
+    "oresearch/citations/accuracy": "Mean share of quoted or found among the cited sentences of "
+    "which anything is known.",
+    "oresearch/citations/coverage": "Mean share of the report's sentences with a citation that "
+    "nothing speaks against.",
     "oresearch/report/words": "Mean length of the report in words.",
     "oresearch/report/words_reward_correlation": "Pearson correlation of the report's length with "
     "the reward; near 1, length is being learned instead of content.",
@@ -74,7 +76,7 @@ METRICS: Final[dict[str, str]] = {
 
 _PARTS: Final = ("total", "quality", "tool_use", "format")
 _MEANS: Final = {
-    "citations/precision": "citation_precision",
+    "citations/accuracy": "citation_accuracy",
     "citations/coverage": "citation_coverage",
     "report/words": "report_words",
     "violations": "violations",

@@ -96,10 +96,10 @@ GRPO: Final[tuple[PlotPanel, ...]] = (
         "Citation accuracy",
         "share",
         (
-            PanelMetric(f"{_OURS}/citations/precision", "precision"),
+            PanelMetric(f"{_OURS}/citations/accuracy", "accuracy"),
             PanelMetric(f"{_OURS}/citations/coverage", "coverage"),
             PanelMetric(
-                f"{_HELD_OUT}/oresearch/citation_precision/mean@N", "precision, held out", "dashed"
+                f"{_HELD_OUT}/oresearch/citation_accuracy/mean@N", "accuracy, held out", "dashed"
             ),
         ),
         range=_SHARE,

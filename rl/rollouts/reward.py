@@ -51,7 +51,7 @@ class RewardParts:
     quality: float
     tool_use: float
     format: float
-    citation_precision: float | None
+    citation_accuracy: float | None
     """None: the report cites nothing, or there is no report."""
     citation_coverage: float | None
     report_characters: int | None
@@ -77,7 +77,7 @@ class RewardParts:
             "quality": self.quality,
             "tool_use": self.tool_use,
             "format": self.format,
-            "citation_precision": self.citation_precision,
+            "citation_accuracy": self.citation_accuracy,
             "citation_coverage": self.citation_coverage,
             "report_characters": _float(self.report_characters),
             "report_words": _float(self.report_words),
@@ -120,7 +120,7 @@ class RewardJudge:
             quality=quality,
             tool_use=use,
             format=form,
-            citation_precision=citations.precision if citations else None,
+            citation_accuracy=citations.accuracy if citations else None,
             citation_coverage=citations.coverage if citations else None,
             report_characters=None if report is None else len(report),
             report_words=None if report is None else len(terms(report)),

@@ -28,7 +28,7 @@ from rl.tiny.prepare import prepare
 UNSHUFFLED: Final = "oresearch"
 SHUFFLED: Final = "shuffled_observations"
 """The data sources of validation, as verl's metrics name them."""
-_REWARD_PARTS: Final = ("quality", "total", "tool_use", "format", "citation_precision")
+_REWARD_PARTS: Final = ("quality", "total", "tool_use", "format", "citation_accuracy")
 
 
 class StageFailed(Exception):

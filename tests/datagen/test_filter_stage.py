@@ -33,6 +33,7 @@ from oresearch_graph.trace import (
     parse_trace,
     write_traces,
 )
+from oresearch_graph.trace.record import STATUSES
 from oresearch_graph.trace.step import KINDS
 from tests.helpers.many_traces import write_many
 from tests.helpers.planted_rules import planted
@@ -263,7 +264,7 @@ SOURCES = st.builds(
 )
 CLAIMS = st.builds(
     Claim, start=st.integers(-5, 99), end=st.integers(-5, 99), text=st.just("x"),
-    sources=st.just((1,)), status=st.sampled_from(["supported", "unsupported", "dangling"]),
+    sources=st.just((1,)), status=st.sampled_from(STATUSES),
 )  # fmt: skip
 TRACES = st.builds(
     Trace,
@@ -284,7 +285,7 @@ TRACES = st.builds(
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(trace=TRACES)
 def test_no_trace_makes_the_filter_raise_and_every_span_lies_in_its_step(trace):
-    line = Rules(FilterSettings(min_precision=1, min_coverage=1)).filtered(trace)
+    line = Rules(FilterSettings(min_accuracy=1, min_coverage=1)).filtered(trace)
     assert Filtered.model_validate_json(line.model_dump_json()) == line
     for found in line.findings:
         if found.start is not None:

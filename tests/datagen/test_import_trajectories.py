@@ -74,7 +74,7 @@ def test_a_finished_one_keeps_its_authors_its_sources_and_its_faults(tmp_path: P
     assert trace.sources is not None
     assert "https://example.org/tides" in {source.url for source in trace.sources}
     assert trace.citations is not None
-    assert [claim.status for claim in trace.citations.claims] == ["supported"]
+    assert [claim.status for claim in trace.citations.claims] == ["found"]
     assert "missing_open_tag" in {violation.code for violation in violations(trace)}
 
 

@@ -104,7 +104,7 @@ def test_sources_are_what_was_shown_and_citations_are_checked_against_it():
     assert (sun.url, sun.text) == ("https://example.org/sun", "Spring tides.")
     assert (moon.url, moon.read) == ("https://example.org/moon", True)
     assert trace.citations is not None
-    assert [claim.status for claim in trace.citations.claims] == ["supported", "unsupported"]
+    assert [claim.status for claim in trace.citations.claims] == ["quoted", "contradicted"]
 
 
 def test_a_log_that_is_no_research_trajectory_is_named_so_by_its_violations():

@@ -60,7 +60,7 @@ def test_the_judge_sees_plan_answers_passages_report_and_check():
         "[1001] https://example.org/tides\nhttps://example.org/tides\nThe Moon causes tides.",
         "Tides reach 16 metres.",
         "## Conclusion\nTides are the Moon's.",
-        "0 of 2 cited sentences are not borne out.",
+        "Of 2 cited sentences: 1 quoted, 1 found.",
         "Score the work on criteria 1 to 6.",
     ):
         assert part in text

@@ -298,7 +298,7 @@ def test_a_model_writes_rubric_and_points_that_rest_on_claims(tmp_path: Path):
     ("bad", "why"),
     [
         (point(99, "Tides are old."), "rests on claim 99"),
-        (point("#Fundy", "Tides reach 17 metres at Fundy."), "says '17', which"),
+        (point("#Fundy", "Tides reach 17 metres at Fundy."), "says '17 metres', which"),
         (point("#Fundy", "Kepler saw tides reach 16 metres at Fundy."), "says 'Kepler', which"),
         (point("#Fundy", "Whales breed where water is cold and deep."), "which its claim does not"),
         (point("#Fundy", " "), "has no text"),

@@ -101,7 +101,7 @@ def written(folder: Path, *traces: Trace) -> str:
 async def test_a_citation_lights_up_its_passage(browser: Browser, tmp_path: Path):
     seen = await opened(browser, written(tmp_path, checked(), checked()))
     page = seen.page
-    cite, passage = page.locator("#t1 .cite.supported"), page.locator("#t1 .passage mark").first
+    cite, passage = page.locator("#t1 .cite.quoted"), page.locator("#t1 .passage mark").first
     card = page.locator("#t1-claim-1")
     assert not await card.is_visible()
     await cite.hover()
@@ -112,7 +112,7 @@ async def test_a_citation_lights_up_its_passage(browser: Browser, tmp_path: Path
     await cite.click()
     await page.mouse.move(5, 5)
     assert await card.is_visible()
-    assert "supported" in await card.inner_text()
+    assert "quoted" in await card.inner_text()
     assert await passage.is_visible()  # the source that held it folded is open
     colours = [
         await mark.evaluate("mark => getComputedStyle(mark).backgroundColor")
@@ -128,7 +128,7 @@ async def test_a_citation_lights_up_its_passage(browser: Browser, tmp_path: Path
 async def test_citations_are_reached_by_keyboard(browser: Browser, tmp_path: Path):
     seen = await opened(browser, written(tmp_path, checked()))
     page = seen.page
-    await page.locator("#t1 .cite.unsupported").focus()
+    await page.locator("#t1 .cite.contradicted").focus()
     assert "99" in await page.locator("#t1-claim-2").inner_text()
     await page.keyboard.press("Tab")
     assert "dangling" in await page.locator("#t1-claim-3").inner_text()

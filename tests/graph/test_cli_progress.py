@@ -35,7 +35,7 @@ STORY: list[Event] = [
     SubtaskFailed(branch=2, message="no connection"),
     ReportText(text="some words of it"),
     ReportText(text=" and more"),
-    Verified(outcome="partial", precision=0.5, coverage=0.5, unsupported=1),
+    Verified(outcome="partial", accuracy=0.5, coverage=0.5, claims={"found": 1, "missing": 1}),
 ]
 
 
@@ -67,7 +67,7 @@ def test_plain_progress_is_a_line_for_each_event_worth_one():
         "[1] answered, 3 sources seen",
         "[2] failed: no connection",
         "writing the report",
-        "citations checked, 1 not supported",
+        "cited sentences: 1 found, 1 missing",
     ]
 
 
@@ -101,7 +101,7 @@ def test_a_long_subtask_takes_one_line_of_a_narrow_terminal():
 
 
 def test_without_a_report_no_citations_are_said_to_be_checked():
-    failed = Verified(outcome="failed", precision=None, coverage=None, unsupported=0)
+    failed = Verified(outcome="failed", accuracy=None, coverage=None, claims=None)
     assert frame([failed]).startswith("failed: no report")
     plain, written = console(terminal=False)
     PlainProgress(plain).show(failed)

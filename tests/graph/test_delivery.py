@@ -69,12 +69,32 @@ def test_marks_that_lead_nowhere_are_removed_and_named():
     assert "[77]" not in done.report.split("> ")[0]
 
 
-def test_claims_without_support_are_marked_and_explained():
+def test_claims_that_something_speaks_against_are_marked_and_explained():
     report = delivered(ANSWER).report
-    assert "added in version 3.12 [2] (⚠ unverified)." in report
-    assert "Nobody knows this fact (⚠ unverified)." in report
-    assert report.count("(⚠ unverified)") == 2
-    assert "> ⚠ unverified: the cited source" in report
+    assert "added in version 3.12 [2] (⚠ differs from source)." in report
+    assert "Nobody knows this fact." in report
+    assert report.count("(⚠ differs from source)") == 1
+    assert "> ⚠ differs from source: parts of the sentence" in report
+
+
+def test_links_become_numbers_and_keep_their_words():
+    done = delivered(
+        "Loggers form a hierarchy ([Logging](https://d.example/logging)). "
+        "As [the tasks page](https://d.example/tasks) and [others](https://nowhere.example) say, a "
+        "cancelled task raises an error [[7]](https://d.example/logging)."
+    )
+    assert done.report.startswith(
+        "Loggers form a hierarchy [1]. As the tasks page [2] and others say, a cancelled task "
+        "raises an error [1]"
+    )
+    assert done.dangling == ("https://nowhere.example",)
+    assert [source.url for source in done.references] == [LOGS.url, TASKS.url]
+
+
+def test_a_list_that_no_citation_uses_is_kept():
+    listing = "## References\n\n1. https://d.example/tasks - Tasks"
+    report = delivered(f"Loggers form a hierarchy.\n\n{listing}\n").report
+    assert report.endswith(f"{listing}\n")
 
 
 def test_a_clean_report_has_no_notes():
@@ -119,14 +139,14 @@ def test_chinese_headings_and_notes():
     answer = "## 引言\n\n猫喜欢吃鱼[1001]。狗在2024年学会飞行[1001]。"
     parsed = parse_answer(answer)
     done = deliver(parsed, [source], verify_report(parsed, [source]), language="zh")
-    assert "狗在2024年学会飞行[1]（⚠ 未核实）。" in done.report
+    assert "狗在2024年学会飞行[1]（⚠ 与来源不符）。" in done.report
     assert "## 参考文献\n\n[1]. https://z.example/a - 甲" in done.report
 
 
 def test_every_language_of_the_headings_has_notices():
     assert set(NOTICES) == set(HEADINGS)
     for notices in NOTICES.values():
-        assert notices.unverified.strip("()（）") in notices.unverified_note
+        assert notices.differs.strip("()（）") in notices.differs_note
         assert notices.removed.count("{}") == notices.not_covered.count("{}") == 1
 
 

@@ -104,7 +104,7 @@ async def test_a_report_has_the_form_and_every_statement_is_borne_out():
     assert names[-2:] == ["conclusion", "references"]
     assert names.count(None) >= 2
     checked = verify_report(parse_answer(report), sources)
-    assert checked.precision == 1.0
+    assert checked.accuracy == 1.0
     assert len(checked.claims) >= 6
     assert {m.number for m in parse_answer(report).marks} == set(parse_answer(report).references)
     assert NOTICES["en"].extractive in report
@@ -128,7 +128,7 @@ async def test_a_chinese_question_gets_a_chinese_report():
     assert "## 参考文献" in report
     assert "doc:zh" in report
     assert NOTICES["zh"].extractive in report
-    assert verify_report(parse_answer(report), sources).precision == 1.0
+    assert verify_report(parse_answer(report), sources).accuracy == 1.0
 
 
 async def test_without_evidence_every_answer_is_empty():

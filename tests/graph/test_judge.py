@@ -40,7 +40,7 @@ def test_a_number_is_not_part_of_another():
         assert key_point_recall(other, [point]) == 0.0
 
 
-def test_a_point_without_support_counts_half():
+def test_a_point_that_its_source_speaks_against_counts_half():
     report = "CancelledError is thrown into a cancelled task [1001]."
     bad = "CancelledError is raised 77 times [1001]."
     for text, quality in ((report, 1.0), (bad, 0.5)):
@@ -48,10 +48,10 @@ def test_a_point_without_support_counts_half():
         assert verdict.quality == quality
         (found,) = verdict.found
         assert text[found.start : found.end] == text
-        assert found.supported is (quality == 1.0)
+        assert found.cited is (quality == 1.0)
 
 
-def test_a_supported_statement_wins_over_an_uncited_one():
+def test_a_cited_statement_wins_over_an_uncited_one():
     text = (
         "CancelledError is raised, they say. Nothing else is known about that here. "
         "CancelledError is thrown into a cancelled task [1001]."

@@ -203,13 +203,13 @@ async def test_any_langchain_model_can_judge():
     assert found.quality == pytest.approx(0.9)
 
 
-async def test_unsupported_claims_are_shown_to_the_judge(judge_at):
+async def test_what_is_known_of_the_claims_is_shown_to_the_judge(judge_at):
     source = Source.of(id=1001, url="https://e.example/t", text="The Moon causes tides.")
     with OpenAIServer(says(verdict(5, 5))) as server:
         citations = verify_report(parse_answer(REPORT), [source])
         await judge_at(server).judge("Why?", REPORT, TRUTH, citations=citations)
         asked = server.requests[0]["messages"][-1]["content"]
-    assert "1 of 2 cited sentences are not borne out" in asked
+    assert "Of 2 cited sentences: 1 quoted, 1 " in asked
 
 
 async def test_the_deterministic_judge_speaks_the_same_language():

@@ -104,7 +104,7 @@ async def test_a_correct_report_in_every_rendering(rendering, execution, stream)
         ]  # fmt: skip
     assert INVENTED.strip() not in trace.model_dump_json()
     assert trace.citations is not None
-    assert trace.citations.precision == 1.0
+    assert trace.citations.accuracy == 1.0
     used = [usage for usage in trace.usage if usage.role == "researcher"]
     assert all(u.prompt_tokens and u.completion_tokens and u.cached_tokens for u in used)
 

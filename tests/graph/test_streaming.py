@@ -114,7 +114,7 @@ async def test_events_hold_what_happened_and_are_plain_json():
     assert text.strip().startswith("<suggested_answer>")
     end = events[-1]
     assert isinstance(end, Verified)
-    assert (end.outcome, end.precision, end.unsupported) == ("complete", 1.0, 0)
+    assert (end.outcome, end.accuracy, end.claims) == ("complete", 1.0, {"found": 2})
 
 
 async def test_a_failing_branch_is_told():

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import resource
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,15 +131,38 @@ def test_the_schema_describes_a_line():
     schema = trace_json_schema()
     line = json.loads(good_trace().model_dump_json())
     assert set(schema["properties"]) == set(line)
-    assert schema["properties"]["version"]["const"] == 1
+    assert schema["properties"]["version"]["const"] == 2
     assert set(schema["$defs"]["Step"]["properties"]) == set(Step.model_fields)
 
 
 def test_a_record_of_another_version_or_with_unknown_fields_is_refused():
     line = json.loads(good_trace().model_dump_json())
-    for change in ({"version": 2}, {"token_ids": [1]}):
+    for change in ({"version": 3}, {"token_ids": [1]}):
         with pytest.raises(ValueError, match=next(iter(change))):
             Trace.model_validate(line | change)
+
+
+def test_version_1_is_read():
+    def claim(status: str, *missing: str) -> dict[str, Any]:
+        return {"start": 0, "end": 1, "text": "x", "sources": [1], "status": status,
+                "missing": missing}  # fmt: skip
+
+    claims = [
+        claim("supported"),
+        claim("unsupported"),
+        claim("unsupported", "3"),
+        claim("dangling"),
+    ]
+    line = json.loads(good_trace().model_dump_json()) | {
+        "version": 1, "citations": {"claims": claims, "sentences": 4},
+    }  # fmt: skip
+    trace = Trace.model_validate(line)
+    assert trace.version == 2
+    assert trace.citations is not None
+    assert [c.status for c in trace.citations.claims] == [
+        "found", "unchecked", "missing", "dangling",
+    ]  # fmt: skip
+    assert Trace.model_validate_json(trace.model_dump_json()) == trace
 
 
 def test_fingerprints_tell_protocols_apart():

@@ -136,6 +136,16 @@ def test_a_violation_tells_where_in_its_steps_text_it_shows(code, offending):
         assert trace.steps[fault.step].text[fault.start : fault.end] == offending
 
 
+def test_a_link_leads_to_a_source_too():
+    seen = GOOD.replace("16 metres [2].", "16 metres ([Range](https://example.org/range)).")
+    assert violations(trace_of(seen)) == ()
+    (violation,) = violations(
+        trace_of(seen.replace("(https://example.org/range)", "(https://invented.org)"))
+    )
+    assert violation.code == "dangling_citation"
+    assert "https://invented.org" in violation.message
+
+
 def test_violations_take_answers_that_were_parsed_before():
     trace = trace_of(GOOD.replace("16 metres [2].", "16 metres [7]."))
     assert violations(trace, parsed_answers(trace)) == violations(trace) != ()

@@ -88,7 +88,7 @@ def test_a_page_shows_the_whole_trace():
 def test_a_citation_leads_to_the_passage_and_tells_its_status():
     page = Page(traces_page([checked()]))
     moon, metres = page.of_class("cite")
-    assert moon["aria-label"] == "Source 1, supported"
+    assert moon["aria-label"] == "Source 1, quoted"
     assert metres["data-claim"] == "t1-claim-2"
     marks = [mark for mark in page.named("mark") if mark.get("data-claims") == "t1-claim-2"]
     assert len(marks) == 1
@@ -98,11 +98,11 @@ def test_a_citation_leads_to_the_passage_and_tells_its_status():
     assert cards == {"t1-claim-1", "t1-claim-2"}
 
 
-def test_unsupported_and_dangling_claims_are_told_apart():
+def test_claims_are_told_apart_by_what_is_known_of_them():
     text = GOOD.replace("They reach 16 metres [2].", "They reach 99 metres [2]. It is so [7].")
     page = Page(traces_page([trace_of(text)]))
     status = [cite["class"] for cite in page.of_class("cite")]
-    assert status == ["cite supported", "cite unsupported", "cite dangling"]
+    assert status == ["cite quoted", "cite contradicted", "cite dangling"]
     assert "Leads to no source: [7]" in page.text
     assert "99" in page.text.split("Not found in the cited sources:")[1][:20]
     assert [claim["class"] for claim in page.of_class("claim")][-1] == "claim dangling"
@@ -232,7 +232,12 @@ def test_a_trace_without_anything_has_a_page():
     ("answer", "report", "piece", "there"),
     [
         ("A one [3]. B two [4].", "A one [1]. B two [2].", "B two [4].", "B two [2]."),
-        ("A [3]. B [4].", "A [1] (⚠ unverified). B [2].", "A [3].", "A [1] (⚠ unverified)."),
+        (
+            "A [3]. B [4].",
+            "A [1] (⚠ differs from source). B [2].",
+            "A [3].",
+            "A [1] (⚠ differs from source).",
+        ),
         ("A one [9]. B two.", "A one. B two.", "A one [9].", "A one."),
         ("[3] says so.", "[1] says so.", "[3] says so.", "[1] says so."),
         ("One [3]", "One [1]\n\nnotes", "One [3]", "One [1]"),

@@ -23,7 +23,8 @@ from oresearch_graph.command.terminal import harmless, line
 from oresearch_graph.errors import AddressRefused
 from oresearch_graph.evidence import claim_parts, figures
 from oresearch_graph.evidence import ledger as observed
-from oresearch_graph.evidence.citations import SourceIndex, verify_report
+from oresearch_graph.evidence.citations import verify_report
+from oresearch_graph.evidence.claim_parts import checkable_parts
 from oresearch_graph.evidence.delivery import (
     Delivered,
     citation_annotations,
@@ -31,6 +32,8 @@ from oresearch_graph.evidence.delivery import (
     markdown_text,
     safe_markdown,
 )
+from oresearch_graph.evidence.source_index import SourceIndex
+from oresearch_graph.evidence.support import support
 from oresearch_graph.graph.approval import overlaps, read_decision
 from oresearch_graph.rows.sft import trace_rows
 from oresearch_graph.served.gate import refusal
@@ -87,7 +90,7 @@ def _matched(text: str) -> None:
     sample = text[:400]
     index.quotes(sample)
     index.names(sample)
-    index.align(sample, words.terms(sample))
+    support(checkable_parts(sample), [index])
 
 
 def _quotes_of(text: str) -> None:
@@ -95,7 +98,7 @@ def _quotes_of(text: str) -> None:
     index = SourceIndex(Source.of(id=1, url="u", text="The Moon causes tides of 16 metres. " * 9))
     index.quotes(text)
     index.names(text)
-    index.align(text, words.terms(text))
+    support(checkable_parts(text), [index])
 
 
 def _logged(text: str) -> None:

@@ -74,7 +74,7 @@ def _violations() -> Iterator[Planted]:
               "[2009]", code="dangling_citation")  # fmt: skip
     yield bad(rule, "a page never seen",
               _english(("[4]. https://example.org/mediterranean", "[4]. https://example.org/red")),
-              "https://example.org/red", ("violation.dangling_citation", "citation_precision"),
+              "https://example.org/red", ("violation.dangling_citation", "citation_accuracy"),
               code="unknown_reference")  # fmt: skip
     yield bad(rule, "a German heading", _english(("## Conclusion", "## Fazit")), "## Fazit",
               code="heading_language")  # fmt: skip
@@ -181,10 +181,10 @@ def _citing() -> Iterator[Planted]:
     wrong = [(_FUNDY, "The tidal range of the Bay of Fundy reaches 61 metres [3]."),
              ("The Sun adds about 46 percent of the Moon's effect [1]",
               "The Sun adds about 64 percent of the Moon's effect [1]")]  # fmt: skip
-    yield bad("citation_precision", "two figures of nine", _english(*wrong), "61 metres")
-    yield fine("citation_precision", "one of nine", _english(wrong[0]))
+    yield bad("citation_accuracy", "two figures of nine", _english(*wrong), "61 metres")
+    yield fine("citation_accuracy", "one of nine", _english(wrong[0]))
     stated = planted_trace().citations
-    yield bad("citation_precision", "the trace's own word is not taken",
+    yield bad("citation_accuracy", "the trace's own word is not taken",
               planted_trace(changed(*wrong), citations=stated), "61 metres",
               verify_again=True)  # fmt: skip
 
@@ -199,8 +199,7 @@ def _reports() -> Iterator[Planted]:
     body = ENGLISH[ENGLISH.index("This report explains") : ENGLISH.index("## Conclusion")]
     many = "\n".join(f"{german}, wie es auch in Punkt {n} gesagt wird [1]." for n in range(9))
     yield bad("report_language", "a German body", _english((body, f"## Ursachen\n{many}\n\n")),
-              "Anziehung des Mondes",
-              ("citation_precision", "citation_coverage"))  # fmt: skip
+              "Anziehung des Mondes")  # fmt: skip
     question = "What causes tides?"
     yield fine("report_language", "a short question",
                _unstated(planted_trace(question=question)))  # fmt: skip
@@ -208,7 +207,7 @@ def _reports() -> Iterator[Planted]:
               _unstated(_chinese(("## 结论", "## Conclusion"))), "## Conclusion")  # fmt: skip
     yield fine("report_language", "an English name in Chinese",
                _chinese(("芬迪湾的潮差可达16米[3]", "芬迪湾（Bay of Fundy）的潮差可达16米[3]")),
-               min_precision=0.5)  # fmt: skip
+               min_accuracy=0.5)  # fmt: skip
 
     yield bad("report_length", "short", planted_trace(), "## Introduction",
               report_words=(400, 10_000))  # fmt: skip

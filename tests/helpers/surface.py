@@ -71,7 +71,7 @@ def the_trace_is_read_without_the_graph() -> None:
 def the_command_answers_from_the_embedded_corpus() -> None:
     told = json.loads(run("oresearch", "run", QUESTION, "--search", "python", "--json"))
     assert told["outcome"] == "complete", told
-    assert told["citations"]["precision"] == 1.0, told
+    assert told["citations"]["accuracy"] == 1.0, told
 
 
 def a_chat_model_researches() -> None:

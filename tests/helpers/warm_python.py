@@ -20,7 +20,7 @@ _SERVER: Final = """
 import gc, json, os, sys, threading
 import langchain_openai, langchain_core.tracers.langchain
 import oresearch_graph.command.indexing, oresearch_graph.command.research
-import oresearch_graph.command.traces, oresearch_graph.tools.corpus.python_docs
+import oresearch_graph.command.files, oresearch_graph.tools.corpus.python_docs
 from oresearch_graph.text.language import detect_language
 
 detect_language("How does the identifier of languages get its model?")

@@ -21,7 +21,6 @@ from oresearch_graph.evidence import claim_parts
 from oresearch_graph.policies.extractive import plan as extractive_plan
 from oresearch_graph.policies.extractive import policy as extractive_policy
 from oresearch_graph.policies.extractive import sentences as extractive_sentences
-from oresearch_graph.text import sentences
 from oresearch_graph.text.language import detect_language
 from tests.helpers.growth import first_fault, spent
 from tests.helpers.linear_page_readers import PAGE_READERS
@@ -70,25 +69,16 @@ LENGTH: Final = 1_000
 """Characters of the shorter text."""
 SHARES: Final = 48
 """Readers that share all families between them in the quick run."""
-_MARKED_BLANKS: Final = r"\s*(?:\[\d+(?:\s*[,，、]\s*\d+)*\]|【\d+】)"
-_MARKS: Final = r"(?:[ \t]*(?:\[\d+(?:[ \t]*[,，;-][ \t]*\d+)*\]|【\d+】))*"
-_STOPS: Final = (
-    rf"(?P<wide>[。！？]+[”’」』）】]*{_MARKS})"
-    rf"|(?P<stop>[.!?…]+[\"'”’)\]*_]*)(?P<marks>{_MARKS}\.?)(?P<gap>[ \t\n]+|$)"
-)
-
 SEEN: Final = [m for m in modules() if m.name not in OWN_TEXT]
 
 
 MENDED: Final = {
-    _MARKED_BLANKS: claim_parts._MARK,
     r"`+([^`\n]+)`+": claim_parts._CODE,
     r"\s*\[\d+\]": extractive_policy._MARK,
     r"\s+(?:works?|happens?|mean|means|used)$": extractive_plan._LAST_VERB,
     r"\[\d+(?:[,，\s]+\d+)*\]|【\d+】": extractive_sentences._NUMBERED,
     r"^\W+|\W+$": model._LABEL_EDGES,
     r"\s*(?:\d{1,3}[.)、]|[-*+•]|[\[【]\d{1,4}[\]】]|#{1,4}\s)": imported_trace._RESULT,
-    _STOPS: sentences._END,
 }
 """What patterns were before they took whole runs, and what they are."""
 

@@ -26,7 +26,7 @@ async def test_a_reference_report_earns_all_and_its_parts_add_up():
     assert (parts.quality, parts.format) == (1.0, 1.0)
     assert (parts.tool_calls, parts.tool_use) == ((1, 1), 0.0)
     assert parts.total == pytest.approx(0.6 * 1.0 + 0.2 * 0.0 + 0.2 * 1.0)
-    assert parts.citation_precision == 1.0
+    assert parts.citation_accuracy == 1.0
     assert parts.citation_coverage == pytest.approx(2 / 4)
     assert trace.answer is not None
     assert parts.report_characters == len(trace.answer.text)
@@ -52,7 +52,7 @@ async def test_no_report_is_worth_nothing_and_no_judge_is_asked(text: str):
     assert judge.reports == []
     assert parts.total == pytest.approx(0.2 * parts.tool_use)
     assert parts.report_words is None
-    assert parts.citation_precision is None
+    assert parts.citation_accuracy is None
 
 
 async def test_one_violation_costs_the_form_and_is_counted():
@@ -60,13 +60,13 @@ async def test_one_violation_costs_the_form_and_is_counted():
     parts = await RewardJudge(REWARD, Judge(0.5)).score(cited(trace_of(text)), row())
     assert parts.violations["dangling_citation"] == 1
     assert parts.total == pytest.approx(0.6 * 0.5)
-    assert parts.citation_precision == 0.5
+    assert parts.citation_accuracy == 0.5
 
 
 async def test_a_report_without_citations_has_no_precision_and_is_not_zero():
     text = GOOD.replace(" [1].", ".").replace(" [2].", ".")
     parts = await RewardJudge(REWARD, Judge()).score(cited(trace_of(text)), row())
-    assert parts.citation_precision is None
+    assert parts.citation_accuracy is None
     assert parts.citation_coverage == 0.0
 
 
@@ -79,11 +79,11 @@ async def test_every_rollout_logs_the_same_numbers_and_verl_takes_them():
     ]
     assert rows[0].keys() == rows[1].keys()
     assert "reward" not in rows[0], "verl's validation adds that one itself"
-    assert rows[1]["citation_precision"] is None
+    assert rows[1]["citation_accuracy"] is None
     infos = {key: [one[key] for one in rows] for key in rows[0]}
     made = metrics.process_validation_metrics(["d", "d"], ["a", "a"], infos)["d"]
     assert made["quality"]["mean@2"] == 0.25
-    assert made["citation_precision"]["mean@1"] == 1.0, "missing is left out, not counted as 0"
+    assert made["citation_accuracy"]["mean@1"] == 1.0, "missing is left out, not counted as 0"
     assert all(isinstance(value, float) for value in rows[0].values())
 
 

@@ -23,10 +23,10 @@ from rl.rollouts.log import RolloutLog, RolloutRecord, open_rollout_log
 
 WRITERS = ("reward.py", "worker.py")
 SCORES: list[dict[str, float | None]] = [
-    {"total": 1.0, "quality": 1.0, "tool_use": 1.0, "format": 1.0, "citation_precision": 0.5,
+    {"total": 1.0, "quality": 1.0, "tool_use": 1.0, "format": 1.0, "citation_accuracy": 0.5,
      "citation_coverage": 0.4, "report_words": 300, "tool_calls": 4, "truncations": 0,
      "prefix_breaks": 0, "rows": 4, "seconds": 10.0, "judge_seconds": 1.0},
-    {"total": 0.2, "quality": 0.0, "tool_use": 0.0, "format": 1.0, "citation_precision": None,
+    {"total": 0.2, "quality": 0.0, "tool_use": 0.0, "format": 1.0, "citation_accuracy": None,
      "citation_coverage": math.nan, "report_words": 100, "tool_calls": 1, "truncations": 1,
      "prefix_breaks": 1, "rows": 5, "seconds": 30.0, "judge_seconds": 3.0, "judge_cached": 0.0,
      "violations": 3},
@@ -54,7 +54,7 @@ def measured() -> dict[str, float]:
         ("reward/quality/mean", 0.5),
         ("reward/tool_use/std", 0.5),
         ("reward/format/std", 0.0),
-        ("citations/precision", 0.5),
+        ("citations/accuracy", 0.5),
         ("citations/coverage", 0.4),
         ("report/words", 200.0),
         ("report/words_reward_correlation", 1.0),
