@@ -156,6 +156,8 @@ def verify_file(
     typer.echo(
         _claims_as_json(checked, unread) if as_json else harmless(_claims_as_text(checked, unread))
     )
+    if checked.accuracy is None:
+        typer.echo("oresearch: nothing is known of any cited sentence", err=True)
     return int(any(claim.warns for claim in checked.citations.claims))
 
 

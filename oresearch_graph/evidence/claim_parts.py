@@ -19,6 +19,9 @@ _QUOTED: Final = re.compile(
 _LINK: Final = re.compile(r"\[([^\[\]]*+)\]\((?:[^()]++|\([^()]*+\))*+\)|https?://\S+")
 # Begins where its run of backticks does, and takes it whole: linear on any text.
 _CODE: Final = re.compile(r"(?<!`)`++([^`\n]++)`++")
+_INITIALS: Final = re.compile(r"(?<=\b[A-Z])\.(?=[A-Z]\b)|\b(?:e\.g|i\.e|a\.m|p\.m|z\.B|d\.h)\.?")
+"""What stands between initials, and abbreviations that look like names."""
+_CURRENCIES: Final = frozenset(("USD", "EUR", "GBP", "CNY"))
 _NAME: Final = re.compile(
     r"""
     (?P<identifier> \b [A-Za-z_]\w* (?: (?: \. | :: ) [A-Za-z_]\w* )+ | \b _*[A-Za-z]+_\w+ )
@@ -52,6 +55,7 @@ def checkable_parts(sentence: str, language: str = "en") -> Parts:
     capitalised word is no name."""
     prose = _LIST_MARK.sub("", _LINK.sub(r"\1", unmarked(sentence))).strip()
     prose = prose.replace("**", "")
+    prose = _INITIALS.sub("", prose)
     quotes = [next(filter(None, match.groups())) for match in _QUOTED.finditer(prose)]
     code = [match[1] for match in _CODE.finditer(prose)]
     plain = _CODE.sub(" ", _QUOTED.sub(" ", prose))
@@ -59,6 +63,7 @@ def checkable_parts(sentence: str, language: str = "en") -> Parts:
     pieces = [piece.strip(" ,.;。，") for piece in pieces if piece]
     titles = {piece for piece in pieces if _is_title(piece)}
     names = [*filter(titles.__contains__, pieces), *code, *_names(taken_out(plain)[1], language)]
+    names = [name for name in names if name not in _CURRENCIES]
     return Parts(
         prose,
         tuple(piece for piece in pieces if piece not in titles),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterator
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Final, NamedTuple
 
 from oresearch_graph.text.dates import DATED, months_named, taken_out, wider
@@ -58,7 +58,7 @@ _UNITS: Final[dict[str, str]] = {
 _UNIT: Final = "|".join(f"(?P<u{i}>{words})" for i, words in enumerate(_UNITS.values()))
 _NUMBER: Final = re.compile(
     rf"""
-    (?P<before> 百分之 | [$€£¥]\s? )?
+    (?P<before> 百分之 | [$€£¥]\s? | \b (?: usd|eur|gbp|cny ) \s )?
     (?<! [A-Za-z_\d] ) (?<! [A-Za-z]- ) (?<! \d\. )    # not inside a name, a code or a version
     (?P<number>
         \d{{1,3}} (?: ,\d{{3}} )+ (?: \.\d+ )?            # 1,234.5
@@ -73,9 +73,26 @@ _NUMBER: Final = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+_OVER: Final = re.compile(
+    r"over|above|more|larger|greater|higher|least|über|mehr|plus|más|[>≥超逾]|超过|超過",
+    re.IGNORECASE,
+)
+_UNDER: Final = re.compile(
+    r"under|below|less|fewer|lower|most|up\s+to|unter|weniger|moins|menos|[<≤]|不到", re.IGNORECASE
+)
 DATE: Final = "date"
 """The unit of a year."""
-_SIGNS: Final = {"$": "usd", "€": "eur", "£": "gbp", "¥": "cny", "百分之": "%"}
+_SIGNS: Final = {
+    "usd": "usd",
+    "eur": "eur",
+    "gbp": "gbp",
+    "cny": "cny",
+    "$": "usd",
+    "€": "eur",
+    "£": "gbp",
+    "¥": "cny",
+    "百分之": "%",
+}
 _WORDS: Final[dict[str, int]] = {
     "zero": 0, "one": 1, "once": 1, "two": 2, "twice": 2, "both": 2, "double": 2, "half": 2,
     "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
@@ -145,7 +162,7 @@ def _number(match: re.Match[str]) -> Figure:
         return Figure(match[0].strip(), (match["number"] + tail).lower())
     value = _plain(match["number"])
     scale = _scale(match)
-    unit = _SIGNS.get((match["before"] or "").strip(), "") or _unit(match)
+    unit = _SIGNS.get((match["before"] or "").strip().lower(), "") or _unit(match)
     if not unit and scale is None and _PLAUSIBLE.fullmatch(value):
         before = match.string[max(match.start() - 12, 0) : match.start("number")]
         unit = DATE if _YEAR.search(before) else ""
@@ -167,7 +184,9 @@ def _scale(match: re.Match[str]) -> int | None:
     if match["number"].count(".") > 1:
         return None
     if match["letter"]:
-        return _LETTER_SCALES.get(match["letter"])
+        letter = match["letter"]
+        money = match["before"] or _unit(match) in {"usd", "eur", "cny"}
+        return _LETTER_SCALES.get(letter.upper() if letter == "k" or money else letter)
     return next((by for i, (_, by) in enumerate(_SCALES) if match[f"s{i}"]), None)
 
 
@@ -234,3 +253,18 @@ def rivals(figure: Figure, other: Figure, *, beside: bool) -> bool:
     if figure.is_date or other.is_date:
         return _DIGIT.sub("0", figure.key) == _DIGIT.sub("0", other.key)
     return figure.unit == other.unit and (figure.unit == DATE or beside)
+
+
+def may_be(figure: Figure, other: Figure, words: str) -> bool:
+    """True when the other is what a figure behind `about`, `over` or `under` may stand for: nearly
+    the same, or on the side that is said."""
+    try:
+        said, there = Decimal(figure.key), Decimal(other.key)
+    except InvalidOperation:
+        return False
+    nearly = abs(there - said) <= abs(said) / 10
+    return (
+        nearly
+        or (there > said and _OVER.search(words) is not None)
+        or (there < said and _UNDER.search(words) is not None)
+    )

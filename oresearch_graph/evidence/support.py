@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from oresearch_graph.evidence.claim_parts import Parts, checkable_parts
-from oresearch_graph.evidence.figures import Figure, agrees, figures, rivals, same
+from oresearch_graph.evidence.figures import Figure, agrees, figures, may_be, rivals, same
 from oresearch_graph.evidence.source_index import (
     SourceIndex,
     SourcePassage,
@@ -41,6 +41,18 @@ _OF_CLAUSE: Final = 1 / 3
 """Share of a clause's words in the passages, of which at least so many must stand there."""
 _BESIDE: Final = 40
 """Characters on each side of a figure in which stands what it counts."""
+_ABOUT: Final = re.compile(
+    r"""
+    (?: \b (?: about|around|some|roughly|approximately|approx\.?|nearly|almost
+            | over|above|under|below
+            | (?: more|less|fewer|larger|greater|higher|lower ) \s than | at \s (?: least|most )
+            | up \s to | circa|ca\.?|c\. | rund|etwa|fast|knapp|über|unter|mehr\ als|weniger\ als
+            | environ|près\ de|plus\ de|moins\ de|unos|casi|más\ de|menos\ de|cerca\ de )
+      | [~≈<>≥≤约約近超逾] | 大约|大約|超过|超過|不到|将近 ) \s* (?: [$€£¥] )? $
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+"""What stands before a figure that is not meant exactly."""
 _UNIT_CJK: Final = re.compile(rf"\d[万亿千百萬億]?([{CJK}])")
 
 
@@ -128,6 +140,7 @@ class _Look:
             parts.checkable
             and self.share >= HELD
             and not self.reversals
+            and self._begins()
             and all(agrees(figure, passage.figures) for figure in parts.figures)
             and all(self.source.quotes(quote) for quote in parts.quotes)
             and all(self._names(name) for name in parts.names)
@@ -136,6 +149,11 @@ class _Look:
             and not any(self._displaced(name) for name in parts.names)
         )
 
+    def _begins(self) -> bool:
+        """The word that a sentence begins with may be a name, and stands there too."""
+        first = self.claim[0]
+        return first.stop or self.source.stands_in(self.passage, first.stem)
+
     def _names(self, name: str) -> bool:
         """True when the name stands in the passage, or its last word, and elsewhere the whole."""
         *first, last = (self.source.stands_in(self.passage, word) for word in _content(name))
@@ -143,7 +161,7 @@ class _Look:
 
     def contradicts(self, missing: Sequence[str]) -> bool:
         """The passage says the opposite, or another figure of the same thing."""
-        absent = [figure for figure in self.parts.figures if figure.text in missing]
+        absent = [f for f in self.parts.figures if f.text in missing]
         return any(reversal.sure for reversal in self.reversals) or any(
             self._rivalled(figure) for figure in absent
         )
@@ -153,6 +171,8 @@ class _Look:
         does not have."""
         others = [other for other in self.parts.figures if other != figure]
         distinct, counted = set(self.words), _counted(self.parts.prose, figure.text)
+        before, _, _ = self.parts.prose.partition(figure.text)
+        about = _ABOUT.search(before[-_BESIDE:])
         alone = all(other.unit != figure.unit for other in others)
         for sentence, words in zip(self.passage.sentences, self.passage.words, strict=True):
             if len(distinct & {word.stem for word in words}) < SAID * len(distinct):
@@ -161,6 +181,8 @@ class _Look:
             of_unit = [f for f in there if f.unit == figure.unit]
             only = bool(figure.unit) and alone and len(of_unit) == 1
             for other in there:
+                if about is not None and may_be(figure, other, about[0]):
+                    continue
                 beside = only or bool(counted & _counted(sentence, other.text))
                 if rivals(figure, other, beside=beside) and not any(same(other, o) for o in others):
                     return True

@@ -39,8 +39,9 @@ _FORMS: Final = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         r"(?<!\d)(?P<year>\d{4})\s?年(?:\s?(?P<month>\d{1,2})\s?月(?:\s?(?P<day>\d{1,2})\s?日)?)?",
-        rf"(?<![\d.]){_YEAR}(?P<by>[-/.])(?P<month>\d\d?)(?P=by)(?P<day>\d\d?)(?![\d.])",
-        rf"(?<![\d.])(?P<day>[0-3]\d)\.(?P<month>[01]\d)\.{_YEAR}",
+        rf"(?<![\d.]){_YEAR}(?P<by>[-/.])(?P<month>\d\d?)(?P=by)(?P<day>\d\d?)(?!\.?\d)",
+        rf"(?<![\d.])(?P<day>[0-3]?\d)\.\s?(?P<month>[01]?\d)\.\s?{_YEAR}",
+        rf"(?<![\d/])\d\d?/\d\d?/{_YEAR}",
         rf"\b{_DAY}\s+{_OF}{_MONTH},?\s+{_OF}{_YEAR}",
         rf"\b{_MONTH}\s+{_DAY},?\s+{_YEAR}",
         rf"\b{_MONTH},?\s+{_OF}{_YEAR}",

@@ -26,6 +26,16 @@ _NEGATION_WORDS: Final[Mapping[str, str]] = {
     "ru": "не нет ни никогда без нельзя",
     "ar": "لا ليس ليست لم لن بدون",
 }  # fmt: skip
+_AMBIGUOUS: Final = frozenset(("mai", "sin", "sem", "non", "ni", "nada", "pas", "rien", "no"))
+"""What is another word in another language."""
+_CLEAR: Final = frozenset(
+    stem(word)
+    for language, words in _NEGATION_WORDS.items()
+    for word in words.split()
+    if language == "en" or word not in _AMBIGUOUS
+)
+_MAY_BE_VERBS: Final = frozenset(map(stem, ("fail", "refuse", "deny", "lack")))
+"""What denies before `to` alone: else it is the opposite of a verb."""
 _DENIAL_WORDS: Final = "false untrue incorrect myth hoax rumor rumour alleged claim deny doubt if"
 _DENIALS: Final = frozenset(map(stem, _DENIAL_WORDS.split()))
 """What makes of a sentence something that is not so, or not known."""
@@ -54,41 +64,41 @@ _ALIKE: Final = 0.6
 _POLED: Final = 40
 """Words of a text that are held against the passage's."""
 _OPPOSITES: Final = """
-rise rose risen rising increase increased grow grew grown growth climb gain surge soar expand
-expansion upward higher escalate multiply | fall fell fallen falling decrease decreased decline
-drop shrink shrank reduce reduction lower plunge plummet downward diminish dwindle ; more greater
-exceed over | less fewer under ; most best maximum highest largest biggest greatest majority top |
-least worst minimum lowest smallest fewest minority bottom ; high tall | low short ; large big
-huge vast major broad wide | small little tiny minor narrow slight ; many numerous multiple | few
-single ; long lengthy lengthen | short brief shorten ; first earliest initial primary | last
-latest final ; early earlier before prior preceding precede | late later after subsequent
-succeeding succeed ; begin began begun beginning start open opened opening launch found commence
-introduce | end ended ending stop finish close closed closing shut cease halt abolish discontinue
-; new recent modern young | old ancient aged elderly ; win won victory winner beat defeat triumph
-| lose lost loss loser ; succeed success successful successfully pass | fail failure unsuccessful
-unsuccessfully ; accept accepted agree approve admit approval consent | reject rejected refuse
-decline deny disagree disapprove rejection denial ; allow permit enable legal authorize let |
-forbid forbade prohibit ban prevent disable illegal block disallow ; support favor favour endorse
-defend promote advocate | oppose against criticize attack resist ; include included including |
-exclude excluded excluding omit ; add addition join attach unite merge | subtract remove delete
-leave detach divide separate split ; arrive enter come came arrival | leave left depart exit go
-went departure ; buy bought purchase import | sell sold sale export ; hire appoint recruit employ
-| fire dismiss sack resign ; give gave given grant donate | take took taken withdraw withdrew
-seize ; borrow | lend lent ; create build built construct establish form | destroy demolish
-dismantle ruin dissolve disband ; strong strongly strength strengthen powerful | weak weakly
-weakness weaken powerless ; good well positive positively better improve improvement benefit
-beneficial | bad badly poor poorly negative negatively worse worsen deteriorate harm harmful ;
-safe safety | dangerous danger unsafe risky ; easy easily simple | difficult difficulty hard
-complex complicated ; fast quick quickly rapid rapidly accelerate sudden suddenly | slow slowly
-gradual gradually decelerate ; hot warm heat | cold cool chill ; north northern | south southern ;
-east eastern | west western ; northeast northeastern | southwest southwestern ; northwest
-northwestern | southeast southeastern ; above over overhead | below under beneath ; inside
-internal indoor inner within | outside external outdoor outer beyond ; front forward ahead advance
-| rear back backward behind retreat ; domestic national | foreign international ; local | national
-global ; native | foreign ; public publicly | private privately secret ; male man men boy father
-son brother husband | female woman women girl mother daughter sister wife ; born birth alive
-living live | died die dead death dying deceased ; correct right accurate | wrong inaccurate ;
-full fully complete completely whole entire entirely total | empty partial partially partly
+rise rose risen rising raise increase increased grow grew grown growth climb gain surge soar
+expand expansion upward higher escalate multiply | fall fell fallen falling decrease decreased
+decline drop shrink shrank reduce reduction lower cut down plunge plummet downward diminish
+dwindle ; more greater exceed over | less fewer under ; most best maximum highest largest biggest
+greatest majority top | least worst minimum lowest smallest fewest minority bottom ; high tall |
+low short ; large big huge vast major broad wide | small little tiny minor narrow slight ; many
+numerous multiple | few single ; long lengthy lengthen | short brief shorten ; first earliest
+initial primary | last latest final ; early earlier before prior preceding precede | late later
+after subsequent succeeding succeed ; begin began begun beginning start open opened opening launch
+found commence introduce | end ended ending stop finish close closed closing shut cease halt
+abolish discontinue ; new recent modern young | old ancient aged elderly ; win won victory winner
+beat defeat triumph | lose lost loss loser ; succeed success successful successfully pass | fail
+failure unsuccessful unsuccessfully ; accept accepted agree approve admit approval consent |
+reject rejected refuse decline deny disagree disapprove rejection denial ; allow permit enable
+legal authorize let | forbid forbade prohibit ban prevent disable illegal block disallow ; support
+favor favour endorse defend promote advocate | oppose against criticize attack resist ; include
+included including | exclude excluded excluding omit ; add addition join attach unite merge |
+subtract remove delete leave detach divide separate split ; arrive enter come came arrival | leave
+left depart exit go went departure ; buy bought purchase import | sell sold sale export ; hire
+appoint recruit employ | fire dismiss sack resign ; give gave given grant donate | take took taken
+withdraw withdrew seize ; borrow | lend lent ; create build built construct establish form |
+destroy demolish dismantle ruin dissolve disband ; strong strongly strength strengthen powerful |
+weak weakly weakness weaken powerless ; good well positive positively better improve improvement
+benefit beneficial | bad badly poor poorly negative negatively worse worsen deteriorate harm
+harmful ; safe safety | dangerous danger unsafe risky ; easy easily simple | difficult difficulty
+hard complex complicated ; fast quick quickly rapid rapidly accelerate sudden suddenly | slow
+slowly gradual gradually decelerate ; hot warm heat | cold cool chill ; north northern | south
+southern ; east eastern | west western ; northeast northeastern | southwest southwestern ;
+northwest northwestern | southeast southeastern ; above over overhead | below under beneath ;
+inside internal indoor inner within | outside external outdoor outer beyond ; front forward ahead
+advance | rear back backward behind retreat ; domestic national | foreign international ; local |
+national global ; native | foreign ; public publicly | private privately secret ; male man men boy
+father son brother husband | female woman women girl mother daughter sister wife ; born birth
+alive living live | died die dead death dying deceased ; correct right accurate | wrong inaccurate
+; full fully complete completely whole entire entirely total | empty partial partially partly
 incomplete ; always often frequently frequent common commonly usually widespread | rarely seldom
 rare infrequent uncommon ; same similar identical equal | different distinct dissimilar unequal
 unlike ; near close nearby | far distant remote ; light lightly | heavy heavily dark ; bright |
@@ -117,18 +127,19 @@ conceal ; connect link | disconnect ; lock | unlock ; load | unload ; install | 
 mutable | immutable ; synchronous | asynchronous ; static | dynamic ; ordered | unordered ;
 optional | required mandatory ; input | output ; read | write ; push | pull ; cause | prevent ;
 stay remain | leave change move ; unanimous unanimously | divided ; prove confirm | disprove
-refute ; sink sank | float ; freeze froze | melt thaw ; expand | shrink ; steigen stieg gestiegen
-zunehmen erhöhen erhöht wachsen gewachsen mehr höher | sinken sank gesunken abnehmen senken
-gesenkt schrumpfen weniger niedriger fallen gefallen ; größte höchste meisten | kleinste
-niedrigste wenigsten ; vor früher | nach später ; groß hoch | klein niedrig ; norden nördlich |
-süden südlich ; osten östlich | westen westlich ; augmenter augmenté hausse croissance plus |
-diminuer diminué baisse recul moins ; nord | sud ; avant | après ; premier première | dernier
-dernière ; aumentar aumentó aumento subir subió crecer creció más | disminuir disminuyó descenso
-bajar bajó reducir redujo menos ; antes | después ; norte | sur sul ; mayor | menor ; 上升 增加
-增长 提高 上涨 扩大 升高 増加 上昇 拡大 | 下降 减少 降低 下跌 缩小 减小 減少 低下 縮小 ; 最高 最大
-最多 | 最低 最小 最少 ; 最早 | 最晚 ; 高于 多于 大于 | 低于 少于 小于 ; 之前 以前 | 之后 以后 ;
-开始 | 结束 ; 成功 | 失败 失敗 ; 支持 | 反对 ; 允许 | 禁止 ; 有利 | 不利 ; 北部 | 南部 ; 东部 |
-西部 ; 进口 | 出口 ; 买入 | 卖出 ; 正面 | 负面 ; 优于 | 劣于
+refute ; sink sank | float ; freeze froze | melt thaw ; expand | shrink ; steigen steigt stieg
+stiegen gestiegen zunehmen erhöhen erhöht wachsen gewachsen mehr höher | sinken sinkt sank sanken
+gesunken fiel fielen gefallen abnehmen senken gesenkt schrumpfen weniger niedriger fallen gefallen
+; größte höchste meisten | kleinste niedrigste wenigsten ; vor früher | nach später ; groß hoch |
+klein niedrig ; norden nördlich | süden südlich ; osten östlich | westen westlich ; augmenter
+augmenté hausse croissance plus | diminuer diminué baisse recul moins ; nord | sud ; avant | après
+; premier première | dernier dernière ; eröffnen eröffnet öffnen geöffnet | schließen schließt
+geschlossen schloss ; aumentar aumentó aumento subir subió crecer creció más | disminuir disminuyó
+descenso bajar bajó reducir redujo menos ; antes | después ; norte | sur sul ; mayor | menor ;
+上升 增加 增长 提高 上涨 扩大 升高 増加 上昇 拡大 | 下降 减少 降低 下跌 缩小 减小 減少 低下 縮小 ;
+最高 最大 最多 | 最低 最小 最少 ; 最早 | 最晚 ; 高于 多于 大于 | 低于 少于 小于 ; 之前 以前 | 之后
+以后 ; 开始 | 结束 ; 成功 | 失败 失敗 ; 支持 | 反对 ; 允许 | 禁止 ; 有利 | 不利 ; 北部 | 南部 ;
+东部 | 西部 ; 进口 | 出口 ; 买入 | 卖出 ; 正面 | 负面 ; 优于 | 劣于
 """
 
 
@@ -167,11 +178,11 @@ class Reversal(NamedTuple):
 
 
 class Denial:
-    """What negates in the texts of a language; English counts everywhere."""
+    """What negates in the texts of a language; what is clear in any counts everywhere."""
 
     def __init__(self, language: str) -> None:
-        both = f"{_NEGATION_WORDS['en']} {_NEGATION_WORDS.get(language, '')}"
-        self._words = frozenset(map(stem, both.split()))
+        of_language = frozenset(map(stem, _NEGATION_WORDS.get(language, "").split()))
+        self._words = _CLEAR | of_language
 
     def places(self, words: Sequence[Word]) -> list[int]:
         """Where negations stand; `not only` and `no. 1` are none."""
@@ -182,7 +193,7 @@ class Denial:
         if after in _NO_NEGATION or (word == "no" and after[:1].isdigit()):
             return False
         if word in self._words:
-            return word not in _POLES or after == "to"
+            return word not in _MAY_BE_VERBS or after == "to"
         han = word in _HAN or (len(word) == 2 and word[0] in _HAN_BEFORE and word not in _HAN_NONE)
         return han or word.endswith("n't")
 

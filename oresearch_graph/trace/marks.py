@@ -33,7 +33,7 @@ _MARK: Final = re.compile(
     | \\? [\[［] (?P<numbers> {_NUMBERS} ) \\? [\]］]
       (?: \( \# [^\s()]{{0,80}} \) )?                                   # a link within the page
       (?! \( | :[ \t]*\w{{1,20}}:// )                                   # a link's definition
-    | \[ (?P<label> \^? [^\s\[\]\\]{{1,60}}+ ) \] (?! \( )
+    | \[ (?P<label> \^? [^\s\[\]\\/]{{1,60}}+ ) \] (?! \( )
     | 【 (?P<wide> \d{{1,7}} ) (?: † [^】\n]{{0,80}} )? 】
     | <sup> (?: <a [ ] [^<>\n]{{0,300}} > )? [ ]? \[? (?P<raised> {_NUMBERS} ) \]? [ ]? (?: </a> )?
       </sup>
@@ -45,6 +45,7 @@ _ALONE: Final = re.compile(r"\s*(?:[.,;:!?)\]。，；）]|\[|$|[A-ZÀ-Þ])|\s*\
 """What follows a number in a link that is a mark: `[42](…) metres` is none."""
 _ENDS: Final = re.compile(r"[\s.,;:!?)>\]。，；）】]*(?:\n|$|[A-ZÀ-Þ\[(<一-鿿぀-ヿ가-힣])")
 """What follows a bare address that ends its sentence."""
+_BRACKETS: Final = {"(": ")", "（": "）", "[": "]", "<": ">"}
 _RAISED: Final = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 _SUPERSCRIPT: Final = re.compile(
     rf"""
@@ -231,10 +232,10 @@ def _bare(text: str, spans: Spans, taken: Sequence[tuple[int, int]]) -> Iterator
             if inside or not url.startswith(("http://", "https://")):
                 continue
             before, stop = text[max(start, at - 1) : at], at + len(url)
-            if before == "<" and text.startswith(">", stop):
+            if _BRACKETS.get(before) == text[stop : stop + 1]:
                 yield Link(at - 1, stop + 1, url, bare=True)
             elif before not in {'"', "'", "="} and (
-                (before in {"(", "（"} and text[stop : stop + 1] in {")", "）", ",", ";"})
+                (before in {"(", "（"} and text[stop : stop + 1] in {",", ";"})
                 or _ENDS.match(text, stop, end)
             ):
                 yield Link(at, stop, url, bare=True)

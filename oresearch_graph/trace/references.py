@@ -249,7 +249,11 @@ class Ledger:
 def addresses(text: str, start: int = 0, end: int | None = None) -> Iterator[tuple[int, str]]:
     """Where each web address of the text begins, and the address without what surrounds it."""
     for match in _WEB.finditer(text, start, len(text) if end is None else end):
-        yield match.start(), trimmed_address(match[0])
+        at = match.start()
+        for piece in match[0].split("]["):  # two in brackets, side by side
+            if "://" in piece:
+                yield at, trimmed_address(piece)
+            at += len(piece) + 2
 
 
 def seen_sources(steps: Iterable[Step]) -> list[Source]:

@@ -44,6 +44,7 @@ FORMS = {
     "links with titles": f'{SAYS} [1]({A} "Tides"). {MOON} [2](<{B}>) [3]({C}).',
     "links behind the stop": f"{SAYS}. ([Tides. A study]({A})) {MOON}. [[2]]({B}) [[3]]({C})",
     "bare addresses": f"{SAYS} ({A}). {MOON} <{B}> {C}.",
+    "addresses in brackets": f"{SAYS} [{A}]. {MOON} [{B}][{C}].",
     "raised": f"{SAYS}.<sup>1</sup> {MOON}<sup>[2, 3]</sup>.{NUMBERED}",
     "superscripts": f"{SAYS}.¹ {MOON}² ³.{NUMBERED}",
     "flattened": f"{SAYS}.1 {MOON}.2,3{NUMBERED}",

@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,6 +39,7 @@ def command(*words: object, seconds: float = 900.0) -> str:
 
 def fine_tuned(folder: Path, execution: str) -> Path:
     """A model that writes the protocol of one execution: fine-tuned and exported."""
+    prepare(folder, traces=300, questions=24, warm=0, execution=execution)
     run, out = folder / f"sft-{execution}", folder / f"model-{execution}"
     command(
         "rl.sft", "sft_cpu_tiny", f"model.path={folder / 'base'}",
@@ -88,19 +87,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def models(folder: Path) -> dict[str, Path]:
-    """By execution; each is fine-tuned on one core, so that both take the time of one."""
-    executions = ("parallel", "sequential")
-    for execution in executions:
-        prepare(folder, traces=300, questions=24, warm=0, execution=execution)
-    with ThreadPoolExecutor() as pool:
-        made = pool.map(partial(fine_tuned, folder), executions)
-        return dict(zip(executions, made, strict=True))
-
-
-@pytest.fixture(scope="module")
-def threads(folder: Path, models: dict[str, Path]) -> tuple[Path, Metrics]:
-    model = models["parallel"]
+def threads(folder: Path) -> tuple[Path, Metrics]:
+    model = fine_tuned(folder, "parallel")
     return model, grpo(folder, model, folder / "threads", STEPS, "parallel")
 
 
@@ -146,9 +134,10 @@ def test_a_run_is_resumed_where_it_stopped(threads, folder):
     assert changed(first, second)
 
 
-def test_sequential_mode_trains_one_row_per_rollout(folder, models):
+def test_sequential_mode_trains_one_row_per_rollout(folder):
+    model = fine_tuned(folder, "sequential")
     logger = "[console,file,tensorboard,wandb]"
-    metrics = grpo(folder, models["sequential"], folder / "sequential", STEPS, "sequential", logger)
+    metrics = grpo(folder, model, folder / "sequential", STEPS, "sequential", logger)
     assert list((folder / "sequential" / "tensorboard").rglob("events.*"))
     assert list((folder / "sequential" / "wandb").glob("offline-run-*"))
     for step in range(1, STEPS + 1):
