@@ -66,14 +66,17 @@ format: $(VENV)/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# CI runs it with fewer traces and rollouts.
+bench: TRACES ?= 5000
+bench: ROLLOUTS ?= 1000
 bench: $(VENV)/installed $(RL_VENV)/installed
 	$(BIN)/python -m tests.bench.trace_speed
 	$(BIN)/python -m tests.bench.graph
 	$(BIN)/python -m tests.bench.hostile
-	$(BIN)/python -m tests.bench.datagen_filter 3000
-	$(BIN)/python -m tests.bench.datagen_export 3000
+	$(BIN)/python -m tests.bench.datagen_filter $(TRACES)
+	$(BIN)/python -m tests.bench.datagen_export $(TRACES)
 	$(RL_BIN)/python -m tests.bench.agent_loop
-	$(RL_BIN)/python -m tests.bench.index
+	$(RL_BIN)/python -m tests.bench.index $(ROLLOUTS)
 
 evaluate: $(VENV)/installed
 	$(BIN)/oresearch evaluate
