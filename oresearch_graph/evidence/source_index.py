@@ -17,7 +17,7 @@ from oresearch_graph.evidence.figures import Figure, agrees, stated
 from oresearch_graph.text.language import detect_language
 from oresearch_graph.text.scripts import CJK, main_script
 from oresearch_graph.text.sentences import sentence_spans
-from oresearch_graph.text.words import Word, all_words
+from oresearch_graph.text.words import Word, all_words, content
 from oresearch_graph.trace.record import Source
 
 PASSAGE: Final = 5
@@ -119,11 +119,6 @@ def normal_words(text: str) -> list[Word]:
     and that America."""
     words = all_words(_INITIALS.sub("", text))
     return [Word(_NATIONS.get(word.stem, word.stem), word.stop) for word in words]
-
-
-def content(words: Sequence[Word]) -> list[str]:
-    """The words without those that say nothing; all of them where there are no others."""
-    return [word.stem for word in words if not word.stop] or [word.stem for word in words]
 
 
 def flat(text: str) -> str:

@@ -17,12 +17,12 @@ from oresearch_graph.evidence.figures import Figure, agrees, figures, may_be, ri
 from oresearch_graph.evidence.source_index import (
     SourceIndex,
     SourcePassage,
-    content,
     normal_words,
     stopped,
 )
 from oresearch_graph.text.polarity import denial_in
 from oresearch_graph.text.scripts import CJK, main_script
+from oresearch_graph.text.words import content
 from oresearch_graph.trace.record import ClaimStatus, Evidence
 
 HELD: Final = 0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from oresearch_graph.text.scripts import CJK, has_cjk
 from oresearch_graph.text.sentences import sentence_spans
 from oresearch_graph.text.stop_words import STOP_BIGRAMS, STOP_CHARACTERS, STOP_WORDS
 
-__all__ = ["Word", "all_words", "sentence_spans", "stem", "terms", "token_count"]
+__all__ = ["Word", "all_words", "content", "sentence_spans", "stem", "terms", "token_count"]
 
 _CJK_RUN = re.compile(f"[{CJK}]+")
 _TOKEN = re.compile(
@@ -35,7 +35,11 @@ class Word(NamedTuple):
 def terms(text: str) -> list[str]:
     """Content terms in order: lower-cased, stop words dropped, Latin words lightly stemmed, CJK
     runs as overlapping bigrams. A text of stop words alone keeps them."""
-    words = all_words(text)
+    return content(all_words(text))
+
+
+def content(words: Sequence[Word]) -> list[str]:
+    """The words without those that say nothing; all of them where there are no others."""
     return [word.stem for word in words if not word.stop] or [word.stem for word in words]
 
 
