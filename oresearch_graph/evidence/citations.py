@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from oresearch_graph.evidence.claim_parts import checkable_parts
 from oresearch_graph.evidence.source_index import SourceIndex
-from oresearch_graph.evidence.support import support
+from oresearch_graph.evidence.support import Support, support
 from oresearch_graph.text.language import detect_language
 from oresearch_graph.text.sentences import sentence_spans
 from oresearch_graph.trace.answer import ParsedAnswer, parse_answer
@@ -21,6 +21,11 @@ _LONGEST: Final = 4_000
 """Characters of a sentence that are looked up."""
 _FENCE: Final = re.compile(r"\s*(?:```|~~~)")
 _HEADING: Final = re.compile(r"\s*(?:#{1,6}\s|\*\*[^*]+\*\*[:：]?$)")
+_WITHIN_QUOTE: Final = re.compile(r"[ \t]*(?:\n[ \t]*>[> \t]*)*+\n?[ \t]*")
+_QUOTE_MARK: Final = re.compile(r"^[ \t]*>+[ \t]?", re.MULTILINE)
+_SEVERITY: Final[tuple[ClaimStatus, ...]] = (
+    "quoted", "found", "not_checkable", "unchecked", "missing", "contradicted",
+)  # fmt: skip
 _LETTER: Final = re.compile(r"[^\W\d_]")
 
 
@@ -59,7 +64,7 @@ def sentences_of(report: ParsedAnswer) -> Iterator[AnswerSentence]:
     """The body's sentences with their marks; headings, fences and bare marks are none."""
     headings = {heading.start for heading in report.headings}
     spans: list[tuple[int, int]] = []
-    for start, stop in _whole(sentence_spans(report.body), report.citations):
+    for start, stop in _quotes(report, _whole(sentence_spans(report.body), report.citations)):
         text = report.text[start:stop]
         if start in headings or _FENCE.match(text) or _HEADING.match(text):
             continue
@@ -98,6 +103,30 @@ def _whole(
         yield begun
 
 
+def _quotes(report: ParsedAnswer, spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The spans, those of a block quote joined up to its citation, which is of all of them."""
+    starts = [citation.start for citation in report.citations]
+    quote: list[tuple[int, int]] = []
+    last: int | None = None
+    for start, end in spans:
+        begins = report.text[start] == ">"
+        gap = report.text[last:start] if last is not None else None
+        inside = gap is not None and _WITHIN_QUOTE.fullmatch(gap) and (begins or "\n" not in gap)
+        if not inside:
+            yield from quote
+            quote = []
+        if not inside and not begins:
+            last = None
+            yield start, end
+            continue
+        last = end
+        quote.append((start, end))
+        if bisect_left(starts, start) < bisect_left(starts, end):
+            yield quote[0][0], end
+            quote = []
+    yield from quote
+
+
 class _Check:
     """Looks the claims of one report up; indexes a source when it is first cited."""
 
@@ -120,13 +149,27 @@ class _Check:
                          dangling=dangling, status="dangling")  # fmt: skip
         records = self._all_shown(sources)
         prose = self.report.plain(sentence.start, sentence.end)[:_LONGEST]
-        status, missing, evidence = support(
-            checkable_parts(prose, self.language), records, self.language
-        )
+        line = self.report.text.rfind("\n", 0, sentence.start) + 1
+        quote = self.report.text.startswith(">", line)
+        known = (self._block_quote if quote else self._sentence)(prose, records)
         return Claim(
-            start=sentence.start, end=sentence.end, text=text, dangling=dangling, status=status,
-            sources=tuple(source.id for source in sources), missing=missing, evidence=evidence,
+            start=sentence.start, end=sentence.end, text=text, dangling=dangling, status=known.status,
+            sources=tuple(source.id for source in sources), missing=known.missing,
+            evidence=known.evidence,
         )  # fmt: skip
+
+    def _block_quote(self, prose: str, records: Sequence[SourceIndex]) -> Support:
+        """A block quote is quoted where a source has its words in a row; else of its sentences the
+        one of which least is known tells."""
+        lines = _QUOTE_MARK.sub("", prose)
+        each = [lines[start:end] for start, end in sentence_spans(lines)]
+        if len(each) > 1 and any(index.has_in_a_row(lines) for index in records):
+            return self._sentence(lines, records)._replace(status="quoted", missing=())
+        known = [self._sentence(sentence, records) for sentence in each or [lines]]
+        return max(known, key=lambda found: _SEVERITY.index(found.status))
+
+    def _sentence(self, prose: str, records: Sequence[SourceIndex]) -> Support:
+        return support(checkable_parts(prose, self.language), records, self.language)
 
     def _resolved(self, marks: Sequence[Mark | Link]) -> tuple[list[Source], tuple[str, ...]]:
         """The sources that the marks stand for, and the marks that stand for none."""

@@ -9,6 +9,7 @@ from oresearch_graph.evidence.figures import Figure, figures
 from oresearch_graph.text.dates import taken_out
 from oresearch_graph.text.scripts import has_cjk
 from oresearch_graph.text.stop_words import STOP_WORDS
+from oresearch_graph.text.words import all_words
 from oresearch_graph.trace.marks import unmarked
 
 _LIST_MARK: Final = re.compile(r"^\s*(?:[-*+•]|\d{1,3}[.)、])\s+|^\s*[#>|]+\s*")
@@ -63,7 +64,7 @@ def checkable_parts(sentence: str, language: str = "en") -> Parts:
     pieces = [piece.strip(" ,.;。，") for piece in pieces if piece]
     titles = {piece for piece in pieces if _is_title(piece)}
     names = [*filter(titles.__contains__, pieces), *code, *_names(taken_out(plain)[1], language)]
-    names = [name for name in names if name not in _CURRENCIES]
+    names = [name for name in names if name not in _CURRENCIES and all_words(name)]
     return Parts(
         prose,
         tuple(piece for piece in pieces if piece not in titles),

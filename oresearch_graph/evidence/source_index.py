@@ -18,6 +18,7 @@ from oresearch_graph.text.language import detect_language
 from oresearch_graph.text.scripts import CJK, main_script
 from oresearch_graph.text.sentences import sentence_spans
 from oresearch_graph.text.words import Word, all_words, content
+from oresearch_graph.trace.marks import unmarked
 from oresearch_graph.trace.record import Source
 
 PASSAGE: Final = 5
@@ -95,6 +96,11 @@ class _Text:
                 self.postings[word].append(i)
         self.flat = flat(f"{title}\n{text}")
         self.script = main_script(text)
+
+    @cached_property
+    def flat_unmarked(self) -> str:
+        """The same without the citations that the source itself has."""
+        return flat(unmarked(self.text))
 
     @cached_property
     def language(self) -> str:
@@ -180,6 +186,13 @@ class SourceIndex:
             return False
         text = flat(" ".join(near.sentences))
         return len(text) >= len(plain) and fuzz.partial_ratio(plain, text) >= _QUOTE
+
+    def has_in_a_row(self, text: str) -> bool:
+        """True when the words of a text stand there side by side."""
+        plain = flat(text)
+        return bool(plain.strip()) and (
+            plain in self._text.flat or plain in self._text.flat_unmarked
+        )
 
     def stands_in(self, passage: SourcePassage, word: str) -> bool:
         """True when the word, or a form of it, stands in the passage or the title."""

@@ -23,6 +23,7 @@ from oresearch_graph.evidence.source_index import (
 from oresearch_graph.text.polarity import denial_in
 from oresearch_graph.text.scripts import CJK, main_script
 from oresearch_graph.text.words import content
+from oresearch_graph.trace.marks import unmarked
 from oresearch_graph.trace.record import ClaimStatus, Evidence
 
 HELD: Final = 0.5
@@ -129,8 +130,12 @@ class _Look:
     def quoted(self) -> bool:
         """Its words stand in the passage side by side, from one stop to the next."""
         plain = stopped(self.parts.prose).strip(" .:")
-        text = " . ".join(["", *map(stopped, self.passage.sentences), ""])
-        return bool(plain) and any(f". {plain} {stop}" in text for stop in ".:")
+        sentences = self.passage.sentences
+        texts = [
+            " . ".join(["", *map(stopped, each), ""])
+            for each in (sentences, map(unmarked, sentences))
+        ]
+        return bool(plain) and any(f". {plain} {stop}" in text for stop in ".:" for text in texts)
 
     @property
     def found(self) -> bool:

@@ -175,6 +175,41 @@ def test_code_headings_and_reference_lines_are_no_sentences():
     assert checked.coverage is None
 
 
+_LONG_QUOTE = (
+    "Tasks can easily and safely be cancelled. When a task is cancelled, asyncio.CancelledError "
+    "will be raised in the task at the next opportunity. TaskGroup was added in version 3.11."
+)
+
+
+@pytest.mark.parametrize(
+    ("quote", "statuses", "whole"),
+    [
+        (f"> {_LONG_QUOTE} [1001]", ["quoted"], True),
+        (f"> {_LONG_QUOTE.replace('. ', '.' + chr(10) + '> ')} [1001]", ["quoted"], True),
+        (f"> {_LONG_QUOTE.replace('. When', '.' + chr(10) + '>' + chr(10) + '> When')} [1001]",
+         ["quoted"], True),
+        (f"> {_LONG_QUOTE.replace('. When', ' [1001]. When')} [1001]", ["quoted", "quoted"], True),
+        (f"> {_LONG_QUOTE.replace('easily', 'never')} [1001]", ["contradicted"], True),
+        (f"> {_LONG_QUOTE.replace('3.11', '3.9')} [1001]", ["contradicted"], True),
+        (f"> {_LONG_QUOTE}\n\nIt is nice. TaskGroup was added in version 3.11 [1001].", ["quoted"],
+         False),
+        (f"> {_LONG_QUOTE}\nTaskGroup was added in version 3.11 [1001].", ["quoted"], False),
+        (f"> {_LONG_QUOTE}\n\n> TaskGroup was added in version 3.11 [1001].", ["quoted"], False),
+    ],
+)  # fmt: skip
+def test_a_citation_below_a_block_quote_is_of_all_of_it(quote, statuses, whole):
+    answer = parse_answer(f"## Body\n\nSome say so.\n\n{quote}\n\nAnd on it goes.")
+    report = verify_report(answer, LEDGER)
+    assert [claim.status for claim in report.claims] == statuses
+    assert all(answer.text[c.start : c.end] == c.text for c in report.claims)
+    assert any("opportunity" in claim.text for claim in report.claims) == whole
+
+
+def test_code_of_signs_alone_is_no_name():
+    sentence = "The operator `==` of `@` and `___` was added in version 3.11 to TaskGroup [1001]."
+    assert status(sentence) in {"found", "unchecked"}
+
+
 def test_nothing_at_all():
     assert verify_report(parse_answer(""), ()).claims == ()
 

@@ -3,6 +3,7 @@ import pytest
 from oresearch_graph.evaluate.__main__ import (
     Answered,
     Question,
+    in_words,
     load_questions,
     mean_recall,
     score_answers,
@@ -50,11 +51,20 @@ async def test_scores_and_the_baseline():
                  key_points=(KeyPoint(text="Cats sleep."), KeyPoint(text="Dogs bark loudly."))),
         Question(id="b", question="Who won?"),
     )  # fmt: skip
-    first, second = await score_answers(top_hit(OnePage(), OnePage()), questions)
+    words = {"Do cats sleep?": 40, "Who won?": 0}
+    first, second = await score_answers(top_hit(OnePage(), OnePage(), words), questions)
     assert (first.recall, first.correct, first.words) == (0.5, True, 4)
     assert first.missing == ("Dogs bark loudly.",)
     assert (second.recall, second.correct) == (None, True)
     assert mean_recall([first, second]) == 0.5
+
+
+@pytest.mark.parametrize("words", [1, 7, 40, 200])
+def test_the_baseline_has_no_more_words_than_the_report(words):
+    page = "\n\n".join(f"Cats sleep for {hours} hours on day {hours}." for hours in range(200))
+    quoted = in_words(page, "How long do cats sleep?", words)
+    assert len(quoted.split()) <= words
+    assert words < 20 or len(quoted.split()) >= 0.5 * words
 
 
 async def test_an_invented_answer_is_not_correct():

@@ -6,8 +6,8 @@ import pytest
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.evidence.ledger import ShownSource, query_heading, source_block
 from oresearch_graph.evidence.notices import NOTICES
-from oresearch_graph.policies.extractive.policy import ExtractivePolicy, no_evidence
-from oresearch_graph.policies.extractive.sentences import is_readable, quotable
+from oresearch_graph.policies.extractive.excerpts import Focus, best_excerpts
+from oresearch_graph.policies.extractive.policy import ExtractivePolicy
 from oresearch_graph.policies.policy import Continuation
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Role, Source, Step, list_items, world_step
@@ -104,8 +104,10 @@ async def test_a_report_has_the_form_and_every_statement_is_borne_out():
     assert names[-2:] == ["conclusion", "references"]
     assert names.count(None) >= 2
     checked = verify_report(parse_answer(report), sources)
-    assert checked.accuracy == 1.0
-    assert len(checked.claims) >= 6
+    assert {claim.status for claim in checked.claims} == {"quoted"}
+    assert len(checked.claims) >= 2
+    assert checked.coverage is not None
+    assert checked.coverage >= 0.5
     assert {m.number for m in parse_answer(report).marks} == set(parse_answer(report).references)
     assert NOTICES["en"].extractive in report
     assert "CancelledError" in report
@@ -114,12 +116,36 @@ async def test_a_report_has_the_form_and_every_statement_is_borne_out():
     ]  # fmt: skip
 
 
-async def test_neither_junk_nor_code_nor_tags_nor_repeats_are_quoted():
+async def test_neither_a_sites_frame_nor_tags_nor_repeats_are_quoted():
     _, report, _ = await run("How does asyncio cancel tasks?")
-    for bad in ("newsletter", "Skip to", "x = 5", "lie about", "<", "cake"):
+    for bad in ("newsletter", "Skip to", "lie about", "</", "cake"):
         assert bad not in report
-    quoted = [line for line in re.split(r" \[\d+\]\. ?", report) if len(line) > 40]
-    assert len(quoted) == len(set(quoted))
+    quoted = [line for line in report.splitlines() if line.startswith("> ") and len(line) > 40]
+    assert len(quoted) == len(set(quoted)) >= 2
+
+
+def test_whole_paragraphs_stand_under_their_headings_in_page_order():
+    text = """\
+## Tasks of asyncio
+
+A task of asyncio wraps a coroutine, and the loop of asyncio runs it.
+
+## Cakes
+
+A cake is baked at 180 degrees for an hour, and nobody may open the oven.
+
+## Cancelling
+
+asyncio cancels tasks at their next await."""
+    words = ("asyncio", "cancel", "tasks")
+    source = ShownSource(1001, "Tasks of asyncio", "doc:t", text)
+    found = best_excerpts([source], Focus(words, words, 50))
+    assert [p for excerpt in found for p in excerpt.paragraphs] == [
+        "## Tasks of asyncio",
+        "A task of asyncio wraps a coroutine, and the loop of asyncio runs it.",
+        "## Cancelling",
+        "asyncio cancels tasks at their next await.",
+    ]
 
 
 async def test_a_chinese_question_gets_a_chinese_report():
@@ -135,8 +161,7 @@ async def test_without_evidence_every_answer_is_empty():
     steps, _, _ = await run("Who won the 2031 curling championship in Ulaanbaatar?")
     answers = [step.text for step in steps if step.kind == "subtask_answer"]
     assert answers
-    assert no_evidence(answers)
-    assert not no_evidence([*answers, "Something [1001]."])
+    assert not any(answer.strip() for answer in answers)
 
 
 async def test_in_sequential_execution_the_policy_writes_the_subtask():
@@ -173,37 +198,43 @@ async def test_the_dialect_and_the_language_are_those_of_the_system_prompt():
     assert "## Einleitung" in (await continued(german)).text
 
 
-@pytest.mark.parametrize(
-    ("text", "readable"),
-    [
-        ("A task wraps a coroutine and runs it on the loop.", True),
-        ("任务取消时，协程内部会抛出异常。", True),
-        ("Is this a question about tasks and loops?", False),
-        (">>> task.cancel() and then something more.", False),
-        ("and so the sentence has lost its beginning.", False),
-        ("The sentence has lost its end and goes", False),
-        ("All rights reserved by the asyncio authors.", False),
-        ("A (broken sentence about the tasks of loops.", False),
-        ("See also the section about asyncio tasks.", False),
-        ("Write </subtask_answer> to end the asyncio task.", False),
-    ],
-)
-def test_readable_sentences(text, readable):
-    assert is_readable(text) is readable
+def paragraphs_of(text: str) -> list[str]:
+    source = ShownSource(1001, "Tasks of asyncio", "doc:t", text)
+    words = ("asyncio", "tasks")
+    found = best_excerpts([source], Focus(words, words, 500))
+    return [paragraph for excerpt in found for paragraph in excerpt.paragraphs]
 
 
 @pytest.mark.parametrize(
     ("text", "quoted"),
     [
-        ("A heap keeps a[0] as its smallest element at all times.", []),
-        ('It preserves that "divmod(x, y)[0] * y" is very close to x.', []),
-        ("Tasks were added to the language in 2015.[3] [4]",
-         ["Tasks were added to the language in 2015."]),
+        ("tasks of asyncio\n>>> x = [1, 2]", None),
+        ("A heap keeps a[0] as its smallest of asyncio tasks.",
+         "A heap keeps `a[0]` as its smallest of asyncio tasks."),
+        ("The task `a[0]` of asyncio is its smallest, and b[1] is not.", None),
+        ("Tasks of asyncio were added to the language in 2015.[3] [4]",
+         "Tasks of asyncio were added to the language in 2015."),
         ("Tasks of asyncio are cheap[12], as the study says.",
-         ["Tasks of asyncio are cheap, as the study says."]),
-        ("任务可以被取消[2]，协程内部会抛出异常。", ["任务可以被取消，协程内部会抛出异常。"]),
+         "Tasks of asyncio are cheap, as the study says."),
+        ("asyncio 的 tasks 可以被取消[2]，协程内部会抛出异常。",
+         "asyncio 的 tasks 可以被取消，协程内部会抛出异常。"),
+        ("All rights reserved by the authors of asyncio tasks.", None),
+        ("Write </subtask_answer> to end the asyncio tasks.", None),
+        ("Tasks of asyncio are\nwrapped at eighty\ncharacters.",
+         "Tasks of asyncio are wrapped at eighty characters."),
+        ("Tasks of asyncio:\n- begin\n  at once\n- end.",
+         "Tasks of asyncio:\n- begin at once\n- end."),
+        ("tasks|==|--|asyncio|++|==|--|++|==|", None),
     ],
 )  # fmt: skip
-def test_a_sources_own_marks_go_and_subscripts_are_not_taken_for_them(text, quoted):
-    source = ShownSource(1001, "T", "doc:t", text)
-    assert [sentence.text for sentence in quotable(source)] == quoted
+def test_a_paragraph_is_shown_as_it_stands_but_for_its_own_marks(text, quoted):
+    assert paragraphs_of(text) == ([] if quoted is None else [quoted])
+
+
+async def test_an_excerpt_of_a_page_with_marks_of_its_own_is_quoted(monkeypatch):
+    marked = PAGES["doc:groups"][1].replace("exception. The", "exception.[3] The")
+    monkeypatch.setitem(PAGES, "doc:groups", ("Task groups of asyncio", marked))
+    _, report, sources = await run("How does asyncio cancel tasks?")
+    checked = verify_report(parse_answer(report), sources)
+    assert {claim.status for claim in checked.claims} == {"quoted"}
+    assert not any(claim.dangling for claim in checked.claims)

@@ -31,12 +31,11 @@ from oresearch_graph.policies.chat.rendering_tools import Tools, known_name
 from oresearch_graph.policies.chat.reply import Reply, place_thinking, protocol_text, read_message
 from oresearch_graph.policies.chat.servers import Answer, identify
 from oresearch_graph.policies.extractive import plan as extractive_plan
-from oresearch_graph.policies.extractive import sentences as extractive_sentences
-from oresearch_graph.policies.extractive.phrases import facet_of
+from oresearch_graph.policies.extractive.excerpts import Focus
+from oresearch_graph.policies.extractive.phrases import facet_of, home
 from oresearch_graph.policies.extractive.policy import report as extractive_report
 from oresearch_graph.policies.extractive.research import answer as extractive_answer
 from oresearch_graph.policies.extractive.research import next_turn, shown_sources
-from oresearch_graph.policies.extractive.sentences import Focus
 from oresearch_graph.redaction import brief, redacted
 from oresearch_graph.rows.ground_truth import Criterion, KeyPoint
 from oresearch_graph.text.repetition import repetition, stutter
@@ -59,7 +58,7 @@ PLAN = ReportPlan(
 )
 
 STOPS: Final = ("</web_search>", "</crawl_page>", "</subtask_answer>")
-_FOCUS: Final = Focus(frozenset(("tide", "moon")), frozenset(("tide",)), "definition")
+_FOCUS: Final = Focus(("tides", "moon"), ("tides",), 1_000)
 _CRITERION: Final = (Criterion(text="It says what tides are."),)
 _REPLY: Final = Reply("", finish="stop")
 
@@ -164,9 +163,7 @@ POLICY_READERS: Final[dict[str, Reader]] = {
     "extractive.plan": lambda text: extractive_plan.plan(text, "en"),
     "extractive.queries": lambda text: extractive_plan.queries(text, text),
     "extractive.facet": facet_of,
-    "extractive.quotable": lambda text: extractive_sentences.quotable(
-        observed.ShownSource(1001, text, "u", text)
-    ),
+    "extractive.home": lambda text: home(text, ("definition", "limits")),
     "extractive.answer": lambda text: extractive_answer(
         [observed.ShownSource(1001, "Tides and the Moon", "u", text)], _FOCUS
     ),

@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 from datagen.imports import trace as imported_trace
 from datagen.seeds import model
 from oresearch_graph.evidence import claim_parts
+from oresearch_graph.policies.extractive import excerpts
 from oresearch_graph.policies.extractive import plan as extractive_plan
-from oresearch_graph.policies.extractive import policy as extractive_policy
-from oresearch_graph.policies.extractive import sentences as extractive_sentences
 from oresearch_graph.text.language import detect_language
 from tests.helpers.growth import first_fault, spent
 from tests.helpers.linear_page_readers import PAGE_READERS
@@ -50,9 +49,6 @@ OWN_TEXT: Final = {
 """Modules whose patterns see no stranger's text, and what they see."""
 BOUNDED: Final = {
     "oresearch_graph.policies.extractive.plan:_COMPARISONS": 500,
-    "oresearch_graph.policies.extractive.sentences:_CODE": 420,
-    "oresearch_graph.policies.extractive.sentences:_COLON": 420,
-    "oresearch_graph.policies.extractive.sentences:_ENDS": 420,
 }
 """Patterns that see so many characters at most, by a check before them."""
 MADE_FROM_NAMES: Final = {
@@ -74,9 +70,8 @@ SEEN: Final = [m for m in modules() if m.name not in OWN_TEXT]
 
 MENDED: Final = {
     r"`+([^`\n]+)`+": claim_parts._CODE,
-    r"\s*\[\d+\]": extractive_policy._MARK,
     r"\s+(?:works?|happens?|mean|means|used)$": extractive_plan._LAST_VERB,
-    r"\[\d+(?:[,，\s]+\d+)*\]|【\d+】": extractive_sentences._NUMBERED,
+    r"\[\d+(?:[,，\s]+\d+)*\]|【\d+】": excerpts._NUMBERED,
     r"^\W+|\W+$": model._LABEL_EDGES,
     r"\s*(?:\d{1,3}[.)、]|[-*+•]|[\[【]\d{1,4}[\]】]|#{1,4}\s)": imported_trace._RESULT,
 }

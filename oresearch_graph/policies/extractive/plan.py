@@ -1,21 +1,20 @@
-"""Facets of a question as orthogonal subtasks, and the keywords to search for, without a model.
+"""A question as orthogonal subtasks, and the keywords to search for, without a model.
 
-A comparison gives one subtask per thing and one for the differences; a question in several clauses
-one per clause; any other question the facets that readers ask of a topic.
+A comparison gives one subtask per thing and one for the differences; a question in several parts
+one per part; any other question the facets that readers ask of a topic.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 from oresearch_graph.policies.extractive.phrases import (
     FACETS,
     PHRASES,
-    QUERY_WORDS,
     Facet,
-    facet_of,
     phrases,
 )
 from oresearch_graph.text.scripts import CJK, has_cjk
@@ -35,9 +34,9 @@ _COMPARISONS: Final = tuple(
         r"(?:主要)?(?:区别|不同|差异|差别|比较|对比|异同)",
     )
 )
-_CLAUSES: Final = re.compile(
+_PARTS: Final = re.compile(
     r"""
-    [?？;；]\s*
+    [?？;；。\n]\s* | (?<=\w\w)[.!]\s+ | (?<!\S)\(?\d{1,2}[.)]\s+
     # Before the next question word; the run of blanks is taken whole, from its beginning alone.
     | (?: , | (?<![\s,]) ) \s++ and \s++
       (?= (?: how|what|why|when|where|who|which|is|are|does|do|can )\b )
@@ -86,17 +85,41 @@ _ASKING_EUROPEAN: Final = re.compile(
 _FACT: Final = re.compile(
     r"^(?:who|when|where|wer|wann|wo|qui|quand|où|quién|cuándo|谁|何时)\b", re.IGNORECASE
 )
+_ASKS: Final = re.compile(
+    r"(?:and |in |to |for )?(?:how|what|why|when|where|who|which|is|are|does|do|can)\b|.{0,20}"
+    r"(?:如何|怎么|怎样|为什么|什么|哪些|多少)",
+    re.IGNORECASE,
+)
 _LAST_VERB: Final = re.compile(r"(?<!\s)\s++(?:works?|happens?|mean|means|used)$", re.IGNORECASE)
 _ASKING_CJK: Final = re.compile(
     r"请问|什么是|是什么|为什么|为何|如何|怎么样|怎么|怎样|哪些|哪个|什么|是否|有没有|吗|呢|请|解释一下|解释|介绍一下|介绍"
     r"|とは何ですか|とは|何ですか|どのように|なぜ|ですか|ますか|무엇입니까|무엇인가요|어떻게|왜"
 )
+_PARTICLE: Final = re.compile(r"进行|关于|方面|目前|其中|或者|[的和与及或在对从把被了]")
 _KEYWORD: Final = re.compile(rf"[{CJK}]+|[^\W\d_{CJK}](?:[\w.+#'-]*\w)?|_\w+|\d[\d.]*")
 _LIMIT: Final = re.compile(r"at most (\d+) orthogonal subtasks")
 _FACETS: Final[tuple[Facet, ...]] = ("definition", "mechanism", "usage", "limits")
+_REQUEST_WORDS: Final = """
+analyse analyses analysis analyze analyzing article aspects assess compare comparison compile
+comprehensive conduct could cover create deep deeply depth detail detailed difference differences
+discuss draft ensure evaluate examine exhaustive explore exploring focus following help identify
+in-depth include including instances interested investigate list literature overview paper prepare
+present project provide refine regarding report research researching review should study summarize
+summary survey thorough topic understand understanding various write writing
+报告 分析 研究 收集 整理 收集整理 详细 详尽 调研 总结 撰写 提供 介绍 评估
+综述 我 帮我 为我 最后 包括 希望
+"""
+_REQUEST: Final = frozenset(_REQUEST_WORDS.split())
+"""What asks for a report and is no word of its topic."""
 _MOST: Final = 5
 _LONGEST: Final = 500
 """Characters: a longer text is no plain comparison of two things."""
+KEYWORDS: Final = 8
+"""Of a query: of a longer text the words that are names, or stand in it more than once."""
+_RUN: Final = 12
+"""Characters of a run of Chinese that is one keyword."""
+_TOPIC: Final = 60
+"""Characters of a topic that stands beside a facet."""
 
 
 def plan(question: str, language: str, at_most: int = 4) -> list[str]:
@@ -105,26 +128,42 @@ def plan(question: str, language: str, at_most: int = 4) -> list[str]:
     compared = _compared(question)
     if compared:
         return _comparison(*compared, language)[:at_most]
-    topic = topic_of(question)
-    clauses = [clause.strip(" ,.，。") for clause in _CLAUSES.split(question)]
-    clauses = [clause for clause in clauses if clause and key_terms(clause)]
+    parts = [part.strip(" ,.，。:：") for part in _PARTS.split(question)]
+    parts = [part for part in parts if keywords(part)]
     words = phrases(language)
-    if not clauses:
+    if not parts:
         return [" ".join(question.split()) or question]
-    if len(clauses) < 2 and not _FACT.search(question):
+    topic = _short_topic(parts[0] if len(parts) > 1 else question)
+    if len(parts) < 2 and not _FACT.search(question):
         return [f"{topic}: {words.facet(facet)}" for facet in _FACETS][:at_most]
-    subtasks = [_self_contained(clause, topic_of(clauses[0])) for clause in clauses]
+    subtasks = [_self_contained(part, topic) for part in _weightiest(parts, at_most)]
     for facet in ("definition", "limits"):
         if len(subtasks) < min(4, at_most):
-            subtasks.append(f"{topic_of(clauses[0])}: {words.facet(facet)}")
-    return subtasks[:at_most]
+            subtasks.append(f"{topic}: {words.facet(facet)}")
+    return subtasks
+
+
+def _weightiest(parts: Sequence[str], count: int) -> list[str]:
+    """The parts with most words of their own, in order: a long request has asides."""
+    words = [{word.lower() for word in _content(part)} for part in parts]
+    held_by = Counter(word for each in words for word in each)
+    weights = [min(sum(1 / held_by[word] for word in each), KEYWORDS) for each in words]
+    asked = [_ASKS.match(part) is not None for part in parts]
+    heaviest = sorted(range(len(parts)), key=lambda i: (-asked[i], -weights[i]))[:count]
+    return [parts[i] for i in sorted(heaviest)]
+
+
+def _short_topic(text: str) -> str:
+    """What a text is about, as it says it, or, where that is long, in keywords."""
+    topic = topic_of(text)
+    return topic if len(topic) <= _TOPIC else " ".join(keywords(topic)[:5])
 
 
 def _compared(question: str) -> tuple[str, str] | None:
     for pattern in _COMPARISONS if len(question) <= _LONGEST else ():
         if match := pattern.search(question):
-            first, second = topic_of(match["a"]), topic_of(_CLAUSES.split(match["b"])[0])
-            if first and second:
+            first, second = topic_of(match["a"]), topic_of(_PARTS.split(match["b"])[0])
+            if first and second and max(len(first), len(second)) <= _TOPIC:
                 return first, second
     return None
 
@@ -170,32 +209,40 @@ def subtask_topic(subtask: str) -> str:
     return topic_of(subtask)
 
 
-def key_terms(text: str) -> list[str]:
-    """The terms that evidence must be about, each once."""
-    compared = _compared(text)
-    topic = " ".join(compared) if compared else subtask_topic(text)
-    return list(dict.fromkeys(terms(topic))) if _has_content(topic) else []
-
-
-def _has_content(text: str) -> bool:
-    return any(word.lower() not in STOP_WORDS for word in _KEYWORD.findall(text))
+def _content(text: str) -> list[str]:
+    """The words of a text that say what it is about, as written."""
+    plain = _ASKING_CJK.sub(" ", text) if has_cjk(text) else text
+    words = [
+        piece.rstrip(".'-")
+        for word in _KEYWORD.findall(plain)
+        for piece in (_PARTICLE.split(word) if len(word) > _RUN and has_cjk(word) else [word])
+    ]
+    return [word for word in words if word and word.lower() not in STOP_WORDS | _REQUEST]
 
 
 def keywords(text: str) -> list[str]:
-    """The words of a text worth searching for, as written."""
-    plain = _ASKING_CJK.sub(" ", text) if has_cjk(text) else text
-    words = [word.rstrip(".'-") for word in _KEYWORD.findall(plain)]
-    return list(dict.fromkeys(w for w in words if w and w.lower() not in STOP_WORDS | {"的"}))
+    """The words of a text worth searching for, as written, each once: at most eight."""
+    words = _content(text)
+    distinct = list({word.lower(): word for word in reversed(words)}.values())[::-1]
+    if len(distinct) <= KEYWORDS:
+        return distinct
+    often = Counter(word.lower() for word in words)
+    weights = [
+        min(often[word.lower()], 3) + any(letter.isupper() for letter in word[at == 0 :])
+        + min(len(word), 8) / 8 - at / len(distinct)
+        for at, word in enumerate(distinct)
+    ]  # fmt: skip
+    heaviest = sorted(range(len(distinct)), key=lambda at: -weights[at])[:KEYWORDS]
+    return [distinct[at] for at in sorted(heaviest)]
 
 
 def queries(subtask: str, question: str) -> list[str]:
-    """Two or three queries for a subtask: its topic, its topic with the facet's words, and the
-    question when it says more."""
-    topic = " ".join(keywords(subtask_topic(subtask)))
-    facet = QUERY_WORDS[facet_of(subtask)]
-    whole = " ".join(keywords(topic_of(question)))
-    candidates = [topic, f"{topic} {facet}" if facet and not has_cjk(topic) else "", whole]
-    return list(dict.fromkeys(query.strip() for query in candidates if query.strip())) or [question]
+    """The key words of a subtask's topic and those of the question. The question's come first where
+    it is short and says all that the topic does."""
+    topic, whole = keywords(subtask_topic(subtask)), keywords(topic_of(question))
+    short = len(_content(question)) <= KEYWORDS
+    both = [whole, topic] if short and set(topic) <= set(whole) else [topic, whole]
+    return list(dict.fromkeys(" ".join(words) for words in both if words)) or [question]
 
 
 def planned_limit(system: str) -> int:

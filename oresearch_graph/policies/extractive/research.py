@@ -1,4 +1,4 @@
-"""A researcher without a model: search, open the best addresses, quote their best sentences.
+"""A researcher without a model: search, open the best addresses, quote their best paragraphs.
 
 What to do next follows from the steps of its branch alone: one search, one reading, and a second
 round of both when the first brought little.
@@ -6,27 +6,22 @@ round of both when the first brought little.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
 from oresearch_graph.evidence.ledger import ShownSource, read_observation
+from oresearch_graph.policies.extractive.excerpts import Excerpt, Focus, best_excerpts, promises
 from oresearch_graph.policies.extractive.phrases import FACETS, facet_of
-from oresearch_graph.policies.extractive.plan import key_terms, keywords, queries, subtask_topic
-from oresearch_graph.policies.extractive.sentences import (
-    Focus,
-    Sentence,
-    best_sentences,
-    covers,
-)
-from oresearch_graph.text.words import terms
+from oresearch_graph.policies.extractive.plan import keywords, queries, subtask_topic, topic_of
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Dialect, Step, list_items
 from oresearch_graph.trace.calls import read_call, write_call
 
-SENTENCES: Final = 10
-"""Sentences of one subtask's answer."""
-ENOUGH: Final = 4
+TOKENS: Final = 240
+"""Of one subtask's excerpts of the best page."""
+ENOUGH: Final = 400
+"""Characters."""
 _PAGES: Final = 2
 _RESULTS: Final = 6
 _CALLS: Final = 6
@@ -43,25 +38,29 @@ def next_turn(thread: Thread) -> str:
     if thread.forced == "subtask_answer":
         return f"{answer(pages, focus)}</subtask_answer>"
     dialect: Dialect = "released" if "<web_search>query=" in thread.system else "paper"
-    turn = _reading(calls, focus, sources, dialect)
+    turn = _reading(calls, subtask, focus, sources, dialect)
     turn = turn or _search(calls, subtask, thread.question, focus, pages, dialect)
     if turn is None or len(calls) >= _CALLS:
-        sentences = best_sentences(pages, focus, SENTENCES)
-        sources_quoted = len({sentence.source.id for sentence in sentences})
-        thought = f"{len(sentences)} sentences from {sources_quoted} sources answer it."
-        turn = (
-            f"<think>{thought}</think>\n<subtask_answer>{_answer_text(sentences)}</subtask_answer>"
-        )
+        best = best_excerpts(pages, focus)
+        thought = f"{len(best)} excerpts of {len({e.source.id for e in best})} pages are about it."
+        turn = f"<think>{thought}</think>\n<subtask_answer>{_answer_text(best)}</subtask_answer>"
     return opening + turn
 
 
 def _focus(thread: Thread, subtask: str) -> Focus:
-    whole = frozenset(key_terms(thread.question))
-    subtask_terms = frozenset(key_terms(subtask)) or whole
-    subtask_list = next((s.text for s in thread.steps if s.kind == "subtask_list"), "")
-    topic = subtask_topic(subtask)
-    siblings = (facet_of(item) for item in list_items(subtask_list) if subtask_topic(item) == topic)
-    return Focus(subtask_terms, whole, facet_of(subtask), tuple(dict.fromkeys(siblings)))
+    """Subtasks on one topic find much the same, and the report has it once: each may have the
+    tokens of all."""
+    whole = keywords(topic_of(thread.question))
+    planned = next((list_items(s.text) for s in thread.steps if s.kind == "subtask_list"), ())
+    own = _topic_words(subtask, whole)
+    of_topic = max(sum(_topic_words(item, whole) == own for item in planned), 1)
+    return Focus(tuple(own), tuple(whole), TOKENS * of_topic)
+
+
+def _topic_words(subtask: str, whole: list[str]) -> list[str]:
+    """The key words of a subtask; one alone says too little, and stands for the question's."""
+    own = keywords(subtask_topic(subtask))
+    return own if len(own) > 1 else whole or own
 
 
 def own_steps(thread: Thread) -> list[Step]:
@@ -120,7 +119,7 @@ def _search(
     elif len(searched) == 1 and (
         calls[-1].kind == "crawl_page" or not _readable(calls, focus, sources)
     ):
-        if len(best_sentences(sources, focus, ENOUGH)) >= ENOUGH:
+        if sum(len(p) for e in best_excerpts(sources, focus) for p in e.paragraphs) >= ENOUGH:
             return None
         new_queries = [query for query in _wider(subtask, question) if query not in tried][:3]
         thought = "That is not enough yet; single keywords may find more."
@@ -141,67 +140,44 @@ def _wider(subtask: str, question: str) -> list[str]:
 
 
 def _reading(
-    calls: Sequence[Step], focus: Focus, sources: Sequence[ShownSource], dialect: Dialect
-) -> str | None:
-    """Opens the best two results of the latest search, then two of the others: which of them
-    differs by facet, for subtasks of one topic find the same addresses."""
+    calls: Sequence[Step], subtask: str, focus: Focus, sources: Sequence[ShownSource],
+    dialect: Dialect,
+) -> str | None:  # fmt: skip
+    """Opens the best result of the latest search, then one more: which, differs by facet, for
+    subtasks of one topic find the same addresses."""
     since = [call.kind for call in reversed(calls)]
-    pages_read = since.index("web_search") if "web_search" in since else 2
-    urls = _readable(calls, focus, sources) if pages_read < 2 else []
-    at = FACETS.index(focus.facet) * _PAGES % len(urls) if urls and pages_read else 0
-    urls = [*urls[at:], *urls[:at]][:_PAGES]
+    pages_read = since.index("web_search") if "web_search" in since else _PAGES
+    urls = _readable(calls, focus, sources) if pages_read < _PAGES else []
     if not urls:
         return None
-    call = write_call("crawl_page", urls, dialect=dialect)
-    return (
-        f"<think>{len(urls)} of the results look relevant; they are opened.</think>\n"
-        f"<crawl_page>{call}</crawl_page>"
-    )
+    url = urls[FACETS.index(facet_of(subtask)) % len(urls) if pages_read else 0]
+    call = write_call("crawl_page", [url], dialect=dialect)
+    thought = "One more of them is opened." if pages_read else "The best of the results is opened."
+    return f"<think>{thought}</think>\n<crawl_page>{call}</crawl_page>"
 
 
 def _readable(calls: Sequence[Step], focus: Focus, sources: Sequence[ShownSource]) -> list[str]:
-    """Addresses not opened yet that share a key term, best first."""
+    """Addresses that were not opened yet and may be about the matter, in the results' order."""
     opened = {url for step in calls if step.kind == "crawl_page" for url in read_call(step).items}
-    ranked = sorted(
-        (
-            (_promise(source, focus) + 3 / (1 + i), -i, source.url)
-            for i, source in enumerate(sources)
-        ),
-        reverse=True,
-    )
-    return [url for promise, _, url in ranked if promise >= 1 and url not in opened]
-
-
-def _promise(source: ShownSource, focus: Focus) -> float:
-    title, text = frozenset(terms(source.title)), frozenset(terms(source.text))
-    focus_terms = focus.own | focus.whole
-    return 2.0 * len(title & focus_terms) + len(text & focus_terms) + 0.5 * covers(source, focus)
+    return [s.url for s in sources if s.url not in opened and promises(s, focus)]
 
 
 def answer(sources: Sequence[ShownSource], focus: Focus) -> str:
     """The answer of a subtask; empty when nothing shown is about the matter."""
-    return _answer_text(best_sentences(sources, focus, SENTENCES))
+    return _answer_text(best_excerpts(sources, focus))
 
 
-def _answer_text(sentences: Sequence[Sentence]) -> str:
-    """Sentences with their source numbers, then the list of those sources."""
-    if not sentences:
+def _answer_text(best: Sequence[Excerpt]) -> str:
+    """Excerpts with their source numbers, then the list of those sources."""
+    if not best:
         return ""
-    prose = joined(with_citation(sentence.text, sentence.source.id) for sentence in sentences)
-    by_id = {sentence.source.id: sentence.source for sentence in sentences}
-    lines = [f"[{number}]. {source.url} - {source.title}" for number, source in by_id.items()]
-    return "\n".join(["", prose, "", *lines, ""])
+    quotes = [block_quote(excerpt.paragraphs, excerpt.source.id) for excerpt in best]
+    sources = {excerpt.source.id: excerpt.source for excerpt in best}
+    lines = [f"[{number}]. {source.url} - {source.title}" for number, source in sources.items()]
+    return "\n" + "\n\n".join([*quotes, "\n".join(lines)]) + "\n"
 
 
-def with_citation(text: str, number: int) -> str:
-    """A sentence with its citation before the full stop."""
-    if text[-1] in "。！":
-        return f"{text[:-1]}[{number}]{text[-1]}"
-    if text[-1] in ".!":
-        return f"{text[:-1]} [{number}]{text[-1]}"
-    return f"{text} [{number}]"
-
-
-def joined(sentences: Iterable[str]) -> str:
-    """Sentences as a paragraph: no blank after a wide full stop."""
-    return " ".join(sentences).replace("。 ", "。")
+def block_quote(paragraphs: Sequence[str], number: int) -> str:
+    """Paragraphs as a block quote, their source's number behind them."""
+    lines = "\n\n".join([*paragraphs[:-1], f"{paragraphs[-1]} [{number}]"]).splitlines()
+    return "\n".join(f"> {line}".rstrip() for line in lines)
