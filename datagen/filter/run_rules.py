@@ -3,7 +3,6 @@ language and length, and how the research went: subtasks, calls, answers."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final
@@ -66,9 +65,6 @@ def report_length(case: Case) -> Iterator[Finding]:
         bound = f"at least {least}" if size < least else f"at most {most}"
         text = f"the report's body has {size} {unit}, {bound} asked"
         yield finding("report_length", text, case.report, (0, len(case.body)))
-
-
-_MARK = re.compile(r"[\[【]\d{1,7}(?:\s*[,，、;–-]\s*\d{1,7})*[\]】]")
 
 
 def outcome(case: Case) -> Iterator[Finding]:
@@ -146,11 +142,11 @@ def unanswered_subtask(case: Case) -> Iterator[Finding]:
             text = f"subtask {branch} has no answer"
             yield finding("unanswered_subtask", text, _opening(case, branch), branch=branch)
             continue
-        body = case.answers[place[0]].body
-        size = words(_MARK.sub("", body))
+        answer = case.answers[place[0]]
+        size = words(answer.plain(0, answer.body_end))
         if size < least:
             text = f"the answer to subtask {branch} has {size} words, at least {least} asked"
-            yield finding("unanswered_subtask", text, place, (0, len(body)), branch)
+            yield finding("unanswered_subtask", text, place, (0, answer.body_end), branch)
 
 
 def repeated_call(case: Case) -> Iterator[Finding]:

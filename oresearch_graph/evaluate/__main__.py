@@ -115,12 +115,12 @@ def top_hit(search: SearchBackend, reader: PageReader, words: Mapping[str, int])
         if not hits.hits:
             return Answered(None)
         (page,) = await reader.read([hits.hits[0].url], question)
-        return Answered(in_words(page.text, question, words.get(question, 0)), sources=1)
+        return Answered(as_long_as(page.text, question, words.get(question, 0)), sources=1)
 
     return answer
 
 
-def in_words(text: str, question: str, words: int) -> str:
+def as_long_as(text: str, question: str, words: int) -> str:
     """The passages of a text that matter most to a question, in at most so many words: most that
     fit, for their number is known only when they are chosen."""
     best = ""

@@ -21,7 +21,6 @@ _LONGEST: Final = 4_000
 """Characters of a sentence that are looked up."""
 _FENCE: Final = re.compile(r"\s*(?:```|~~~)")
 _HEADING: Final = re.compile(r"\s*(?:#{1,6}\s|\*\*[^*]+\*\*[:：]?$)")
-_WITHIN_QUOTE: Final = re.compile(r"[ \t]*(?:\n[ \t]*>[> \t]*)*+\n?[ \t]*")
 _QUOTE_MARK: Final = re.compile(r"^[ \t]*>+[ \t]?", re.MULTILINE)
 _SEVERITY: Final[tuple[ClaimStatus, ...]] = (
     "quoted", "found", "not_checkable", "unchecked", "missing", "contradicted",
@@ -105,13 +104,14 @@ def _whole(
 
 def _quotes(report: ParsedAnswer, spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """The spans, those of a block quote joined up to its citation, which is of all of them."""
-    starts = [citation.start for citation in report.citations]
+    cited = [
+        c.start for c in report.citations if isinstance(c, Mark) or not (c.words and report.marks)
+    ]
     quote: list[tuple[int, int]] = []
     last: int | None = None
     for start, end in spans:
         begins = report.text[start] == ">"
-        gap = report.text[last:start] if last is not None else None
-        inside = gap is not None and _WITHIN_QUOTE.fullmatch(gap) and (begins or "\n" not in gap)
+        inside = last is not None and _goes_on(report.text[last:start], begins=begins)
         if not inside:
             yield from quote
             quote = []
@@ -121,10 +121,17 @@ def _quotes(report: ParsedAnswer, spans: Iterable[tuple[int, int]]) -> Iterator[
             continue
         last = end
         quote.append((start, end))
-        if bisect_left(starts, start) < bisect_left(starts, end):
+        if bisect_left(cited, start) < bisect_left(cited, end):
             yield quote[0][0], end
             quote = []
     yield from quote
+
+
+def _goes_on(gap: str, *, begins: bool) -> bool:
+    """True where a block quote has no line without its sign between two spans; the second one may
+    begin with its own."""
+    lines = gap.split("\n")[1:]
+    return all(line.lstrip(" \t").startswith(">") for line in (lines[:-1] if begins else lines))
 
 
 class _Check:
@@ -148,14 +155,13 @@ class _Check:
             return Claim(start=sentence.start, end=sentence.end, text=text, sources=(),
                          dangling=dangling, status="dangling")  # fmt: skip
         records = self._all_shown(sources)
-        prose = self.report.plain(sentence.start, sentence.end)[:_LONGEST]
+        prose = self.report.plain(sentence.start, sentence.end)
         line = self.report.text.rfind("\n", 0, sentence.start) + 1
-        quote = self.report.text.startswith(">", line)
-        known = (self._block_quote if quote else self._sentence)(prose, records)
+        quote = self.report.text[line : sentence.start + 1].lstrip(" \t").startswith(">")
+        status, missing, evidence = (self._block_quote if quote else self._sentence)(prose, records)
         return Claim(
-            start=sentence.start, end=sentence.end, text=text, dangling=dangling, status=known.status,
-            sources=tuple(source.id for source in sources), missing=known.missing,
-            evidence=known.evidence,
+            start=sentence.start, end=sentence.end, text=text, dangling=dangling, status=status,
+            sources=tuple(source.id for source in sources), missing=missing, evidence=evidence,
         )  # fmt: skip
 
     def _block_quote(self, prose: str, records: Sequence[SourceIndex]) -> Support:
@@ -169,7 +175,7 @@ class _Check:
         return max(known, key=lambda found: _SEVERITY.index(found.status))
 
     def _sentence(self, prose: str, records: Sequence[SourceIndex]) -> Support:
-        return support(checkable_parts(prose, self.language), records, self.language)
+        return support(checkable_parts(prose[:_LONGEST], self.language), records, self.language)
 
     def _resolved(self, marks: Sequence[Mark | Link]) -> tuple[list[Source], tuple[str, ...]]:
         """The sources that the marks stand for, and the marks that stand for none."""

@@ -21,6 +21,7 @@ BLOCK: Final = 1000
 _BRANCHES: Final = 100
 """Branches below this have a block; ids from `_BRANCHES * BLOCK` on are no block's."""
 GAP: Final = "[…]"
+_BETWEEN: Final = f"\n{GAP}\n"
 NOTICE: Final = "Notice: "
 _HEADER: Final = re.compile(r"^\[(\d{4,12})\] (.*)\n(\S+)$", re.MULTILINE)
 _QUERY: Final = "## Query: "
@@ -53,8 +54,7 @@ class SourceLedger:
             source = Source.of(id=self._new_id(), url=url, text=text, title=title, read=read,
                                branch=self.branch, published=published)  # fmt: skip
         else:
-            both = record.text if text in record.text else f"{record.text}\n{GAP}\n{text}".strip()
-            source = Source.of(id=record.id, url=record.url, text=both,
+            source = Source.of(id=record.id, url=record.url, text=_together(record.text, text),
                                title=record.title or title, read=record.read or read,
                                branch=record.branch,
                                published=record.published or published)  # fmt: skip
@@ -74,6 +74,22 @@ class SourceLedger:
         """The sources that are new or grew since the last call."""
         changed, self._changed = list(self._changed.values()), {}
         return changed
+
+
+def _together(shown: str, text: str) -> str:
+    """What was shown of a source, and now is: a stretch that stands in another is kept once. Never
+    shorter than before: of two records of a source the longer one is the later."""
+    plain = _on_one_line(text)
+    if plain in _on_one_line(shown):
+        return shown
+    stretches = shown.split(_BETWEEN)
+    before = [stretch for stretch in stretches if _on_one_line(stretch) not in plain]
+    once = _BETWEEN.join([*before, text])
+    return once if len(once) >= len(shown) else _BETWEEN.join([*stretches, text])
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def source_id(branch: int, nth: int) -> int:

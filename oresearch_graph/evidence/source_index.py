@@ -8,12 +8,14 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import groupby, pairwise
 from math import log
 from typing import Final
 
 from rapidfuzz import fuzz
 
 from oresearch_graph.evidence.figures import Figure, agrees, stated
+from oresearch_graph.evidence.ledger import GAP
 from oresearch_graph.text.language import detect_language
 from oresearch_graph.text.scripts import CJK, main_script
 from oresearch_graph.text.sentences import sentence_spans
@@ -36,6 +38,12 @@ _SEEDS: Final = 200
 """Sentences near which a passage is looked for: a page that says one word in each has more."""
 _FORMS: Final = 20
 """Words of a source that are tried as forms of one word."""
+_EMPTY_LINE: Final = re.compile(r"\n\s*\n")
+_APART: Final = " # "
+"""No word: parts stretches of a page that were shown apart."""
+_NEAR: Final = 2
+"""Words that may stand between those of a name."""
+_WRITTEN: Final = re.compile(r"\w[\w'’-]*")
 _BREAK: Final = re.compile(r"\s+(?=\S*$)")
 _INITIALS: Final = re.compile(r"(?<=\b[A-Z])\.(?=[A-Z]\b|\s+[a-z])")
 _TOKENS: Final = re.compile(
@@ -98,9 +106,12 @@ class _Text:
         self.script = main_script(text)
 
     @cached_property
-    def flat_unmarked(self) -> str:
-        """The same without the citations that the source itself has."""
-        return flat(unmarked(self.text))
+    def rows(self) -> tuple[str, ...]:
+        """The words and stops of what was shown, as it is and without its own citations; what is
+        left out parts them."""
+        return tuple(
+            _APART.join(map(_row, text.split(GAP))) for text in (self.text, unmarked(self.text))
+        )
 
     @cached_property
     def language(self) -> str:
@@ -141,6 +152,12 @@ def stopped(text: str) -> str:
     return " ".join(
         "." if token[0] in _STOPS else token for token in _STOPPED.findall(_lower(text))
     )
+
+
+def _row(text: str) -> str:
+    """Words and stops, of neighbouring stops one; an empty line is one, and so are both ends."""
+    said = stopped(_EMPTY_LINE.sub(" . ", text)).replace(":", ".").split()
+    return f" . {' '.join(key for key, _ in groupby(said)).strip(' .')} . "
 
 
 # Not a report's but a page's: the rollouts and candidates of one question cite the same pages.
@@ -188,11 +205,9 @@ class SourceIndex:
         return len(text) >= len(plain) and fuzz.partial_ratio(plain, text) >= _QUOTE
 
     def has_in_a_row(self, text: str) -> bool:
-        """True when the words of a text stand there side by side."""
-        plain = flat(text)
-        return bool(plain.strip()) and (
-            plain in self._text.flat or plain in self._text.flat_unmarked
-        )
+        """True when the sentences of a text stand there side by side, from one stop to another."""
+        row = _row(text)
+        return len(row) > len(_row("")) and any(row in each for each in self._text.rows)
 
     def stands_in(self, passage: SourcePassage, word: str) -> bool:
         """True when the word, or a form of it, stands in the passage or the title."""
@@ -204,11 +219,38 @@ class SourceIndex:
         return flat(name) in self._text.flat or all(map(self.holds, words))
 
     def names_together(self, name: str) -> bool:
-        """True when the name stands there as it is, or its words in one sentence."""
-        rest = [w for w in content(normal_words(name)) if w not in self._text.title]
-        postings = self._text.postings
-        places = [{at for form in self.forms(word) for at in postings[form]} for word in rest]
-        return not rest or flat(name) in self._text.flat or bool(set.intersection(*places))
+        """True when the name stands there as it is, or its words near each other, in any order."""
+        rest = {w for w in content(normal_words(name)) if w not in self._text.title}
+        if not rest or flat(name) in self._text.flat:
+            return True
+        postings = [
+            {at for form in self.forms(w) for at in self._text.postings[form]} for w in rest
+        ]
+        forms = [set(self.forms(word)) for word in rest]
+        for start, end in map(self._text.spans.__getitem__, sorted(set.intersection(*postings))):
+            stems = [word.stem for word in normal_words(self.source.text[start:end])]
+            spots = [[at for at, stem in enumerate(stems) if stem in each] for each in forms]
+            if any(
+                all(any(abs(at - first) < len(rest) + _NEAR for at in each) for each in spots)
+                for first in spots[0]
+            ):
+                return True
+        return False
+
+    def names_beside(self, word: str, *, after: bool) -> set[str]:
+        """The capitalised words that stand right before a word, or `after` it, in the title and the
+        text; that a sentence begins with one says nothing."""
+        forms = {word, *self.forms(word)}
+        places = sorted({at for form in forms for at in self._text.postings.get(form, ())})[:_SEEDS]
+        spans = [self._text.spans[at] for at in places]
+        names: set[str] = set()
+        for text in (self.source.title, *(self.source.text[start:end] for start, end in spans)):
+            for at, pair in enumerate(pairwise(_WRITTEN.findall(text))):
+                own, other = pair if after else pair[::-1]
+                name = other[0].isupper() and (after or at > 0)
+                if name and forms.intersection(w.stem for w in normal_words(own)):
+                    names.update(word.stem for word in normal_words(other) if not word.stop)
+        return names
 
     def states(self, figure: Figure) -> bool:
         """True when the figure stands anywhere in the source."""

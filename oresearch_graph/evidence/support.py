@@ -54,6 +54,8 @@ _ABOUT: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 """What stands before a figure that is not meant exactly."""
+_ARTICLE: Final = re.compile(r"\b(?:the|an?) (?:([a-z][\w-]*) )?$", re.IGNORECASE)
+_NOUN: Final = re.compile(r" ([a-z][\w-]*)")
 _UNIT_CJK: Final = re.compile(rf"\d[万亿千百萬億]?([{CJK}])")
 
 
@@ -151,7 +153,7 @@ class _Look:
             and all(self._names(name) for name in parts.names)
             and self.joined() >= JOINED
             and not self._added()
-            and not any(self._displaced(name) for name in parts.names)
+            and not any(self._displaced(n) or self._mistaken(n) for n in parts.names)
         )
 
     def _begins(self) -> bool:
@@ -216,10 +218,31 @@ class _Look:
         rest = distinct - of_name
         stems = [{word.stem for word in words} for words in self.passage.words]
         best = max(range(len(stems)), key=lambda at: len(rest & stems[at]), default=None)
-        if best is None or len(rest & stems[best]) < SAID * len(rest) or of_name & stems[best]:
+        if (
+            best is None
+            or len(rest & stems[best]) < SAID * len(rest)
+            or _content(name)[-1] in stems[best]
+        ):
             return False
         others = checkable_parts(self.passage.sentences[best]).names
         return any(not distinct & set(_content(other)) for other in others)
+
+    def _mistaken(self, name: str) -> bool:
+        """True when another name stands where this one does beside its neighbour: of the Orne
+        bridge, where the source has the Vell bridge and no Orne bridge."""
+        before, _, behind = self.parts.prose.partition(name)
+        article, noun = _ARTICLE.search(before[-_BESIDE:]), _NOUN.match(behind[:_BESIDE])
+        own = set(_content(name))
+        for neighbour, after in (
+            (article and article[1], True),
+            (article and noun and noun[1], False),
+        ):
+            words = [word for word in normal_words(neighbour or "") if not word.stop]
+            if words and words[0].stem not in own:
+                names = self.source.names_beside(words[0].stem, after=after)
+                if names and names.isdisjoint(own):
+                    return True
+        return False
 
     def _added(self) -> bool:
         """True when words that the passage does not hold stand in a row, or fill a clause."""

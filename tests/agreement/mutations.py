@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Final
+
+from tests.agreement.labelled import Labelled
 
 _AUXILIARY: Final = re.compile(
     r"\b(?:is|are|was|were|has|have|had|can|could|will|would|did|does|do|may|must|should)\b"
@@ -90,6 +93,21 @@ MUTATIONS: Final[Mapping[str, Mutation]] = {
     "other figure": other_figure,
     "invented clause": invented_clause,
 }
+
+
+def mutated_rows(name: str, rows: Sequence[Labelled], random: Random) -> list[Labelled]:
+    """The claims that a mutation changes, made wrong; or each over another one's source."""
+    if name == "other source":
+        apart = len(rows) // 2
+        others = [*rows[apart:], *rows[:apart]]
+        pairs = zip(rows, others, strict=True)
+        return [
+            replace(row, title=other.title, text=other.text)
+            for row, other in pairs
+            if row.claim not in other.text
+        ]
+    wrong = [(row, MUTATIONS[name](row.claim, row.text, random)) for row in rows]
+    return [replace(row, claim=c) for row, c in wrong if c is not None and c != row.claim]
 
 
 def _one(found: list[re.Match[str]], random: Random) -> re.Match[str] | None:

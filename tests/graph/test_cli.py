@@ -192,7 +192,7 @@ def test_a_folder_is_indexed_and_searched(tmp_path):
             "run", "What causes tides?", "--corpus", corpus, cwd=tmp_path, ORESEARCH_HOME=home
         )
         assert done.returncode == 0, done.stderr
-        assert "gravity of the Moon [1]" in done.stdout
+        assert "the gravity of the Moon. The tidal range of the Bay of Fundy" in done.stdout
 
 
 def test_a_question_without_evidence_fails_and_says_so(tmp_path):

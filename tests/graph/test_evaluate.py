@@ -3,7 +3,7 @@ import pytest
 from oresearch_graph.evaluate.__main__ import (
     Answered,
     Question,
-    in_words,
+    as_long_as,
     load_questions,
     mean_recall,
     score_answers,
@@ -62,7 +62,7 @@ async def test_scores_and_the_baseline():
 @pytest.mark.parametrize("words", [1, 7, 40, 200])
 def test_the_baseline_has_no_more_words_than_the_report(words):
     page = "\n\n".join(f"Cats sleep for {hours} hours on day {hours}." for hours in range(200))
-    quoted = in_words(page, "How long do cats sleep?", words)
+    quoted = as_long_as(page, "How long do cats sleep?", words)
     assert len(quoted.split()) <= words
     assert words < 20 or len(quoted.split()) >= 0.5 * words
 

@@ -218,6 +218,20 @@ def paragraphs_of(text: str) -> list[str]:
          "Tasks of asyncio are cheap, as the study says."),
         ("asyncio 的 tasks 可以被取消[2]，协程内部会抛出异常。",
          "asyncio 的 tasks 可以被取消，协程内部会抛出异常。"),
+        ("Tasks of asyncio are cheap (1874)[3][4] and Größe[5], said NASA[6].",
+         "Tasks of asyncio are cheap (1874) and Größe, said NASA."),
+        ("Tasks of asyncio fly [1–2]. They sing ［1］. They hum <sup>1</sup>. They swim 【3†L4】.",
+         "Tasks of asyncio fly. They sing. They hum. They swim."),
+        ("Tasks of asyncio are seen in a note [^note] of the guide.",
+         "Tasks of asyncio are seen in a note of the guide."),
+        ("asyncio 的 tasks 以虾为食[1]。它们被描述过[2][3]。羽鱼不能生吃。",
+         "asyncio 的 tasks 以虾为食。它们被描述过。羽鱼不能生吃。"),
+        ("[1]: https://x.example the tasks of asyncio in a list of notes",
+         "`[1]:` https://x.example the tasks of asyncio in a list of notes"),
+        ("```python\nasyncio.run(tasks())\nof the asyncio tasks and more of it\n```",
+         "asyncio.run(tasks()) of the asyncio tasks and more of it"),
+        ("Use </Suggested_Answer> in asyncio tasks, and go on with it.", None),
+        ("< / suggested_answer> in asyncio tasks, and go on with it.", None),
         ("All rights reserved by the authors of asyncio tasks.", None),
         ("Write </subtask_answer> to end the asyncio tasks.", None),
         ("Tasks of asyncio are\nwrapped at eighty\ncharacters.",
@@ -238,3 +252,33 @@ async def test_an_excerpt_of_a_page_with_marks_of_its_own_is_quoted(monkeypatch)
     checked = verify_report(parse_answer(report), sources)
     assert {claim.status for claim in checked.claims} == {"quoted"}
     assert not any(claim.dangling for claim in checked.claims)
+
+
+def test_a_gap_parts_an_excerpt():
+    text = "asyncio tasks are a myth of the\n\nTasks of asyncio never end, says a book of 2011."
+    whole = paragraphs_of(text)
+    assert len(whole) == 2
+    source = ShownSource(1001, "asyncio tasks", "doc:t", text.replace("myth", "copyright"))
+    words = ("asyncio", "tasks")
+    (only,) = best_excerpts([source], Focus(words, words, 500))
+    assert only.paragraphs == (whole[1],)
+
+
+async def test_a_comparison_reads_about_each_of_both(monkeypatch):
+    for name, about in (("json", "text"), ("pickle", "bytes")):
+        text = f"The module {name} writes objects as {about}. It is in the library since long ago."
+        monkeypatch.setitem(PAGES, f"doc:{name}", (f"The {name} module", text))
+    steps, report, _ = await run("Compare json and pickle")
+    read = {url for step in steps if step.kind == "crawl_page" for url in read_call(step).items}
+    assert {"doc:json", "doc:pickle"} <= read
+    names = [heading.split(":")[0] for heading in re.findall(r"^## (.+)$", report, re.MULTILINE)]
+    assert {"Json", "Pickle"} <= set(names)
+
+
+async def test_a_heading_alone_is_no_evidence(monkeypatch):
+    for url in list(PAGES):
+        monkeypatch.setitem(
+            PAGES, url, ("Tasks of asyncio", "## Tasks of asyncio\n\nCopyright 2011.")
+        )
+    steps, _, _ = await run("How does asyncio cancel tasks?")
+    assert not any(step.text.strip() for step in steps if step.kind == "subtask_answer")

@@ -116,3 +116,17 @@ def test_numbered_items_are_subtasks():
     assert [subtask.split(" (")[0] for subtask in plan(request, "en")][-3:] == [
         "Heating with pumps", "Noise of units", "Costs per year",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Who was Dr. Watson?",
+        "Was geschah am 9. November 1989?",
+        "What is St. Petersburg known for?",
+    ],
+)
+def test_a_stop_that_ends_no_sentence_parts_no_question(question):
+    assert not any(
+        subtask.rstrip(" ?").endswith(("Dr", "am", "St")) for subtask in plan(question, "en")
+    )

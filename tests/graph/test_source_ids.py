@@ -1,4 +1,4 @@
-"""Ids of sources: unique in a run without coordination, whatever a branch finds."""
+"""The ledger: ids unique in a run without coordination, and each stretch of a source once."""
 
 from __future__ import annotations
 
@@ -46,3 +46,27 @@ def test_a_source_under_two_ids_does_not_free_one_of_them():
     known = [SourceLedger(branch).show("https://x.org", "t") for branch in (1, 2)]
     assert ids(SourceLedger(1, known), 1, "new") == [1_002]
     assert [source.id for source in merge_sources(known[:1], known[1:])] == [1_001, 2_001]
+
+
+def shown(*texts: str) -> str:
+    ledger = SourceLedger(1)
+    return [ledger.show("https://x.org", text).text for text in texts][-1]
+
+
+def test_what_was_shown_before_is_kept_once():
+    page = "Tides are caused\nby the Moon.\n\nThe range is\n16 metres in Fundy."
+    hit = "Tides are caused by the Moon.\n[…]\nNavigation is elsewhere."
+    assert shown(hit, page) == f"Navigation is elsewhere.\n[…]\n{page}"
+    assert shown(page, "The range is 16 metres in Fundy.") == page
+    assert shown(page, page) == page
+    assert shown("One thing.", "Another thing.") == "One thing.\n[…]\nAnother thing."
+
+
+@given(st.lists(st.text("ab \n[…]", min_size=1, max_size=12), min_size=1, max_size=6))
+def test_nothing_that_was_shown_is_lost_and_no_record_gets_shorter(texts):
+    lengths = [len(shown(*texts[:count])) for count in range(1, len(texts) + 1)]
+    assert lengths == sorted(lengths)
+    kept = "".join(shown(*texts).split())
+    for text in texts:
+        for stretch in text.split("\n[…]\n"):
+            assert "".join(stretch.split()) in kept

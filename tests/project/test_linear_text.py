@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from datagen.imports import trace as imported_trace
 from datagen.seeds import model
 from oresearch_graph.evidence import claim_parts
-from oresearch_graph.policies.extractive import excerpts
 from oresearch_graph.policies.extractive import plan as extractive_plan
 from oresearch_graph.text.language import detect_language
 from tests.helpers.growth import first_fault, spent
@@ -71,7 +70,6 @@ SEEN: Final = [m for m in modules() if m.name not in OWN_TEXT]
 MENDED: Final = {
     r"`+([^`\n]+)`+": claim_parts._CODE,
     r"\s+(?:works?|happens?|mean|means|used)$": extractive_plan._LAST_VERB,
-    r"\[\d+(?:[,，\s]+\d+)*\]|【\d+】": excerpts._NUMBERED,
     r"^\W+|\W+$": model._LABEL_EDGES,
     r"\s*(?:\d{1,3}[.)、]|[-*+•]|[\[【]\d{1,4}[\]】]|#{1,4}\s)": imported_trace._RESULT,
 }

@@ -8,8 +8,11 @@ are the documented ones.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +26,9 @@ from rl.tiny.prepare import prepare
 
 pytestmark = pytest.mark.training
 
-STEPS = 3
+STEPS = 2
+FINE_TUNING = 120
+"""Steps after which the tiny model writes the protocol."""
 Metrics = dict[int, dict[str, float]]
 
 
@@ -31,7 +36,7 @@ def command(*words: object, seconds: float = 900.0) -> str:
     """Run a module as people do; its output. Fails with the output's end."""
     done = subprocess.run(
         [sys.executable, "-m", *map(str, words)], capture_output=True, text=True, timeout=seconds,
-        check=False,
+        check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, (done.stdout + done.stderr)[-6_000:]
     return done.stdout
@@ -39,14 +44,13 @@ def command(*words: object, seconds: float = 900.0) -> str:
 
 def fine_tuned(folder: Path, execution: str) -> Path:
     """A model that writes the protocol of one execution: fine-tuned and exported."""
-    prepare(folder, traces=300, questions=24, warm=0, execution=execution)
     run, out = folder / f"sft-{execution}", folder / f"model-{execution}"
     command(
         "rl.sft", "sft_cpu_tiny", f"model.path={folder / 'base'}",
         f"data.train_files={folder / 'traces' / f'{execution}.jsonl'}",
         f"trainer.default_local_dir={run}", "data.train_batch_size=16",
-        "data.micro_batch_size_per_gpu=16", "trainer.total_training_steps=250",
-        "trainer.total_epochs=20", "trainer.save_freq=250", "optim.lr=3e-3",
+        "data.micro_batch_size_per_gpu=16", f"trainer.total_training_steps={FINE_TUNING}",
+        "trainer.total_epochs=20", f"trainer.save_freq={FINE_TUNING}", "optim.lr=3e-3",
         "optim.lr_scheduler_type=cosine", f"oresearch.research.execution={execution}",
     )  # fmt: skip
     command("rl.export", run, out)
@@ -87,8 +91,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def threads(folder: Path) -> tuple[Path, Metrics]:
-    model = fine_tuned(folder, "parallel")
+def models(folder: Path) -> dict[str, Path]:
+    """By execution; each is fine-tuned on one core, so that both take the time of one."""
+    executions = ("parallel", "sequential")
+    for execution in executions:
+        prepare(folder, traces=300, questions=24, warm=0, execution=execution)
+    with ThreadPoolExecutor() as pool:
+        made = pool.map(partial(fine_tuned, folder), executions)
+        return dict(zip(executions, made, strict=True))
+
+
+@pytest.fixture(scope="module")
+def threads(folder: Path, models: dict[str, Path]) -> tuple[Path, Metrics]:
+    model = models["parallel"]
     return model, grpo(folder, model, folder / "threads", STEPS, "parallel")
 
 
@@ -134,10 +149,9 @@ def test_a_run_is_resumed_where_it_stopped(threads, folder):
     assert changed(first, second)
 
 
-def test_sequential_mode_trains_one_row_per_rollout(folder):
-    model = fine_tuned(folder, "sequential")
+def test_sequential_mode_trains_one_row_per_rollout(folder, models):
     logger = "[console,file,tensorboard,wandb]"
-    metrics = grpo(folder, model, folder / "sequential", STEPS, "sequential", logger)
+    metrics = grpo(folder, models["sequential"], folder / "sequential", STEPS, "sequential", logger)
     assert list((folder / "sequential" / "tensorboard").rglob("events.*"))
     assert list((folder / "sequential" / "wandb").glob("offline-run-*"))
     for step in range(1, STEPS + 1):

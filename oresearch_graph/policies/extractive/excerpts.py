@@ -1,4 +1,4 @@
-"""Excerpts: whole paragraphs of shown pages with their headings, about the matter, none twice.
+"""Excerpts: paragraphs of shown pages with their headings, about the matter.
 
 Wording stays as in the source, so that every excerpt can be checked word for word.
 """
@@ -6,24 +6,34 @@ Wording stays as in the source, so that every excerpt can be checked word for wo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Final, NamedTuple
 
 from oresearch_graph.evidence.ledger import GAP, ShownSource
-from oresearch_graph.text.passages import Passage, best_passages
+from oresearch_graph.text.passages import best_passages
 from oresearch_graph.text.scripts import CJK, has_cjk
-from oresearch_graph.text.words import terms
+from oresearch_graph.text.words import terms, token_count
+from oresearch_graph.trace.answer import parse_answer
 from oresearch_graph.trace.escaping import PROTOCOL_TAGS
 
 _BLANK: Final = re.compile(r"\n[ \t]*\n")
-_TAG: Final = re.compile(f"(?:<|&lt;)/?(?:{'|'.join(PROTOCOL_TAGS)})")
+_TAG: Final = re.compile(f"(?:<|&lt;|＜)[\\s/]*+(?:{'|'.join(PROTOCOL_TAGS)})", re.IGNORECASE)
+_MARK: Final = r"""
+    (?: \[ [1-9]\d*+ (?: \s*+ [,，、;；–-] \s*+ \d++ )*+ (?: , \s*+ pp?\. [^\[\]]{0,20}+ )? \]
+      | ［ \d++ (?: \s*+ [,，、;；–-] \s*+ \d++ )*+ ］ | 【 \d++ (?: † [^】\n]{0,80}+ )? 】
+      | \[\^ [^\s\[\]]{1,60}+ \] | <sup> [^<>\n]{1,60}+ </sup> | \\\[ \d++ \\\] )
+"""
 _MARKS: Final = re.compile(
-    rf"(?:(?<!\s)[ \t]++|(?<=[.,;:!?。，；！？\"”])|(?<=[a-z]{{4}})|(?<=[{CJK}]))"
-    r"(?:\[[1-9]\d*+(?:[,，\s]++\d++)*+\]|【\d++】)(?=[\s.,;:!?。，；！？\[]|$)"
+    rf"""
+    (?: (?<! \s ) [ \t]++ | (?<= [.,;:!?。，；！？"”»)] ) | (?<= [^\W_]{{4}} ) | (?<= [{CJK}] ) )
+    {_MARK} (?: [ \t]*+ {_MARK} ){{0,8}}+ (?= [\s.,;:!?。，；！？{CJK}] | $ )
+    """,
+    re.VERBOSE,
 )
-_NUMBERED: Final = re.compile(r"\[\^?\d++(?:[,，:\s-]++\d++)*+\]|【\d++】")
 _WORD: Final = re.compile(r"\S+")
-_MARKED_AS_CODE: Final = re.compile(r"`[^`]*+`")
+_BRACKETED: Final = re.compile(r"[\[［【]\^?\d|\[\^|<sup>")
+_FENCE: Final = re.compile(r"```|~~~")
 _ITEM: Final = re.compile(r"(?:[-*+•#]|\d{1,3}[.)、])\s")
 _CODE: Final = re.compile(r"[|>]|\.\.\. |\+[-=+]+$|(?:async )?(?:def|class) \w|.*[{;]$")
 """Lines of a program or a table."""
@@ -37,8 +47,8 @@ _FRAME: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 """Words of a site's frame."""
-
-
+_SHORT: Final = 10
+"""Tokens: less, such as a heading alone, is no excerpt."""
 _SAID: Final = 0.5
 """Share of letters, figures and blanks."""
 _OTHER: Final = 240
@@ -99,42 +109,84 @@ def best_excerpts(sources: Sequence[ShownSource], focus: Focus) -> list[Excerpt]
     found: list[Excerpt] = []
     for source in sources:
         if covers(source, focus):
-            passages = best_passages(source.text, words, _OTHER if found else focus.tokens)
+            text = _readable_text(source.text, words)
+            passages = best_passages(text, words, _OTHER if found else focus.tokens)
             best = [max(passages, key=lambda each: each.score)] if found and passages else passages
-            found += _excerpts(source, best)
+            for passage in best:
+                for shown in passage.text.split(GAP):
+                    paragraphs = [each.strip() for each in _BLANK.split(shown) if each.strip()]
+                    found += [
+                        Excerpt(r, source) for r in runs(paragraphs, [True] * len(paragraphs))
+                    ]
     return found
 
 
-def _excerpts(source: ShownSource, passages: Iterable[Passage]) -> Iterator[Excerpt]:
-    for passage in passages:
-        for shown in passage.text.split(GAP):
-            readable = tuple(filter(_is_readable, map(_unmarked, _BLANK.split(shown))))
-            if readable:
-                yield Excerpt(readable, source)
+def _readable_text(text: str, words: str) -> str:
+    """The paragraphs of a page as they are shown, a gap where one is left out."""
+    paragraphs: list[str] = []
+    for paragraph in _BLANK.split(text.replace(GAP, f"\n\n{GAP}\n\n")):
+        plain = paragraph.strip() if paragraph.strip() == GAP else _unmarked(paragraph)
+        if plain and (plain == GAP or _is_readable(plain, words)):
+            paragraphs.append(plain)
+        elif paragraph.strip() and paragraphs[-1:] != [GAP]:
+            paragraphs.append(GAP)
+    return "\n\n".join(paragraphs)
+
+
+def runs(paragraphs: Sequence[str], kept: Sequence[bool]) -> Iterator[tuple[str, ...]]:
+    """The paragraphs that are kept, those without a gap together, where they say enough."""
+    for keep, group in groupby(zip(paragraphs, kept, strict=True), key=lambda pair: pair[1]):
+        run = tuple(paragraph for paragraph, _ in group)
+        if keep and any(token_count(paragraph) >= _SHORT for paragraph in run):
+            yield run
 
 
 def _unmarked(paragraph: str) -> str:
     """A paragraph on one line, list items and code on their own, without the source's own citation
-    marks; a subscript such as `a[0]`, which looks like one, is set as code."""
+    marks; a subscript such as `a[0]`, which looks like one, is set as code. Empty where something
+    would still be read as a citation."""
     lines = list[str]()
-    for line in paragraph.splitlines():
+    written = [line for line in paragraph.splitlines() if not _FENCE.match(line.strip())]
+    code = all(line.startswith(("    ", "\t")) for line in written)
+    for line in written:
         plain = " ".join(line.split())
-        code = _CODE.match(plain) is not None
-        plain = plain if code else _MARKS.sub("", plain)
-        if not (code or _ITEM.match(plain)) and lines and not _CODE.match(lines[-1]):
+        own_line = code or _CODE.match(plain) is not None
+        plain = plain if own_line else _MARKS.sub("", plain)
+        joins = lines and not (own_line or _ITEM.match(plain) or _CODE.match(lines[-1]))
+        if joins:
             lines[-1] = f"{lines[-1]} {plain}"
         elif plain:
             lines.append(plain)
     text = "\n".join(lines)
-    if _NUMBERED.search(text) is None:
+    if not _cites(text):
         return text
-    marked = _WORD.sub(lambda word: f"`{word[0]}`" if _NUMBERED.search(word[0]) else word[0], text)
-    return "" if "`" in text or _NUMBERED.search(_MARKED_AS_CODE.sub("", marked)) else marked
+    marked = _WORD.sub(lambda w: f"`{w[0]}`" if _BRACKETED.search(w[0]) else w[0], text)
+    return "" if "`" in text or _cites(marked) else marked
 
 
-def _is_readable(paragraph: str) -> bool:
-    """True but for signs alone, a site's frame, and what looks like a tag of the protocol."""
+def _cites(text: str) -> bool:
+    """True where a reader of the report would find a number, a note or a line of a list of its."""
+    answer = parse_answer(text)
+    notes = (link for link in answer.links if not (link.words or link.bare))
+    return bool(answer.marks or any(notes) or answer.reference_lines or answer.entries)
+
+
+def _is_readable(paragraph: str, words: str) -> bool:
+    """True but for signs alone, a table, what looks like a tag of the protocol, and a site's frame,
+    unless it is what is asked for."""
     said = sum(character.isalnum() or character.isspace() for character in paragraph)
-    if not terms(paragraph) or said < _SAID * len(paragraph):
+    if not terms(paragraph) or said < _SAID * len(paragraph) or _TAG.search(paragraph):
         return False
-    return not (_TAG.search(paragraph) or _FRAME.search(paragraph))
+    lines = paragraph.splitlines()
+    if sum(line[0] in "|+" for line in lines) > len(lines) / 2:
+        return False
+    asked = frozenset(terms(words))
+    return all(asked.intersection(terms(frame[0])) for frame in _FRAME.finditer(paragraph))
+
+
+def block_quote(paragraphs: Sequence[str], number: int) -> str:
+    """Paragraphs as a block quote, their source's number behind them."""
+    text, last = "\n\n".join(paragraphs), paragraphs[-1].rpartition("\n")[2]
+    mark = f"\n\n[{number}]" if _CODE.match(last) else f" [{number}]"
+    lines = f"{text}{mark}".splitlines()
+    return "\n".join(f"> {line}".rstrip() for line in lines)

@@ -18,6 +18,7 @@ from oresearch_graph.policies.extractive.phrases import (
     phrases,
 )
 from oresearch_graph.text.scripts import CJK, has_cjk
+from oresearch_graph.text.sentences import sentence_spans
 from oresearch_graph.text.stop_words import STOP_WORDS
 from oresearch_graph.text.words import terms
 
@@ -36,7 +37,7 @@ _COMPARISONS: Final = tuple(
 )
 _PARTS: Final = re.compile(
     r"""
-    [?？;；。\n]\s* | (?<=\w\w)[.!]\s+ | (?<!\S)\(?\d{1,2}[.)]\s+
+    [?？;；。\n]\s* | (?<!\S)\(?\d{1,2}\)\s+ | (?:^|(?<=[:：;；]\s))\d{1,2}\.\s+
     # Before the next question word; the run of blanks is taken whole, from its beginning alone.
     | (?: , | (?<![\s,]) ) \s++ and \s++
       (?= (?: how|what|why|when|where|who|which|is|are|does|do|can )\b )
@@ -128,15 +129,18 @@ def plan(question: str, language: str, at_most: int = 4) -> list[str]:
     compared = _compared(question)
     if compared:
         return _comparison(*compared, language)[:at_most]
-    parts = [part.strip(" ,.，。:：") for part in _PARTS.split(question)]
+    sentences = [question[start:end] for start, end in sentence_spans(question)]
+    parts = [part.strip(" ,.，。:：!！") for each in sentences for part in _PARTS.split(each)]
     parts = [part for part in parts if keywords(part)]
     words = phrases(language)
     if not parts:
         return [" ".join(question.split()) or question]
-    topic = _short_topic(parts[0] if len(parts) > 1 else question)
+    chosen = _weightiest(parts, at_most)
+    asked = next((part for part in chosen if _ASKS.match(part)), chosen[0])
+    topic = _short_topic(asked if len(parts) > 1 else question)
     if len(parts) < 2 and not _FACT.search(question):
         return [f"{topic}: {words.facet(facet)}" for facet in _FACETS][:at_most]
-    subtasks = [_self_contained(part, topic) for part in _weightiest(parts, at_most)]
+    subtasks = [_self_contained(part, topic) for part in chosen]
     for facet in ("definition", "limits"):
         if len(subtasks) < min(4, at_most):
             subtasks.append(f"{topic}: {words.facet(facet)}")
@@ -147,7 +151,7 @@ def _weightiest(parts: Sequence[str], count: int) -> list[str]:
     """The parts with most words of their own, in order: a long request has asides."""
     words = [{word.lower() for word in _content(part)} for part in parts]
     held_by = Counter(word for each in words for word in each)
-    weights = [min(sum(1 / held_by[word] for word in each), KEYWORDS) for each in words]
+    weights = [min(sum(1 / held_by[word] for word in sorted(each)), KEYWORDS) for each in words]
     asked = [_ASKS.match(part) is not None for part in parts]
     heaviest = sorted(range(len(parts)), key=lambda i: (-asked[i], -weights[i]))[:count]
     return [parts[i] for i in sorted(heaviest)]
@@ -164,7 +168,8 @@ def _compared(question: str) -> tuple[str, str] | None:
         if match := pattern.search(question):
             first, second = topic_of(match["a"]), topic_of(_PARTS.split(match["b"])[0])
             if first and second and max(len(first), len(second)) <= _TOPIC:
-                return first, second
+                shared = second.split()[1:] if first.islower() and " " not in first else []
+                return " ".join([first, *shared]), second
     return None
 
 
@@ -237,11 +242,8 @@ def keywords(text: str) -> list[str]:
 
 
 def queries(subtask: str, question: str) -> list[str]:
-    """The key words of a subtask's topic and those of the question. The question's come first where
-    it is short and says all that the topic does."""
-    topic, whole = keywords(subtask_topic(subtask)), keywords(topic_of(question))
-    short = len(_content(question)) <= KEYWORDS
-    both = [whole, topic] if short and set(topic) <= set(whole) else [topic, whole]
+    """The key words of a subtask's topic, and those of the question where it says more."""
+    both = keywords(subtask_topic(subtask)), keywords(topic_of(question))
     return list(dict.fromkeys(" ".join(words) for words in both if words)) or [question]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, assert_never
 
 from oresearch_graph.evidence.notices import notices
+from oresearch_graph.policies.extractive.excerpts import block_quote, runs
 from oresearch_graph.policies.extractive.phrases import facet_of, home, phrases
 from oresearch_graph.policies.extractive.plan import (
     numbered,
@@ -19,7 +20,7 @@ from oresearch_graph.policies.extractive.plan import (
     planned_limit,
     subtask_topic,
 )
-from oresearch_graph.policies.extractive.research import block_quote, next_turn
+from oresearch_graph.policies.extractive.research import next_turn
 from oresearch_graph.policies.policy import Continuation, StopCause
 from oresearch_graph.text.language import detect_language
 from oresearch_graph.text.words import token_count
@@ -29,11 +30,7 @@ from oresearch_graph.trace.answer import parse_answer
 from oresearch_graph.trace.references import Reference, same_address
 from oresearch_graph.trace.report_form import heading_for
 
-_NUMBER: Final = re.compile(r" \[(\d{1,9})\]$")
-
-
-_SHORT: Final = 60
-"""Characters: a shorter paragraph, such as a heading, is no excerpt by itself."""
+_NUMBER: Final = re.compile(r"\s\[(\d{1,9})\]$")
 
 
 class _Quoted(NamedTuple):
@@ -52,12 +49,14 @@ def report(thread: Thread, language: str) -> str:
     """The text of the suggested answer."""
     sections, empty = _sections(thread.steps)
     words, numbers = phrases(language), _numbers(sections)
-    topics = "; ".join(dict.fromkeys(subtask_topic(section.subtask) for section in sections))
-    scope = [words.scope.format(len(numbers), topics)] if sections else []
+    planned = [step.text.strip() for step in thread.steps if step.kind == "subtask"]
+    one_topic = len({subtask_topic(subtask).casefold() for subtask in planned}) == 1
+    topics = {topic.casefold(): topic for s in sections if (topic := subtask_topic(s.subtask))}
+    scope = [words.scope.format(len(numbers), "; ".join(topics.values()))] if sections else []
     nothing = [words.nothing.format("; ".join(empty))] if empty else []
     parts = [f"## {heading_for('introduction', language)}", notices(language).extractive]
     for section in sections:
-        parts.append(f"## {_heading(section.subtask, sections)}")
+        parts.append(f"## {_heading(section.subtask, short=one_topic)}")
         parts += [
             block_quote(q.paragraphs, numbers[same_address(q.source.url)]) for q in section.quotes
         ]
@@ -98,18 +97,19 @@ def _sections(steps: Sequence[Step]) -> tuple[list[_Section], list[str]]:
 
 def _shared_out(offered: Sequence[_Section]) -> list[_Section]:
     """Every paragraph once, though a part of another; of the sections on one topic, each excerpt in
-    the one whose facet it has most hints of."""
+    the one whose facet it has most hints of. A question of its own keeps what it found."""
     shared = [_Section(section.subtask, []) for section in offered]
     seen = ""
-    for section in offered:
+    for nth, section in enumerate(offered):
         topic = subtask_topic(section.subtask)
-        of_topic = {facet_of(s.subtask): s for s in shared if subtask_topic(s.subtask) == topic}
+        facets = {facet_of(s.subtask): s for s in shared if subtask_topic(s.subtask) == topic}
         for quote in section.quotes:
-            fresh = [paragraph for paragraph in quote.paragraphs if paragraph not in seen]
-            seen += "\n".join(["", *fresh, ""])
-            if any(len(paragraph) >= _SHORT for paragraph in fresh):
-                place = of_topic[home(" ".join(fresh), of_topic)]
-                place.quotes.append(_Quoted(fresh, quote.source))
+            fresh = [paragraph not in seen for paragraph in quote.paragraphs]
+            for run in runs(quote.paragraphs, fresh):
+                facet = home(" ".join(run), facets)
+                place = facets[facet] if facet_of(section.subtask) != "question" else shared[nth]
+                place.quotes.append(_Quoted(run, quote.source))
+            seen += "\n".join(["", *quote.paragraphs, ""])
     return shared
 
 
@@ -121,16 +121,14 @@ def _quotes(text: str) -> list[_Quoted]:
         number = _NUMBER.search(plain) if block.startswith(">") else None
         source = references.get(int(number[1])) if number else None
         if number and source is not None and source.url:
-            quotes.append(_Quoted(plain[: number.start()].split("\n\n"), source))
+            quotes.append(_Quoted(plain[: number.start()].rstrip().split("\n\n"), source))
     return quotes
 
 
-def _heading(subtask: str, sections: Sequence[_Section]) -> str:
-    """The facet alone when all sections share one topic, else the topic with it."""
-    facet = facet_of(subtask)
-    topics = {subtask_topic(section.subtask) for section in sections}
+def _heading(subtask: str, *, short: bool) -> str:
+    """A subtask as a heading: the facet alone where all have one topic."""
     words = subtask.rstrip("?？.。 ")
-    if facet != "question" and len(topics) == 1:
+    if short and facet_of(subtask) != "question":
         words = words.removeprefix(subtask_topic(subtask)).lstrip(" :：")
     return words[:1].upper() + words[1:]
 

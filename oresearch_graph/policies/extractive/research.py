@@ -11,14 +11,26 @@ from itertools import pairwise
 from typing import Final
 
 from oresearch_graph.evidence.ledger import ShownSource, read_observation
-from oresearch_graph.policies.extractive.excerpts import Excerpt, Focus, best_excerpts, promises
+from oresearch_graph.policies.extractive.excerpts import (
+    Excerpt,
+    Focus,
+    best_excerpts,
+    block_quote,
+    promises,
+)
 from oresearch_graph.policies.extractive.phrases import FACETS, facet_of
-from oresearch_graph.policies.extractive.plan import keywords, queries, subtask_topic, topic_of
+from oresearch_graph.policies.extractive.plan import (
+    KEYWORDS,
+    keywords,
+    queries,
+    subtask_topic,
+    topic_of,
+)
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Dialect, Step, list_items
 from oresearch_graph.trace.calls import read_call, write_call
 
-TOKENS: Final = 240
+TOKENS: Final = 320
 """Of one subtask's excerpts of the best page."""
 ENOUGH: Final = 400
 """Characters."""
@@ -48,19 +60,12 @@ def next_turn(thread: Thread) -> str:
 
 
 def _focus(thread: Thread, subtask: str) -> Focus:
-    """Subtasks on one topic find much the same, and the report has it once: each may have the
-    tokens of all."""
-    whole = keywords(topic_of(thread.question))
+    """Subtasks of a short question find much the same, and the report has it once: each may have
+    the tokens of all."""
+    own, whole = keywords(subtask_topic(subtask)), keywords(topic_of(thread.question))
     planned = next((list_items(s.text) for s in thread.steps if s.kind == "subtask_list"), ())
-    own = _topic_words(subtask, whole)
-    of_topic = max(sum(_topic_words(item, whole) == own for item in planned), 1)
-    return Focus(tuple(own), tuple(whole), TOKENS * of_topic)
-
-
-def _topic_words(subtask: str, whole: list[str]) -> list[str]:
-    """The key words of a subtask; one alone says too little, and stands for the question's."""
-    own = keywords(subtask_topic(subtask))
-    return own if len(own) > 1 else whole or own
+    together = len(planned) if set(own) <= set(whole) and len(whole) < KEYWORDS else 2
+    return Focus(tuple(own or whole), tuple(whole), TOKENS * together)
 
 
 def own_steps(thread: Thread) -> list[Step]:
@@ -175,9 +180,3 @@ def _answer_text(best: Sequence[Excerpt]) -> str:
     sources = {excerpt.source.id: excerpt.source for excerpt in best}
     lines = [f"[{number}]. {source.url} - {source.title}" for number, source in sources.items()]
     return "\n" + "\n\n".join([*quotes, "\n".join(lines)]) + "\n"
-
-
-def block_quote(paragraphs: Sequence[str], number: int) -> str:
-    """Paragraphs as a block quote, their source's number behind them."""
-    lines = "\n\n".join([*paragraphs[:-1], f"{paragraphs[-1]} [{number}]"]).splitlines()
-    return "\n".join(f"> {line}".rstrip() for line in lines)
