@@ -145,19 +145,19 @@ def _unmarked(paragraph: str) -> str:
     """A paragraph on one line, list items and code on their own, without the source's own citation
     marks; a subscript such as `a[0]`, which looks like one, is set as code. Empty where something
     would still be read as a citation."""
-    lines = list[str]()
     written = [line for line in paragraph.splitlines() if not _FENCE.match(line.strip())]
     code = all(line.startswith(("    ", "\t")) for line in written)
+    lines, joins = list[list[str]](), False
     for line in written:
         plain = " ".join(line.split())
         own_line = code or _CODE.match(plain) is not None
         plain = plain if own_line else _MARKS.sub("", plain)
-        joins = lines and not (own_line or _ITEM.match(plain) or _CODE.match(lines[-1]))
-        if joins:
-            lines[-1] = f"{lines[-1]} {plain}"
+        if plain and joins and not (own_line or _ITEM.match(plain)):
+            lines[-1].append(plain)
         elif plain:
-            lines.append(plain)
-    text = "\n".join(lines)
+            lines.append([plain])
+        joins = not own_line and bool(lines)
+    text = "\n".join(map(" ".join, lines))
     if not _cites(text):
         return text
     marked = _WORD.sub(lambda w: f"`{w[0]}`" if _BRACKETED.search(w[0]) else w[0], text)
