@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from oresearch_graph.evidence.ledger import ShownSource, read_observation
+from oresearch_graph.evidence.ledger import GAP, ShownSource, read_observation
 from oresearch_graph.policies.extractive.excerpts import (
     Excerpt,
     Focus,
@@ -34,7 +34,6 @@ TOKENS: Final = 320
 """Of one subtask's excerpts of the best page."""
 ENOUGH: Final = 400
 """Characters."""
-_PAGES: Final = 2
 _RESULTS: Final = 6
 _CALLS: Final = 6
 
@@ -50,7 +49,7 @@ def next_turn(thread: Thread) -> str:
     if thread.forced == "subtask_answer":
         return f"{answer(pages, focus)}</subtask_answer>"
     dialect: Dialect = "released" if "<web_search>query=" in thread.system else "paper"
-    turn = _reading(calls, subtask, focus, sources, dialect)
+    turn = _reading(calls, subtask, focus, sources, pages, dialect)
     turn = turn or _search(calls, subtask, thread.question, focus, pages, dialect)
     if turn is None or len(calls) >= _CALLS:
         best = best_excerpts(pages, focus)
@@ -100,14 +99,13 @@ def shown_sources(steps: Sequence[Step]) -> list[ShownSource]:
 
 
 def read_pages(steps: Sequence[Step]) -> list[ShownSource]:
-    """What was shown of opened pages: search results are cut in mid-sentence."""
-    return shown_sources(
-        [
-            step
-            for call, step in pairwise(steps)
-            if call.kind == "crawl_page" and step.kind == "observation"
-        ]
-    )
+    """What was shown of opened pages, each as it was shown last: search results are cut in
+    mid-sentence."""
+    pages: dict[int, ShownSource] = {}
+    for call, step in pairwise(steps):
+        if call.kind == "crawl_page" and step.kind == "observation":
+            pages.update({source.id: source for source in read_observation(step.text)})
+    return list(pages.values())
 
 
 def _search(
@@ -146,18 +144,27 @@ def _wider(subtask: str, question: str) -> list[str]:
 
 def _reading(
     calls: Sequence[Step], subtask: str, focus: Focus, sources: Sequence[ShownSource],
-    dialect: Dialect,
+    pages: Sequence[ShownSource], dialect: Dialect,
 ) -> str | None:  # fmt: skip
-    """Opens the best result of the latest search, then one more: which, differs by facet, for
-    subtasks of one topic find the same addresses."""
-    since = [call.kind for call in reversed(calls)]
-    pages_read = since.index("web_search") if "web_search" in since else _PAGES
-    urls = _readable(calls, focus, sources) if pages_read < _PAGES else []
-    if not urls:
+    """Opens the best result of the latest search and one more, which differs by facet, for subtasks
+    of one topic find the same addresses. Together: one may never come. A page that was
+    cut to make room for the other is opened again by itself."""
+    if calls and calls[-1].kind == "web_search":
+        best, *others = _readable(calls, focus, sources) or [""]
+        second = FACETS.index(facet_of(subtask)) % len(others) if others else 0
+        urls = [best, *others[second : second + 1]]
+        thought = f"The best of the results is opened{', with one more' if others else ''}."
+    elif [call.kind for call in calls[-2:]] == ["web_search", "crawl_page"]:
+        best = read_call(calls[-1]).items[0]
+        cut = len(read_call(calls[-1]).items) > 1 and any(
+            page.url == best and GAP in page.text for page in pages
+        )
+        urls, thought = [best if cut else ""], "The best one was cut: it is opened by itself."
+    else:
         return None
-    url = urls[FACETS.index(facet_of(subtask)) % len(urls) if pages_read else 0]
-    call = write_call("crawl_page", [url], dialect=dialect)
-    thought = "One more of them is opened." if pages_read else "The best of the results is opened."
+    if not urls[0]:
+        return None
+    call = write_call("crawl_page", urls, dialect=dialect)
     return f"<think>{thought}</think>\n<crawl_page>{call}</crawl_page>"
 
 
