@@ -27,8 +27,9 @@ from rl.tiny.prepare import prepare
 pytestmark = pytest.mark.training
 
 STEPS = 2
-FINE_TUNING = 120
-"""Steps after which the tiny model writes the protocol."""
+FINE_TUNING = {"parallel": 250, "sequential": 120}
+"""Steps after which the tiny model writes the protocol well enough that rewards differ; with 120 in
+parallel all rollouts of the first GRPO step have one reward. Both take as long."""
 Metrics = dict[int, dict[str, float]]
 
 
@@ -45,12 +46,13 @@ def command(*words: object, seconds: float = 900.0) -> str:
 def fine_tuned(folder: Path, execution: str) -> Path:
     """A model that writes the protocol of one execution: fine-tuned and exported."""
     run, out = folder / f"sft-{execution}", folder / f"model-{execution}"
+    steps = FINE_TUNING[execution]
     command(
         "rl.sft", "sft_cpu_tiny", f"model.path={folder / 'base'}",
         f"data.train_files={folder / 'traces' / f'{execution}.jsonl'}",
         f"trainer.default_local_dir={run}", "data.train_batch_size=16",
-        "data.micro_batch_size_per_gpu=16", f"trainer.total_training_steps={FINE_TUNING}",
-        "trainer.total_epochs=20", f"trainer.save_freq={FINE_TUNING}", "optim.lr=3e-3",
+        "data.micro_batch_size_per_gpu=16", f"trainer.total_training_steps={steps}",
+        "trainer.total_epochs=20", f"trainer.save_freq={steps}", "optim.lr=3e-3",
         "optim.lr_scheduler_type=cosine", f"oresearch.research.execution={execution}",
     )  # fmt: skip
     command("rl.export", run, out)
