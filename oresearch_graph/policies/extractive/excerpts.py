@@ -114,10 +114,9 @@ def best_excerpts(sources: Sequence[ShownSource], focus: Focus) -> list[Excerpt]
             best = [max(passages, key=lambda each: each.score)] if found and passages else passages
             for passage in best:
                 for shown in passage.text.split(GAP):
-                    paragraphs = [each.strip() for each in _BLANK.split(shown) if each.strip()]
-                    found += [
-                        Excerpt(r, source) for r in runs(paragraphs, [True] * len(paragraphs))
-                    ]
+                    paragraphs = tuple(p.strip() for p in _BLANK.split(shown) if p.strip())
+                    if _says_enough(paragraphs):
+                        found.append(Excerpt(paragraphs, source))
     return found
 
 
@@ -137,8 +136,12 @@ def runs(paragraphs: Sequence[str], kept: Sequence[bool]) -> Iterator[tuple[str,
     """The paragraphs that are kept, those without a gap together, where they say enough."""
     for keep, group in groupby(zip(paragraphs, kept, strict=True), key=lambda pair: pair[1]):
         run = tuple(paragraph for paragraph, _ in group)
-        if keep and any(token_count(paragraph) >= _SHORT for paragraph in run):
+        if keep and _says_enough(run):
             yield run
+
+
+def _says_enough(paragraphs: Sequence[str]) -> bool:
+    return any(token_count(paragraph) >= _SHORT for paragraph in paragraphs)
 
 
 def _unmarked(paragraph: str) -> str:
