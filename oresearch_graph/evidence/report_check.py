@@ -69,12 +69,14 @@ def check_report(report: str, sources: Iterable[Source | Mapping[str, Any]]) -> 
     """Check each cited sentence of a report against the texts of its sources.
 
     `sources` are records or mappings with `url`, `title` and `text`. A citation is resolved by the
-    report's own list, by its address, or as the place of a source among them, from 1. What it
-    leads to and is not among them is not checkable.
+    report's own list (its addresses, else its titles), by its address, or as the place of a source
+    among them, from 1. What it leads to and is not among them is not checkable.
 
-    Raises CitationsNotUnderstood when no citation leads anywhere, ConfigurationError for a source
-    that is none.
+    Raises CitationsNotUnderstood when no citation leads anywhere, ConfigurationError for a report
+    or a source that is none.
     """
+    if not isinstance(report, str):
+        raise ConfigurationError(f"the report is {type(report).__name__}, not text")
     answer = parse_answer(report)
     records = [_source(number, each) for number, each in enumerate(sources, 1)]
     records += _unknown(answer, records)

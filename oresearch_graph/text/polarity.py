@@ -26,6 +26,7 @@ _NEGATION_WORDS: Final[Mapping[str, str]] = {
     "ru": "не нет ни никогда без нельзя",
     "ar": "لا ليس ليست لم لن بدون",
 }  # fmt: skip
+_SEASON: Final = stem("fall")
 _AMBIGUOUS: Final = frozenset(("mai", "sin", "sem", "non", "ni", "nada", "pas", "rien", "no"))
 """What is another word in another language."""
 _CLEAR: Final = frozenset(
@@ -267,7 +268,14 @@ def _reversed_words(
 
 
 def _poled(words: Sequence[Word]) -> Iterator[tuple[int, str]]:
-    return ((at, word.stem) for at, word in enumerate(words) if word.stem in _POLES)
+    """The words of a pair and where they stand; `the fall of 1911` is a season."""
+    for at, word in enumerate(words):
+        if word.stem == _SEASON:
+            after = "".join(each.stem for each in words[at + 1 : at + 3])
+            if after.removeprefix("of")[:4].isdigit():
+                continue
+        if word.stem in _POLES:
+            yield at, word.stem
 
 
 def _around(words: Sequence[Word], at: int) -> frozenset[str]:

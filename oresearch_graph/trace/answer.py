@@ -121,12 +121,12 @@ class ParsedAnswer:
     def resolve(self, number: int, ledger: Ledger) -> Source | None:
         """What `[number]` means in this answer; None when it leads nowhere.
 
-        Through the answer's own list if it has one, else as a ledger id. A list without any
-        address says no more than the ids themselves.
+        Through the answer's own list if it has one, by address, or by title where it has no
+        addresses; else as a ledger id.
         """
         line = self.references.get(number)
         if not self.lists_addresses:
-            return ledger.by_id.get(number)
+            return (ledger.titled(line.title) if line else None) or ledger.by_id.get(number)
         return ledger.by_address.get(same_address(line.url)) if line and line.url else None
 
 

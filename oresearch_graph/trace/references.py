@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NamedTuple
+from urllib.parse import unquote
 
 from oresearch_graph.trace.calls import read_call
-from oresearch_graph.trace.plain_text import spelled_address
+from oresearch_graph.trace.plain_text import WEB_SCHEMES, spelled_address
 from oresearch_graph.trace.record import Source
 from oresearch_graph.trace.step import Step
 
@@ -32,6 +33,15 @@ _AUTHORS: Final = 120
 """Characters of an entry in which its authors stand."""
 _DELIVERED: Final = re.compile(r"(?P<url>\S+) - (?P<title>.*)")
 _ESCAPED: Final = re.compile(r"\\([!-/:-@\[-`{-~])")
+_ROUTES: Final = ("!", "/")
+"""What a place within a page begins with where it names a page of its own."""
+_CAMPAIGN: Final = re.compile(r"(?:utm_\w{1,20}|gclid|fbclid|msclkid|mc_[ce]id)=", re.IGNORECASE)
+_AMPERSAND: Final = "&amp%3B"
+"""`&amp;` as `spelled_address` leaves it."""
+_PERCENT: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})++")
+_SYNTAX: Final = re.compile(r"%(?:2[356BF]|3[BDF]|40|0\d|1\d|7F)", re.IGNORECASE)
+_TITLE_WORD: Final = re.compile(r"\w+")
+_TITLE_ENDS: Final = re.compile(r"[.?!](?=\s|$)|[,;:]\s|\s[|–—-]\s|[\"“”«»„*_]")
 _STOPS: Final = r"\s<>|\"'`“”，。；、！？：（）【】《》「」"
 _WEB: Final = re.compile(rf"(?<![A-Za-z0-9])[A-Za-z][A-Za-z0-9+.-]{{0,30}}://[^{_STOPS}]+")
 _OTHER: Final = re.compile(
@@ -165,11 +175,31 @@ def remarks(lines: Sequence[tuple[int, str]]) -> Iterator[tuple[int, int, str]]:
 
 
 def same_address(url: str) -> str:
-    """The form in which two spellings of an address are equal."""
+    """The form in which two spellings of an address are equal. Of a page of the web the place
+    within it, a campaign's marks, `www.` and escapes that change nothing do not count."""
     scheme, colon, rest = spelled_address(url).partition(":")
-    host, slash, path = rest.removeprefix("//").partition("/")
-    scheme = "https" if scheme.lower() == "http" else scheme.lower()
-    return f"{scheme}{colon}{host.lower()}{slash}{path}".rstrip("/.,;")
+    scheme, rest = scheme.lower(), rest.removeprefix("//")
+    if scheme in WEB_SCHEMES:
+        page, _, within = rest.partition("#")
+        rest = rest if within.startswith(_ROUTES) else page
+        scheme, rest = "https", _decoded(_without_campaign(rest))
+    host, slash, path = rest.partition("/")
+    host = host.lower()
+    if scheme == "https":
+        host = host.removeprefix("www.")
+    return f"{scheme}{colon}{host}{slash}{path}".rstrip("/.,;")
+
+
+def _without_campaign(page: str) -> str:
+    page, mark, query = page.replace(_AMPERSAND, "&").partition("?")
+    kept = [part for part in query.split("&") if not _CAMPAIGN.match(part)]
+    return f"{page.rstrip('/')}{mark}{'&'.join(kept)}".rstrip("?")
+
+
+def _decoded(page: str) -> str:
+    """Without the escapes that stand for no sign of an address's syntax, and Markdown's."""
+    decoded = _PERCENT.sub(lambda m: m[0].upper() if _SYNTAX.search(m[0]) else unquote(m[0]), page)
+    return _ESCAPED.sub(r"\1", decoded)
 
 
 def numbered_lines(lines: Sequence[tuple[int, str]]) -> Iterator[ReferenceLine]:
@@ -233,17 +263,32 @@ def trimmed_address(address: str) -> str:
 
 
 class Ledger:
-    """The sources of a run as citations find them: by id and by address."""
+    """The sources of a run as citations find them: by id, by address and by title."""
 
     def __init__(self, sources: Iterable[Source]) -> None:
         self.by_id: dict[int, Source] = {}
         self.by_address: dict[str, Source] = {}
+        self._by_title: dict[str, Source | None] = {}
         for source in sources:
             self.by_id[source.id] = source
             address = same_address(source.url)
             other = self.by_address.get(address)
             if other is None or (source.read and not other.read):
                 self.by_address[address] = source
+            title = _title_words(source.title)
+            named = self._by_title.setdefault(title, source)
+            if named is None or same_address(named.url) != address:
+                self._by_title[title] = None
+
+    def titled(self, entry: str) -> Source | None:
+        """The one source whose title an entry without an address is, or has between two stops."""
+        titles = map(_title_words, (entry, *_TITLE_ENDS.split(entry)))
+        found = (self._by_title.get(title) for title in titles if title)
+        return next((source for source in found if source is not None), None)
+
+
+def _title_words(title: str) -> str:
+    return " ".join(_TITLE_WORD.findall(title.casefold()))
 
 
 def addresses(text: str, start: int = 0, end: int | None = None) -> Iterator[tuple[int, str]]:

@@ -66,6 +66,43 @@ def test_a_number_leads_through_the_reports_own_list():
     assert statuses(report) == ["not_checkable"]
 
 
+@pytest.mark.parametrize(
+    "entries",
+    [
+        "1. The Moon\n2. Tides",
+        "[1] I. Noor: “The Moon”. Journal of Water, 1869.\n[2] A. Fundy. Tides. 1901.",
+        "1. The Moon | B Example\n2. Tides | A Example",
+    ],
+)
+def test_a_list_without_addresses_leads_by_its_titles(entries: str):
+    report = (
+        f"The moon pulls the water [1]. Tides rise twice a day [2].\n\n## Sources\n\n{entries}\n"
+    )
+    assert statuses(report, TIDES, MOON) == ["quoted", "quoted"]
+
+
+@pytest.mark.parametrize("title", ["Winds", "Tides"])
+def test_a_title_that_no_source_has_or_two_have_leads_nowhere(title: str):
+    """The number is the place of a source."""
+    report = f"The moon pulls the water [2].\n\n## Sources\n\n1. Waves\n2. {title}\n"
+    assert statuses(report, TIDES, {**MOON, "title": "Tides"}) == ["quoted"]
+
+
+def test_an_address_with_a_campaign_or_a_place_in_the_page_is_the_same():
+    url = "http://www.b.example/moon/?utm_source=chatgpt.com#:~:text=the%20moon"
+    assert statuses(f"The moon pulls the water ([b]({url})).", MOON) == ["quoted"]
+
+
+def test_a_report_that_is_none_is_refused():
+    with pytest.raises(ConfigurationError, match="the report is NoneType, not text"):
+        check_report(None, [TIDES])  # type: ignore[arg-type]
+
+
+def test_the_fall_of_a_year_is_a_season():
+    source = {**TIDES, "text": "The bridge was built in the fall of 1911. Prices rose in 1911."}
+    assert statuses("It was built in the fall of 1911 [1].", source) == ["found"]
+
+
 def test_records_are_sources_too():
     source = Source.of(id=1001, url=MOON["url"], text=MOON["text"])
     assert statuses("The moon pulls the water [1].", source) == ["quoted"]

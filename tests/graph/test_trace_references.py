@@ -98,6 +98,13 @@ def test_an_address_that_was_never_seen_resolves_to_nothing():
     [
         ("http://Example.org/a/", "https://example.org/a"),
         ("https://example.org", "https://example.org/"),
+        ("https://www.example.org/a", "https://example.org/a#history"),
+        ("https://example.org/a", "https://example.org/a/?utm_source=chatgpt.com"),
+        ("https://example.org/a?b=1", "https://example.org/a?utm_medium=x&b=1&gclid=2#:~:text=c"),
+        ("https://example.org/?a=1&b=2", "https://example.org/?a=1&amp;b=2"),
+        ("https://example.org/a_(b)", "https://example.org/a\\_%28b%29"),
+        ("https://example.org/中", "https://example.org/%E4%B8%AD"),
+        ("https://example.org/a%2fb", "https://example.org/a%2Fb"),
     ],
 )
 def test_spellings_of_one_address_are_the_same(one, two):
@@ -107,6 +114,9 @@ def test_spellings_of_one_address_are_the_same(one, two):
 def test_different_addresses_are_different():
     assert same_address("https://example.org/A") != same_address("https://example.org/a")
     assert same_address("https://example.org/?a=1") != same_address("https://example.org/?a=2")
+    assert same_address("https://example.org/a/b") != same_address("https://example.org/a%2Fb")
+    assert same_address("https://example.org/#/a") != same_address("https://example.org/#/b")
+    assert same_address("python:asyncio#a") != same_address("python:asyncio#b")
 
 
 def test_of_two_records_of_one_address_the_one_that_was_read_counts():
