@@ -46,8 +46,8 @@ def load_questions() -> tuple[Question, ...]:
 
 _STEP: Final = 50
 """Tokens by which a quotation is tried longer."""
-EQUAL: Final = 0.05
-"""Difference of recall below which two are as good: less than four of the 76 key points."""
+EQUAL: Final = 0.02
+"""Difference of recall below which two are as good: less than two of the 76 key points."""
 
 
 class Answered(NamedTuple):

@@ -77,13 +77,15 @@ class SourceLedger:
 
 
 def _together(shown: str, text: str) -> str:
-    """What was shown of a source, and now is: a stretch that stands in another is kept once. Never
-    shorter than before: of two records of a source the longer one is the later."""
+    """What was shown of a source, and now is: a stretch that stands in another is kept once; of two
+    with the same words the later, for a search hit has lost its lines. Never shorter than before:
+    of two records of a source the longer one is the later."""
     plain = _on_one_line(text)
-    if plain in _on_one_line(shown):
-        return shown
     stretches = shown.split(_BETWEEN)
     before = [stretch for stretch in stretches if _on_one_line(stretch) not in plain]
+    has_no_more_lines = text.count("\n") <= shown.count("\n")
+    if any(plain in _on_one_line(each) for each in ([shown] if has_no_more_lines else before)):
+        return shown
     once = _BETWEEN.join([*before, text])
     return once if len(once) >= len(shown) else _BETWEEN.join([*stretches, text])
 

@@ -239,19 +239,37 @@ def paragraphs_of(text: str) -> list[str]:
         ("Tasks of asyncio:\n- begin\n  at once\n- end.",
          "Tasks of asyncio:\n- begin at once\n- end."),
         ("tasks|==|--|asyncio|++|==|--|++|==|", None),
+        ("| task | of asyncio |\n|:-----|---|\n| gather | waits for all tasks |\n| run | |",
+         "- task – of asyncio\n- gather – waits for all tasks\n- run"),
+        ("+------+---------+\n| task | asyncio |\n|======|=========|\n| run  | begins |\n"
+         "|      | tasks  |\n+------+---------+\n| end  | of them |\n+------+---------+",
+         "- task – asyncio\n- run – begins tasks\n- end – of them"),
+        ("+-----+-----+\n| the tasks of | an asyncio |\n| group are | loop of its own |\n+---+---+",
+         None),
     ],
 )  # fmt: skip
 def test_a_paragraph_is_shown_as_it_stands_but_for_its_own_marks(text, quoted):
     assert paragraphs_of(text) == ([] if quoted is None else [quoted])
 
 
-async def test_an_excerpt_of_a_page_with_marks_of_its_own_is_quoted(monkeypatch):
-    marked = PAGES["doc:groups"][1].replace("exception. The", "exception.[3] The")
-    monkeypatch.setitem(PAGES, "doc:groups", ("Task groups of asyncio", marked))
+MARKED = PAGES["doc:groups"][1].replace("exception. The", "exception.[3] The")
+TABLE = """
+
+| Call of a task | What asyncio does |
+| --- | --- |
+| task.cancel() | The task gets a CancelledError at its next await. |
+| task.uncancel() | The task has one request to be cancelled less. |
+"""
+
+
+@pytest.mark.parametrize("text", [MARKED, PAGES["doc:groups"][1] + TABLE])
+async def test_marks_and_tables_of_a_page_leave_its_excerpts_quoted(monkeypatch, text):
+    monkeypatch.setitem(PAGES, "doc:groups", ("Task groups of asyncio", text))
     _, report, sources = await run("How does asyncio cancel tasks?")
     checked = verify_report(parse_answer(report), sources)
     assert {claim.status for claim in checked.claims} == {"quoted"}
     assert not any(claim.dangling for claim in checked.claims)
+    assert ("- task.cancel() – The task gets" in report) is (TABLE in text)
 
 
 def test_a_gap_parts_an_excerpt():

@@ -59,6 +59,8 @@ def test_what_was_shown_before_is_kept_once():
     assert shown(hit, page) == f"Navigation is elsewhere.\n[…]\n{page}"
     assert shown(page, "The range is 16 metres in Fundy.") == page
     assert shown(page, page) == page
+    assert shown(" ".join(page.split()), page) == page
+    assert shown(f"{' '.join(page.split())} More.", page) == f"{' '.join(page.split())} More."
     assert shown("One thing.", "Another thing.") == "One thing.\n[…]\nAnother thing."
 
 

@@ -11,7 +11,8 @@ import json
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +34,7 @@ parallel all rollouts of the first GRPO step have one reward. Both take as long.
 Metrics = dict[int, dict[str, float]]
 
 
-def command(*words: object, seconds: float = 900.0) -> str:
+def command(*words: object, seconds: float = 1_500.0) -> str:
     """Run a module as people do; its output. Fails with the output's end."""
     done = subprocess.run(
         [sys.executable, "-m", *map(str, words)], capture_output=True, text=True, timeout=seconds,
@@ -104,7 +105,16 @@ def models(folder: Path) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def threads(folder: Path, models: dict[str, Path]) -> tuple[Path, Metrics]:
+def sequential(folder: Path, models: dict[str, Path]) -> Iterator[Future[Metrics]]:
+    """Trains beside the tests of threads mode: each waits for its processes half of its time."""
+    logger = "[console,file,tensorboard,wandb]"
+    model, run = models["sequential"], folder / "sequential"
+    with ThreadPoolExecutor() as pool:
+        yield pool.submit(grpo, folder, model, run, STEPS, "sequential", logger)
+
+
+@pytest.fixture(scope="module")
+def threads(folder: Path, models: dict[str, Path], sequential: object) -> tuple[Path, Metrics]:
     model = models["parallel"]
     return model, grpo(folder, model, folder / "threads", STEPS, "parallel")
 
@@ -151,9 +161,8 @@ def test_a_run_is_resumed_where_it_stopped(threads, folder):
     assert changed(first, second)
 
 
-def test_sequential_mode_trains_one_row_per_rollout(folder, models):
-    logger = "[console,file,tensorboard,wandb]"
-    metrics = grpo(folder, models["sequential"], folder / "sequential", STEPS, "sequential", logger)
+def test_sequential_mode_trains_one_row_per_rollout(folder, sequential):
+    metrics = sequential.result()
     assert list((folder / "sequential" / "tensorboard").rglob("events.*"))
     assert list((folder / "sequential" / "wandb").glob("offline-run-*"))
     for step in range(1, STEPS + 1):

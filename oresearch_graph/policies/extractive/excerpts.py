@@ -37,6 +37,8 @@ _FENCE: Final = re.compile(r"```|~~~")
 _ITEM: Final = re.compile(r"(?:[-*+•#]|\d{1,3}[.)、])\s")
 _CODE: Final = re.compile(r"[|>]|\.\.\. |\+[-=+]+$|(?:async )?(?:def|class) \w|.*[{;]$")
 """Lines of a program or a table."""
+_RULE: Final = re.compile(r"\+[-=+]*+|[|:=\s-]*+")
+"""A line between the rows of a table."""
 _FRAME: Final = re.compile(
     r"""
       cookie | all\ rights\ reserved | copyright | © | skip\ to | table\ of\ contents
@@ -145,10 +147,11 @@ def _says_enough(paragraphs: Sequence[str]) -> bool:
 
 
 def _unmarked(paragraph: str) -> str:
-    """A paragraph on one line, list items and code on their own, without the source's own citation
-    marks; a subscript such as `a[0]`, which looks like one, is set as code. Empty where something
-    would still be read as a citation."""
+    """A paragraph on one line, list items, rows and code on their own, without the source's own
+    citation marks; a subscript such as `a[0]`, which looks like one, is set as code. Empty where
+    something would still be read as a citation."""
     written = [line for line in paragraph.splitlines() if not _FENCE.match(line.strip())]
+    written = _rows([line.strip() for line in written]) or written
     code = all(line.startswith(("    ", "\t")) for line in written)
     lines, joins = list[list[str]](), False
     for line in written:
@@ -165,6 +168,27 @@ def _unmarked(paragraph: str) -> str:
         return text
     marked = _WORD.sub(lambda w: f"`{w[0]}`" if _BRACKETED.search(w[0]) else w[0], text)
     return "" if "`" in text or _cites(marked) else marked
+
+
+def _rows(lines: Sequence[str]) -> list[str]:
+    """The rows of a table as list items; none of what is no table, or has cells side by side that
+    go on below."""
+    if not lines or not all(line.startswith(("|", "+")) for line in lines):
+        return []
+    drawn = any(line.startswith("+") for line in lines)
+    rows, begun = list[list[str]](), False
+    for line in lines:
+        cells = [cell for each in line.strip("|").split("|") if (cell := each.strip())]
+        if _RULE.fullmatch(line):
+            begun = False
+        elif not (drawn and begun):
+            rows.append(cells)
+            begun = True
+        elif len(cells) == 1:
+            rows[-1][-1] += f" {cells[0]}"
+        else:
+            return []
+    return [f"- {' – '.join(cells)}" for cells in rows]
 
 
 def _cites(text: str) -> bool:

@@ -30,7 +30,7 @@ from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Dialect, Step, list_items
 from oresearch_graph.trace.calls import read_call, write_call
 
-TOKENS: Final = 320
+TOKENS: Final = 400
 """Of one subtask's excerpts of the best page."""
 ENOUGH: Final = 400
 """Characters."""
