@@ -121,19 +121,29 @@ def verify(
         bool, typer.Option("--fetch", help="Read cited addresses that the file does not have.")
     ] = False,
     max_pages: Annotated[int, typer.Option(min=0, help="Addresses that are read.")] = 50,
+    model: Annotated[
+        str | None, typer.Option(help="A chat model that reads the cited passages as well.")
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="Its server, ending in /v1; the server is asked for a name.")
+    ] = None,
+    votes: Annotated[int, typer.Option(min=1, help="Of it, on each sentence.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Check a report's citations; without --sources the cited addresses are read.
 
-    Exit status: 0 nothing speaks against a cited sentence, 1 one misses a part or is contradicted,
-    2 the citations are not understood.
+    Exit status: 0 nothing speaks against a cited sentence, 1 one misses a part, is contradicted or
+    unsupported, 2 the citations are not understood.
     """
-    from oresearch_graph.command.files import verify_file
+    from oresearch_graph.command.files import Reader, verify_file
     from oresearch_graph.settings import resolve_settings
 
     settings = resolve_settings()
+    reader = Reader(model, base_url, votes)
     raise typer.Exit(
-        verify_file(report, sources, settings, fetch=fetch, max_pages=max_pages, as_json=as_json)
+        verify_file(
+            report, sources, settings, reader, fetch=fetch, max_pages=max_pages, as_json=as_json
+        )
     )
 
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import typer
 
@@ -135,8 +135,16 @@ _LARGEST: Final = 50_000_000
 """Bytes of a file that is read."""
 
 
+class Reader(NamedTuple):
+    """The chat model that reads the cited passages; neither name nor server: none does."""
+
+    model: str | None
+    base_url: str | None
+    votes: int
+
+
 def verify_file(
-    report: Path, sources: Path | None, settings: ResearchSettings, *, fetch: bool,
+    report: Path, sources: Path | None, settings: ResearchSettings, reader: Reader, *, fetch: bool,
     max_pages: int, as_json: bool,
 ) -> int:  # fmt: skip
     """Print the claims of a report. 1 when something speaks against one, else 0.
@@ -153,12 +161,33 @@ def verify_file(
         records += pages
         unread |= dict.fromkeys(wanted[max_pages:], f"beyond --max-pages {max_pages}")
     checked = check_report(text, records)
+    if reader.model or reader.base_url:
+        checked = asyncio.run(_read_by_model(checked, reader))
     typer.echo(
         _claims_as_json(checked, unread) if as_json else harmless(_claims_as_text(checked, unread))
     )
     if checked.accuracy is None:
         typer.echo("oresearch: nothing is known of any cited sentence", err=True)
     return int(any(claim.warns for claim in checked.citations.claims))
+
+
+async def _read_by_model(checked: CheckedReport, reader: Reader) -> CheckedReport:
+    """The claims as a model leaves them; what that took goes to standard error."""
+    from oresearch_graph.judging.verifier import Verifier
+    from oresearch_graph.policies.chat.servers import served_model
+
+    name = reader.model or await served_model(str(reader.base_url))
+    verifier = Verifier(name, base_url=reader.base_url, votes=reader.votes)
+    try:
+        checked, verified = await verifier.check(checked)
+    finally:
+        await verifier.aclose()
+    words = [f"{verified.decided} decided", f"{verified.undecided} without a verdict that counts"]
+    words += [f"{verified.spent.calls} calls", *verified.spent.in_words()]
+    typer.echo(f"oresearch: {name} read the passages: {', '.join(words)}", err=True)
+    for fault in dict.fromkeys(verified.faults):
+        typer.echo(f"oresearch: not verified: {harmless(fault)}", err=True)
+    return checked
 
 
 def _file_text(path: Path) -> str:
@@ -213,7 +242,11 @@ def _claim(number: int, claim: CheckedClaim) -> str:
     lines = [f"{number}. {claim.status.replace('_', ' ')}: {' '.join(claim.sentence.split())}"]
     lines.append(f"   cites {' '.join(claim.marks)}: {', '.join(claim.sources) or 'no source'}")
     if claim.missing:
-        word = "missing" if claim.status in {"missing", "contradicted"} else "not seen there"
+        word = (
+            "missing"
+            if claim.status in {"missing", "contradicted", "unsupported"}
+            else "not seen there"
+        )
         lines.append(f"   {word}: {'; '.join(claim.missing)}")
     if claim.quote is not None:
         quote = " ".join(claim.quote.split())

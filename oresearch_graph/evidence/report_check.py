@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, overload
 
 from pydantic import ValidationError
@@ -42,12 +43,36 @@ class CheckedClaim:
 class CheckedReport(Sequence[CheckedClaim]):
     """The claims of a report, in order, and figures over them."""
 
-    claims: tuple[CheckedClaim, ...]
+    answer: ParsedAnswer
+    sources: tuple[Source, ...]
+    """Those given, and those cited of which nothing is known."""
     citations: CitationReport
+
+    @cached_property
+    def claims(self) -> tuple[CheckedClaim, ...]:
+        """What is known of each sentence that cites."""
+        marks = {start: cited for start, _, cited in sentences_of(self.answer)}
+        urls = {source.id: source.url for source in self.sources}
+
+        def checked(claim: Claim) -> CheckedClaim:
+            best = max(claim.evidence, key=lambda evidence: evidence.score, default=None)
+            written = (self.answer.text[mark.start : mark.end] for mark in marks[claim.start])
+            return CheckedClaim(
+                sentence=self.answer.plain(claim.start, claim.end),
+                marks=tuple(dict.fromkeys(written)),
+                sources=tuple(dict.fromkeys(urls[source] for source in claim.sources)),
+                status=claim.status,
+                missing=claim.missing,
+                quote=best.quote if best else None,
+                start=claim.start,
+                end=claim.end,
+            )
+
+        return tuple(map(checked, self.citations.claims))
 
     @property
     def accuracy(self) -> float | None:
-        """Quoted and found claims, as a share of those of which anything is known."""
+        """Claims that hold, as a share of those of which anything is known."""
         return self.citations.accuracy
 
     @property
@@ -83,24 +108,7 @@ def check_report(report: str, sources: Iterable[Source | Mapping[str, Any]]) -> 
     citations = verify_report(answer, records)
     if (cause := not_understood(answer, citations)) is not None:
         raise CitationsNotUnderstood(cause)
-    marks = {start: cited for start, _, cited in sentences_of(answer)}
-    urls = {record.id: record.url for record in records}
-
-    def checked(claim: Claim) -> CheckedClaim:
-        best = max(claim.evidence, key=lambda evidence: evidence.score, default=None)
-        written = (report[mark.start : mark.end] for mark in marks[claim.start])
-        return CheckedClaim(
-            sentence=answer.plain(claim.start, claim.end),
-            marks=tuple(dict.fromkeys(written)),
-            sources=tuple(dict.fromkeys(urls[source] for source in claim.sources)),
-            status=claim.status,
-            missing=claim.missing,
-            quote=best.quote if best else None,
-            start=claim.start,
-            end=claim.end,
-        )
-
-    return CheckedReport(tuple(map(checked, citations.claims)), citations)
+    return CheckedReport(answer, tuple(records), citations)
 
 
 def cited_addresses(report: str) -> list[str]:

@@ -10,15 +10,14 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from oresearch_graph.errors import ConfigurationError, PolicyRefused
-from oresearch_graph.judging.ground_truth import Judged
 from oresearch_graph.judging.prompt import VERDICT_SCHEMA, VerdictFault, correction
 from oresearch_graph.policies.chat.prices import Price, cost
 from oresearch_graph.policies.chat.reply import Reply, read_message
@@ -36,16 +35,20 @@ _WAIT: Final = 30.0
 _TABLE: Final = "CREATE TABLE IF NOT EXISTS verdicts (key TEXT PRIMARY KEY, judged TEXT NOT NULL)"
 
 
-class VerdictCache:
-    """Verdicts by key. Safe across threads and processes; every call blocks on the file.
+V = TypeVar("V", bound=BaseModel)
+
+
+class VerdictCache(Generic[V]):
+    """Verdicts of one kind by key. Safe across threads and processes; every call blocks on the
+    file.
 
     SQLite's rollback journal, not its write-ahead log: that one needs shared memory, which
     network folders do not have.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: type[V]) -> None:
         """Opens or makes the file. Raises ConfigurationError when it cannot be one."""
-        self.path = path
+        self.path, self._kind = path, kind
         self.faults = 0
         self._lock = threading.Lock()
         try:
@@ -57,30 +60,29 @@ class VerdictCache:
                 f"the verdict cache {path} cannot be used ({error}): correct the path, or delete it"
             ) from error
 
-    def get(self, key: str) -> Judged | None:
-        """The verdict of that key, marked as cached; None without one."""
+    def get(self, key: str) -> V | None:
+        """The verdict of that key; None without one."""
         try:
             with closing(self._connect()) as file:
                 row = file.execute("SELECT judged FROM verdicts WHERE key = ?", (key,)).fetchone()
-            judged = None if row is None else Judged.model_validate_json(row[0])
+            return None if row is None else self._kind.model_validate_json(row[0])
         except (sqlite3.Error, ValidationError) as error:
             self._fault(error)
             return None
-        return judged and judged.model_copy(update={"cached": True, "seconds": None})
 
-    def keep(self, key: str, judged: Judged) -> Judged:
+    def keep(self, key: str, verdict: V) -> V:
         """The verdict that stands from now on: of two processes that judged, the first one's."""
         try:
             with closing(self._connect()) as file, file:
                 file.execute(
-                    "INSERT OR IGNORE INTO verdicts VALUES (?, ?)", (key, judged.model_dump_json())
+                    "INSERT OR IGNORE INTO verdicts VALUES (?, ?)",
+                    (key, verdict.model_dump_json()),
                 )
                 row = file.execute("SELECT judged FROM verdicts WHERE key = ?", (key,)).fetchone()
-            first = Judged.model_validate_json(row[0])
+            return self._kind.model_validate_json(row[0])
         except (sqlite3.Error, ValidationError) as error:
             self._fault(error)
-            return judged
-        return first.model_copy(update={"seconds": judged.seconds})
+            return verdict
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self.path, timeout=_WAIT)

@@ -73,7 +73,7 @@ class ModelJudge:
         be had."""
         self.stats = JudgeStats()
         self._votes, self._combine = votes, combine
-        self._cache = None if cache is None else VerdictCache(cache)
+        self._cache = None if cache is None else VerdictCache(cache, Judged)
         self._locks: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
         models = [(model, base_url, price)]
         if second is not None:
@@ -151,10 +151,12 @@ class ModelJudge:
         async with lock:
             if judged := await asyncio.to_thread(self._cache.get, key):
                 self.stats.cached += 1
-                return Opinions(judged, None)
+                cached = judged.model_copy(update={"cached": True, "seconds": None})
+                return Opinions(cached, None)
             opinion = await self._ask(judge, request, cost, start)
-            judged = await asyncio.to_thread(self._cache.keep, key, opinion.judged)
-            return opinion._replace(judged=judged)
+            first = await asyncio.to_thread(self._cache.keep, key, opinion.judged)
+            seconds = {"seconds": opinion.judged.seconds}
+            return opinion._replace(judged=first.model_copy(update=seconds))
 
     def _key(self, judge: OneJudge, request: JudgeRequest) -> str:
         """Over all that a verdict depends on; question, rubric and report are in the messages."""

@@ -128,21 +128,27 @@ def correction(fault: VerdictFault) -> HumanMessage:
 
 def read_verdict(text: str, criteria: Sequence[Criterion], document: str) -> tuple[Scored, ...]:
     """The scores in a judge's text, one per criterion, in order. Raises VerdictFault."""
-    by_number: dict[int, dict[str, Any]] = {}
-    for entry in _entries(text):
-        number = _number(entry.get("number"))
-        if number is None or number not in range(1, len(criteria) + 1):
-            raise VerdictFault(f"there is no criterion {entry.get('number')!r}")
-        if number in by_number:
-            raise VerdictFault(f"criterion {number:g} is scored twice")
-        by_number[int(number)] = entry
-    if missing := [str(n) for n in range(1, len(criteria) + 1) if n not in by_number]:
-        raise VerdictFault(f"no score for criterion {', '.join(missing)}")
+    entries = numbered_entries(text, "criteria", len(criteria))
     plain = _plain(document)
     return tuple(
-        _scored(criterion, by_number[number], plain)
-        for number, criterion in enumerate(criteria, start=1)
+        _scored(criterion, entry, plain) for criterion, entry in zip(criteria, entries, strict=True)
     )
+
+
+def numbered_entries(text: str, name: str, count: int) -> list[dict[str, Any]]:
+    """The entries 1 to `count` of a list of that name in a model's text, in order. Raises
+    VerdictFault."""
+    by_number: dict[int, dict[str, Any]] = {}
+    for entry in _entries(text, name):
+        number = _number(entry.get("number"))
+        if number is None or number not in range(1, count + 1):
+            raise VerdictFault(f"the {name} have no number {entry.get('number')!r}")
+        if number in by_number:
+            raise VerdictFault(f"number {number:g} of the {name} stands there twice")
+        by_number[int(number)] = entry
+    if missing := [str(n) for n in range(1, count + 1) if n not in by_number]:
+        raise VerdictFault(f"of the {name} there is no number {', '.join(missing)}")
+    return [by_number[number] for number in range(1, count + 1)]
 
 
 def numbered(criteria: Sequence[Criterion]) -> Iterator[str]:
@@ -173,11 +179,11 @@ def fenced(name: str, text: str) -> str:
     return f"<{tag}>\n{safe}\n</{tag}>"
 
 
-def _entries(text: str) -> list[dict[str, Any]]:
-    """The criteria of the last verdict in the text; what comes before it is thinking."""
+def _entries(text: str, name: str) -> list[dict[str, Any]]:
+    """The list of the last verdict in the text; what comes before it is thinking."""
     entries: list[dict[str, Any]] | None = None
     for value in json_values(text):
-        rows = value.get("criteria") if isinstance(value, dict) else value
+        rows = value.get(name) if isinstance(value, dict) else value
         if isinstance(rows, dict):
             rows = [
                 {"number": number, **row} for number, row in rows.items() if isinstance(row, dict)
@@ -185,7 +191,7 @@ def _entries(text: str) -> list[dict[str, Any]]:
         if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
             entries = rows
     if entries is None:
-        raise VerdictFault('it holds no JSON object with "criteria"')
+        raise VerdictFault(f'it holds no JSON object with "{name}"')
     return entries
 
 

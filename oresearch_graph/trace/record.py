@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Final, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from oresearch_graph.records import stored
 from oresearch_graph.redaction import public_name, redacted
@@ -162,10 +162,12 @@ class Evidence(FrozenModel):
 
 ClaimStatus = Literal[
     "quoted",  # it stands in a cited source word for word
+    "supported",  # a model that read the cited passages quoted the words that say it
     "found",  # its figures, names and most of its words stand in one passage; meaning not checked
     "unchecked",  # nothing in it can be looked up, or too little of it stands in one passage
     "missing",  # parts of it stand nowhere in the cited sources
     "contradicted",  # the passage has another figure, or says the opposite
+    "unsupported",  # a model that read them named words of it that they do not say
     "dangling",  # its citations lead to no source
     "not_checkable",  # the cited sources have no text, or another script
 ]
@@ -189,29 +191,20 @@ class Claim(FrozenModel):
     """Quotes, numbers, dates and names of the sentence that no cited source holds."""
     evidence: tuple[Evidence, ...] = ()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_version_1(cls, claim: object) -> object:
-        status = claim.get("status") if isinstance(claim, dict) else None
-        if not isinstance(claim, dict) or status not in ("supported", "unsupported"):
-            return claim
-        not_found = "missing" if claim.get("missing") else "unchecked"
-        return claim | {"status": "found" if status == "supported" else not_found}
-
     @property
     def holds(self) -> bool:
-        """Its words, or what can be looked up in it, stand in a cited source."""
-        return self.status in {"quoted", "found"}
+        """Its words, what can be looked up in it, or its meaning stand in a cited source."""
+        return self.status in {"quoted", "supported", "found"}
 
     @property
     def warns(self) -> bool:
         """Something in it speaks against it."""
-        return self.status in {"missing", "contradicted"}
+        return self.status in {"missing", "contradicted", "unsupported"}
 
 
 @stored
 class CitationReport(FrozenModel):
-    """The deterministic check of a report against its sources."""
+    """The check of a report against its sources."""
 
     claims: tuple[Claim, ...] = ()
     sentences: int = 0
@@ -225,8 +218,8 @@ class CitationReport(FrozenModel):
 
     @property
     def accuracy(self) -> float | None:
-        """Share of the claims of which anything is known that are quoted or found; None without
-        any such claim. Unchecked ones and those that are not checkable are left out."""
+        """Share of the claims of which anything is known that hold; None without any such claim.
+        Unchecked ones and those that are not checkable are left out."""
         known = [c for c in self.claims if c.status not in {"unchecked", "not_checkable"}]
         return sum(claim.holds for claim in known) / len(known) if known else None
 
@@ -240,16 +233,18 @@ class CitationReport(FrozenModel):
         return cited / self.sentences
 
 
-def _current(version: object) -> object:
-    """Version 1 had other statuses of claims and is read; nothing else changed."""
-    return SCHEMA_VERSION if version == 1 else version
+def _of_today(claim: object) -> object:
+    if not isinstance(claim, dict) or claim.get("status") not in ("supported", "unsupported"):
+        return claim
+    not_found = "missing" if claim.get("missing") else "unchecked"
+    return claim | {"status": "found" if claim["status"] == "supported" else not_found}
 
 
 @stored
 class Trace(FrozenModel):
     """A question, what was done about it, and how it ended."""
 
-    version: Annotated[Literal[2], BeforeValidator(_current)] = SCHEMA_VERSION
+    version: Literal[2] = SCHEMA_VERSION
     id: Text = ""
     question: Text
     language: Text | None = None
@@ -267,6 +262,19 @@ class Trace(FrozenModel):
     """Which model wrote as which role; `extractive` is the watermark of the model-free policy."""
     created: Text | None = None
     """When the run began, ISO 8601 in UTC."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_any_version(cls, trace: object) -> object:
+        """Version 1 had two statuses of claims, by their words alone."""
+        if not isinstance(trace, dict) or trace.get("version") != 1:
+            return trace
+        citations = trace.get("citations")
+        if isinstance(citations, dict) and isinstance(
+            claims := citations.get("claims"), list | tuple
+        ):
+            citations = {**citations, "claims": tuple(map(_of_today, claims))}
+        return {**trace, "version": SCHEMA_VERSION, "citations": citations}
 
     @property
     def execution(self) -> Execution:

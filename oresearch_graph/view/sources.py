@@ -19,10 +19,12 @@ _AROUND: Final = 240
 
 _STATUS: Final[Mapping[ClaimStatus, str]] = {
     "quoted": "✓ quoted",
+    "supported": "✓ supported",
     "found": "✓ found; meaning not checked",
     "unchecked": "… unchecked",
     "missing": "⚠ missing",
     "contradicted": "⚠ contradicted",
+    "unsupported": "⚠ unsupported",
     "dangling": "✗ dangling",
     "not_checkable": "… not checkable",
 }

@@ -77,7 +77,7 @@ async def test_what_is_no_verdict_is_asked_for_again(judge_at):
         second, third = server.requests[1:]
     assert second["messages"][-2]["content"] == "I like it."
     assert "no JSON object" in second["messages"][-1]["content"]
-    assert "criterion 2" in third["messages"][-1]["content"]
+    assert "number 2" in third["messages"][-1]["content"]
     assert (judge.stats.calls, judge.stats.corrections, judge.stats.retries) == (3, 2, 0)
 
 

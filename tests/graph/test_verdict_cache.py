@@ -52,7 +52,7 @@ async def test_a_failure_is_not_kept(judge_at, tmp_path: Path):
 
 
 def _keep(path: Path, worker: int, barrier: Any) -> None:
-    cache = VerdictCache(path)
+    cache = VerdictCache(path, Judged)
     barrier.wait()
     for number in range(10):
         cache.keep(f"{number}", Judged(quality=0.1 * worker, by=f"worker {worker}"))
@@ -72,7 +72,7 @@ def test_processes_share_a_cache_and_the_first_verdict_stands(tmp_path: Path):
     for worker in workers:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0, 0]
-    cache = VerdictCache(tmp_path / "verdicts")
+    cache = VerdictCache(tmp_path / "verdicts", Judged)
     kept = [cache.get(f"{number}") for number in range(10)]
     assert all(kept)
     stands = cache.keep("0", Judged(quality=0.77, by="late"))
