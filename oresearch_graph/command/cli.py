@@ -127,7 +127,9 @@ def verify(
     base_url: Annotated[
         str | None, typer.Option(help="Its server, ending in /v1; the server is asked for a name.")
     ] = None,
-    votes: Annotated[int, typer.Option(min=1, help="Of it, on each sentence.")] = 1,
+    votes: Annotated[
+        int | None, typer.Option(min=1, help="Of it, on each sentence. Default: one.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Check a report's citations; without --sources the cited addresses are read.

@@ -140,7 +140,7 @@ class Reader(NamedTuple):
 
     model: str | None
     base_url: str | None
-    votes: int
+    votes: int | None
 
 
 def verify_file(
@@ -151,7 +151,13 @@ def verify_file(
 
     Raises CitationsNotUnderstood, ConfigurationError.
     """
+    from oresearch_graph.policies.chat.servers import served_model
+
     text = _file_text(report)
+    if reader.votes is not None and not (reader.model or reader.base_url):
+        raise ConfigurationError("--votes are a model's: give --model or --base-url too")
+    if reader.base_url and not reader.model:
+        reader = reader._replace(model=asyncio.run(served_model(reader.base_url)))
     records = [] if sources is None else list(_records(sources))
     unread: Mapping[str, str] = {}
     if fetch or sources is None:
@@ -161,8 +167,8 @@ def verify_file(
         records += pages
         unread |= dict.fromkeys(wanted[max_pages:], f"beyond --max-pages {max_pages}")
     checked = check_report(text, records)
-    if reader.model or reader.base_url:
-        checked = asyncio.run(_read_by_model(checked, reader))
+    if reader.model:
+        checked = asyncio.run(_read_by_model(checked, reader.model, reader))
     typer.echo(
         _claims_as_json(checked, unread) if as_json else harmless(_claims_as_text(checked, unread))
     )
@@ -171,20 +177,18 @@ def verify_file(
     return int(any(claim.warns for claim in checked.citations.claims))
 
 
-async def _read_by_model(checked: CheckedReport, reader: Reader) -> CheckedReport:
+async def _read_by_model(checked: CheckedReport, model: str, reader: Reader) -> CheckedReport:
     """The claims as a model leaves them; what that took goes to standard error."""
     from oresearch_graph.judging.verifier import Verifier
-    from oresearch_graph.policies.chat.servers import served_model
 
-    name = reader.model or await served_model(str(reader.base_url))
-    verifier = Verifier(name, base_url=reader.base_url, votes=reader.votes)
+    verifier = Verifier(model, base_url=reader.base_url, votes=reader.votes or 1)
     try:
         checked, verified = await verifier.check(checked)
     finally:
         await verifier.aclose()
     words = [f"{verified.decided} decided", f"{verified.undecided} without a verdict that counts"]
     words += [f"{verified.spent.calls} calls", *verified.spent.in_words()]
-    typer.echo(f"oresearch: {name} read the passages: {', '.join(words)}", err=True)
+    typer.echo(f"oresearch: {model} read the passages: {', '.join(words)}", err=True)
     for fault in dict.fromkeys(verified.faults):
         typer.echo(f"oresearch: not verified: {harmless(fault)}", err=True)
     return checked

@@ -39,7 +39,7 @@ class CheckedClaim:
     """Its place in the report."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CheckedReport(Sequence[CheckedClaim]):
     """The claims of a report, in order, and figures over them."""
 

@@ -96,7 +96,7 @@ class Verified(_Event):
     type: Literal["oresearch.verified"] = "oresearch.verified"
     outcome: Literal["complete", "partial", "failed"]
     accuracy: float | None
-    """Quoted and found claims, as a share of those of which anything is known."""
+    """Claims that hold, as a share of those of which anything is known."""
     coverage: float | None
     claims: dict[ClaimStatus, int] | None
     """How many cited sentences have each status; None without a report."""

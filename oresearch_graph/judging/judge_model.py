@@ -80,7 +80,7 @@ class VerdictCache(Generic[V]):
                 )
                 row = file.execute("SELECT judged FROM verdicts WHERE key = ?", (key,)).fetchone()
             return self._kind.model_validate_json(row[0])
-        except (sqlite3.Error, ValidationError) as error:
+        except (sqlite3.Error, ValueError) as error:
             self._fault(error)
             return verdict
 

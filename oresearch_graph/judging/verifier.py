@@ -1,8 +1,8 @@
 """Verifier: a chat model reads the cited passages and says of each sentence whether they say it.
 
 A verdict counts only with its quote: the words of a passage that say the sentence, or the words of
-the sentence that no passage says. Both are looked up. A quote that says the opposite, or has next
-to nothing of the sentence, proves nothing. What a model does not decide keeps its status.
+the sentence that no passage says. Both are looked up. A quote out of a sentence that denies it, or
+with next to nothing of the sentence, proves nothing. What a model does not decide keeps its status.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any, Final, Literal, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
-from rapidfuzz import fuzz
 
-from oresearch_graph.errors import PolicyError
+from oresearch_graph.errors import ConfigurationError, PolicyError
+from oresearch_graph.evidence.ledger import GAP
 from oresearch_graph.evidence.report_check import CheckedReport
-from oresearch_graph.evidence.source_index import flat, normal_words
+from oresearch_graph.evidence.source_index import flat, normal_words, stopped
 from oresearch_graph.judging.judge_model import JudgeStats, OneJudge, Spent, VerdictCache
 from oresearch_graph.judging.prompt import VerdictFault, fenced, numbered_entries
 from oresearch_graph.policies.chat.prices import Price
@@ -31,8 +31,10 @@ from oresearch_graph.text.language import detect_language
 from oresearch_graph.text.passages import best_passages
 from oresearch_graph.text.polarity import denial_in
 from oresearch_graph.text.scripts import main_script
+from oresearch_graph.text.sentences import sentence_spans
 from oresearch_graph.text.words import content
 from oresearch_graph.trace.answer import ParsedAnswer
+from oresearch_graph.trace.plain_text import storable
 from oresearch_graph.trace.record import CitationReport, Claim, ClaimStatus, Evidence, Source
 from oresearch_graph.trace.references import same_address
 from oresearch_graph.trace.validation import FrozenModel
@@ -44,12 +46,18 @@ ASKED: Final[frozenset[ClaimStatus]] = frozenset(("found", "unchecked", "not_che
 is nowhere there, or otherwise, needs no reader; people bear nine of ten such warnings out."""
 _SENTENCES: Final = 6
 """Of one request."""
+_LONGEST: Final = 2_000
+"""Characters of one of them."""
 _PASSAGES: Final = 1_500
 """Tokens of the passages of one request."""
+_SOURCES: Final = 10
+"""Of one request; others that the same sentences cite are not read."""
 _SHORTEST: Final = 3
 """Words of a quote, at least."""
+_QUOTED: Final = 3
+"""Sentences of a source that one quote may run over."""
 _SHARED: Final = 0.3
-"""Share of a sentence's words in the quote that says it, at least."""
+"""Of a sentence's words in the quote that says it, at least."""
 _SYSTEM: Final = """\
 You check sentences of a report against passages of the pages they cite. For each numbered \
 sentence you decide whether the passages say it: all of it, who did what to whom, when, how much, \
@@ -77,6 +85,8 @@ class ClaimVerdict(FrozenModel):
 
     word: Word
     quote: str
+    evidence: Evidence | None = None
+    """The sentences of a source in which the quote of *supported* stands."""
 
 
 class ClaimVerdicts(FrozenModel):
@@ -98,13 +108,22 @@ class VerifierFindings(NamedTuple):
     spent: Spent
 
 
+class _Shown(NamedTuple):
+    """A stretch of a source, without a gap."""
+
+    source: int
+    title: str
+    start: int
+    text: str
+
+
 class _Batch(NamedTuple):
     """Claims that cite the same sources."""
 
     places: tuple[int, ...]
     """In the report's claims."""
     sentences: tuple[str, ...]
-    passages: tuple[str, ...]
+    passages: tuple[_Shown, ...]
 
 
 class Verifier:
@@ -116,7 +135,9 @@ class Verifier:
         cache: Path | None = None, price: Price | None = None,
     ) -> None:  # fmt: skip
         """As ModelJudge has them. More than half of the votes must agree. Raises ConfigurationError
-        for a model that cannot be had."""
+        for a model that cannot be had, or no vote."""
+        if votes < 1:
+            raise ConfigurationError(f"{votes} votes decide nothing: ask for one or more")
         self.stats = JudgeStats()
         self._votes = votes
         self._cache = None if cache is None else VerdictCache(cache, ClaimVerdicts)
@@ -137,8 +158,8 @@ class Verifier:
 
     async def check(self, checked: CheckedReport) -> tuple[CheckedReport, VerifierFindings]:
         """Anybody's report, checked by words, with what the model adds; and what that took."""
-        verified = await self.verify(checked.answer, checked.citations, checked.sources)
-        return replace(checked, citations=verified.citations), verified
+        findings = await self.verify(checked.answer, checked.citations, checked.sources)
+        return replace(checked, citations=findings.citations), findings
 
     async def verify(
         self, report: ParsedAnswer, citations: CitationReport, sources: Sequence[Source]
@@ -146,7 +167,7 @@ class Verifier:
         """`citations` is what is known of the report by words; what the model adds is told by
         *supported* and *unsupported*. Never raises for what a model or a server does."""
         spent, faults = Spent(), list[str]()
-        batches = list(_batches(report, citations, sources))
+        batches = await asyncio.to_thread(_batches, report, citations, sources)
 
         async def asked(batch: _Batch) -> ClaimVerdicts | None:
             try:
@@ -156,76 +177,93 @@ class Verifier:
                 return None
 
         claims, decided, undecided = list(citations.claims), 0, 0
-        by_id = {source.id: source for source in sources}
-        for batch, verdicts in zip(
-            batches, await asyncio.gather(*map(asked, batches)), strict=True
-        ):
+        answers = await asyncio.gather(*map(asked, batches))
+        for batch, verdicts in zip(batches, answers, strict=True):
             for place, verdict in zip(batch.places, verdicts.of if verdicts else (), strict=False):
                 decided += verdict is not None
                 undecided += verdict is None
                 if verdict is not None:
-                    claims[place] = _decided(claims[place], verdict, by_id)
+                    claims[place] = _decided(claims[place], verdict)
         return VerifierFindings(
             citations.model_copy(update={"claims": tuple(claims)}), decided, undecided,
             tuple(faults), spent,
         )  # fmt: skip
 
     async def _verdicts(self, batch: _Batch, spent: Spent) -> ClaimVerdicts:
-        """From the cache, or asked."""
+        """From the cache, or asked. More than half of the votes must come."""
         messages = _messages(batch)
-        key = self._key(messages)
+        key = self._key(messages, [(shown.source, shown.start) for shown in batch.passages])
         if self._cache is not None and (kept := await asyncio.to_thread(self._cache.get, key)):
             self.stats.cached += 1
             return kept
-        votes = await asyncio.gather(
-            *(self._vote(batch, messages, spent) for _ in range(self._votes))
-        )
-        verdicts = ClaimVerdicts(of=tuple(_majority(each) for each in zip(*votes, strict=True)))
+        asked = range(self._votes)
+        votes = await asyncio.gather(*(self._vote(batch, messages, spent) for _ in asked))
+        opinions = [vote for vote in votes if isinstance(vote, tuple)]
+        if 2 * len(opinions) <= len(votes):
+            raise next(vote for vote in votes if not isinstance(vote, tuple))
+        by_sentence = zip(*opinions, strict=True)
+        verdicts = ClaimVerdicts(of=tuple(_majority(each, len(votes)) for each in by_sentence))
         if self._cache is not None:
             return await asyncio.to_thread(self._cache.keep, key, verdicts)
         return verdicts
 
-    def _key(self, messages: Sequence[BaseMessage]) -> str:
-        parts = ["verifier", _VERSION, self.name, self._votes, [m.text for m in messages]]
+    def _key(self, messages: Sequence[BaseMessage], places: Sequence[tuple[int, int]]) -> str:
+        texts = [message.text for message in messages]
+        parts = ["verifier", _VERSION, self.name, self._votes, texts, places]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     async def _vote(
         self, batch: _Batch, messages: Sequence[BaseMessage], spent: Spent
-    ) -> tuple[ClaimVerdict | None, ...]:
-        return await self._judge.opinion(
-            messages, lambda text: _read(text, batch), spent, _schema(len(batch.sentences))
-        )
+    ) -> tuple[ClaimVerdict | None, ...] | PolicyError | VerdictFault:
+        try:
+            return await self._judge.opinion(
+                messages, lambda text: _read(text, batch), spent, _schema(len(batch.sentences))
+            )
+        except (PolicyError, VerdictFault) as fault:
+            return fault
 
 
 def _batches(
     report: ParsedAnswer, citations: CitationReport, sources: Sequence[Source]
-) -> Iterator[_Batch]:
+) -> list[_Batch]:
     """The claims that are asked about, together where they cite the same sources."""
-    texts: dict[str, list[str]] = {}
+    records: dict[str, dict[str, Source]] = {}
     for source in sources:
         if source.text:
-            texts.setdefault(same_address(source.url), []).append(source.text)
+            records.setdefault(same_address(source.url), {}).setdefault(source.text, source)
     by_id = {source.id: same_address(source.url) for source in sources}
     groups: dict[tuple[str, ...], list[int]] = {}
     for place, claim in enumerate(citations.claims):
         cited = tuple(dict.fromkeys(by_id[each] for each in claim.sources if each in by_id))
-        if claim.status in ASKED and any(address in texts for address in cited):
+        # A figure or a name that stands nowhere is no matter of reading.
+        if claim.status in ASKED and not claim.missing and any(url in records for url in cited):
             groups.setdefault(cited, []).append(place)
+    batches: list[_Batch] = []
     for cited, places in groups.items():
-        shown = [text for address in cited for text in dict.fromkeys(texts.get(address, ()))]
+        texts = [source for url in cited for source in records.get(url, {}).values()][:_SOURCES]
         for first in range(0, len(places), _SENTENCES):
             some = tuple(places[first : first + _SENTENCES])
-            sentences = tuple(
-                " ".join(report.plain(claim.start, claim.end).split())
-                for claim in (citations.claims[place] for place in some)
-            )
-            focus, tokens = " ".join(sentences), _PASSAGES // len(shown)
-            passages = (p.text for text in shown for p in best_passages(text, focus, tokens))
-            yield _Batch(some, sentences, tuple(passages))
+            claims = [citations.claims[place] for place in some]
+            prose = [report.plain(claim.start, claim.end)[:_LONGEST] for claim in claims]
+            sentences = tuple(" ".join(each.split()) for each in prose)
+            shown = (each for text in texts for each in _shown(text, sentences, len(texts)))
+            batches.append(_Batch(some, sentences, tuple(shown)))
+    return batches
+
+
+def _shown(source: Source, sentences: Sequence[str], together: int) -> Iterator[_Shown]:
+    """The stretches of one of so many sources that matter most to the sentences."""
+    focus, tokens = " ".join(sentences), _PASSAGES // together
+    for passage in best_passages(source.text, focus, tokens):
+        start = passage.start
+        for stretch in passage.text.split(GAP):
+            if stretch.strip():
+                yield _Shown(source.id, source.title, start, stretch)
+            start += len(stretch) + len(GAP)
 
 
 def _messages(batch: _Batch) -> list[BaseMessage]:
-    passages = [fenced("evidence", passage) for passage in batch.passages]
+    passages = [fenced("evidence", f"{shown.title}\n\n{shown.text}") for shown in batch.passages]
     sentences = "\n".join(f"{n}. {text}" for n, text in enumerate(batch.sentences, 1))
     count = len(batch.sentences)
     parts = [*passages, fenced("claims", sentences)]
@@ -259,59 +297,79 @@ def _read(text: str, batch: _Batch) -> tuple[ClaimVerdict | None, ...]:
     )
 
 
-def _counted(entry: dict[str, Any], sentence: str, passages: Sequence[str]) -> ClaimVerdict | None:
+def _counted(
+    entry: dict[str, Any], sentence: str, passages: Sequence[_Shown]
+) -> ClaimVerdict | None:
     """A verdict whose quote is where it must be; None for any other."""
     word = str(entry.get("verdict") or "").strip().lower()
-    quote = " ".join(str(entry.get("quote") or "").split())
+    quote = " ".join(storable(str(entry.get("quote") or "")).split())
     if word == "unsupported":
-        named = flat(quote).strip() and flat(quote) in flat(sentence)
+        named = _names_a_part(quote, sentence, passages)
         return ClaimVerdict(word="unsupported", quote=quote) if named else None
     if word != "supported":
         raise VerdictFault(f"{word[:40]!r} is neither supported nor unsupported")
-    there = any(flat(quote) in flat(passage) for passage in passages)
-    if not there or len(flat(quote).split()) < _SHORTEST or not _says(quote, sentence):
-        return None
-    return ClaimVerdict(word="supported", quote=quote)
+    for shown in passages:
+        evidence = _sentences_with(quote, shown)
+        if evidence is None:
+            continue
+        other_script = main_script(shown.text) != main_script(sentence)
+        # Of words in another script nothing can be told.
+        if other_script or _says(quote, evidence.quote, sentence):
+            return ClaimVerdict(word="supported", quote=quote, evidence=evidence)
+    return None
 
 
-def _says(quote: str, sentence: str) -> bool:
-    """True where the quote may say the sentence: it has enough of its words, and says nothing the
-    other way round. Of another script nothing can be told."""
-    if main_script(quote) != main_script(sentence):
-        return True
-    said, words = normal_words(quote), normal_words(sentence)
-    wanted = set(content(words))
-    if len(wanted & {word.stem for word in said}) < _SHARED * len(wanted):
+def _names_a_part(quote: str, sentence: str, passages: Sequence[_Shown]) -> bool:
+    """True for words of the sentence that say something, and stand so in no passage."""
+    words = flat(quote)
+    if words not in flat(sentence) or all(word.stop for word in normal_words(quote)):
         return False
-    return not denial_in(detect_language(sentence)).reversals(words, [said], frozenset())
+    return not any(words in flat(f"{shown.title}\n{shown.text}") for shown in passages)
 
 
-def _majority(votes: Sequence[ClaimVerdict | None]) -> ClaimVerdict | None:
-    """What more than half of the votes say, in the words of the first of them."""
+def _sentences_with(quote: str, shown: _Shown) -> Evidence | None:
+    """The sentences of a passage, as few as have the quote; None where it does not stand there."""
+    words = stopped(quote)
+    if len(flat(quote).split()) < _SHORTEST or words not in stopped(shown.text):
+        return None
+    spans = sentence_spans(shown.text)
+    for count in range(1, _QUOTED + 1):
+        for first, last in zip(spans, spans[count - 1 :], strict=False):
+            start, end = first[0], last[1]
+            if words in stopped(shown.text[start:end]):
+                return Evidence(
+                    source=shown.source, start=shown.start + start, end=shown.start + end,
+                    quote=shown.text[start:end], score=1.0,
+                )  # fmt: skip
+    return None
+
+
+def _says(quote: str, around: str, sentence: str) -> bool:
+    """True where a quote may say the sentence: it has enough of its words, and the sentences that
+    it stands in deny nothing that it does not."""
+    words = normal_words(sentence)
+    wanted = set(content(words))
+    if len(wanted & {word.stem for word in normal_words(quote)}) < _SHARED * len(wanted):
+        return False
+    denial = denial_in(detect_language(sentence))
+    said = [normal_words(around[start:end]) for start, end in sentence_spans(around)]
+    if sum(map(denial.denied, said)) > denial.denied(words):
+        return False
+    return not denial.reversals(words, said, frozenset())
+
+
+def _majority(votes: Sequence[ClaimVerdict | None], asked: int) -> ClaimVerdict | None:
+    """What more than half of those asked say, in the words of the first of them."""
     words = Counter(vote.word for vote in votes if vote is not None)
     word, count = max(words.items(), key=lambda pair: pair[1], default=(None, 0))
-    if 2 * count <= len(votes):
+    if 2 * count <= asked:
         return None
     return next(vote for vote in votes if vote is not None and vote.word == word)
 
 
-def _decided(claim: Claim, verdict: ClaimVerdict, sources: dict[int, Source]) -> Claim:
+def _decided(claim: Claim, verdict: ClaimVerdict) -> Claim:
     """The claim with its verdict."""
-    if verdict.word == "supported":
-        found = (_evidence(verdict.quote, sources[each]) for each in claim.sources)
-        evidence = tuple(each for each in found if each is not None)
-        status: ClaimStatus = "supported"
-        return claim.model_copy(
-            update={"status": status, "missing": (), "evidence": evidence or claim.evidence}
-        )
-    return claim.model_copy(update={"status": "unsupported", "missing": (verdict.quote,)})
-
-
-def _evidence(quote: str, source: Source) -> Evidence | None:
-    """Where a source has the quote."""
-    near = fuzz.partial_ratio_alignment(quote, source.text, score_cutoff=90)
-    if near is None:
-        return None
-    start, end = near.dest_start, near.dest_end
-    words = source.text[start:end]
-    return Evidence(source=source.id, start=start, end=end, quote=words, score=near.score / 100)
+    status: ClaimStatus = verdict.word
+    if verdict.evidence is not None:
+        return claim.model_copy(update={"status": status, "evidence": (verdict.evidence,)})
+    return claim.model_copy(update={"status": status, "missing": (verdict.quote,)})

@@ -6,6 +6,7 @@ common was looked up in the antonyms of WordNet 3.1.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import cache
 from typing import Final, NamedTuple
@@ -26,7 +27,8 @@ _NEGATION_WORDS: Final[Mapping[str, str]] = {
     "ru": "не нет ни никогда без нельзя",
     "ar": "لا ليس ليست لم لن بدون",
 }  # fmt: skip
-_SEASON: Final = stem("fall")
+_FALL: Final = stem("fall")
+_YEAR: Final = re.compile(r"(?:1[5-9]|20)\d\d")
 _AMBIGUOUS: Final = frozenset(("mai", "sin", "sem", "non", "ni", "nada", "pas", "rien", "no"))
 """What is another word in another language."""
 _CLEAR: Final = frozenset(
@@ -268,14 +270,17 @@ def _reversed_words(
 
 
 def _poled(words: Sequence[Word]) -> Iterator[tuple[int, str]]:
-    """The words of a pair and where they stand; `the fall of 1911` is a season."""
+    """The words of a pair and where they stand."""
     for at, word in enumerate(words):
-        if word.stem == _SEASON:
-            after = "".join(each.stem for each in words[at + 1 : at + 3])
-            if after.removeprefix("of")[:4].isdigit():
-                continue
-        if word.stem in _POLES:
+        if word.stem in _POLES and not (word.stem == _FALL and _is_season(words[at + 1 : at + 4])):
             yield at, word.stem
+
+
+def _is_season(after: Sequence[Word]) -> bool:
+    """True for what follows in `the fall of 1911`; a year with a thing behind it is a number."""
+    after = after[1:] if after and after[0].stem == "of" else after[:2]
+    year = bool(after) and _YEAR.fullmatch(after[0].stem) is not None
+    return year and all(word.stop for word in after[1:])
 
 
 def _around(words: Sequence[Word], at: int) -> frozenset[str]:

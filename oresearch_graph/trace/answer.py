@@ -126,7 +126,7 @@ class ParsedAnswer:
         """
         line = self.references.get(number)
         if not self.lists_addresses:
-            return (ledger.titled(line.title) if line else None) or ledger.by_id.get(number)
+            return ledger.by_titles(self.references).get(number) or ledger.by_id.get(number)
         return ledger.by_address.get(same_address(line.url)) if line and line.url else None
 
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from oresearch_graph.trace.calls import read_call
-from oresearch_graph.trace.plain_text import WEB_SCHEMES, spelled_address
+from oresearch_graph.trace.plain_text import TITLE, WEB_SCHEMES, spelled_address
 from oresearch_graph.trace.record import Source
 from oresearch_graph.trace.step import Step
 
@@ -40,8 +40,10 @@ _AMPERSAND: Final = "&amp%3B"
 """`&amp;` as `spelled_address` leaves it."""
 _PERCENT: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})++")
 _SYNTAX: Final = re.compile(r"%(?:2[356BF]|3[BDF]|40|0\d|1\d|7F)", re.IGNORECASE)
-_TITLE_WORD: Final = re.compile(r"\w+")
-_TITLE_ENDS: Final = re.compile(r"[.?!](?=\s|$)|[,;:]\s|\s[|–—-]\s|[\"“”«»„*_]")
+_TITLE_WORD: Final = re.compile(r"[\w+#]+")
+_TITLE_ENDS: Final = re.compile(
+    r"[.?!](?=\s|$)|[,;:]\s|\s[|–—-]\s|[\"“”«»„*_《》「」『』〈〉，。；：、]"
+)
 _STOPS: Final = r"\s<>|\"'`“”，。；、！？：（）【】《》「」"
 _WEB: Final = re.compile(rf"(?<![A-Za-z0-9])[A-Za-z][A-Za-z0-9+.-]{{0,30}}://[^{_STOPS}]+")
 _OTHER: Final = re.compile(
@@ -179,27 +181,31 @@ def same_address(url: str) -> str:
     within it, a campaign's marks, `www.` and escapes that change nothing do not count."""
     scheme, colon, rest = spelled_address(url).partition(":")
     scheme, rest = scheme.lower(), rest.removeprefix("//")
-    if scheme in WEB_SCHEMES:
-        page, _, within = rest.partition("#")
-        rest = rest if within.startswith(_ROUTES) else page
-        scheme, rest = "https", _decoded(_without_campaign(rest))
-    host, slash, path = rest.partition("/")
-    host = host.lower()
-    if scheme == "https":
-        host = host.removeprefix("www.")
-    return f"{scheme}{colon}{host}{slash}{path}".rstrip("/.,;")
+    if scheme not in WEB_SCHEMES:
+        host, slash, path = rest.partition("/")
+        return f"{scheme}{colon}{host.lower()}{slash}{path}".rstrip("/.,;")
+    page, _, within = rest.replace(_AMPERSAND, "&").partition("#")
+    page, _, query = page.partition("?")
+    host, slash, path = page.partition("/")
+    query = "&".join(part for part in query.split("&") if not _CAMPAIGN.match(part))
+    place = _decoded(f"{slash}{path}".rstrip("/" if query else "/.,;"))
+    asked = f"?{_decoded(query.rstrip('/.,;'))}" if query else ""
+    route = f"#{within.rstrip('/.,;')}" if within.startswith(_ROUTES) else ""
+    return f"https:{host.lower().removeprefix('www.').rstrip('.,;')}{place}{asked}{route}"
 
 
-def _without_campaign(page: str) -> str:
-    page, mark, query = page.replace(_AMPERSAND, "&").partition("?")
-    kept = [part for part in query.split("&") if not _CAMPAIGN.match(part)]
-    return f"{page.rstrip('/')}{mark}{'&'.join(kept)}".rstrip("?")
-
-
-def _decoded(page: str) -> str:
+def _decoded(text: str) -> str:
     """Without the escapes that stand for no sign of an address's syntax, and Markdown's."""
-    decoded = _PERCENT.sub(lambda m: m[0].upper() if _SYNTAX.search(m[0]) else unquote(m[0]), page)
-    return _ESCAPED.sub(r"\1", decoded)
+    return _ESCAPED.sub(r"\1", _PERCENT.sub(_unescaped, text))
+
+
+def _unescaped(escapes: re.Match[str]) -> str:
+    if _SYNTAX.search(escapes[0]):
+        return escapes[0].upper()
+    try:
+        return unquote(escapes[0], errors="strict")
+    except UnicodeDecodeError:
+        return escapes[0].upper()
 
 
 def numbered_lines(lines: Sequence[tuple[int, str]]) -> Iterator[ReferenceLine]:
@@ -269,6 +275,7 @@ class Ledger:
         self.by_id: dict[int, Source] = {}
         self.by_address: dict[str, Source] = {}
         self._by_title: dict[str, Source | None] = {}
+        self._last_list: tuple[Mapping[int, Reference], Mapping[int, Source]] | None = None
         for source in sources:
             self.by_id[source.id] = source
             address = same_address(source.url)
@@ -280,15 +287,29 @@ class Ledger:
             if named is None or same_address(named.url) != address:
                 self._by_title[title] = None
 
-    def titled(self, entry: str) -> Source | None:
-        """The one source whose title an entry without an address is, or has between two stops."""
-        titles = map(_title_words, (entry, *_TITLE_ENDS.split(entry)))
-        found = (self._by_title.get(title) for title in titles if title)
-        return next((source for source in found if source is not None), None)
+    def by_titles(self, references: Mapping[int, Reference]) -> Mapping[int, Source]:
+        """What the numbers of a list without addresses lead to where each entry names a source of
+        its own by its title; else nothing."""
+        if self._last_list is None or self._last_list[0] is not references:
+            named = {number: self._titled(line.title) for number, line in references.items()}
+            sources = {number: source for number, source in named.items() if source is not None}
+            each_its_own = len({source.id for source in sources.values()}) == len(references)
+            self._last_list = references, sources if each_its_own else {}
+        return self._last_list[1]
+
+    def _titled(self, entry: str) -> Source | None:
+        """The one source whose title an entry is, or has between two stops."""
+        entry = entry[:TITLE]
+        whole = self._by_title.get(_title_words(entry))
+        if whole is not None:
+            return whole
+        pieces = {words for piece in _TITLE_ENDS.split(entry) if (words := _title_words(piece))}
+        found = [source for words in pieces if (source := self._by_title.get(words)) is not None]
+        return found[0] if len(found) == 1 else None
 
 
 def _title_words(title: str) -> str:
-    return " ".join(_TITLE_WORD.findall(title.casefold()))
+    return " ".join(_TITLE_WORD.findall(title.casefold())[:TITLE])
 
 
 def addresses(text: str, start: int = 0, end: int | None = None) -> Iterator[tuple[int, str]]:

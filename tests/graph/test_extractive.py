@@ -244,6 +244,10 @@ def paragraphs_of(text: str) -> list[str]:
         ("+------+---------+\n| task | asyncio |\n|======|=========|\n| run  | begins |\n"
          "|      | tasks  |\n+------+---------+\n| end  | of them |\n+------+---------+",
          "- task – asyncio\n- run – begins tasks\n- end – of them"),
+        ("| task | of asyncio | 1910 |\n|---|---|---|\n| run \\| go | | tasks |",
+         "- task – of asyncio – 1910\n- run | go – – tasks"),
+        ("+ tasks of asyncio begin\n+ tasks of asyncio end",
+         "+ tasks of asyncio begin\n+ tasks of asyncio end"),
         ("+-----+-----+\n| the tasks of | an asyncio |\n| group are | loop of its own |\n+---+---+",
          None),
     ],

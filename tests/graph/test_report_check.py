@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,7 @@ def test_a_number_leads_through_the_reports_own_list():
         "1. The Moon\n2. Tides",
         "[1] I. Noor: “The Moon”. Journal of Water, 1869.\n[2] A. Fundy. Tides. 1901.",
         "1. The Moon | B Example\n2. Tides | A Example",
+        "1. 《The Moon》，1869\n2. 《Tides》，1901",
     ],
 )
 def test_a_list_without_addresses_leads_by_its_titles(entries: str):
@@ -81,11 +83,27 @@ def test_a_list_without_addresses_leads_by_its_titles(entries: str):
     assert statuses(report, TIDES, MOON) == ["quoted", "quoted"]
 
 
-@pytest.mark.parametrize("title", ["Winds", "Tides"])
-def test_a_title_that_no_source_has_or_two_have_leads_nowhere(title: str):
-    """The number is the place of a source."""
-    report = f"The moon pulls the water [2].\n\n## Sources\n\n1. Waves\n2. {title}\n"
-    assert statuses(report, TIDES, {**MOON, "title": "Tides"}) == ["quoted"]
+@pytest.mark.parametrize(
+    "entries",
+    [
+        "1. Waves\n2. Winds",
+        "1. Tides (1901)\n2. Journal of Water",
+        "1. Journal of Water\n2. Journal of Water",
+        "1. Tides. Journal of Water\n2. Winds",
+    ],
+)
+def test_numbers_are_places_where_not_every_entry_names_a_source_of_its_own(entries: str):
+    report = f"The moon pulls the water [2].\n\n## Sources\n\n{entries}\n"
+    journal = {"url": "https://c.example", "title": "Journal of Water", "text": "Water is old."}
+    assert statuses(report, TIDES, MOON, journal) == ["quoted"]
+
+
+def test_a_list_without_addresses_is_looked_up_once():
+    entry = "a. " * 30_000
+    report = f"{'The moon pulls the water [1]. ' * 400}\n\n## Sources\n\n1. {entry}\n"
+    start = time.process_time()
+    assert len(check_report(report, [MOON])) == 400
+    assert time.process_time() - start < 5
 
 
 def test_an_address_with_a_campaign_or_a_place_in_the_page_is_the_same():
@@ -101,6 +119,10 @@ def test_a_report_that_is_none_is_refused():
 def test_the_fall_of_a_year_is_a_season():
     source = {**TIDES, "text": "The bridge was built in the fall of 1911. Prices rose in 1911."}
     assert statuses("It was built in the fall of 1911 [1].", source) == ["found"]
+    for figure in ("12 percent", "5%", "1500 units"):
+        told = f"Acme reported a rise of {figure} in sales in 2008."
+        fell = f"{told.replace('rise', 'fall')[:-1]} [1]."
+        assert statuses(fell, {**TIDES, "text": told}) == ["contradicted"]
 
 
 def test_records_are_sources_too():

@@ -116,6 +116,12 @@ def test_different_addresses_are_different():
     assert same_address("https://example.org/?a=1") != same_address("https://example.org/?a=2")
     assert same_address("https://example.org/a/b") != same_address("https://example.org/a%2Fb")
     assert same_address("https://example.org/#/a") != same_address("https://example.org/#/b")
+    for one, two in (
+        ("?id=AbC", "?id=aBc"),
+        ("caf%E9", "caf%E8"),
+        ("?utm_id=1#/a", "?utm_id=1#/b"),
+    ):
+        assert same_address(f"https://a.org/{one}") != same_address(f"https://a.org/{two}")
     assert same_address("python:asyncio#a") != same_address("python:asyncio#b")
 
 

@@ -23,11 +23,14 @@ from datagen.settings.judge import JudgeSettings
 from oresearch_graph import (
     ResearchSettings,
     Trace,
+    check_report,
     create_research_graph,
     research_tool,
     violations,
 )
+from oresearch_graph.evidence.citations import in_words
 from oresearch_graph.judging.judge_model import Spent
+from oresearch_graph.judging.verifier import ASKED, Verifier
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.local_model import LocalServer, local_server
 from oresearch_graph.prompts import system_prompt
@@ -197,3 +200,19 @@ async def test_the_judge_of_datagen_reads_five_verdicts(settings, traces, say):
         assert len(verdict.scores) == len(judge.criteria)
         assert 0 <= verdict.quality <= 1
     say(f"verdicts: quality {[round(verdict.quality, 2) for verdict in verdicts]}")
+
+
+async def test_the_verifier_reads_sentences_of_three_pages(settings, world, say):
+    facts = world.questions[0].facts[:3]
+    pages = [(fact.pages[0], world.pages[fact.pages[0]]) for fact in facts]
+    sources = [{"url": f"doc:{title}", "title": title, "text": text} for title, text in pages]
+    told = [f"It is told that {fact.text} [{n}]." for n, fact in enumerate(facts, 1)]
+    report = check_report(" ".join(told), sources)
+    verifier = Verifier(settings.model, base_url=settings.base_url, tries=1, timeout=300)
+    checked, findings = await verifier.check(report)
+    await verifier.aclose()
+    assert findings.faults == ()
+    assert findings.decided + findings.undecided == sum(c.status in ASKED for c in report)
+    for before, after in zip(report, checked, strict=True):
+        assert after.status in {before.status, "supported", "unsupported"}
+    say(f"verifier: {in_words(checked.counts)}; by words {in_words(report.counts)}")

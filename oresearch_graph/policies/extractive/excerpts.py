@@ -39,6 +39,7 @@ _CODE: Final = re.compile(r"[|>]|\.\.\. |\+[-=+]+$|(?:async )?(?:def|class) \w|.
 """Lines of a program or a table."""
 _RULE: Final = re.compile(r"\+[-=+]*+|[|:=\s-]*+")
 """A line between the rows of a table."""
+_CELLS: Final = re.compile(r"(?<!\\)\|")
 _FRAME: Final = re.compile(
     r"""
       cookie | all\ rights\ reserved | copyright | © | skip\ to | table\ of\ contents
@@ -171,24 +172,29 @@ def _unmarked(paragraph: str) -> str:
 
 
 def _rows(lines: Sequence[str]) -> list[str]:
-    """The rows of a table as list items; none of what is no table, or has cells side by side that
-    go on below."""
-    if not lines or not all(line.startswith(("|", "+")) for line in lines):
+    """The rows of a table as list items, their words in order; none of what is no table, or has
+    cells that go on below while others stand beside them."""
+    drawn = any(_RULE.fullmatch(line) for line in lines if line.startswith("+"))
+    ruled = [line for line in lines if line.startswith("|") or (drawn and _RULE.fullmatch(line))]
+    if not lines or len(ruled) < len(lines):
         return []
-    drawn = any(line.startswith("+") for line in lines)
     rows, begun = list[list[str]](), False
     for line in lines:
-        cells = [cell for each in line.strip("|").split("|") if (cell := each.strip())]
         if _RULE.fullmatch(line):
             begun = False
-        elif not (drawn and begun):
+            continue
+        cells = [cell.strip() for cell in _CELLS.split(line.removeprefix("|").removesuffix("|"))]
+        while cells and not cells[-1]:
+            cells.pop()
+        if not (drawn and begun):
             rows.append(cells)
             begun = True
-        elif len(cells) == 1:
-            rows[-1][-1] += f" {cells[0]}"
+        elif cells and not any(cells[:-1]) and len(cells) >= len(rows[-1]):
+            rows[-1] += [""] * (len(cells) - len(rows[-1]))
+            rows[-1][-1] = f"{rows[-1][-1]} {cells[-1]}".strip()
         else:
             return []
-    return [f"- {' – '.join(cells)}" for cells in rows]
+    return [f"- {' – '.join(cells)}".replace("\\|", "|") for cells in rows]
 
 
 def _cites(text: str) -> bool:
@@ -205,7 +211,7 @@ def _is_readable(paragraph: str, words: str) -> bool:
     if not terms(paragraph) or said < _SAID * len(paragraph) or _TAG.search(paragraph):
         return False
     lines = paragraph.splitlines()
-    if sum(line[0] in "|+" for line in lines) > len(lines) / 2:
+    if sum(line[0] == "|" or bool(_RULE.fullmatch(line)) for line in lines) > len(lines) / 2:
         return False
     asked = frozenset(terms(words))
     return all(asked.intersection(terms(frame[0])) for frame in _FRAME.finditer(paragraph))
