@@ -137,14 +137,20 @@ def verify(
     Exit status: 0 nothing speaks against a cited sentence, 1 one misses a part, is contradicted or
     unsupported, 2 the citations are not understood.
     """
-    from oresearch_graph.command.files import Reader, verify_file
+    from oresearch_graph.command.files import VerifyingModel, verify_file
     from oresearch_graph.settings import resolve_settings
 
     settings = resolve_settings()
-    reader = Reader(model, base_url, votes)
+    verifying = VerifyingModel(model, base_url, votes)
     raise typer.Exit(
         verify_file(
-            report, sources, settings, reader, fetch=fetch, max_pages=max_pages, as_json=as_json
+            report,
+            sources,
+            settings,
+            verifying,
+            fetch=fetch,
+            max_pages=max_pages,
+            as_json=as_json,
         )
     )
 

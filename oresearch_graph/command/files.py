@@ -25,6 +25,7 @@ from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.tools.choose import web_reader
 from oresearch_graph.trace import Trace, Violation, read_traces, violations
 from oresearch_graph.trace.private_files import write_private
+from oresearch_graph.trace.record import WARNINGS
 from oresearch_graph.trace.references import same_address
 from oresearch_graph.view.page import traces_page
 
@@ -135,7 +136,7 @@ _LARGEST: Final = 50_000_000
 """Bytes of a file that is read."""
 
 
-class Reader(NamedTuple):
+class VerifyingModel(NamedTuple):
     """The chat model that reads the cited passages; neither name nor server: none does."""
 
     model: str | None
@@ -144,8 +145,8 @@ class Reader(NamedTuple):
 
 
 def verify_file(
-    report: Path, sources: Path | None, settings: ResearchSettings, reader: Reader, *, fetch: bool,
-    max_pages: int, as_json: bool,
+    report: Path, sources: Path | None, settings: ResearchSettings, verifying: VerifyingModel, *,
+    fetch: bool, max_pages: int, as_json: bool,
 ) -> int:  # fmt: skip
     """Print the claims of a report. 1 when something speaks against one, else 0.
 
@@ -154,10 +155,10 @@ def verify_file(
     from oresearch_graph.policies.chat.servers import served_model
 
     text = _file_text(report)
-    if reader.votes is not None and not (reader.model or reader.base_url):
+    if verifying.votes is not None and not (verifying.model or verifying.base_url):
         raise ConfigurationError("--votes are a model's: give --model or --base-url too")
-    if reader.base_url and not reader.model:
-        reader = reader._replace(model=asyncio.run(served_model(reader.base_url)))
+    if verifying.base_url and not verifying.model:
+        verifying = verifying._replace(model=asyncio.run(served_model(verifying.base_url)))
     records = [] if sources is None else list(_records(sources))
     unread: Mapping[str, str] = {}
     if fetch or sources is None:
@@ -167,8 +168,8 @@ def verify_file(
         records += pages
         unread |= dict.fromkeys(wanted[max_pages:], f"beyond --max-pages {max_pages}")
     checked = check_report(text, records)
-    if reader.model:
-        checked = asyncio.run(_read_by_model(checked, reader.model, reader))
+    if verifying.model:
+        checked = asyncio.run(_read_by_model(checked, verifying.model, verifying))
     typer.echo(
         _claims_as_json(checked, unread) if as_json else harmless(_claims_as_text(checked, unread))
     )
@@ -177,19 +178,21 @@ def verify_file(
     return int(any(claim.warns for claim in checked.citations.claims))
 
 
-async def _read_by_model(checked: CheckedReport, model: str, reader: Reader) -> CheckedReport:
+async def _read_by_model(
+    checked: CheckedReport, model: str, verifying: VerifyingModel
+) -> CheckedReport:
     """The claims as a model leaves them; what that took goes to standard error."""
     from oresearch_graph.judging.verifier import Verifier
 
-    verifier = Verifier(model, base_url=reader.base_url, votes=reader.votes or 1)
+    verifier = Verifier(model, base_url=verifying.base_url, votes=verifying.votes or 1)
     try:
-        checked, verified = await verifier.check(checked)
+        checked, findings = await verifier.check(checked)
     finally:
         await verifier.aclose()
-    words = [f"{verified.decided} decided", f"{verified.undecided} without a verdict that counts"]
-    words += [f"{verified.spent.calls} calls", *verified.spent.in_words()]
+    words = [f"{findings.decided} decided", f"{findings.undecided} without a verdict that counts"]
+    words += [f"{findings.spent.calls} calls", *findings.spent.in_words()]
     typer.echo(f"oresearch: {model} read the passages: {', '.join(words)}", err=True)
-    for fault in dict.fromkeys(verified.faults):
+    for fault in dict.fromkeys(findings.faults):
         typer.echo(f"oresearch: not verified: {harmless(fault)}", err=True)
     return checked
 
@@ -246,11 +249,7 @@ def _claim(number: int, claim: CheckedClaim) -> str:
     lines = [f"{number}. {claim.status.replace('_', ' ')}: {' '.join(claim.sentence.split())}"]
     lines.append(f"   cites {' '.join(claim.marks)}: {', '.join(claim.sources) or 'no source'}")
     if claim.missing:
-        word = (
-            "missing"
-            if claim.status in {"missing", "contradicted", "unsupported"}
-            else "not seen there"
-        )
+        word = "missing" if claim.status in WARNINGS else "not seen there"
         lines.append(f"   {word}: {'; '.join(claim.missing)}")
     if claim.quote is not None:
         quote = " ".join(claim.quote.split())

@@ -77,13 +77,13 @@ mill." and "2. The mill was built in 1911, after a fire." the answer is
 {"sentences": [{"number": 1, "quote": "was built in 1911 by Isa Noor", "verdict": "supported"}, \
 {"number": 2, "quote": "after a fire", "verdict": "unsupported"}]}"""
 
-Word = Literal["supported", "unsupported"]
+Ruling = Literal["supported", "unsupported"]
 
 
 class ClaimVerdict(FrozenModel):
     """What a model says of one sentence, with a quote that was looked up."""
 
-    word: Word
+    ruling: Ruling
     quote: str
     evidence: Evidence | None = None
     """The sentences of a source in which the quote of *supported* stands."""
@@ -301,13 +301,13 @@ def _counted(
     entry: dict[str, Any], sentence: str, passages: Sequence[_Shown]
 ) -> ClaimVerdict | None:
     """A verdict whose quote is where it must be; None for any other."""
-    word = str(entry.get("verdict") or "").strip().lower()
+    ruling = str(entry.get("verdict") or "").strip().lower()
     quote = " ".join(storable(str(entry.get("quote") or "")).split())
-    if word == "unsupported":
+    if ruling == "unsupported":
         named = _names_a_part(quote, sentence, passages)
-        return ClaimVerdict(word="unsupported", quote=quote) if named else None
-    if word != "supported":
-        raise VerdictFault(f"{word[:40]!r} is neither supported nor unsupported")
+        return ClaimVerdict(ruling="unsupported", quote=quote) if named else None
+    if ruling != "supported":
+        raise VerdictFault(f"{ruling[:40]!r} is neither supported nor unsupported")
     for shown in passages:
         evidence = _sentences_with(quote, shown)
         if evidence is None:
@@ -315,7 +315,7 @@ def _counted(
         other_script = main_script(shown.text) != main_script(sentence)
         # Of words in another script nothing can be told.
         if other_script or _says(quote, evidence.quote, sentence):
-            return ClaimVerdict(word="supported", quote=quote, evidence=evidence)
+            return ClaimVerdict(ruling="supported", quote=quote, evidence=evidence)
     return None
 
 
@@ -360,16 +360,16 @@ def _says(quote: str, around: str, sentence: str) -> bool:
 
 def _majority(votes: Sequence[ClaimVerdict | None], asked: int) -> ClaimVerdict | None:
     """What more than half of those asked say, in the words of the first of them."""
-    words = Counter(vote.word for vote in votes if vote is not None)
-    word, count = max(words.items(), key=lambda pair: pair[1], default=(None, 0))
+    rulings = Counter(vote.ruling for vote in votes if vote is not None)
+    ruling, count = max(rulings.items(), key=lambda pair: pair[1], default=(None, 0))
     if 2 * count <= asked:
         return None
-    return next(vote for vote in votes if vote is not None and vote.word == word)
+    return next(vote for vote in votes if vote is not None and vote.ruling == ruling)
 
 
 def _decided(claim: Claim, verdict: ClaimVerdict) -> Claim:
     """The claim with its verdict."""
-    status: ClaimStatus = verdict.word
+    status: ClaimStatus = verdict.ruling
     if verdict.evidence is not None:
         return claim.model_copy(update={"status": status, "evidence": (verdict.evidence,)})
     return claim.model_copy(update={"status": status, "missing": (verdict.quote,)})

@@ -174,6 +174,8 @@ ClaimStatus = Literal[
 
 
 STATUSES: Final[tuple[ClaimStatus, ...]] = get_args(ClaimStatus)
+WARNINGS: Final[frozenset[ClaimStatus]] = frozenset(("missing", "contradicted", "unsupported"))
+"""Something in the sentence speaks against it."""
 
 
 class Claim(FrozenModel):
@@ -199,7 +201,7 @@ class Claim(FrozenModel):
     @property
     def warns(self) -> bool:
         """Something in it speaks against it."""
-        return self.status in {"missing", "contradicted", "unsupported"}
+        return self.status in WARNINGS
 
 
 @stored
