@@ -27,6 +27,8 @@ from tests.agreement.drawn import drawn
 from tests.agreement.labelled import WICE, Labelled, half, labelled
 from tests.agreement.mutations import MUTATIONS, mutated_rows
 
+_BY_WORDS: Final = tuple(s for s in STATUSES if s not in {"supported", "unsupported"})
+"""Statuses that no model tells."""
 _RESAMPLINGS: Final = 1_000
 _SEED: Final = 13
 
@@ -126,12 +128,12 @@ def table(name: str, rows: Sequence[Checked]) -> Iterator[str]:
             people = [share(group, lambda row: row.row.supported) for group in groups]
             ours = [share(group, lambda row: row.holds) for group in groups]
             yield f"| Spearman by {unit}, {len(names)} | {spearman(people, ours):.2f} | |"
-    statuses = " | ".join(STATUSES).replace("_", " ")
+    statuses = " | ".join(_BY_WORDS).replace("_", " ")
     yield f"\n| people say | claims | {statuses} |"
-    yield "| --- " * (len(STATUSES) + 2) + "|"
+    yield "| --- " * (len(_BY_WORDS) + 2) + "|"
     for label in sorted({row.row.label for row in rows}):
         counts = Counter(row.support.status for row in rows if row.row.label == label)
-        cells = " | ".join(str(counts[status]) for status in STATUSES)
+        cells = " | ".join(str(counts[status]) for status in _BY_WORDS)
         yield f"| {label.replace('_', ' ')} | {counts.total()} | {cells} |"
 
 
@@ -166,7 +168,7 @@ def mutated(rows: Sequence[Labelled]) -> Iterator[str]:
     held = [each.row for each in untouched if each.holds]
     statuses = Counter(each.support.status for each in untouched)
     yield f"\n### {len(rows)} drawn sentences made wrong\n"
-    yield f"Untouched: {in_words({s: statuses[s] for s in STATUSES if statuses[s]})}.\n"
+    yield f"Untouched: {in_words({s: statuses[s] for s in _BY_WORDS if statuses[s]})}.\n"
     yield "| mutation | of all | quoted | found | of those known | still known |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for name in (*MUTATIONS, "other source"):
