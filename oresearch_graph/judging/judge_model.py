@@ -3,6 +3,7 @@ SQLite file that all processes of a run share."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 import threading
@@ -17,7 +18,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from pydantic import BaseModel, ValidationError
 
-from oresearch_graph.errors import ConfigurationError, PolicyRefused
+from oresearch_graph.errors import ConfigurationError, PolicyError, PolicyRefused
 from oresearch_graph.judging.prompt import VERDICT_SCHEMA, VerdictFault, correction
 from oresearch_graph.policies.chat.prices import Price, cost
 from oresearch_graph.policies.chat.reply import Reply, read_message
@@ -196,6 +197,25 @@ class OneJudge:
                 self._stats().corrections += 1
                 talk = [*messages, AIMessage(reply.text or "(nothing)"), correction(fault)]
         raise AssertionError("the loop returns or raises")
+
+    async def votes(
+        self, count: int, messages: Sequence[BaseMessage], parse: Callable[[str], T], cost: Spent,
+        schema: dict[str, Any] | None = None,
+    ) -> list[T]:  # fmt: skip
+        """So many opinions, asked for at once; more than half of them must come. Raises as
+        `opinion` does."""
+
+        async def vote() -> tuple[T | None, PolicyError | VerdictFault | None]:
+            try:
+                return await self.opinion(messages, parse, cost, schema), None
+            except (PolicyError, VerdictFault) as fault:
+                return None, fault
+
+        replies = await asyncio.gather(*(vote() for _ in range(count)))
+        opinions = [opinion for opinion, fault in replies if fault is None and opinion is not None]
+        if 2 * len(opinions) <= count:
+            raise next(fault for _, fault in replies if fault is not None)
+        return opinions
 
     def _offers(self, schema: dict[str, Any]) -> list[dict[str, Any]]:
         """From the most to the least that a server may take, where its refusal does not say what to

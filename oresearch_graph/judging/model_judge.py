@@ -168,22 +168,13 @@ class ModelJudge:
         self, judge: OneJudge, request: JudgeRequest, cost: Spent, start: float
     ) -> Opinions:
         """The opinions of one judge, combined. More than half of them must come."""
-
-        async def vote() -> tuple[Scored, ...] | PolicyError | VerdictFault:
-            try:
-                return await judge.opinion(
-                    request.messages,
-                    lambda text: read_verdict(text, request.criteria, request.document),
-                    cost,
-                    verdict_schema(len(request.criteria)),
-                )
-            except (PolicyError, VerdictFault) as fault:
-                return fault
-
-        replies = await asyncio.gather(*(vote() for _ in range(self._votes)))
-        votes = [opinion for opinion in replies if isinstance(opinion, tuple)]
-        if 2 * len(votes) <= self._votes:
-            raise next(fault for fault in replies if not isinstance(fault, tuple))
+        votes = await judge.votes(
+            self._votes,
+            request.messages,
+            lambda text: read_verdict(text, request.criteria, request.document),
+            cost,
+            verdict_schema(len(request.criteria)),
+        )
         scores = combined(votes, self._combine)
         seconds = time.monotonic() - start
         self.stats.latencies.append(seconds)

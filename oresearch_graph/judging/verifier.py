@@ -196,13 +196,15 @@ class Verifier:
         if self._cache is not None and (kept := await asyncio.to_thread(self._cache.get, key)):
             self.stats.cached += 1
             return kept
-        asked = range(self._votes)
-        votes = await asyncio.gather(*(self._vote(batch, messages, spent) for _ in asked))
-        opinions = [vote for vote in votes if isinstance(vote, tuple)]
-        if 2 * len(opinions) <= len(votes):
-            raise next(vote for vote in votes if not isinstance(vote, tuple))
+        opinions = await self._judge.votes(
+            self._votes,
+            messages,
+            lambda text: _read(text, batch),
+            spent,
+            _schema(len(batch.sentences)),
+        )
         by_sentence = zip(*opinions, strict=True)
-        verdicts = ClaimVerdicts(of=tuple(_majority(each, len(votes)) for each in by_sentence))
+        verdicts = ClaimVerdicts(of=tuple(_majority(each, self._votes) for each in by_sentence))
         if self._cache is not None:
             return await asyncio.to_thread(self._cache.keep, key, verdicts)
         return verdicts
@@ -211,16 +213,6 @@ class Verifier:
         texts = [message.text for message in messages]
         parts = ["verifier", _VERSION, self.name, self._votes, texts, places]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-    async def _vote(
-        self, batch: _Batch, messages: Sequence[BaseMessage], spent: Spent
-    ) -> tuple[ClaimVerdict | None, ...] | PolicyError | VerdictFault:
-        try:
-            return await self._judge.opinion(
-                messages, lambda text: _read(text, batch), spent, _schema(len(batch.sentences))
-            )
-        except (PolicyError, VerdictFault) as fault:
-            return fault
 
 
 def _batches(

@@ -178,7 +178,7 @@ def _rows(lines: Sequence[str]) -> list[str]:
     ruled = [line for line in lines if line.startswith("|") or (drawn and _RULE.fullmatch(line))]
     if not lines or len(ruled) < len(lines):
         return []
-    rows, begun = list[list[str]](), False
+    rows, begun = list[list[list[str]]](), False
     for line in lines:
         if _RULE.fullmatch(line):
             begun = False
@@ -187,14 +187,14 @@ def _rows(lines: Sequence[str]) -> list[str]:
         while cells and not cells[-1]:
             cells.pop()
         if not (drawn and begun):
-            rows.append(cells)
+            rows.append([[cell] for cell in cells])
             begun = True
         elif cells and not any(cells[:-1]) and len(cells) >= len(rows[-1]):
-            rows[-1] += [""] * (len(cells) - len(rows[-1]))
-            rows[-1][-1] = f"{rows[-1][-1]} {cells[-1]}".strip()
+            rows[-1] += [[] for _ in range(len(cells) - len(rows[-1]))]
+            rows[-1][-1].append(cells[-1])
         else:
             return []
-    return [f"- {' – '.join(cells)}".replace("\\|", "|") for cells in rows]
+    return [f"- {' – '.join(map(' '.join, row))}".replace("\\|", "|") for row in rows]
 
 
 def _cites(text: str) -> bool:
