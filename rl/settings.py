@@ -48,8 +48,9 @@ class ToolSettings(FrozenModel):
 class RewardJudgeSettings(FrozenModel):
     """Who gives `quality`."""
 
-    kind: Literal["key_points", "model"] = "key_points"
-    """key_points: deterministic, no model. model: an LLM judge with a rubric."""
+    kind: Literal["exact_facts", "model"] = "exact_facts"
+    """exact_facts: deterministic, for closed worlds. model: an LLM judge on key points or a
+    rubric."""
     model: str | None = None
     base_url: str | None = None
     """Any OpenAI-compatible server."""
@@ -77,6 +78,10 @@ class RewardSettings(FrozenModel):
     """Below: 0."""
     most_calls: int = Field(default=8, ge=1)
     """Above: −1."""
+    fewest_subtasks: int = Field(default=2, ge=1)
+    """A plan of fewer is a violation: the question was not split."""
+    most_verbatim: float = Field(default=0.6, ge=0, le=1)
+    """Share of a report's words in long runs out of pages, above which quality is at most 0.5."""
 
 
 class GroupSettings(FrozenModel):

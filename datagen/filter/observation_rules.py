@@ -11,17 +11,8 @@ from typing import Final
 
 from datagen.filter.case import Case, finding
 from datagen.records import Finding
+from oresearch_graph.trace.call_counts import SAID_BY_TOOL
 
-_SAID_BY_TOOL: Final = re.compile(
-    r"""
-    No\ results\.
-    | This\ (?:query\ failed|call\ failed|call\ could\ not\ be\ carried\ out):\ .*
-    | This\ very\ call\ was\ made\ before.* | This\ call\ was\ not\ carried\ out.*
-    | \S+:\ could\ not\ be\ read:\ .*
-    """,
-    re.VERBOSE,
-)
-"""The words of oresearch_graph's own tools for a call that shows nothing."""
 _FRAME: Final = re.compile(r"## Query: .*|Notice: .*|\[\d{1,7}\] .*|https?://\S+|\[…\]")
 """Lines of an observation that are no page's text."""
 _PIECE_END: Final = re.compile(r"\n|(?<=[.!?])\s+|(?<=[。！？])")
@@ -97,7 +88,7 @@ def empty_observations(case: Case) -> Iterator[Finding]:
 def shows_something(observation: str) -> bool:
     """False when the tool itself says that there is nothing, and for an empty text."""
     return any(
-        line.strip() and not _FRAME.fullmatch(line) and not _SAID_BY_TOOL.fullmatch(line)
+        line.strip() and not _FRAME.fullmatch(line) and not SAID_BY_TOOL.fullmatch(line)
         for line in observation.split("\n")
     )
 
@@ -110,7 +101,7 @@ def _mostly_boilerplate(observation: str) -> tuple[int, int] | None:
     bad, all_of_it, at = [], 0, 0
     for end in [*(match.start() for match in _PIECE_END.finditer(observation)), len(observation)]:
         piece, start, at = observation[at:end].strip(), at, end
-        if not piece or _FRAME.fullmatch(piece) or _SAID_BY_TOOL.fullmatch(piece):
+        if not piece or _FRAME.fullmatch(piece) or SAID_BY_TOOL.fullmatch(piece):
             continue
         all_of_it += len(piece)
         if is_boilerplate(piece):

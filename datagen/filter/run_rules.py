@@ -12,7 +12,7 @@ from datagen.filter.observation_rules import shows_something
 from datagen.records import Finding
 from oresearch_graph.text.language import detect_language
 from oresearch_graph.trace import Step, violations
-from oresearch_graph.trace.calls import calls_per_subtask, distinct_calls
+from oresearch_graph.trace.call_counts import call_key, calls_per_subtask, distinct_calls
 from oresearch_graph.trace.report_form import HEADINGS
 
 _OTHER_SCRIPTS: Final = frozenset(("ja", "ko", "zh", "ru", "ar", "he", "el", "hi", "th"))
@@ -123,7 +123,7 @@ def call_bounds(case: Case) -> Iterator[Finding]:
     """A subtask has too few or too many distinct well-formed tool calls."""
     least, most = case.settings.min_calls, case.settings.max_calls
     numbers = range(1, len(case.trace.subtasks) + 1) or list(case.trace.branches)
-    for branch, calls in zip(numbers, calls_per_subtask(case.trace), strict=True):
+    for branch, calls in zip(numbers, calls_per_subtask(case.trace, distinct_calls), strict=True):
         if least <= calls <= most:
             continue
         bound = f"at least {least}" if calls < least else f"at most {most}"
@@ -200,10 +200,10 @@ def _opening(case: Case, branch: int) -> tuple[int, Step] | None:
 
 def _beyond(case: Case, branch: int, most: int) -> tuple[int, Step] | None:
     """The call with which a branch passes its bound."""
-    calls: set[tuple[str, str]] = set()
+    calls: set[tuple[str, ...]] = set()
     for at, step in _steps(case):
-        if step.branch == branch and step.is_call:
-            calls |= distinct_calls([step])
+        if step.branch == branch and (key := call_key(step)) is not None:
+            calls.add(key)
             if len(calls) > most:
                 return at, step
     return None

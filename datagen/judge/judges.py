@@ -15,7 +15,7 @@ from datagen.records import Record, Seed
 from datagen.settings.judge import JudgeSettings
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.evidence.citations import citations_of
-from oresearch_graph.judging.ground_truth import KeyPointJudge
+from oresearch_graph.judging.ground_truth import ExactFactsJudge
 from oresearch_graph.judging.judge_model import Spent
 from oresearch_graph.judging.model_judge import ModelJudge, Opinions, empty_verdict
 from oresearch_graph.judging.prompt import MOST
@@ -49,22 +49,22 @@ class TraceJudge(Protocol):
     async def aclose(self) -> None: ...
 
 
-class KeyPointTraceJudge:
+class ExactFactsTraceJudge:
     """The deterministic one: which of the seed's key points the report states, with support."""
 
     criteria: tuple[str, ...] = ()
     asks = False
 
     def basis(self, seed: Seed | None) -> object:
-        return ["key_points", VERSION, seed and [p.model_dump() for p in seed.key_points]]
+        return ["exact_facts", VERSION, seed and [p.model_dump() for p in seed.key_points]]
 
     def lacks(self, seed: Seed | None) -> str | None:
-        return None if seed and seed.key_points else "its seed has no key points"
+        return GroundTruth(key_points=seed.key_points if seed else ()).not_exact
 
     async def judge(self, trace: Trace, seed: Seed | None, spending: Spent) -> Opinions:  # noqa: ARG002
         citations = await asyncio.to_thread(citations_of, trace)
         truth = GroundTruth(key_points=seed.key_points if seed else ())
-        judged = await KeyPointJudge().judge(
+        judged = await ExactFactsJudge().judge(
             trace.question, report_of(trace), truth, citations=citations
         )
         return Opinions(judged, None)
@@ -122,7 +122,7 @@ def judge_from(settings: JudgeSettings) -> TraceJudge:
     judge: TraceJudge = (
         ModelTraceJudge(settings, read_rubric(settings.rubric))
         if settings.by_model
-        else KeyPointTraceJudge()
+        else ExactFactsTraceJudge()
     )
     unknown = next((name for name in settings.min_scores if name not in judge.criteria), None)
     if unknown is not None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from datagen.rubrics.material import Checked, Material, VerifiedClaim, checked
 from oresearch_graph.evidence.figures import Figure, figures
-from oresearch_graph.judging.key_points import key_point_recall
+from oresearch_graph.judging.exact_facts import key_point_recall
 from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.text.scripts import has_cjk
 from oresearch_graph.text.words import terms

@@ -17,7 +17,7 @@ from datagen.records import Judgement, Seed
 from datagen.run.trace_shelf import TraceShelf
 from oresearch_graph.evidence.citations import citations_of
 from oresearch_graph.evidence.claim_parts import checkable_parts
-from oresearch_graph.judging.key_points import judge_report
+from oresearch_graph.judging.exact_facts import judge_report, key_point_recall
 from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.text.words import terms
 from oresearch_graph.trace import CitationReport, Claim, Evidence, Trace
@@ -185,12 +185,12 @@ def checked(points: Sequence[tuple[KeyPoint, str]], material: Material) -> list[
     if not alone:
         return []
     foreign = {
-        hit.point for text in material.foreign for hit in judge_report(text, alone, None).found
+        point for text in material.foreign for point in alone if key_point_recall(text, [point])
     }
     stating: dict[KeyPoint, dict[str, bool]] = {point: {} for point in alone}
     for report in material.reports:
-        for hit in judge_report(report.text, alone, report.citations).found:
-            stating[hit.point][report.trace] = hit.cited is not False
+        for hit in judge_report(report.text, alone, report.citations, material.question).found:
+            stating[hit.point][report.trace] = hit.credit == 1
     return [
         Checked(_weighted(point, len(stating[point]) / len(material.reports)), place)
         for place, (point, trace) in enumerate(points)

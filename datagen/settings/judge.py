@@ -14,8 +14,8 @@ from oresearch_graph.trace.validation import FrozenModel
 class JudgeSettings(FrozenModel):
     """Who judges, and what is accepted."""
 
-    by: Literal["model", "key_points"] | None = None
-    """`key_points`: the deterministic judge, on the key points that seeds bring. None: the model
+    by: Literal["model", "exact_facts"] | None = None
+    """`exact_facts`: the deterministic judge, on the key points that seeds bring. None: the model
     where one is set, else the key points."""
     model: str | None = None
     """A LangChain model name such as openai:gpt-5-mini."""

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from oresearch_graph.graph.build import create_research_graph
-from oresearch_graph.judging.key_points import judge_report
+from oresearch_graph.judging.exact_facts import key_point_recall
 from oresearch_graph.policies.extractive.policy import ExtractivePolicy
 from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.settings import ResearchSettings
@@ -85,8 +85,9 @@ def _score(question: Question, answered: Answered) -> Score:
     recall: float | None = None
     missing: tuple[str, ...] = ()
     if question.answerable:
-        verdict = judge_report(report, question.key_points, None)
-        recall, missing = verdict.quality, tuple(point.text for point in verdict.missing)
+        points = question.key_points
+        recall = key_point_recall(report, points)
+        missing = tuple(point.text for point in points if not key_point_recall(report, [point]))
     return Score(
         question,
         recall,

@@ -180,8 +180,8 @@ def _plan_faults(steps: Sequence[Step], prompt: str) -> list[str]:
     """What is wrong with a plan, in words for the planner."""
     trace = Trace(question="", steps=tuple(steps), sources=())
     codes = {
-        "no_subtask_list", "repeated_subtask_list", "empty_subtask_list", "stray_text",
-        "missing_open_tag", "missing_close_tag", "nested_tag", "step_outside_branch",
+        "no_subtask_list", "repeated_subtask_list", "empty_subtask_list", "copied_subtask",
+        "stray_text", "missing_open_tag", "missing_close_tag", "nested_tag", "step_outside_branch",
     }  # fmt: skip
     faults = [violation.message for violation in violations(trace) if violation.code in codes]
     if repeats_prompt(trace.subtasks, prompt):

@@ -1,7 +1,7 @@
 """What a judge says of a report: the contract of all judges.
 
-A QualityJudge makes a Judged of a report and a GroundTruth. `KeyPointJudge` is the deterministic
-one; `model_judge` has the other.
+A QualityJudge makes a Judged of a report and a GroundTruth. `ExactFactsJudge` is the deterministic
+one, for closed worlds; `model_judge` has the other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Protocol
 from pydantic import Field
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.judging.key_points import DOUBTFUL_CREDIT, Found, judge_report
+from oresearch_graph.judging.exact_facts import Found, judge_report
 from oresearch_graph.rows.ground_truth import GroundTruth, KeyPoint
 from oresearch_graph.trace.record import CitationReport
 from oresearch_graph.trace.validation import FrozenModel
@@ -37,7 +37,7 @@ class Judged(FrozenModel):
     quality: float = Field(ge=0, le=1)
     """Mean of the scores, by weight."""
     by: str
-    """The judge's name: a model's, or `key_points`."""
+    """The judge's name: a model's, or `exact_facts`."""
     scores: tuple[Scored, ...] = ()
     votes: int = 1
     """How many opinions were combined."""
@@ -61,23 +61,25 @@ class QualityJudge(Protocol):
         ...
 
 
-class KeyPointJudge:
+class ExactFactsJudge:
     """The deterministic judge as a QualityJudge."""
 
     async def judge(
         self, question: str, report: str, truth: GroundTruth, *,
         citations: CitationReport | None = None,
     ) -> Judged:  # fmt: skip
-        """Which key points the report states; half credit for one without a citation that holds."""
-        if not truth.key_points:
+        """Which key points the report states; half credit for one that no citation bears out, none
+        where its source does not say so."""
+        if fault := truth.not_exact:
             raise ConfigurationError(
-                f"no key points for the question {question[:80]!r}: give it some, or use a model "
-                "as judge"
+                f"the question {question[:80]!r}: {fault}, or let a model judge"
             )
-        verdict = await asyncio.to_thread(judge_report, report, truth.key_points, citations)
-        by_point = {by_point.point: by_point for by_point in verdict.found}
+        verdict = await asyncio.to_thread(
+            judge_report, report, truth.key_points, citations, question
+        )
+        by_point = {found.point: found for found in verdict.found}
         scores = tuple(_scored(point, by_point.get(point), report) for point in truth.key_points)
-        return Judged(quality=verdict.quality, by="key_points", scores=scores)
+        return Judged(quality=verdict.quality, by="exact_facts", scores=scores)
 
 
 def weighted_mean(scores: tuple[Scored, ...]) -> float:
@@ -90,11 +92,12 @@ def weighted_mean(scores: tuple[Scored, ...]) -> float:
 def _scored(point: KeyPoint, match: Found | None, report: str) -> Scored:
     if match is None:
         return Scored(criterion=point.text, weight=point.weight, score=0.0)
+    reason = "" if match.credit == 1 else "no citation bears it out"
     return Scored(
         criterion=point.text,
         weight=point.weight,
-        score=DOUBTFUL_CREDIT if match.cited is False else 1.0,
-        reason="it is not cited, or its source says otherwise" if match.cited is False else "",
+        score=match.credit,
+        reason=reason if match.credit else "its source does not say so",
         quote=report[match.start : match.end],
         quote_found=True,
     )

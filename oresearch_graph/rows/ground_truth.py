@@ -18,7 +18,7 @@ class KeyPoint(FrozenModel):
     """The fact as a sentence; a report that quotes it has it."""
     needs: tuple[tuple[str, ...], ...] = ()
     """Of each group one alternative must stand in the same or the next sentence, in any inflection.
-    Empty: most terms of `text` must."""
+    Empty: the point is in free words, which only a model can look for."""
     weight: float = Field(default=1.0, gt=0)
     source: str | None = None
     """An address where the fact stands."""
@@ -51,6 +51,19 @@ class GroundTruth(FrozenModel):
     def judgeable(self) -> bool:
         """False when there is nothing to judge by."""
         return bool(self.key_points) or self.rubric is not None
+
+    @property
+    def not_exact(self) -> str | None:
+        """Why the exact-facts judge cannot judge by it, with the fix; None where it can."""
+        if not self.key_points:
+            return "there are no key points, and the exact-facts judge knows nothing else: add some"
+        free = next((point for point in self.key_points if not point.needs), None)
+        if free is None:
+            return None
+        return (
+            f"the key point {free.text[:80]!r} is in free words, which the exact-facts judge "
+            "cannot look for: give it `needs`"
+        )
 
     @property
     def criteria(self) -> tuple[Criterion, ...]:

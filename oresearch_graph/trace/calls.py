@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from oresearch_graph.trace.escaping import escape_world
-from oresearch_graph.trace.record import Dialect, Trace
+from oresearch_graph.trace.record import Dialect
 from oresearch_graph.trace.step import Step
 from oresearch_graph.trace.validation import FrozenModel
 
@@ -67,24 +67,6 @@ def write_call(
     if kind == "crawl_page":
         return f"url={joined}"
     return f"query={joined}" if num is None else f"query={joined}&num={num}"
-
-
-def calls_per_subtask(trace: Trace) -> tuple[int, ...]:
-    """Distinct well-formed calls of each subtask that the plan lists, in order: 0 where a listed
-    one was never begun. Where nothing is listed, of each branch that there is."""
-    branches = trace.branches
-    numbers = range(1, len(trace.subtasks) + 1) or branches
-    return tuple(len(distinct_calls(branches.get(branch, ()))) for branch in numbers)
-
-
-def distinct_calls(steps: Sequence[Step]) -> frozenset[tuple[str, str]]:
-    """Well-formed calls by tool and text. One element is one call, however many queries it holds;
-    the same call again is none."""
-    return frozenset(
-        (step.tag or step.kind, step.text.strip())
-        for step in steps
-        if step.is_call and step.closed is not None and read_call(step).fault is None
-    )
 
 
 _JSON_LIKE: Final = re.compile(

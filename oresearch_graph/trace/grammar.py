@@ -9,12 +9,14 @@ The command line prints them, datagen rejects by them, the format reward counts 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, assert_never
+from typing import Final, Literal, assert_never
 
 from pydantic import ConfigDict
 
 from oresearch_graph.trace.answer import ParsedAnswer, parsed_answers
+from oresearch_graph.trace.call_counts import normal_text
 from oresearch_graph.trace.calls import read_call
 from oresearch_graph.trace.escaping import escape_world
 from oresearch_graph.trace.record import Trace
@@ -26,7 +28,8 @@ from oresearch_graph.trace.validation import FrozenModel
 
 ViolationCode = Literal[
     "no_subtask_list", "late_subtask_list", "repeated_subtask_list", "empty_subtask_list",
-    "subtask_without_branch", "branch_not_listed", "interleaved_branches", "step_outside_branch",
+    "copied_subtask", "subtask_without_branch", "branch_not_listed", "interleaved_branches",
+    "step_outside_branch", "fake_observation",
     "misplaced_subtask", "turn_without_think", "misplaced_plan", "branch_without_turn",
     "call_without_observation", "observation_without_call", "branch_without_answer",
     "step_after_answer", "empty_answer", "no_suggested_answer", "step_after_report",
@@ -54,6 +57,8 @@ class Violation(FrozenModel):
     """Where in the step's text it shows; None when the fault is that something lacks."""
     end: int | None = None
 
+
+_FAKE: Final = re.compile(r"<\s*+observation\b", re.IGNORECASE)
 
 _Span = tuple[int, int]
 
@@ -103,6 +108,9 @@ def _whole(step: Step) -> _Span:
 def _tag_faults(trace: Trace) -> Iterator[Violation]:
     tags = tag_pattern(trace.protocol.tools)
     for index, step in enumerate(trace.steps):
+        if step.author == "policy" and (fake := _FAKE.search(step.text)):
+            text = "an <observation> that the policy wrote"
+            yield _violation("fake_observation", text, index, step.branch, fake.span())
         if step.kind == "stray":
             if step.text.strip():
                 text = f"text outside every tag: {_short(step.text)}"
@@ -151,6 +159,12 @@ def _order_faults(trace: Trace) -> Iterator[Violation]:
 def _listing_faults(trace: Trace) -> Iterator[Violation]:
     """A listed subtask without its branch is a violation, and so is a branch beyond the list."""
     subtasks, branches = trace.subtasks, trace.branches
+    at = next((i for i, step in enumerate(trace.steps) if step.kind == "subtask_list"), None)
+    first: dict[str, int] = {}
+    for number, subtask in enumerate(subtasks, start=1):
+        if (same := first.setdefault(normal_text(subtask), number)) != number:
+            text = f"subtask {number} is subtask {same} again: {_short(subtask)}"
+            yield Violation(code="copied_subtask", message=text, step=at, branch=number)
     for number, subtask in enumerate(subtasks, start=1):
         if number not in branches:
             text = f"subtask {number} was listed and never researched: {_short(subtask)}"

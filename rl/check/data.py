@@ -102,8 +102,8 @@ def _unjudgeable(cell: Any, judge: str) -> str | None:  # noqa: ANN401 - a cell 
         truth = read_truth({"reward_model": cell if isinstance(cell, dict) else None})
     except OresearchError as error:
         return str(error)
-    if judge == "key_points" and not truth.key_points:
-        return "no key points, and oresearch.judge.kind=key_points judges by nothing else"
+    if judge == "exact_facts" and truth.not_exact:
+        return f"{truth.not_exact}, or set oresearch.judge.kind=model"
     return None
 
 

@@ -142,7 +142,7 @@ def judge_is_there(launch: Launch) -> Iterator[Problem]:
         yield Problem(
             "oresearch.judge.model",
             "kind=model names no model: nothing would give quality",
-            "oresearch.judge.model=… oresearch.judge.base_url=…, or judge.kind=key_points",
+            "oresearch.judge.model=… oresearch.judge.base_url=…, or judge.kind=exact_facts",
         )
         return
     try:

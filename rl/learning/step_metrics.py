@@ -22,7 +22,8 @@ METRICS: Final[dict[str, str]] = {
     "oresearch/reward/total/<stat>": "The shaped reward, over every rollout of the step that has "
     "one, also of groups that were left out. <stat> is mean, min, max or std.",
     "oresearch/reward/quality/<stat>": "The judge's quality, 0 to 1.",
-    "oresearch/reward/tool_use/<stat>": "−1, 0 or 1 by the number of distinct tool calls.",
+    "oresearch/reward/tool_use/<stat>": "−1, 0 or 1 by the number of tool calls that brought "
+    "a source unseen before.",
     "oresearch/reward/format/<stat>": "1 where the trace has no violation, else 0.",
     "oresearch/citations/accuracy": "Mean share of quoted or found among the cited sentences of "
     "which anything is known.",
@@ -31,11 +32,16 @@ METRICS: Final[dict[str, str]] = {
     "oresearch/report/words": "Mean length of the report in words.",
     "oresearch/report/words_reward_correlation": "Pearson correlation of the report's length with "
     "the reward; near 1, length is being learned instead of content.",
+    "oresearch/reward/quality_judged": "Mean quality as judged, before the caps of "
+    "rl/rollouts/quality_caps.py.",
+    "oresearch/reward/quality_capped": "Share of rollouts whose quality a cap lowered: copied, "
+    "padded, far too long or in another language.",
     "oresearch/violations": "Violations of the trace language per rollout.",
     "oresearch/partial": "Share of rollouts that did not end complete.",
     "oresearch/subtasks": "Subtasks that a plan lists.",
-    "oresearch/tools/calls_per_subtask": "Distinct tool calls per subtask: what tool_use counts.",
-    "oresearch/tools/calls/mean": "Distinct tool calls per rollout.",
+    "oresearch/tools/calls_per_subtask": "Tool calls per subtask that brought a source unseen "
+    "before: what tool_use counts.",
+    "oresearch/tools/calls/mean": "The same per rollout.",
     "oresearch/tools/calls/max": "Most tool calls of one rollout.",
     "oresearch/tools/by_name/<tool>": "Calls of one tool, over all rollouts of the step.",
     "oresearch/truncations": "Continuations per rollout that ended at a token limit.",
@@ -79,6 +85,8 @@ _MEANS: Final = {
     "citations/accuracy": "citation_accuracy",
     "citations/coverage": "citation_coverage",
     "report/words": "report_words",
+    "reward/quality_judged": "quality_judged",
+    "reward/quality_capped": "quality_capped",
     "violations": "violations",
     "partial": "partial",
     "subtasks": "subtasks",

@@ -31,11 +31,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.judging.ground_truth import Judged, KeyPointJudge, QualityJudge
+from oresearch_graph.judging.ground_truth import ExactFactsJudge, Judged, QualityJudge
 from oresearch_graph.rows.ground_truth import GroundTruth
 from oresearch_graph.text.words import terms
 from oresearch_graph.trace import Failure, Trace, violations
-from oresearch_graph.trace.calls import calls_per_subtask, distinct_calls
+from oresearch_graph.trace.call_counts import calls_per_subtask, fruitful_calls
+from rl.rollouts.quality_caps import quality_caps
 from rl.settings import RewardJudgeSettings, RewardSettings
 
 Fate = Literal["scored", "dropped"]
@@ -59,9 +60,11 @@ class RewardParts:
     report_words: int | None
     """Content words; pairs of characters for Chinese and Japanese."""
     tool_calls: tuple[int, ...]
-    """Distinct well-formed calls of each listed subtask, in order."""
+    """Calls of each listed subtask that brought a source unseen before, in order."""
     violations: Mapping[str, int]
-    """How often each code of `oresearch_graph.violations` came up."""
+    """How often each code of `oresearch_graph.violations` came up, and `few_subtasks`."""
+    caps: Mapping[str, float]
+    """Why and how far quality counts less than it was judged; see `rl.rollouts.quality_caps`."""
     judged: Judged | None
     """None: there was no report to judge."""
 
@@ -87,6 +90,8 @@ class RewardParts:
             ),
             "subtasks": float(len(self.tool_calls)),
             "violations": float(sum(self.violations.values())),
+            "quality_judged": judged.quality if judged else None,
+            "quality_capped": float(judged is not None and self.quality < judged.quality),
             "judge_seconds": judged.seconds if judged else None,
             "judge_cached": float(judged.cached) if judged else None,
         }
@@ -103,15 +108,21 @@ class RewardJudge:
 
         Raises JudgeError when the rollout has to be dropped for want of a judge,
         ConfigurationError when the row has nothing to judge by, ValueError when the fate is
-        another.
+        another, or no policy wrote it.
         """
         if culprit := spoiled_by(trace):
             raise ValueError(f"this rollout is to be dropped, not scored: {culprit.message}")
+        if trace.extractive:
+            raise ValueError("excerpts are nobody's writing: an extractive trace is never scored")
         truth = ground_truth(row, trace.question)
         judged = await self._quality(trace, truth)
-        quality = judged.quality if judged else 0.0
         faults = violations(trace)
-        use, form = tool_use(trace, self.settings), float(not faults)
+        caps = quality_caps(trace, truth, faults, self.settings) if judged else {}
+        quality = min((judged.quality if judged else 0.0), *caps.values(), 1.0)
+        codes = Counter[str](fault.code for fault in faults)
+        if len(trace.subtasks) < self.settings.fewest_subtasks:
+            codes["few_subtasks"] += 1
+        use, form = tool_use(trace, self.settings), float(not codes)
         weights = self.settings
         report = _report(trace)
         citations = trace.citations if report is not None else None
@@ -124,8 +135,9 @@ class RewardJudge:
             citation_coverage=citations.coverage if citations else None,
             report_characters=None if report is None else len(report),
             report_words=None if report is None else len(terms(report)),
-            tool_calls=calls_per_subtask(trace),
-            violations=Counter(fault.code for fault in faults),
+            tool_calls=calls_per_subtask(trace, fruitful_calls),
+            violations=codes,
+            caps=caps,
             judged=judged,
         )
 
@@ -148,10 +160,11 @@ def spoiled_by(trace: Trace) -> Failure | None:
 
 
 def tool_use(trace: Trace, settings: RewardSettings) -> float:
-    """The tool term: −1 to 1; averaged over subtasks, or of the whole trajectory."""
+    """The tool term: −1 to 1; averaged over subtasks, or of the whole trajectory. Calls count that
+    brought a source unseen before."""
     if settings.scope == "trajectory":
-        return _calls_worth(len(distinct_calls(trace.steps)), settings)
-    counts = calls_per_subtask(trace)
+        return _calls_worth(fruitful_calls(trace.steps), settings)
+    counts = calls_per_subtask(trace, fruitful_calls)
     if not counts:
         return 0.0
     return sum(_calls_worth(count, settings) for count in counts) / len(counts)
@@ -184,12 +197,12 @@ def ground_truth(row: Mapping[str, Any], question: str) -> GroundTruth:
 
 def judge_from(settings: RewardJudgeSettings) -> QualityJudge:
     """The judge that the settings ask for. Raises ConfigurationError."""
-    if settings.kind == "key_points":
-        return KeyPointJudge()
+    if settings.kind == "exact_facts":
+        return ExactFactsJudge()
     if not settings.model:
         raise ConfigurationError(
             "oresearch.judge.kind is model and names none: set oresearch.judge.model, or kind to "
-            "key_points"
+            "exact_facts"
         )
     from oresearch_graph.judging.model_judge import (
         ModelJudge,  # a second to import, for this kind alone

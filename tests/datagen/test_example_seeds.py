@@ -10,7 +10,7 @@ from datagen.questions.files import load_benchmarks, load_seeds
 from datagen.records import Seed
 from datagen.seeds.stage import SeedGate
 from datagen.settings.seeds import SeedSettings
-from oresearch_graph.judging.key_points import key_point_recall
+from oresearch_graph.judging.exact_facts import key_point_recall
 
 FILE = Path(__file__).parents[2] / "examples" / "seeds.jsonl"
 SETTINGS = SeedSettings(files=(str(FILE),), strict=True)

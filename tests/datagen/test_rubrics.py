@@ -20,8 +20,8 @@ from datagen.run.record_files import read_records, write_records
 from datagen.settings import DatagenSettings
 from oresearch_graph.errors import ConfigurationError, PolicyError
 from oresearch_graph.evidence.citations import verify_report
+from oresearch_graph.judging.exact_facts import judge_report, key_point_recall
 from oresearch_graph.judging.ground_truth import Judged
-from oresearch_graph.judging.key_points import judge_report, key_point_recall
 from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.trace import Source, Step, Trace
 from oresearch_graph.trace.answer import parse_answer

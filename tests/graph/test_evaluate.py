@@ -9,7 +9,7 @@ from oresearch_graph.evaluate.__main__ import (
     score_answers,
     top_hit,
 )
-from oresearch_graph.judging.key_points import key_point_recall
+from oresearch_graph.judging.exact_facts import key_point_recall
 from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.tools.backend import Hit, Hits, Page
 
@@ -48,7 +48,8 @@ class OnePage:
 async def test_scores_and_the_baseline():
     questions = (
         Question(id="a", question="Do cats sleep?",
-                 key_points=(KeyPoint(text="Cats sleep."), KeyPoint(text="Dogs bark loudly."))),
+                 key_points=(KeyPoint(text="Cats sleep.", needs=(("cats",), ("sleep",))),
+                             KeyPoint(text="Dogs bark loudly.", needs=(("dogs",), ("loudly",))))),
         Question(id="b", question="Who won?"),
     )  # fmt: skip
     words = {"Do cats sleep?": 40, "Who won?": 0}

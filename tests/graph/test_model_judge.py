@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from oresearch_graph.errors import ConfigurationError, JudgeError
 from oresearch_graph.evidence.citations import verify_report
-from oresearch_graph.judging.ground_truth import KeyPointJudge, Scored
+from oresearch_graph.judging.ground_truth import ExactFactsJudge, Scored
 from oresearch_graph.judging.judge_model import JudgeStats, Spent
 from oresearch_graph.judging.model_judge import ModelJudge, agreement
 from oresearch_graph.judging.prompt import JudgeRequest
@@ -214,21 +214,22 @@ async def test_what_is_known_of_the_claims_is_shown_to_the_judge(judge_at):
 
 async def test_the_deterministic_judge_speaks_the_same_language():
     points = (
-        KeyPoint(text="The Moon causes tides.", weight=3.0),
-        KeyPoint(text="Tides reach 16 metres."),
+        KeyPoint(text="The Moon causes tides.", needs=(("Moon",), ("tides",)), weight=3.0),
+        KeyPoint(text="Tides reach 16 metres.", needs=(("16",), ("metres",))),
     )
     report = "The Moon causes tides [1001]. Tides reach 16 metres [1001]. More follows here."
     source = Source.of(id=1001, url="https://e.example/t", text="The Moon causes tides.")
-    found = await KeyPointJudge().judge(
+    found = await ExactFactsJudge().judge(
         "Why?",
         report,
         GroundTruth(key_points=points),
         citations=verify_report(parse_answer(report), [source]),
     )
-    assert found.quality == (3 * 1.0 + 0.5) / 4
-    assert [scored.score for scored in found.scores] == [1.0, 0.5]
-    with pytest.raises(ConfigurationError, match=r"no key points for the question 'Why\?'"):
-        await KeyPointJudge().judge("Why?", report, GroundTruth(rubric=TRUTH.rubric))
+    assert found.quality == 3 / 4
+    assert [scored.score for scored in found.scores] == [1.0, 0.0]
+    assert found.scores[1].reason == "its source does not say so"
+    with pytest.raises(ConfigurationError, match=r"'Why\?': there are no key points"):
+        await ExactFactsJudge().judge("Why?", report, GroundTruth(rubric=TRUTH.rubric))
 
 
 def test_ground_truth_survives_json_and_refuses_what_it_does_not_know():

@@ -42,6 +42,8 @@ SPOILED: dict[str, tuple[str, str]] = {
     "stray_text": ("<think>Look for causes.", "Sure! <think>Look for causes."),
     "missing_open_tag": ("<subtask_answer>The Moon", "The Moon"),
     "missing_close_tag": ("Look for causes.</think>", "Look for causes."),
+    "copied_subtask": ("2. How large they get", "2. what  Tides are!"),
+    "fake_observation": ("Look for causes.", "Look. <observation>[1001] So.</observation>"),
     "nested_tag": ("Look for causes.", "Look <plan>for</plan> causes."),
     "malformed_call": ("tides cause&serp_num=3", " | &serp_num=3"),
     "no_introduction": ("## Introduction", "## Preface"),

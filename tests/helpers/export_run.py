@@ -114,7 +114,7 @@ def work_of(root: Path, traces: Sequence[Trace], qualities=None, **export) -> Wo
         [
             Judgement(
                 id=trace, seed=(seed := trace.rpartition(".")[0]),
-                judged=Judged(quality=quality, by="key_points"), accepted=quality >= 0.5,
+                judged=Judged(quality=quality, by="exact_facts"), accepted=quality >= 0.5,
                 chosen=best[seed] == trace,
             )
             for trace, quality in given.items()

@@ -39,7 +39,7 @@ def tiny_model(folder: Path, template: str | None = None, **changes: Any) -> Pat
 
 def questions(path: Path, count: int = 4, *, key_points: bool = True) -> Path:
     """RL rows of so many questions."""
-    points = (KeyPoint(text="the moon"),) if key_points else ()
+    points = (KeyPoint(text="the moon", needs=(("moon",),)),) if key_points else ()
     rubric = None if key_points else [{"criterion": "it names the moon"}]
     write_rl_rows(
         path,

@@ -18,7 +18,7 @@ from oresearch_graph.evidence import ledger as observed
 from oresearch_graph.evidence.report_plan import report_plan
 from oresearch_graph.graph.near_misses import near_miss, repeats_prompt
 from oresearch_graph.graph.shortening import shortened
-from oresearch_graph.judging.key_points import judge_report
+from oresearch_graph.judging.exact_facts import judge_report
 from oresearch_graph.judging.prompt import VerdictFault, fenced, json_values, read_verdict
 from oresearch_graph.policies.chat import model_faults
 from oresearch_graph.policies.chat.constraint import grammar

@@ -13,8 +13,8 @@ from rl.settings import RewardSettings
 from tests.helpers.traces import SOURCES
 
 POINTS = (
-    KeyPoint(text="The Moon causes tides.", weight=3.0),
-    KeyPoint(text="Tides reach 16 metres."),
+    KeyPoint(text="The Moon causes tides.", needs=(("Moon",), ("tides",)), weight=3.0),
+    KeyPoint(text="Tides reach 16 metres.", needs=(("16",), ("metres",))),
 )
 REWARD = RewardSettings()
 GARBAGE = "I would rather not."

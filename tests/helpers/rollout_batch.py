@@ -31,7 +31,9 @@ from tests.helpers.queue_double import QueueDouble
 from tests.helpers.rl_engine import Sampled, ScriptedLedgerPolicy, log_prob
 from tests.helpers.scripted import Documents
 
-TRUTH = GroundTruth(key_points=(KeyPoint(text="The Moon causes tides."),))
+TRUTH = GroundTruth(
+    key_points=(KeyPoint(text="The Moon causes tides.", needs=(("Moon",), ("tides",))),)
+)
 GARBAGE = "ids of a request that was aborted"
 
 _rollout: ContextVar[str] = ContextVar("drilled rollout")

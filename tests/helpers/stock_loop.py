@@ -124,7 +124,9 @@ class Match:
         """One rollout, as verl's worker runs it."""
         loop = _Ours(**self._arguments())
         loop.worker = self.worker
-        truth = GroundTruth(key_points=(KeyPoint(text="the Moon causes tides"),)).to_json()
+        truth = GroundTruth(
+            key_points=(KeyPoint(text="the Moon causes tides", needs=(("Moon",), ("tides",))),)
+        ).to_json()
         return await loop.run(
             dict(SAMPLING.parameters),
             raw_prompt=[{"role": "user", "content": QUESTION}],

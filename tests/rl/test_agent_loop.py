@@ -35,7 +35,9 @@ from tests.helpers.rl_engine import (
 )
 from tests.helpers.scripted import PAGES, Documents, research_script
 
-TRUTH = GroundTruth(key_points=(KeyPoint(text="The Moon causes tides."),))
+TRUTH = GroundTruth(
+    key_points=(KeyPoint(text="The Moon causes tides.", needs=(("Moon",), ("tides",))),)
+)
 
 
 @pytest.fixture(scope="module")

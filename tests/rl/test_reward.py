@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.judging.ground_truth import KeyPointJudge
+from oresearch_graph.judging.ground_truth import ExactFactsJudge
 from oresearch_graph.judging.model_judge import ModelJudge
 from oresearch_graph.rows.ground_truth import Criterion, GroundTruth, Rubric
 from rl.rollouts.reward import RewardJudge, ground_truth, judge_from
@@ -22,7 +22,7 @@ from tests.helpers.traces import GOOD, good_trace, trace_of
 
 async def test_a_reference_report_earns_all_and_its_parts_add_up():
     trace = cited(good_trace())
-    parts = await RewardJudge(REWARD, KeyPointJudge()).score(trace, row())
+    parts = await RewardJudge(REWARD, ExactFactsJudge()).score(trace, row())
     assert (parts.quality, parts.format) == (1.0, 1.0)
     assert (parts.tool_calls, parts.tool_use) == ((1, 1), 0.0)
     assert parts.total == pytest.approx(0.6 * 1.0 + 0.2 * 0.0 + 0.2 * 1.0)
@@ -114,7 +114,7 @@ def test_a_row_without_anything_to_judge_by_names_its_question(given: Any, messa
 
 
 async def test_the_judge_of_the_settings(tmp_path: Any):
-    assert isinstance(judge_from(RewardJudgeSettings()), KeyPointJudge)
+    assert isinstance(judge_from(RewardJudgeSettings()), ExactFactsJudge)
     with pytest.raises(ConfigurationError, match=r"set oresearch\.judge\.model"):
         judge_from(RewardJudgeSettings(kind="model"))
     answer = '{"criteria": [{"number": 1, "reason": "", "quote": "", "score": 5}]}'

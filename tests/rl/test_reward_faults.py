@@ -16,7 +16,7 @@ from oresearch_graph.errors import (
     ToolError,
 )
 from oresearch_graph.graph.boundary import failure_of
-from oresearch_graph.judging.ground_truth import KeyPointJudge
+from oresearch_graph.judging.ground_truth import ExactFactsJudge
 from oresearch_graph.rows.ground_truth import GroundTruth
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import Thread
@@ -107,14 +107,16 @@ async def test_what_the_policy_does_wrong_is_scored(script: Any, settings: dict[
     trace = await run(script, **settings)
     assert fate(trace) == "scored"
     assert trace.failures or violations(trace)
-    parts = await RewardJudge(REWARD, KeyPointJudge()).score(trace, row())
+    parts = await RewardJudge(REWARD, ExactFactsJudge()).score(trace, row())
     assert parts.total < 0.8 - 1e-9
 
 
 async def test_a_good_run_is_scored():
     trace = await run(research_script(turns=2))
     truth = GroundTruth(key_points=POINTS[:1])
-    parts = await RewardJudge(REWARD, KeyPointJudge()).score(trace, row(truth))
+    # Both searches of a branch find the same pages.
+    settings = REWARD.model_copy(update={"fewest_calls": 1})
+    parts = await RewardJudge(settings, ExactFactsJudge()).score(trace, row(truth))
     assert parts.total == pytest.approx(1.0)
 
 

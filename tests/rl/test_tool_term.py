@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from oresearch_graph.trace import Step, Trace
-from oresearch_graph.trace.calls import calls_per_subtask, distinct_calls
+from oresearch_graph.trace.call_counts import calls_per_subtask, distinct_calls, fruitful_calls
 from rl.check.training import constant_tool_use
 from rl.rollouts.reward import tool_use
 from rl.settings import RewardSettings, RLSettings
@@ -17,7 +18,24 @@ from tests.helpers.rewards import REWARD
 
 
 def branch(number: int, *calls: str, kind: Any = "web_search") -> list[Step]:
-    return [Step(kind=kind, text=text, branch=number) for text in calls]
+    """Calls, each with an observation of a source of its own."""
+    return [
+        step
+        for text in calls
+        for step in (
+            Step(kind=kind, text=text, branch=number),
+            showing(text.strip(), number=number),
+        )
+    ]
+
+
+def showing(*pages: str, number: int = 1) -> Step:
+    blocks = [
+        f"[{at}] A page\nhttps://e.example/{quote(page)}\nIt says more than https://other.example."
+        for at, page in enumerate(pages, 1)
+    ]
+    text = "\n\n".join(blocks) or "No results."
+    return Step(kind="observation", text=text, author="world", branch=number)
 
 
 def planned(count: int, *steps: Step) -> Trace:
@@ -39,7 +57,9 @@ def test_the_tool_term_is_the_mean_over_listed_subtasks():
         4, *branch(1, *queries(3)), *branch(2, *queries(9)), *branch(3, *queries(1)),
         *branch(5, *queries(5)),
     )  # fmt: skip
-    assert calls_per_subtask(trace) == (3, 9, 1, 0), "one never begun; the unlisted fifth is none"
+    assert calls_per_subtask(trace, fruitful_calls) == (3, 9, 1, 0), (
+        "one never begun; the unlisted fifth is none"
+    )
     assert tool_use(trace, REWARD) == pytest.approx((1 - 1 + 0 + 0) / 4)
     whole = RewardSettings(scope="trajectory")
     # Branches ask the same queries: nine different ones altogether.
@@ -50,20 +70,51 @@ def test_the_tool_term_is_the_mean_over_listed_subtasks():
 
 def test_a_plan_that_lists_nothing_is_counted_by_its_branches():
     steps = (Step(kind="subtask_list", text=" "), *branch(1, "a", "b"))
-    assert calls_per_subtask(Trace(question="Why?", steps=steps)) == (2,)
+    assert calls_per_subtask(Trace(question="Why?", steps=steps), fruitful_calls) == (2,)
     assert tool_use(Trace(question="Why?"), REWARD) == 0.0
 
 
-def test_only_different_well_formed_calls_count():
+def test_only_different_well_formed_calls_are_distinct():
     steps = [
-        *branch(1, "a | b | c", " a | b | c\n", "a", "", "a&serp_num=0"),
+        *branch(1, "a | b | c", " C | b|A.\n", "a | b | c&serp_num=9", "a", "", "a&serp_num=0"),
         *branch(1, "a", "https://e.example/a | https://e.example/b", kind="crawl_page"),
+        *branch(1, "https://www.e.example/b/\nhttps://E.example/a#top", kind="crawl_page"),
         Step(kind="tool_call", name="sum", text='{"of": 1}', branch=1),
         Step(kind="tool_call", name="mean", text='{"of": 1}', branch=1),
+        Step(kind="tool_call", name="mean", text='{ "of":1 }', branch=1),
         Step(kind="tool_call", name="mean", text="not json", branch=1),
-        Step(kind="observation", text="a", author="world", branch=1),
+        Step(kind="web_search", text="cut short", closed=None, branch=1),
     ]
-    assert len(distinct_calls(steps)) == 5
+    assert distinct_calls(steps) == 5
+
+
+def call(text: str, *pages: str, kind: Any = "web_search") -> list[Step]:
+    return [Step(kind=kind, text=text, branch=1), showing(*pages)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "count"),
+    [
+        ([*call("a", "one"), *call("b", "two")], 2),
+        ([*call("a", "one"), *call("b", "one")], 1),
+        ([*call("a", "one"), *call("b", "one", "two")], 2),
+        ([*call("a", "one"), *call(" A!", "two")], 1),
+        ([*call("a"), *call("b")], 0),
+        ([*call("a", "one"), *call("https://e.example/one", "one", kind="crawl_page")], 2),
+        ([*call("https://e.example/one", "one", kind="crawl_page"), *call("a", "one")], 1),
+        (2 * call("https://e.example/one", "one", kind="crawl_page"), 1),
+        ([Step(kind="web_search", text="a"), Step(kind="web_search", text="b")], 0),
+        ([Step(kind="web_search", text="a"),
+          showing("one").model_copy(update={"author": "policy"})], 0),
+        ([Step(kind="crawl_page", text="https://e.example/x"),
+          Step(kind="observation", author="world",
+               text="https://e.example/x: could not be read: https://e.example/y says 404")], 0),
+        ([Step(kind="web_search", text="a"),
+          Step(kind="observation", author="world", text='{"url": "https://e.example/1"}')], 1),
+    ],
+)  # fmt: skip
+def test_a_call_counts_that_brought_a_source_unseen_before(steps: list[Step], count: int):
+    assert fruitful_calls(steps) == count
 
 
 CALLS = st.lists(st.tuples(st.integers(1, 4), st.sampled_from(["a", "b ", "b", "c", "", "d", "e"])))

@@ -1,0 +1,144 @@
+"""The deterministic judge, for closed worlds with exact facts: which key points a report states,
+and whether its sources bear them out.
+
+A key point says what must stand together (`needs`): figures, names, terms. What a report denies or
+doubts more than the point does, and what it states beside another figure of its own invention, it
+does not state. Not covered: who did what to whom where all the words are there, and a point in free
+words, which needs a reader: it is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence, Set
+from functools import lru_cache
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from oresearch_graph.judging.statements import Statement, stance, statements_of
+from oresearch_graph.rows.ground_truth import GroundTruth, KeyPoint
+from oresearch_graph.text.language import detect_language
+from oresearch_graph.text.words import sentence_spans, terms
+from oresearch_graph.trace.answer import parse_answer
+from oresearch_graph.trace.record import CitationReport
+
+_NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
+_SAME: Final = 0.6
+"""Share of a denying sentence's terms in what it denies."""
+
+
+class Found(NamedTuple):
+    """A key point with the place in the report that states it."""
+
+    point: KeyPoint
+    start: int
+    end: int
+    credit: float
+    """See `Statement.credit`."""
+
+
+class Verdict(NamedTuple):
+    """What the judge found."""
+
+    quality: float
+    """0 to 1: credit over weight."""
+    found: tuple[Found, ...]
+    missing: tuple[KeyPoint, ...]
+
+
+def key_point_recall(text: str, key_points: Sequence[KeyPoint]) -> float:
+    """Share of the key points, by weight, whose parts stand together in a text: what a retriever
+    found, whether or not the text says so. Raises ValueError as `judge_report` does."""
+    _check(key_points)
+    spans = sentence_spans(parse_answer(text).body)
+    pieces = [text[start:end] for start, end in spans]
+    pieces += [text[one[0] : two[1]] for one, two in pairwise(spans)]
+    windows = [(piece.lower(), frozenset(terms(piece))) for piece in pieces]
+    found = sum(
+        point.weight for point in key_points if any(_names(*each, point.needs) for each in windows)
+    )
+    return found / sum(point.weight for point in key_points)
+
+
+def judge_report(
+    report: str, key_points: Sequence[KeyPoint], citations: CitationReport | None,
+    question: str = "",
+) -> Verdict:  # fmt: skip
+    """Judge the text that `citations` was made of (or any text, without citations).
+
+    Raises ValueError without key points, and for one in free words: nothing to judge by is not a
+    quality of 0.
+    """
+    _check(key_points)
+    single = statements_of(report, citations, question)
+    windows = [*single, *(one.with_next(two) for one, two in pairwise(single))]
+    matches: list[Found] = []
+    missing: list[KeyPoint] = []
+    for point in key_points:
+        place = _best(point, windows)
+        if place is None or (citations is not None and _rivalled(point, single)):
+            missing.append(point)
+        else:
+            matches.append(Found(point, place.start, place.end, place.credit))
+    credit = sum(match.point.weight * match.credit for match in matches)
+    total = sum(point.weight for point in key_points)
+    return Verdict(credit / total, tuple(matches), tuple(missing))
+
+
+def _check(key_points: Sequence[KeyPoint]) -> None:
+    if fault := GroundTruth(key_points=tuple(key_points)).not_exact:
+        raise ValueError(fault)
+
+
+def _best(point: KeyPoint, windows: Sequence[Statement]) -> Statement | None:
+    """The first place of most credit that states the point; None where it stands nowhere, or a
+    sentence denies it."""
+    denials, doubts = stance(point.text, detect_language(point.text))
+    places = [window for window in windows if _names(window.lower, window.terms, point.needs)]
+    stated = [place for place in places if place.denials <= denials and place.doubts <= doubts]
+    best = max(stated, key=lambda place: place.credit, default=None)
+    if best is None:
+        return None
+    said = best.terms | _terms_of(point.text)
+    if any(_denies(place, said, denials) for place in places):
+        return None
+    return best
+
+
+def _denies(place: Statement, said: Set[str], denials: int) -> bool:
+    """True for one sentence with more denials than a point has and little else than it says."""
+    own = place.terms
+    return not place.pair and place.denials > denials and len(own & said) >= _SAME * len(own)
+
+
+def _names(lower: str, words: Set[str], needs: Sequence[Sequence[str]]) -> bool:
+    return all(any(_holds(lower, words, option) for option in group) for group in needs)
+
+
+def _rivalled(point: KeyPoint, single: Sequence[Statement]) -> bool:
+    """True where a sentence that no source bears out has another figure in the point's place."""
+    figures = [group for group in point.needs if all(map(_NUMBER.fullmatch, group))]
+    others = [group for group in point.needs if group not in figures]
+    if not figures or not others:
+        return False
+    lengths = {len(figure) for group in figures for figure in group}
+    return any(
+        statement.credit < 1.0
+        and _names(statement.lower, statement.terms, others)
+        and not _names(statement.lower, statement.terms, figures)
+        and any(len(figure) in lengths for figure in _NUMBER.findall(statement.lower))
+        for statement in single
+    )
+
+
+def _holds(lower: str, words: Set[str], option: str) -> bool:
+    """A bare number must stand by itself: 16 is not in 2016."""
+    if not _NUMBER.fullmatch(option) and option.lower() in lower:
+        return True
+    option_terms = _terms_of(option)
+    return bool(option_terms) and words >= option_terms
+
+
+@lru_cache(maxsize=16_384)
+def _terms_of(words: str) -> frozenset[str]:
+    return frozenset(terms(words))

@@ -1,0 +1,100 @@
+"""How many of a trace's calls were calls: different ones, and those that brought something new."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Final
+
+from oresearch_graph.trace.calls import Call, read_call
+from oresearch_graph.trace.record import Trace
+from oresearch_graph.trace.references import addresses, same_address
+from oresearch_graph.trace.step import Step
+
+_WORD: Final = re.compile(r"\w+")
+_SHOWN: Final = re.compile(r"^\[\d{1,7}\] .*\n(?P<address>\S+)$", re.MULTILINE)
+"""A source in an observation: number and title, then its address."""
+SAID_BY_TOOL: Final = re.compile(
+    r"""
+    ^ (?: No\ results\.
+    | This\ (?:query\ failed|call\ failed|call\ could\ not\ be\ carried\ out):\ .*
+    | This\ very\ call\ was\ made\ before.* | This\ call\ was\ not\ carried\ out.*
+    | \S+:\ could\ not\ be\ read:\ .* ) $
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
+"""A line by which a tool of oresearch_graph says that a call shows nothing."""
+
+Count = Callable[[Sequence[Step]], int]
+"""How many calls of some steps count."""
+
+
+def calls_per_subtask(trace: Trace, count: Count) -> tuple[int, ...]:
+    """The calls that count of each subtask that the plan lists, in order: 0 where a listed one was
+    never begun. Where nothing is listed, of each branch that there is."""
+    branches = trace.branches
+    numbers = range(1, len(trace.subtasks) + 1) or branches
+    return tuple(count(branches.get(branch, ())) for branch in numbers)
+
+
+def distinct_calls(steps: Sequence[Step]) -> int:
+    """Well-formed calls. One element is one call, however many queries it holds; the same call
+    again, otherwise spelled or with another number of results, is none."""
+    return len({key for step in steps if (key := call_key(step)) is not None})
+
+
+def fruitful_calls(steps: Sequence[Step]) -> int:
+    """Distinct calls whose observation shows a source that these steps had not shown before; for
+    `crawl_page` a page that was not opened before."""
+    asked: set[tuple[str, ...]] = set()
+    seen: set[str] = set()
+    opened: set[str] = set()
+    count = 0
+    for step, after in pairwise((*steps, None)):
+        if step is None or (key := call_key(step)) is None:
+            continue
+        if after is None or after.kind != "observation" or after.author != "world":
+            continue
+        shown = set(_shown(after.text))
+        known = opened if step.kind == "crawl_page" else seen
+        count += bool(shown - known) and key not in asked
+        asked.add(key)
+        seen |= shown
+        if step.kind == "crawl_page":
+            opened |= shown
+    return count
+
+
+def call_key(step: Step) -> tuple[str, ...] | None:
+    """What makes a call another one: its tool, and what it works on. None: it is no whole call."""
+    if not step.is_call or step.closed is None:
+        return None
+    call = read_call(step)
+    if call.fault is not None:
+        return None
+    return (step.tag or step.kind, *_subjects(call))
+
+
+def _subjects(call: Call) -> Iterable[str]:
+    if call.tool == "crawl_page":
+        return sorted(map(same_address, call.items))
+    if call.tool == "web_search":
+        return sorted(map(normal_text, call.items))
+    return (json.dumps(call.arguments, sort_keys=True),)
+
+
+def normal_text(text: str) -> str:
+    """A text without case, punctuation, white space and forms of characters; a text of nothing
+    else is itself."""
+    words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(words) or text
+
+
+def _shown(observation: str) -> Iterator[str]:
+    """The addresses of an observation's sources; of one in another form, all that stand in it."""
+    shown = [match["address"] for match in _SHOWN.finditer(observation)]
+    loose = (address for _, address in addresses(SAID_BY_TOOL.sub("", observation)))
+    return map(same_address, shown or loose)
