@@ -16,7 +16,8 @@ from datagen.rubrics.key_points import Needs, needs_of, repeats, term_counts
 from datagen.rubrics.material import Material, VerifiedClaim, checked
 from oresearch_graph.evidence.claim_parts import checkable_parts
 from oresearch_graph.evidence.figures import agrees, stated
-from oresearch_graph.judging.prompt import VerdictFault, fenced, json_values
+from oresearch_graph.judging.answers import VerdictFault, json_values
+from oresearch_graph.judging.prompt import fenced
 from oresearch_graph.rows.ground_truth import Criterion, GroundTruth, KeyPoint, Rubric
 from oresearch_graph.text.language import detect_language
 from oresearch_graph.text.words import terms

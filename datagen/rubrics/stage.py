@@ -26,8 +26,8 @@ from datagen.run.record_files import KeyedRecords, read_records, write_records
 from datagen.run.trace_shelf import TraceShelf
 from datagen.settings.rubrics import RubricSettings
 from oresearch_graph.errors import ConfigurationError, PolicyError
+from oresearch_graph.judging.answers import VerdictFault
 from oresearch_graph.judging.judge_model import JudgeStats, OneJudge, Spent
-from oresearch_graph.judging.prompt import VerdictFault
 from oresearch_graph.policies.chat.text_model import TextModel
 from oresearch_graph.rows.ground_truth import GroundTruth
 

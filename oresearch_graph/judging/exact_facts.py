@@ -9,22 +9,24 @@ words, which needs a reader: it is refused.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence, Set
 from functools import lru_cache
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from oresearch_graph.judging.statements import Statement, stance, statements_of
+from oresearch_graph.judging.statements import (
+    Statement,
+    denied_in,
+    is_figure,
+    rivalled,
+    stance,
+    statements_of,
+)
 from oresearch_graph.rows.ground_truth import GroundTruth, KeyPoint
 from oresearch_graph.text.language import detect_language
 from oresearch_graph.text.words import sentence_spans, terms
 from oresearch_graph.trace.answer import parse_answer
 from oresearch_graph.trace.record import CitationReport
-
-_NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)*")
-_SAME: Final = 0.6
-"""Share of a denying sentence's terms in what it denies."""
 
 
 class Found(NamedTuple):
@@ -99,16 +101,10 @@ def _best(point: KeyPoint, windows: Sequence[Statement]) -> Statement | None:
     best = max(stated, key=lambda place: place.credit, default=None)
     if best is None:
         return None
-    said = best.terms | _terms_of(point.text)
-    if any(_denies(place, said, denials) for place in places):
+    terms_of_both = best.terms | _terms_of(point.text)
+    if any(denied_in(place, terms_of_both, denials) for place in places):
         return None
     return best
-
-
-def _denies(place: Statement, said: Set[str], denials: int) -> bool:
-    """True for one sentence with more denials than a point has and little else than it says."""
-    own = place.terms
-    return not place.pair and place.denials > denials and len(own & said) >= _SAME * len(own)
 
 
 def _names(lower: str, words: Set[str], needs: Sequence[Sequence[str]]) -> bool:
@@ -116,24 +112,18 @@ def _names(lower: str, words: Set[str], needs: Sequence[Sequence[str]]) -> bool:
 
 
 def _rivalled(point: KeyPoint, single: Sequence[Statement]) -> bool:
-    """True where a sentence that no source bears out has another figure in the point's place."""
-    figures = [group for group in point.needs if all(map(_NUMBER.fullmatch, group))]
+    """True where another figure of the report's own invention stands in the point's place."""
+    figures = [group for group in point.needs if all(map(is_figure, group))]
     others = [group for group in point.needs if group not in figures]
-    if not figures or not others:
+    if not others:
         return False
-    lengths = {len(figure) for group in figures for figure in group}
-    return any(
-        statement.credit < 1.0
-        and _names(statement.lower, statement.terms, others)
-        and not _names(statement.lower, statement.terms, figures)
-        and any(len(figure) in lengths for figure in _NUMBER.findall(statement.lower))
-        for statement in single
-    )
+    digits = frozenset(figure for group in figures for figure in group)
+    return rivalled(digits, lambda place: _names(place.lower, place.terms, others), single)
 
 
 def _holds(lower: str, words: Set[str], option: str) -> bool:
     """A bare number must stand by itself: 16 is not in 2016."""
-    if not _NUMBER.fullmatch(option) and option.lower() in lower:
+    if not is_figure(option) and option.lower() in lower:
         return True
     option_terms = _terms_of(option)
     return bool(option_terms) and words >= option_terms

@@ -35,7 +35,7 @@ class Judged(FrozenModel):
     """A judge's opinion of one report."""
 
     quality: float = Field(ge=0, le=1)
-    """Mean of the scores, by weight."""
+    """Sum of the scores by weight, over all positive weight; at least 0."""
     by: str
     """The judge's name: a model's, or `exact_facts`."""
     scores: tuple[Scored, ...] = ()
@@ -83,8 +83,8 @@ class ExactFactsJudge:
 
 
 def weighted_mean(scores: tuple[Scored, ...]) -> float:
-    """Quality from scores; in [0, 1] whatever rounding does."""
-    total = sum(scored.weight for scored in scores)
+    """Quality from scores, in [0, 1]. What a rubric weighs negatively takes away."""
+    total = sum(max(0.0, scored.weight) for scored in scores)
     mean = sum(scored.weight * scored.score for scored in scores) / total
     return min(1.0, max(0.0, mean))
 

@@ -19,7 +19,8 @@ from langchain_core.runnables import RunnableConfig, RunnableLambda
 from pydantic import BaseModel, ValidationError
 
 from oresearch_graph.errors import ConfigurationError, PolicyError, PolicyRefused
-from oresearch_graph.judging.prompt import VERDICT_SCHEMA, VerdictFault, correction
+from oresearch_graph.judging.answers import VerdictFault
+from oresearch_graph.judging.prompt import correction, verdict_schema
 from oresearch_graph.policies.chat.prices import Price, cost
 from oresearch_graph.policies.chat.reply import Reply, read_message
 from oresearch_graph.policies.chat.text_model import TextModel
@@ -167,12 +168,12 @@ class OneJudge:
 
     def __init__(
         self, model: TextModel, stats: Callable[[], JudgeStats], *, cold: bool,
-        schema: dict[str, Any] = VERDICT_SCHEMA,
+        schema: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
         """`cold`: at temperature 0, where the server takes that; several votes need to differ.
-        `schema`: of the JSON object that is asked for."""
+        `schema`: of the JSON object that is asked for; None: a verdict."""
         self._model, self._stats, self.name = model, stats, model.name
-        self._schema = schema
+        self._schema = schema or verdict_schema()
         self._sampling = {"temperature": 0.0} if model.connected and cold else {}
         self._refused_offers = 0
 

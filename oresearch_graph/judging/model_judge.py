@@ -21,21 +21,17 @@ from weakref import WeakValueDictionary
 from langchain_core.language_models import BaseChatModel
 
 from oresearch_graph.errors import JudgeError, PolicyError
+from oresearch_graph.judging.answers import VerdictFault
 from oresearch_graph.judging.ground_truth import Judged, Scored, weighted_mean
 from oresearch_graph.judging.judge_model import JudgeStats, OneJudge, Spent, VerdictCache
-from oresearch_graph.judging.prompt import (
-    JudgeRequest,
-    VerdictFault,
-    judge_messages,
-    read_verdict,
-    verdict_schema,
-)
+from oresearch_graph.judging.point_verdicts import point_request
+from oresearch_graph.judging.prompt import JudgeRequest, comparison, judge_messages, verdict_schema
 from oresearch_graph.policies.chat.prices import Price
 from oresearch_graph.policies.chat.text_model import TextModel
 from oresearch_graph.rows.ground_truth import Criterion, GroundTruth
 from oresearch_graph.trace.record import CitationReport
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Raised when the same prompt comes to be read otherwise: old verdicts are not found any more."""
 
 Combine = Literal["median", "mean"]
@@ -96,14 +92,44 @@ class ModelJudge:
         self, question: str, report: str, truth: GroundTruth, *,
         citations: CitationReport | None = None,
     ) -> Judged:  # fmt: skip
-        """The report's quality by the first judge that gives an opinion. An empty report is worth
-        nothing and costs nothing. Raises JudgeError, ValueError when `truth` is empty."""
+        """The report's quality by the first judge that gives an opinion: on the rubric, or else on
+        the key points, each stated, left out or said otherwise; beside a reference, if there is
+        one, in both orders. An empty report is worth nothing and costs nothing. Raises
+        JudgeError, ValueError when `truth` is empty."""
         if not truth.judgeable:
             raise ValueError("no rubric and no key points: there is nothing to judge by")
         if not report.strip():
             return empty_verdict(truth.criteria)
-        messages = judge_messages(question, report, truth, citations)
-        return (await self.opinions(JudgeRequest(messages, truth.criteria, report))).judged
+        if truth.rubric is not None and truth.reference:
+            return await self._compared(question, report, truth, truth.reference)
+        if truth.rubric is not None:
+            messages = judge_messages(question, report, truth, citations)
+            request = JudgeRequest(messages, truth.criteria, report)
+        else:
+            points = truth.key_points
+            request = await asyncio.to_thread(point_request, question, report, points, citations)
+        return (await self.opinions(request)).judged
+
+    async def _compared(
+        self, question: str, report: str, truth: GroundTruth, reference: str
+    ) -> Judged:
+        """Beside the reference; each stands first once, for judges favour a place."""
+        one, other = await asyncio.gather(
+            *(
+                self.opinions(comparison(question, report, truth, reference, first=first))
+                for first in (True, False)
+            )
+        )
+        scores = combined((one.judged.scores, other.judged.scores), "mean")
+        return one.judged.model_copy(
+            update={
+                "quality": weighted_mean(scores),
+                "scores": scores,
+                "votes": one.judged.votes + other.judged.votes,
+                "cached": one.judged.cached and other.judged.cached,
+                "seconds": max((one.judged.seconds, other.judged.seconds), key=lambda s: s or 0.0),
+            }
+        )
 
     async def opinions(self, request: JudgeRequest, cost: Spent | None = None) -> Opinions:
         """Of the first judge that gives any, on whatever the request is about; `spent` is charged
@@ -171,9 +197,9 @@ class ModelJudge:
         votes = await judge.votes(
             self._votes,
             request.messages,
-            lambda text: read_verdict(text, request.criteria, request.document),
+            request.scores,
             cost,
-            verdict_schema(len(request.criteria)),
+            request.schema or verdict_schema(len(request.criteria)),
         )
         scores = combined(votes, self._combine)
         seconds = time.monotonic() - start
@@ -195,8 +221,8 @@ def agreement(votes: Sequence[tuple[Scored, ...]]) -> float | None:
     """How much votes agree, 0 to 1: 1 less the mean distance of two votes' scores, over all pairs
     of votes and, by weight, all criteria. None with fewer than two."""
     distances = [
-        sum(a.weight * abs(a.score - b.score) for a, b in zip(one, other, strict=True))
-        / sum(a.weight for a in one)
+        sum(abs(a.weight) * abs(a.score - b.score) for a, b in zip(one, other, strict=True))
+        / sum(abs(a.weight) for a in one)
         for one, other in combinations(votes, 2)
     ]
     return max(0.0, 1 - statistics.fmean(distances)) if distances else None

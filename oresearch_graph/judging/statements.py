@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -46,6 +46,9 @@ _LISTED: Final = 6
 """Words of a sentence that may tell something without function words, at most."""
 _FUNCTION_WORDS: Final = 0.1
 """Share of a sentence's words that are, at least."""
+_FIGURE: Final = re.compile(r"\d+(?:[.,]\d+)*")
+_SAME: Final = 0.6
+"""Share of a denying sentence's terms in what it denies."""
 _REPEATED: Final = 0.9
 """Share of a sentence's terms in the question that make it a repetition."""
 _LONGEST: Final = 4_000
@@ -84,26 +87,28 @@ def statements_of(
     None: none is asked for."""
     answer = parse_answer(report)
     language = detect_language(report)
-    asked = frozenset(terms(question))
-    borne = None if citations is None else _Borne(citations)
-    found: list[Statement] = []
+    question_terms = frozenset(terms(question))
+    claims = None if citations is None else _Claims(citations)
+    statements: list[Statement] = []
     for start, end in _sentences(answer):
         plain = as_seen(answer.plain(start, end)[:_LONGEST])
         words = all_words(plain)
-        own = frozenset(content(words))
-        claim = None if borne is None else borne.claim(start, end)
-        quoted = claim is not None and claim.status == "quoted"
-        listed = not quoted and _is_list_of_words(words, plain, language)
-        if listed and len(words) > _LISTED:
+        content_terms = frozenset(content(words))
+        claim = None if claims is None else claims.at(start, end)
+        is_quote = claim is not None and claim.status == "quoted"
+        is_list = not is_quote and _is_list_of_words(words, plain, language)
+        if is_list and len(words) > _LISTED:
             continue
-        if not (claim is not None and claim.holds) and _repeats(own, asked):
+        if not (claim is not None and claim.holds) and _repeats(content_terms, question_terms):
             continue
-        credit = 1.0 if borne is None else _credit(claim)
-        credit = min(credit, UNBORNE) if listed else credit
+        credit = 1.0 if claims is None else _credit(claim)
+        credit = min(credit, UNBORNE) if is_list else credit
         # What stands in the source word for word, denials and all, is the source's to say.
-        denials, doubts = (0, 0) if quoted else stance(plain, language)
-        found.append(Statement(start, end, plain.lower(), own, denials, doubts, credit))
-    return found
+        denials, doubts = (0, 0) if is_quote else stance(plain, language)
+        statements.append(
+            Statement(start, end, plain.lower(), content_terms, denials, doubts, credit)
+        )
+    return statements
 
 
 @lru_cache(maxsize=16_384)
@@ -111,6 +116,34 @@ def stance(text: str, language: str) -> tuple[int, int]:
     """How often a text denies, and how often it hedges."""
     denials = len(denial_in(language).places(all_words(text)))
     return denials, sum(1 for _ in _DOUBTS.finditer(text.lower()))
+
+
+def denied_in(statement: Statement, terms_said: Set[str], denials: int) -> bool:
+    """True for one sentence with more denials than what was said, and little else than its
+    terms."""
+    shared = len(statement.terms & terms_said)
+    more = not statement.pair and statement.denials > denials
+    return more and shared >= _SAME * len(statement.terms)
+
+
+def is_figure(term: str) -> bool:
+    """True for a number."""
+    return _FIGURE.fullmatch(term) is not None
+
+
+def rivalled(
+    figures: Set[str], about: Callable[[Statement], bool], statements: Iterable[Statement]
+) -> bool:
+    """True where a sentence about the same, which no source bears out, has other figures: as many
+    digits, and none of these."""
+    lengths = set(map(len, figures))
+    for statement in statements:
+        if not figures or statement.credit == 1 or figures & statement.terms:
+            continue
+        others = {len(term) for term in statement.terms if is_figure(term)}
+        if others & lengths and about(statement):
+            return True
+    return False
 
 
 def _sentences(answer: ParsedAnswer) -> Iterator[tuple[int, int]]:
@@ -133,18 +166,18 @@ def _is_list_of_words(words: list[Word], text: str, language: str) -> bool:
     return sum(word.stop for word in words) < _FUNCTION_WORDS * len(words)
 
 
-def _repeats(own: frozenset[str], asked: frozenset[str]) -> bool:
-    return bool(own) and len(own & asked) >= _REPEATED * len(own)
+def _repeats(sentence: frozenset[str], question: frozenset[str]) -> bool:
+    return bool(sentence) and len(sentence & question) >= _REPEATED * len(sentence)
 
 
-class _Borne:
+class _Claims:
     """The claims of a report, by place."""
 
     def __init__(self, citations: CitationReport) -> None:
         self._claims = sorted(citations.claims, key=lambda claim: claim.start)
         self._starts = [claim.start for claim in self._claims]
 
-    def claim(self, start: int, end: int) -> Claim | None:
+    def at(self, start: int, end: int) -> Claim | None:
         """The one that shares a character with the span."""
         before = bisect_left(self._starts, end)
         claim = self._claims[before - 1] if before else None

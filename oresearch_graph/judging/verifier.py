@@ -23,8 +23,9 @@ from oresearch_graph.errors import ConfigurationError, PolicyError
 from oresearch_graph.evidence.ledger import GAP
 from oresearch_graph.evidence.report_check import CheckedReport
 from oresearch_graph.evidence.source_index import flat, normal_words, stopped
+from oresearch_graph.judging.answers import VerdictFault, numbered_entries
 from oresearch_graph.judging.judge_model import JudgeStats, OneJudge, Spent, VerdictCache
-from oresearch_graph.judging.prompt import VerdictFault, fenced, numbered_entries
+from oresearch_graph.judging.prompt import fenced, list_schema
 from oresearch_graph.policies.chat.prices import Price
 from oresearch_graph.policies.chat.text_model import TextModel
 from oresearch_graph.text.language import detect_language
@@ -269,15 +270,7 @@ def _schema(count: int) -> dict[str, Any]:
         "quote": {"type": "string"},
         "verdict": {"type": "string", "enum": ["supported", "unsupported"]},
     }
-    entry = {
-        "type": "object", "properties": fields, "required": list(fields),
-        "additionalProperties": False,
-    }  # fmt: skip
-    entries = {"type": "array", "items": entry, "minItems": count, "maxItems": count}
-    return {
-        "type": "object", "properties": {"sentences": entries}, "required": ["sentences"],
-        "additionalProperties": False,
-    }  # fmt: skip
+    return list_schema("sentences", fields, count)
 
 
 def _read(text: str, batch: _Batch) -> tuple[ClaimVerdict | None, ...]:

@@ -5,10 +5,22 @@ RL rows carry it, judges read it.
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationError
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace.validation import FrozenModel, first_fault
+
+
+def _not_zero(weight: float) -> float:
+    if not weight:
+        raise ValueError("a criterion without weight decides nothing")
+    return weight
+
+
+Weight = Annotated[float, AfterValidator(_not_zero)]
+"""Of a criterion; negative for what a good report does not do: its score is taken away."""
 
 
 class KeyPoint(FrozenModel):
@@ -31,13 +43,19 @@ class Criterion(FrozenModel):
     """What is asked, as a statement that holds of a good report."""
     description: str = ""
     """What makes the difference between a low and a high score."""
-    weight: float = Field(default=1.0, gt=0)
+    weight: Weight = 1.0
 
 
 class Rubric(FrozenModel):
     """Weighted criteria; each is scored by itself."""
 
     criteria: tuple[Criterion, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> Self:
+        if all(criterion.weight < 0 for criterion in self.criteria):
+            raise ValueError("every criterion weighs negatively: no report could earn anything")
+        return self
 
 
 class GroundTruth(FrozenModel):
@@ -46,6 +64,9 @@ class GroundTruth(FrozenModel):
     key_points: tuple[KeyPoint, ...] = ()
     """Facts to be found. Beside a rubric they are a model judge's reference."""
     rubric: Rubric | None = None
+    reference: str | None = None
+    """A report to be compared with on the rubric, for a model judge: quality is then the share of
+    both reports' scores, 0.5 for one as good (RACE of DeepResearch Bench)."""
 
     @property
     def judgeable(self) -> bool:
@@ -70,10 +91,7 @@ class GroundTruth(FrozenModel):
         """What a model judge scores: the rubric's criteria, else the key points one by one."""
         if self.rubric is not None:
             return self.rubric.criteria
-        return tuple(
-            Criterion(text=f"The report states: {point.text}", weight=point.weight)
-            for point in self.key_points
-        )
+        return tuple(Criterion(text=point.text, weight=point.weight) for point in self.key_points)
 
     @classmethod
     def from_json(cls, text: str) -> GroundTruth:

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.rows.files import Row, arrow_columns, canonical, json_lines
-from oresearch_graph.rows.ground_truth import Criterion, GroundTruth, KeyPoint, Rubric
+from oresearch_graph.rows.ground_truth import Criterion, GroundTruth, KeyPoint, Rubric, Weight
 from oresearch_graph.trace.validation import FrozenModel, first_fault
 from oresearch_graph.trace.whole_files import replacing
 
@@ -33,7 +33,7 @@ class RubricLine(FrozenModel):
     """One criterion of a question's rubric."""
 
     criterion: str = Field(min_length=1)
-    weight: float = Field(default=1.0, gt=0)
+    weight: Weight = 1.0
     explanation: str | None = None
 
 
@@ -44,6 +44,8 @@ class RLQuestion(FrozenModel):
     question: str = Field(pattern=r"\S")
     key_points: tuple[KeyPoint, ...] = ()
     rubric: tuple[RubricLine, ...] | None = None
+    reference: str | None = None
+    """A report to be compared with on the rubric."""
     domain: str | None = None
     """verl's `ability`."""
     language: str | None = None
@@ -55,6 +57,8 @@ class RLQuestion(FrozenModel):
     def _judgeable(self) -> RLQuestion:
         if not self.key_points and not self.rubric:
             raise ValueError("no key_points and no rubric: there is nothing to judge it by")
+        if self.reference and not self.rubric:
+            raise ValueError("a reference without a rubric: add criteria to compare on")
         return self
 
     @property
@@ -65,7 +69,7 @@ class RLQuestion(FrozenModel):
             for line in self.rubric or ()
         )
         rubric = Rubric(criteria=criteria) if criteria else None
-        return GroundTruth(key_points=self.key_points, rubric=rubric)
+        return GroundTruth(key_points=self.key_points, rubric=rubric, reference=self.reference)
 
     @property
     def line(self) -> str:

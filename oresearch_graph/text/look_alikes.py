@@ -11,7 +11,8 @@ _LIKE_LATIN: Final = str.maketrans(
     "аеорсухіјѕһԁԛԝвкмнтАЕОРСУХІЈЅҺВКМНТοανρτικυΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
     "aeopcyxijshdqwbkmhtAEOPCYXIJSHBKMHToavptikuABEZHIKMNOPTYX",
 )
-_MIXED: Final = re.compile(r"\w*[A-Za-z]\w*")
+_WORD: Final = re.compile(r"\w++")
+_LATIN: Final = re.compile(r"[A-Za-z]")
 _FOREIGN: Final = re.compile(r"[Ͱ-ӿ]")
 
 
@@ -24,4 +25,8 @@ def as_seen(text: str) -> str:
     shown = "".join(c for c in normal if unicodedata.category(c) != "Cf")
     if not _FOREIGN.search(shown):
         return shown
-    return _MIXED.sub(lambda word: word[0].translate(_LIKE_LATIN), shown)
+    return _WORD.sub(_in_one_script, shown)
+
+
+def _in_one_script(word: re.Match[str]) -> str:
+    return word[0].translate(_LIKE_LATIN) if _LATIN.search(word[0]) else word[0]

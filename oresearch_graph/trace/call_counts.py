@@ -15,7 +15,7 @@ from oresearch_graph.trace.references import addresses, same_address
 from oresearch_graph.trace.step import Step
 
 _WORD: Final = re.compile(r"\w+")
-_SHOWN: Final = re.compile(r"^\[\d{1,7}\] .*\n(?P<address>\S+)$", re.MULTILINE)
+_BLOCK: Final = re.compile(r"^\[\d{1,7}\] .*\n(?P<address>\S+)$", re.MULTILINE)
 """A source in an observation: number and title, then its address."""
 SAID_BY_TOOL: Final = re.compile(
     r"""
@@ -49,22 +49,22 @@ def distinct_calls(steps: Sequence[Step]) -> int:
 def fruitful_calls(steps: Sequence[Step]) -> int:
     """Distinct calls whose observation shows a source that these steps had not shown before; for
     `crawl_page` a page that was not opened before."""
-    asked: set[tuple[str, ...]] = set()
+    keys: set[tuple[str, ...]] = set()
     seen: set[str] = set()
-    opened: set[str] = set()
+    pages: set[str] = set()
     count = 0
     for step, after in pairwise((*steps, None)):
         if step is None or (key := call_key(step)) is None:
             continue
         if after is None or after.kind != "observation" or after.author != "world":
             continue
-        shown = set(_shown(after.text))
-        known = opened if step.kind == "crawl_page" else seen
-        count += bool(shown - known) and key not in asked
-        asked.add(key)
-        seen |= shown
+        sources = set(_sources(after.text))
+        known = pages if step.kind == "crawl_page" else seen
+        count += bool(sources - known) and key not in keys
+        keys.add(key)
+        seen |= sources
         if step.kind == "crawl_page":
-            opened |= shown
+            pages |= sources
     return count
 
 
@@ -93,8 +93,8 @@ def normal_text(text: str) -> str:
     return " ".join(words) or text
 
 
-def _shown(observation: str) -> Iterator[str]:
+def _sources(observation: str) -> Iterator[str]:
     """The addresses of an observation's sources; of one in another form, all that stand in it."""
-    shown = [match["address"] for match in _SHOWN.finditer(observation)]
+    blocks = [match["address"] for match in _BLOCK.finditer(observation)]
     loose = (address for _, address in addresses(SAID_BY_TOOL.sub("", observation)))
-    return map(same_address, shown or loose)
+    return map(same_address, blocks or loose)

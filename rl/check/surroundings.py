@@ -143,6 +143,7 @@ def judge_is_there(launch: Launch) -> Iterator[Problem]:
             "oresearch.judge.model",
             "kind=model names no model: nothing would give quality",
             "oresearch.judge.model=… oresearch.judge.base_url=…, or judge.kind=exact_facts",
+            refused=not launch.dry_run,
         )
         return
     try:

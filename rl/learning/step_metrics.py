@@ -33,7 +33,7 @@ METRICS: Final[dict[str, str]] = {
     "oresearch/report/words_reward_correlation": "Pearson correlation of the report's length with "
     "the reward; near 1, length is being learned instead of content.",
     "oresearch/reward/quality_judged": "Mean quality as judged, before the caps of "
-    "rl/rollouts/quality_caps.py.",
+    "rl/rollouts/reward.py.",
     "oresearch/reward/quality_capped": "Share of rollouts whose quality a cap lowered: copied, "
     "padded, far too long or in another language.",
     "oresearch/violations": "Violations of the trace language per rollout.",

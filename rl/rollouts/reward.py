@@ -26,20 +26,31 @@ that the policy did not make. `plan_fallback` has the fault of what made the pla
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.evidence.citations import sentences_of
+from oresearch_graph.evidence.copying import is_padded, verbatim_share
 from oresearch_graph.judging.ground_truth import ExactFactsJudge, Judged, QualityJudge
 from oresearch_graph.rows.ground_truth import GroundTruth
+from oresearch_graph.text.language import detect_language
 from oresearch_graph.text.words import terms
-from oresearch_graph.trace import Failure, Trace, violations
+from oresearch_graph.trace import Failure, Trace, Violation, violations
+from oresearch_graph.trace.answer import ParsedAnswer, parse_answer
 from oresearch_graph.trace.call_counts import calls_per_subtask, fruitful_calls
-from rl.rollouts.quality_caps import quality_caps
 from rl.settings import RewardJudgeSettings, RewardSettings
 
 Fate = Literal["scored", "dropped"]
+
+_HALF: Final = 0.5
+_FREE: Final = 100
+"""Sentences that any report may have."""
+_PER_POINT: Final = 12
+"""Sentences for each key point that it may have in their place."""
+_WORDS: Final = 25
+"""Words that count as a sentence where one is longer."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,7 @@ class RewardParts:
     violations: Mapping[str, int]
     """How often each code of `oresearch_graph.violations` came up, and `few_subtasks`."""
     caps: Mapping[str, float]
-    """Why and how far quality counts less than it was judged; see `rl.rollouts.quality_caps`."""
+    """Why and how far quality counts less than it was judged; see `quality_caps`."""
     judged: Judged | None
     """None: there was no report to judge."""
 
@@ -218,6 +229,37 @@ def judge_from(settings: RewardJudgeSettings) -> QualityJudge:
         timeout=settings.timeout,
         concurrency=settings.concurrency,
         cache=settings.cache,
+    )
+
+
+def quality_caps(
+    trace: Trace, truth: GroundTruth, faults: Sequence[Violation], settings: RewardSettings
+) -> dict[str, float]:
+    """The most that the quality of the trace's report counts, by reason: a judge reads the report,
+    not the pages that it was copied from, and sees no research behind it. Nothing where it counts
+    as it was judged."""
+    assert trace.answer is not None, "without a report there is no quality"  # noqa: S101
+    report, sources = parse_answer(trace.answer.text), trace.sources or ()
+    caps: dict[str, float] = {}
+    if any(fault.code == "fake_observation" for fault in faults):
+        caps["fake_observation"] = 0.0
+    if trace.language is not None and detect_language(report.body) != trace.language:
+        caps["other_language"] = 0.0
+    if verbatim_share(report, sources) > settings.most_verbatim:
+        caps["verbatim"] = _HALF
+    if trace.citations is not None and is_padded(report, trace.citations, sources):
+        caps["padded_citations"] = _HALF
+    allowed = max(_FREE, _PER_POINT * len(truth.key_points))
+    if truth.key_points and (size := _size(report)) > allowed:
+        caps["long"] = allowed / size
+    return caps
+
+
+def _size(report: ParsedAnswer) -> int:
+    """Sentences of the body, a long one as several."""
+    return sum(
+        1 + len(report.plain(sentence.start, sentence.end).split()) // _WORDS
+        for sentence in sentences_of(report)
     )
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oresearch_graph.judging.prompt import VerdictFault, judge_messages, read_verdict
+from oresearch_graph.judging.answers import VerdictFault
+from oresearch_graph.judging.prompt import judge_messages, read_verdict
 from tests.helpers.verdicts import REPORT, TRUTH, verdict
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage
+from pydantic import ValidationError
 
 from oresearch_graph.errors import ConfigurationError, JudgeError
 from oresearch_graph.evidence.citations import verify_report
@@ -22,7 +23,7 @@ from oresearch_graph.policies.chat.model_call import ModelCall
 from oresearch_graph.policies.chat.prices import Price
 from oresearch_graph.policies.chat.text_model import TextModel
 from oresearch_graph.policies.serving import Serving
-from oresearch_graph.rows.ground_truth import GroundTruth, KeyPoint
+from oresearch_graph.rows.ground_truth import Criterion, GroundTruth, KeyPoint, Rubric
 from oresearch_graph.trace import Source
 from oresearch_graph.trace.answer import parse_answer
 from tests.helpers.openai_server import OpenAIServer
@@ -61,13 +62,60 @@ async def test_a_verdict_is_the_weighted_mean_of_its_scores(judge_at):
     assert judge.stats.retries == judge.stats.corrections == judge.stats.failures == 0
 
 
-async def test_without_a_rubric_each_key_point_is_a_criterion(judge_at):
-    truth = GroundTruth(key_points=(KeyPoint(text="A.", weight=1), KeyPoint(text="B.", weight=3)))
-    with OpenAIServer(says(verdict(0, 10))) as server:
-        found = await judged(judge_at(server), truth=truth)
-        asked = server.requests[0]["messages"][-1]["content"]
-    assert found.quality == 0.75
-    assert "<reference" not in asked, "the key points are the criteria, not a reference beside them"
+async def test_a_score_without_a_quote_of_the_text_is_none(judge_at):
+    for quote, quality in (
+        ("The Moon causes", 1.0),
+        ("", 0.0),
+        ("Moon", 0.0),
+        ("the Sun does", 0.0),
+    ):
+        with OpenAIServer(says(verdict(10, 10, quote=quote))) as server:
+            found = await judged(judge_at(server))
+        assert found.quality == quality
+        counted = [scored.reason.startswith("not counted") for scored in found.scores]
+        assert counted == [not quality] * 2
+
+
+async def test_what_weighs_negatively_is_taken_away(judge_at):
+    criteria = (*TRUTH.criteria, Criterion(text="Praises itself.", weight=-2.0))
+    truth = GroundTruth(rubric=Rubric(criteria=criteria))
+    for score, quality in ((0, 1.0), (5, 0.75), (10, 0.5)):
+        with OpenAIServer(says(verdict(10, 10, score))) as server:
+            found = await judged(judge_at(server), truth=truth)
+            asked = server.requests[0]["messages"][-1]["content"]
+        assert found.quality == pytest.approx(quality)
+        assert "3. Praises itself. [a fault: 10 where it is fully there]" in asked
+    for bad in ([Criterion(text="Bad.", weight=-1.0)], [{"text": "Nothing.", "weight": 0}]):
+        with pytest.raises(ValidationError):
+            Rubric.model_validate({"criteria": bad})
+
+
+def compared(first: int, second: int) -> str:
+    rows = [{"number": n, "reason": "", "first": first, "second": second} for n in (1, 2)]
+    return json.dumps({"criteria": rows})
+
+
+async def test_beside_a_reference_quality_is_its_share_and_places_do_not_count(judge_at):
+    truth = TRUTH.model_copy(update={"reference": "The Sun and the Moon do."})
+
+    def brain(messages: list[Message], body: Body) -> str:
+        shown = str(messages[-1]["content"])
+        good = shown.index("The Moon causes") < shown.index("The Sun and")
+        # It likes the better one twice as much, and what stands first a little more.
+        return compared(9, 4) if good else compared(5, 8)
+
+    with OpenAIServer(brain) as server:
+        judge = judge_at(server)
+        found = await judged(judge, truth=truth)
+        assert len(server.requests) == 2
+    assert found.quality == pytest.approx((9 / 13 + 8 / 13) / 2)
+    with OpenAIServer(says(compared(0, 0))) as server:
+        assert (await judged(judge_at(server), truth=truth)).quality == 0.5
+    with (
+        OpenAIServer(says(verdict(5, 5))) as server,
+        pytest.raises(JudgeError, match="is no score from 0 to 10"),
+    ):
+        await judged(judge_at(server), truth=truth)
 
 
 async def test_what_is_no_verdict_is_asked_for_again(judge_at):
@@ -88,8 +136,10 @@ async def test_what_is_no_verdict_is_asked_for_again(judge_at):
         "<think>" + verdict(1, 1) + " was too harsh {</think>" + verdict(7, 7),
         json.dumps(json.loads(verdict(7, 7))["criteria"]),
         verdict("7", "7/10"),
-        '{"criteria": {"1": {"score": 7}, "2": {"score": 7.0}}}',
-        '{"criteria": [{"number": 2, "score": 7}, {"number": 1, "score": 7, "quote": "a\nb"}]}',
+        '{"criteria": {"1": {"score": 7, "quote": "16 metres"}, "2": {"score": 7.0, '
+        '"quote": "The Moon … 16 metres"}}}',
+        '{"criteria": [{"number": 2, "score": 7, "quote": "the moon"}, '
+        '{"number": 1, "score": 7, "quote": "they\nreach"}]}',
         "[[[[[" * 2_000 + verdict(7, 7),
     ],
     ids=["fenced", "thought", "list", "text", "mapping", "order", "deep"],
@@ -106,7 +156,7 @@ async def test_a_server_without_schemas_is_read_all_the_same(judge_at, text: str
         server.fault_for = fault_for
         judge = judge_at(server)
         assert (await judged(judge)).quality == pytest.approx(0.7)
-        assert (await judged(judge, "Another.")).quality == pytest.approx(0.7)
+        assert (await judged(judge, f"{REPORT} Another.")).quality == pytest.approx(0.7)
         assert ["response_format" in body for body in server.requests] == [True, False, False]
 
 
@@ -260,12 +310,14 @@ def test_agreement_is_the_mean_likeness_of_two_votes(votes: list[Any], agrees: f
 
 async def test_any_document_can_be_judged_and_what_it_cost_is_told(judge_at):
     request = JudgeRequest([HumanMessage("Judge this plan.")], TRUTH.criteria, "First, then.")
-    with OpenAIServer(says("no", verdict(8, 4, quote="First,\nthen"), verdict(6, 4))) as server:
+    with OpenAIServer(
+        says("no", verdict(8, 4, quote="First,\nthen"), verdict(6, 4, quote="first then"))
+    ) as server:
         judge = judge_at(server, votes=2, price=Price(1.0, 0.0, 2.0))
         spent = Spent()
         found = await judge.opinions(request, spent)
         assert all(b["messages"][0]["content"] == "Judge this plan." for b in server.requests)
-    assert found.judged.scores[0].quote_found or found.judged.scores[0].quote is None
+    assert found.judged.scores[0].quote_found
     assert found.agreement == pytest.approx(1 - 3 * 0.2 / 4)
     assert spent.calls == 3, "the vain answer counts too"
     assert spent.prompt_tokens is not None
@@ -294,7 +346,7 @@ async def test_a_field_that_the_server_refuses_is_left_out_and_the_others_stay(j
         )
         judge = judge_at(server)
         assert (await judged(judge)).quality == pytest.approx(0.7)
-        assert (await judged(judge, "Another.")).quality == pytest.approx(0.7)
+        assert (await judged(judge, f"{REPORT} Another.")).quality == pytest.approx(0.7)
         refused, *others = server.requests
     assert "temperature" in refused
     assert len(others) == 2

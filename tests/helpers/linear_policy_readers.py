@@ -15,11 +15,14 @@ from datagen.judge.document import judge_request
 from datagen.seeds.model import _read_labels as read_labels
 from oresearch_graph.errors import PolicyOverflow
 from oresearch_graph.evidence import ledger as observed
+from oresearch_graph.evidence.copying import verbatim_share
 from oresearch_graph.evidence.report_plan import report_plan
 from oresearch_graph.graph.near_misses import near_miss, repeats_prompt
 from oresearch_graph.graph.shortening import shortened
-from oresearch_graph.judging.exact_facts import judge_report
-from oresearch_graph.judging.prompt import VerdictFault, fenced, json_values, read_verdict
+from oresearch_graph.judging.answers import VerdictFault, json_values
+from oresearch_graph.judging.exact_facts import judge_report, key_point_recall
+from oresearch_graph.judging.point_verdicts import point_request
+from oresearch_graph.judging.prompt import fenced, read_verdict
 from oresearch_graph.policies.chat import model_faults
 from oresearch_graph.policies.chat.constraint import grammar
 from oresearch_graph.policies.chat.endings import EchoGate, TextGate, end_of, unclosed_element
@@ -46,6 +49,8 @@ from oresearch_graph.trace import (
     Source,
     world_step,
 )
+from oresearch_graph.trace.answer import parse_answer
+from oresearch_graph.trace.call_counts import fruitful_calls
 from oresearch_graph.trace.calls import item_strings, json_value
 from oresearch_graph.trace.tags import parse_policy_text
 from tests.helpers.linear_texts import Reader, many_steps, whole_trace
@@ -57,6 +62,9 @@ PLAN = ReportPlan(
     references=(1,),
 )
 
+_SOURCE: Final = Source.of(
+    id=1, url="https://e.example", text="The tower is 81 metres high, and the river is near. " * 40
+)
 STOPS: Final = ("</web_search>", "</crawl_page>", "</subtask_answer>")
 _FOCUS: Final = Focus(("tides", "moon"), ("tides",), 1_000)
 _CRITERION: Final = (Criterion(text="It says what tides are."),)
@@ -102,6 +110,15 @@ def _verdict(text: str) -> None:
     ):
         with suppress(VerdictFault):
             read_verdict(answer, _CRITERION, text)
+
+
+def _point_verdict(text: str) -> None:
+    points = (KeyPoint(text=text), KeyPoint(text="The tower is 81 metres high."))
+    request = point_request(text, text, points, CitationReport())
+    rows = [{"number": n, "verdict": "supported", "quote": text} for n in (1, 2)]
+    for answer in (text, json.dumps({"points": rows})):
+        with suppress(VerdictFault):
+            request.scores(answer)
 
 
 def _refused(text: str) -> None:
@@ -176,9 +193,16 @@ POLICY_READERS: Final[dict[str, Reader]] = {
     ),
     "redaction": lambda text: (redacted(text), brief(text)),
     "judge.report": lambda text: judge_report(
-        text, [KeyPoint(text="The Moon causes tides."), KeyPoint(text="x", needs=(("16",),))],
-        CitationReport(),
+        text, [KeyPoint(text="x", needs=(("Moon",), ("16",)))], CitationReport(), text
     ),
+    "judge.recall": lambda text: key_point_recall(text, [KeyPoint(text="x", needs=(("16",),))]),
+    "judge.points": _point_verdict,
+    "evidence.copying": lambda text: verbatim_share(parse_answer(text), [_SOURCE]),
+    "evidence.copied": lambda text: verbatim_share(
+        parse_answer(f"{text} {_SOURCE.text}"),
+        [Source.of(id=1, url="https://e.example", text=text)],
+    ),
+    "calls.fruitful": lambda text: fruitful_calls(many_steps(text)),
     "judge.fenced": lambda text: fenced("report", text),
     "judge.json": lambda text: list(json_values(text)),
     "judge.verdict": _verdict,

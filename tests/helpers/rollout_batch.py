@@ -152,7 +152,10 @@ class Drill:
         settings = from_config(self.config)
         worker = RolloutWorker(
             settings, tokens, self.log, documents=(self.tools, self.tools),
-            judge=RewardJudge(settings.reward, self.judge),
+            # A slow page brings nothing: what calls are worth is not drilled here.
+            judge=RewardJudge(
+                settings.reward.model_copy(update={"fewest_calls": 0}), self.judge
+            ),
         )  # fmt: skip
         monkeypatch.setitem(rl.rollouts.agent_loop._workers, id(self.config), worker)
         monkeypatch.setattr("rl.rollouts.worker.LedgerPolicy", ScriptedLedgerPolicy)

@@ -25,7 +25,7 @@ TRUTH = GroundTruth(
 REPORT = "The Moon causes tides [1001]. They reach\n16 metres [1002]."
 
 
-def verdict(*scores: object, quote: str = "") -> str:
+def verdict(*scores: object, quote: str = "The Moon causes tides") -> str:
     rows = [
         {"number": number, "reason": f"because {number}", "quote": quote, "score": score}
         for number, score in enumerate(scores, start=1)

@@ -176,7 +176,10 @@ def test_a_judge_without_server_needs_the_providers_key(tmp_path, monkeypatch):
 
 def test_questions_without_key_points_have_no_judge(tmp_path):
     questions(tmp_path / "train.parquet", key_points=False)
-    assert "row 0: no key points" in only(check(cpu_launch(tmp_path)), "data.train_files").what
+    assert (
+        "row 0: there are no key points"
+        in only(check(cpu_launch(tmp_path)), "data.train_files").what
+    )
 
 
 def test_rows_that_are_no_questions_are_refused(tmp_path):

@@ -117,7 +117,9 @@ async def test_the_judge_of_the_settings(tmp_path: Any):
     assert isinstance(judge_from(RewardJudgeSettings()), ExactFactsJudge)
     with pytest.raises(ConfigurationError, match=r"set oresearch\.judge\.model"):
         judge_from(RewardJudgeSettings(kind="model"))
-    answer = '{"criteria": [{"number": 1, "reason": "", "quote": "", "score": 5}]}'
+    answer = (
+        '{"criteria": [{"number": 1, "reason": "", "quote": "The Moon causes tides", "score": 5}]}'
+    )
     truth = GroundTruth(rubric=Rubric(criteria=(Criterion(text="Is right."),)))
     with OpenAIServer(lambda messages, body: answer, models=("wise",)) as server:
         judge = judge_from(
