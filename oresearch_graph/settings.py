@@ -139,6 +139,24 @@ class ResearchSettings(BaseModel):
     summarizer_model: str | None = _advanced(
         "Summarizer's model", "Empty: the model above.", None, node="summarize"
     )
+    verifier: Literal["auto", "on", "off"] = _advanced(
+        "Verifier",
+        "A model reads the report against the pages it cites, and the summarizer may mend once "
+        "what it finds. auto: with a chat model, where the effort is standard or deep.",
+        "auto",
+        node="mend",
+    )
+    verifier_model: str | None = _advanced(
+        "Verifier's model", "Empty: the summarizer's.", None, node="mend"
+    )
+    verifier_votes: int = _advanced(
+        "Verifier's votes",
+        "Opinions on each sentence; more than half must agree.",
+        1,
+        node="mend",
+        ge=1,
+        le=9,
+    )
     parameters: dict[Role, dict[str, Any]] = _advanced(
         "Parameters", "More parameters of the model call, per role, such as top_p.", {}
     )
@@ -290,6 +308,11 @@ class ResearchSettings(BaseModel):
     def constrained(self) -> bool:
         """True when servers that can are to hold the model to the grammar."""
         return self.constraint == "on" or (self.constraint == "auto" and self.by_role)
+
+    @property
+    def verifies(self) -> bool:
+        """True when a chat model is to read the report against its sources."""
+        return self.verifier == "on" or (self.verifier == "auto" and self.effort != "quick")
 
     @property
     def extended(self) -> bool:

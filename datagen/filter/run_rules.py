@@ -88,7 +88,7 @@ def repaired(case: Case) -> Iterator[Finding]:
     if case.settings.allow_repaired:
         return
     for failure in case.trace.failures:
-        if failure.name == "repaired":
+        if failure.name in {"repaired", "revised"}:
             yield finding("repaired", f"corrected: {failure.message[:200]}", branch=failure.branch)
 
 

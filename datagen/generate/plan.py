@@ -85,6 +85,10 @@ def writing_settings(
         "execution": recipe.execution,
         "seed": recipe.draw,
         "approve_plan": False,
+        # A report that was written twice is no row: see `export.allow_repaired`.
+        "verifier": settings.research.verifier
+        if "verifier" in settings.research.model_fields_set
+        else "off",
     }
     if recipe.temperature is None and settings.generate.candidates <= len(
         variants(settings.generate)

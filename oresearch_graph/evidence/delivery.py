@@ -41,7 +41,8 @@ from oresearch_graph.trace.references import Ledger, same_address
 from oresearch_graph.trace.report_form import fence_spans, heading_for, lines_of
 
 HARMLESS: Final[frozenset[FailureName]] = frozenset((
-    "repaired", "recovered", "plan_fallback", "grammar", "citations_not_understood",
+    "repaired", "revised", "recovered", "plan_fallback", "grammar", "citations_not_understood",
+    "unverified",
 ))  # fmt: skip
 """Failures after which nothing is missing, as long as the subtasks were answered."""
 
@@ -74,9 +75,12 @@ class Delivered(NamedTuple):
 
 
 def delivered_answer(answer: ParsedAnswer, trace: Trace) -> tuple[CitationReport, Delivered]:
-    """An answer of the trace, checked against its sources, and the report made of it."""
+    """An answer of the trace, checked against its sources unless the trace has its check, and the
+    report made of it."""
     sources: Sequence[Source] = trace.sources or ()
-    citations = verify_report(answer, sources)
+    citations = trace.citations
+    if citations is None or not _is_of(citations, answer, sources):
+        citations = verify_report(answer, sources)
     missing = [_missing(f, trace.subtasks) for f in trace.failures if f.name not in HARMLESS]
     delivered = deliver(
         answer,
@@ -87,6 +91,16 @@ def delivered_answer(answer: ParsedAnswer, trace: Trace) -> tuple[CitationReport
         extractive=trace.extractive,
     )
     return citations, delivered
+
+
+def _is_of(citations: CitationReport, answer: ParsedAnswer, sources: Sequence[Source]) -> bool:
+    """True for a check of this very text by these sources; both may have been edited since."""
+    texts = {source.id: source.text for source in sources}
+    return bool(citations.sentences) and all(
+        answer.text[claim.start : claim.end] == claim.text
+        and all(texts.get(e.source, "")[e.start : e.end] == e.quote for e in claim.evidence)
+        for claim in citations.claims
+    )
 
 
 def _missing(failure: Failure, subtasks: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from oresearch_graph.errors import BudgetExhausted
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import Role, Usage, known_sum
+from oresearch_graph.trace.record import Spender
 
 _SUMMARIZER_CALLS: Final = 2
 """Model calls that research leaves for the report."""
@@ -33,9 +34,9 @@ class Budget:
     def __init__(self, settings: ResearchSettings, started: float) -> None:
         """`started` is the run's beginning on the wall clock (`time.time()`)."""
         self._settings, self.started = settings, started
-        self._spent: dict[tuple[Role, int | None], list[Usage]] = {}
+        self._spent: dict[tuple[Spender, int | None], list[Usage]] = {}
 
-    def restore(self, role: Role, branch: int | None, usage: Iterable[Usage]) -> None:
+    def restore(self, role: Spender, branch: int | None, usage: Iterable[Usage]) -> None:
         """Take over what the state says was spent, unless this process counted it itself."""
         charges = [each for each in usage if _spends(each)]
         self._spent.setdefault((role, branch), charges)

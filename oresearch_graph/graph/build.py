@@ -1,6 +1,6 @@
 """create_research_graph: the graph that answers, writes traces and is trained.
 
-prepare → plan → (approve_plan) → research × K → summarize → verify → (structure)
+prepare → plan → (approve_plan) → research × K → summarize → mend → verify → (structure)
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from oresearch_graph.graph.state import (
     ResearchState,
     written_steps,
 )
-from oresearch_graph.graph.summarizer import Structurer, Summarizer, structuring
-from oresearch_graph.graph.verify import Closer
+from oresearch_graph.graph.summarizer import Summarizer
+from oresearch_graph.graph.verify import Closer, Structurer, structuring
 from oresearch_graph.known_secrets import remember_within
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 from oresearch_graph.policies.chat.policy import ChatPolicy
@@ -121,13 +121,15 @@ def create_research_graph(
     graph.add_node("approve_plan", planner.approve_plan)
     graph.add_node("research", research_subgraph(pool))
     graph.add_node("summarize", summarizer.summarize)
+    graph.add_node("mend", summarizer.mend)
     graph.add_node("verify", closer.verify)
     graph.add_edge(START, "prepare")
     graph.add_edge("prepare", "plan")
     graph.add_conditional_edges("plan", _after_plan, ["approve_plan", "research", "summarize"])
     graph.add_conditional_edges("approve_plan", next_research, ["research", "summarize"])
     graph.add_conditional_edges("research", next_research, ["research", "summarize"])
-    graph.add_edge("summarize", "verify")
+    graph.add_conditional_edges("summarize", _after_summary, ["mend", "verify"])
+    graph.add_edge("mend", "verify")
     if response_format is None:
         graph.add_edge("verify", END)
     else:
@@ -151,6 +153,10 @@ def create_research_graph(
 def _after_plan(state: ResearchState) -> list[Send] | str:
     # `update_state`, by which Studio forks, runs routes without a runtime.
     return "approve_plan" if state["run"].approve_plan else next_research(state)
+
+
+def _after_summary(state: ResearchState) -> Literal["mend", "verify"]:
+    return "mend" if state["run"].verifies and state.get("sources") else "verify"
 
 
 def next_research(state: ResearchState) -> list[Send] | Literal["summarize"]:

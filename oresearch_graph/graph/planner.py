@@ -92,7 +92,13 @@ class Planner:
         parallel = settings.execution == "parallel"
         constrained = settings.constrained and serving.grammar and parallel
         known = protocol(settings, self.tools).model_copy(update={"constrained": constrained})
-        return run.model_copy(update={"serving": serving, "protocol": known})
+        return run.model_copy(
+            update={
+                "serving": serving,
+                "protocol": known,
+                "verifies": run_context.can_verify,
+            }
+        )
 
     async def plan(
         self, state: ResearchState, runtime: Runtime[ResearchSettings]

@@ -18,9 +18,11 @@ from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.near_misses import near_miss
 from oresearch_graph.graph.shortening import shortened
 from oresearch_graph.graph.state import Run
+from oresearch_graph.judging.verifier import Verifier
+from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.models import Policies
 from oresearch_graph.policies.policy import Continuation, Policy
-from oresearch_graph.policies.serving import BranchQueue, adapted
+from oresearch_graph.policies.serving import BranchQueue, Serving, adapted
 from oresearch_graph.prompts import system_prompt
 from oresearch_graph.settings import Part, ResearchSettings, settings_from
 from oresearch_graph.text.repetition import repetition, stutter
@@ -255,9 +257,40 @@ class RunContext:
     owned: bool = False
     """The policies were made for this run, and end with it."""
     queue: BranchQueue = field(init=False)
+    _verifier: Verifier | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.queue = BranchQueue(self.settings.branches_at_once)
+
+    @property
+    def can_verify(self) -> bool:
+        """A report is to be read against its sources, and there is a model that can."""
+        chats = isinstance(self.policies.summarizer, ChatPolicy)
+        return self.settings.verifies and (chats or bool(self.settings.verifier_model))
+
+    def verifier(self, serving: Serving) -> Verifier | None:
+        """The model that reads reports against their sources: the settings' own, or the
+        summarizer's, which is served so; None where there is none or none is wanted. May block."""
+        if self._verifier is None and self.can_verify:
+            self._verifier = self._made(serving)
+        return self._verifier
+
+    def _made(self, serving: Serving) -> Verifier:
+        settings, summarizer = self.settings, self.policies.summarizer
+        votes, concurrency = settings.verifier_votes, settings.concurrency
+        if settings.verifier_model or not isinstance(summarizer, ChatPolicy):
+            name, at, server = (settings.verifier_model or "").partition("@http")
+            base_url = f"http{server}" if at else settings.base_url
+            return Verifier(name, base_url=base_url, votes=votes, concurrency=concurrency)
+        model = summarizer.model
+        return Verifier(model, votes=votes, concurrency=concurrency, serving=serving)
+
+    async def aclose(self) -> None:
+        """Close what was opened for the run."""
+        if self._verifier is not None:
+            await self._verifier.aclose()
+        if self.owned:
+            await self.policies.aclose()
 
     def policy(self, role: Role, branch: int | None = None) -> Policy:
         return self.policies.of(role, branch)
@@ -354,5 +387,5 @@ class RunContextPool:
     async def release(self, run: Run) -> None:
         """The run is over: forget it, and close what was opened for it."""
         run_context = self._kept.pop(run.id, None)
-        if run_context is not None and run_context.owned:
-            await run_context.policies.aclose()
+        if run_context is not None:
+            await run_context.aclose()

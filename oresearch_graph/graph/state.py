@@ -64,6 +64,8 @@ class Run(BaseModel):
     """True when earlier runs on this thread of messages have left sources."""
     approve_plan: bool = False
     """A person is asked after planning. Kept in state because a fork routes by state alone."""
+    verifies: bool = False
+    """A model is to read the report against its sources."""
     serving: Serving = Serving()
     """How its models were served when it began."""
 

@@ -1,5 +1,5 @@
-"""The summarizer: one report from the answers of all subtasks, or that there is no evidence; and
-`response_format`, the delivered report once more, as the structure an embedder asked for."""
+"""The summarizer: one report from the answers of all subtasks, or that there is no evidence; read
+by a verifier, and mended once."""
 
 from __future__ import annotations
 
@@ -8,74 +8,33 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from langgraph.runtime import Runtime
-from pydantic import BaseModel
 
-from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.evidence.report_plan import report_plan
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.events import ReportText, emit
 from oresearch_graph.graph.run_context import RunContextPool
-from oresearch_graph.graph.state import Findings, ResearchState, add_usage, written_steps
-from oresearch_graph.policies.chat.policy import ChatPolicy
-from oresearch_graph.policies.policy import Policy
+from oresearch_graph.graph.state import Findings, ResearchState, written_steps
+from oresearch_graph.judging.judge_model import Spent
+from oresearch_graph.judging.verifier import Verifier
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.threads import Next, ReportPlan, Thread, visible
+from oresearch_graph.threads import Next, ReportPlan, visible
 from oresearch_graph.trace import (
+    CitationReport,
+    Claim,
     Failure,
     Protocol,
+    Source,
     Step,
     Trace,
     Usage,
     ViolationCode,
     close_tag,
+    render_steps,
     violations,
 )
-
-_INSTRUCTION = "Fill in the structure from this report alone. Leave out what it does not say."
-
-
-def structuring(policy: Policy) -> ChatPolicy:
-    """The policy, if it can fill in a structure; raises ConfigurationError if it cannot."""
-    if not isinstance(policy, ChatPolicy):
-        raise ConfigurationError(
-            f"response_format needs a chat model, the summarizer is {policy.name}: set model"
-        )
-    return policy
-
-
-class Structurer:
-    """The node that fills `structured_response` with the summarizer's model."""
-
-    def __init__(
-        self, pool: RunContextPool, response_format: type[BaseModel] | dict[str, Any]
-    ) -> None:
-        self.pool, self.response_format = pool, response_format
-
-    async def structure(
-        self, state: ResearchState, runtime: Runtime[ResearchSettings]
-    ) -> dict[str, Any]:
-        """The report as a structure; None without a report, or with a failure that says why."""
-        run, report, trace = state["run"], state.get("report"), state["trace"]
-        if report is None:
-            await self.pool.release(run)
-            return {"structured_response": None}
-        run_context = await self.pool.of(run, runtime.context)
-        thread = Thread(
-            id=f"{run.id}-structure", system=_INSTRUCTION, question=report, role="summarizer"
-        )
-        answer, usage, failures = None, list[Usage](), list[Failure]()
-        with boundary(failures, "summarizer"):
-            policy = structuring(run_context.policy("summarizer"))
-            answer, used = await policy.structured(thread, self.response_format)
-            usage.append(used)
-        await self.pool.release(run)
-        closed = {
-            "failures": (*trace.failures, *failures),
-            "usage": tuple(add_usage(trace.usage, usage)),
-        }
-        return {"structured_response": answer, "trace": trace.model_copy(update=closed)}
-
+from oresearch_graph.trace.answer import parse_answer
 
 _WRITTEN: Final[frozenset[ViolationCode]] = frozenset((
     "no_suggested_answer", "step_after_report", "stray_text", "missing_open_tag",
@@ -125,6 +84,166 @@ class Summarizer:
             "usage": writer.usage,
             "spans": writer.spans,
         }
+
+    async def mend(
+        self, state: ResearchState, runtime: Runtime[ResearchSettings]
+    ) -> dict[str, Any]:
+        """The report read by the verifier, and written once more where it finds fault, if that is
+        the better one. The draft is kept in the failures."""
+        run, answer = state["run"], _answer(state)
+        if answer is None or not state.get("sources"):
+            return {}
+        run_context = await self.pool.of(run, runtime.context)
+        _restore(run_context.budget, state)
+        verifier = await asyncio.to_thread(run_context.verifier, run.serving)
+        if verifier is None:
+            return {}
+        reader = _Reader(verifier, run_context.budget, state.get("sources", []))
+        draft = await reader.read(answer.text)
+        objections, settings = _objections(draft), run_context.settings
+        may_mend = settings.corrections and not run_context.constrained
+        if not objections or not may_mend or answer not in state.get("summary", []):
+            return reader.update(draft)
+        writer, failures = run_context.writer("summarizer"), list[Failure]()
+        before = visible(written_steps(state), "summarizer", None, run.protocol.execution)
+        thread = run_context.thread(
+            run, Next(tag="suggested_answer"), role="summarizer", steps=before
+        )
+        text = render_steps([answer])
+        thread = thread.model_copy(update={"corrections": ((text, objections),)})
+        steps: tuple[Step, ...] = ()
+        with boundary(failures, "summarizer"):
+            continuation = await writer.write(
+                thread,
+                [close_tag("suggested_answer")],
+                lambda new: _report_faults(new, run.language, run.protocol),
+                seconds=run_context.budget.remaining_seconds(),
+            )
+            steps = continuation.steps
+            failures += continuation.failures
+        reader.faults |= {f.message: None for f in failures if f.name not in {"repaired", "cut"}}
+        update = reader.update(draft)
+        mended = next((step.text for step in steps if step.kind == "suggested_answer"), "")
+        if mended.strip():
+            report = await reader.read(mended, before=draft)
+            update = reader.update(draft)
+            if _is_better(report, draft):
+                revised = Failure(
+                    name="revised", fault="policy", role="summarizer", rejected=answer.text,
+                    message=f"written once more: {_faults(draft)} cited sentences were not borne "
+                    f"out by their sources, {_faults(report)} are not now",
+                )  # fmt: skip
+                update = reader.update(report) | {"summary": list(steps)}
+                update["failures"] = [*update["failures"], revised]
+        update["usage"] = [*update["usage"], *writer.usage]
+        return update | {"spans": writer.spans}
+
+
+class _Reader:
+    """A report's verifier, within a run's budget."""
+
+    def __init__(self, verifier: Verifier, budget: Budget, sources: Sequence[Source]) -> None:
+        self._verifier, self._budget, self._sources = verifier, budget, sources
+        self._usage = list[Usage]()
+        self.faults = dict[str, None]()
+
+    async def read(self, text: str, before: CitationReport | None = None) -> CitationReport:
+        """What is known of a report: by its words, and by the model."""
+        report = parse_answer(text)
+        citations = await asyncio.to_thread(verify_report, report, self._sources)
+        findings = await self._verifier.verify(
+            report, citations, self._sources, before=before, allowance=self
+        )
+        self.faults |= dict.fromkeys(findings.faults)
+        return findings.citations
+
+    def ask(self, calls: int) -> float:
+        """See `Allowance`. Calls are counted before they are made."""
+        self._budget.require("summarizer")
+        self._charge(Usage(role="verifier", model=self._verifier.name, calls=calls))
+        return self._budget.remaining_seconds()
+
+    def pay(self, model: str, spent: Spent) -> None:
+        """See `Allowance`."""
+        votes = self._verifier.votes
+        more = spent.calls - votes if spent.calls else 0
+        self._charge(
+            Usage(
+                role="verifier",
+                model=model,
+                calls=max(0, more),
+                prompt_tokens=spent.prompt_tokens,
+                completion_tokens=spent.completion_tokens,
+                cost=spent.cost,
+            )
+        )
+
+    def _charge(self, usage: Usage) -> None:
+        self._usage.append(usage)
+        self._budget.charge(usage)
+
+    def update(self, citations: CitationReport) -> dict[str, Any]:
+        """The state's, with the check of the report that stands."""
+        unverified = Failure(
+            name="unverified", fault="infrastructure", role="summarizer",
+            message=f"not all of the report was read or mended: {'; '.join(self.faults)}",
+        )  # fmt: skip
+        failures = [unverified] if self.faults else []
+        return {"citations": citations, "usage": self._usage, "failures": failures}
+
+
+_OBJECTIONS: Final = 20
+"""Sentences that the summarizer is told of."""
+_KEPT: Final = 0.8
+"""Share of the sentences that hold which a mended report has, at least."""
+_QUOTED: Final = 400
+"""Characters of each."""
+
+
+def _answer(state: ResearchState) -> Step | None:
+    """The report as it was written, by the summarizer or a researcher of a sequential run."""
+    steps = [*written_steps(state), *state.get("summary", [])]
+    return next(
+        (s for s in reversed(steps) if s.kind == "suggested_answer" and s.text.strip()), None
+    )
+
+
+def _faults(citations: CitationReport) -> int:
+    return sum(claim.warns or claim.status == "dangling" for claim in citations.claims)
+
+
+def _is_better(report: CitationReport, draft: CitationReport) -> bool:
+    """Fewer faults, and no less that holds: a report without citations has no faults either."""
+    held = sum(claim.holds for claim in draft.claims)
+    return _faults(report) < _faults(draft) and sum(c.holds for c in report.claims) >= _KEPT * held
+
+
+def _objections(citations: CitationReport) -> str:
+    """What the summarizer is told of its report; empty where nothing speaks against it."""
+    lines = [
+        f'- "{" ".join(claim.text.split())[:_QUOTED]}": {_objection(claim)}'
+        for claim in citations.claims
+        if claim.warns or claim.status == "dangling"
+    ]
+    if not lines:
+        return ""
+    listed = "\n".join(lines[:_OBJECTIONS])
+    return (
+        "these sentences were read against the sources that they cite, and are not borne out:\n"
+        f"{listed}\nSay only what the sources say, cite the source that says it, or leave the "
+        "sentence out. Keep the rest of the report as it is."
+    )
+
+
+def _objection(claim: Claim) -> str:
+    parts = ", ".join(f'"{part}"' for part in claim.missing)
+    match claim.status:
+        case "dangling":
+            return f"{', '.join(claim.dangling)} leads to no source"
+        case "contradicted":
+            return f"the source says otherwise{f' about {parts}' if parts else ''}"
+        case _:
+            return f"the source does not say {parts or 'it'}"
 
 
 def _plan(state: ResearchState) -> ReportPlan | None:

@@ -7,10 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from oresearch_graph.evidence.source_index import flat
-
 _OPENING: Final = re.compile(r"\{(?=\s*+[\"}])|\[(?=\s*+\{)")
-_GAP: Final = re.compile(r"…|\.{3,}+")
 _VAIN: Final = 20
 """Times the text's length that may be read in vain: each of many openings may fail at the end."""
 _DECODER: Final = json.JSONDecoder(strict=False)
@@ -81,10 +78,3 @@ def as_number(value: object) -> float | None:
         return float(value) if abs(value) < 1_000 else None
     match = re.fullmatch(r"(?:criterion )?(\d{1,3}(?:\.\d+)?)\.?(?: ?/ ?10)?", str(value).strip())
     return float(match[1]) if match else None
-
-
-def pieces_of(quote: str) -> list[str]:
-    """The words of a quote between its gaps, to be found in `flat` text; none of a quote that has
-    fewer than two words."""
-    pieces = [piece for part in _GAP.split(quote) if (piece := flat(part)).strip()]
-    return pieces if sum(len(piece.split()) for piece in pieces) > 1 else []

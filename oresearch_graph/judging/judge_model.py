@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langchain_core.runnables.config import patch_config
 from pydantic import BaseModel, ValidationError
 
 from oresearch_graph.errors import ConfigurationError, PolicyError, PolicyRefused
@@ -168,10 +169,12 @@ class OneJudge:
 
     def __init__(
         self, model: TextModel, stats: Callable[[], JudgeStats], *, cold: bool,
-        schema: dict[str, Any] | None = None,
+        schema: dict[str, Any] | None = None, run_name: str = "judge",
     ) -> None:  # fmt: skip
         """`cold`: at temperature 0, where the server takes that; several votes need to differ.
-        `schema`: of the JSON object that is asked for; None: a verdict."""
+        `schema`: of the JSON object that is asked for; None: a verdict.
+        `run_name`: what callbacks see."""
+        self._run_name = run_name
         self._model, self._stats, self.name = model, stats, model.name
         self._schema = schema or verdict_schema()
         self._sampling = {"temperature": 0.0} if model.connected and cold else {}
@@ -232,7 +235,9 @@ class OneJudge:
             if place < self._refused_offers:
                 continue
             try:
-                answer = await self._model.answer(messages, offer, runs=self._counting(cost))
+                answer = await self._model.answer(
+                    messages, offer, self._counting(cost), self._run_name
+                )
             except PolicyRefused as error:
                 refused = getattr(error.__cause__, "status_code", None) in {400, 422}
                 if not refused or place == len(offers) - 1:
@@ -253,7 +258,8 @@ class OneJudge:
                 cost.calls += 1
                 self._stats().retries += tries > 0
                 tries += 1
-                return await model.ainvoke(messages, config, **more)
+                named = patch_config(config, run_name=self._run_name)
+                return await model.ainvoke(messages, named, **more)
 
             return RunnableLambda(call)
 

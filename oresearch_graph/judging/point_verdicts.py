@@ -14,9 +14,10 @@ from typing import Any, Final
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from oresearch_graph.evidence.source_index import flat
-from oresearch_graph.judging.answers import VerdictFault, numbered_entries, pieces_of
+from oresearch_graph.judging.answers import VerdictFault, numbered_entries
 from oresearch_graph.judging.ground_truth import Scored
 from oresearch_graph.judging.prompt import JudgeRequest, checked_citations, fenced, list_schema
+from oresearch_graph.judging.quotes import pieces_of
 from oresearch_graph.judging.statements import (
     Statement,
     denied_in,

@@ -18,9 +18,11 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from oresearch_graph.evidence.citations import in_words
 from oresearch_graph.evidence.source_index import flat
-from oresearch_graph.judging.answers import VerdictFault, as_number, numbered_entries, pieces_of
+from oresearch_graph.judging.answers import VerdictFault, as_number, numbered_entries
 from oresearch_graph.judging.ground_truth import Scored
+from oresearch_graph.judging.quotes import pieces_of
 from oresearch_graph.rows.ground_truth import Criterion, GroundTruth, KeyPoint
+from oresearch_graph.trace.escaping import escape_world
 from oresearch_graph.trace.plain_text import storable
 from oresearch_graph.trace.record import CitationReport, text_hash
 
@@ -177,7 +179,7 @@ def checked_citations(citations: CitationReport) -> str:
 
 def fenced(name: str, text: str) -> str:
     """The text between tags that it cannot contain: their number is a hash of the text."""
-    safe = _TAG.sub("&lt;", storable(text))
+    safe = _TAG.sub("&lt;", escape_world(storable(text)))
     tag = f"{name}-{text_hash(safe)[:16]}"
     return f"<{tag}>\n{safe}\n</{tag}>"
 

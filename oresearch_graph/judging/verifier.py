@@ -14,27 +14,25 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
-from oresearch_graph.errors import ConfigurationError, PolicyError
+from oresearch_graph.errors import BudgetExhausted, ConfigurationError, PolicyError
 from oresearch_graph.evidence.ledger import GAP
 from oresearch_graph.evidence.report_check import CheckedReport
-from oresearch_graph.evidence.source_index import flat, normal_words, stopped
 from oresearch_graph.judging.answers import VerdictFault, numbered_entries
 from oresearch_graph.judging.judge_model import JudgeStats, OneJudge, Spent, VerdictCache
 from oresearch_graph.judging.prompt import fenced, list_schema
+from oresearch_graph.judging.quotes import Stretch, names_a_part, says, sentences_with
 from oresearch_graph.policies.chat.prices import Price
 from oresearch_graph.policies.chat.text_model import TextModel
-from oresearch_graph.text.language import detect_language
+from oresearch_graph.policies.serving import Serving
 from oresearch_graph.text.passages import best_passages
-from oresearch_graph.text.polarity import denial_in
 from oresearch_graph.text.scripts import main_script
-from oresearch_graph.text.sentences import sentence_spans
-from oresearch_graph.text.words import content
 from oresearch_graph.trace.answer import ParsedAnswer
+from oresearch_graph.trace.escaping import unescape_world
 from oresearch_graph.trace.plain_text import storable
 from oresearch_graph.trace.record import CitationReport, Claim, ClaimStatus, Evidence, Source
 from oresearch_graph.trace.references import same_address
@@ -53,12 +51,6 @@ _PASSAGES: Final = 1_500
 """Tokens of the passages of one request."""
 _SOURCES: Final = 10
 """Of one request; others that the same sentences cite are not read."""
-_SHORTEST: Final = 3
-"""Words of a quote, at least."""
-_QUOTED: Final = 3
-"""Sentences of a source that one quote may run over."""
-_SHARED: Final = 0.3
-"""Of a sentence's words in the quote that says it, at least."""
 _SYSTEM: Final = """\
 You check sentences of a report against passages of the pages they cite. For each numbered \
 sentence you decide whether the passages say it: all of it, who did what to whom, when, how much, \
@@ -109,22 +101,26 @@ class VerifierFindings(NamedTuple):
     spent: Spent
 
 
-class _Shown(NamedTuple):
-    """A stretch of a source, without a gap."""
-
-    source: int
-    title: str
-    start: int
-    text: str
-
-
 class _Batch(NamedTuple):
     """Claims that cite the same sources."""
 
     places: tuple[int, ...]
     """In the report's claims."""
     sentences: tuple[str, ...]
-    passages: tuple[_Shown, ...]
+    passages: tuple[Stretch, ...]
+
+
+class Allowance(Protocol):
+    """What a verifier may spend."""
+
+    def ask(self, calls: int) -> float:
+        """So many calls are about to be made: the seconds that they may take. Raises
+        BudgetExhausted where there is no room for them."""
+        ...
+
+    def pay(self, model: str, spent: Spent) -> None:
+        """What they came to."""
+        ...
 
 
 class Verifier:
@@ -133,20 +129,21 @@ class Verifier:
     def __init__(
         self, model: BaseChatModel | str, *, base_url: str | None = None, votes: int = 1,
         tries: int = 3, timeout: float | None = None, concurrency: int = 8,
-        cache: Path | None = None, price: Price | None = None,
+        cache: Path | None = None, price: Price | None = None, serving: Serving | None = None,
     ) -> None:  # fmt: skip
         """As ModelJudge has them. More than half of the votes must agree. Raises ConfigurationError
         for a model that cannot be had, or no vote."""
         if votes < 1:
             raise ConfigurationError(f"{votes} votes decide nothing: ask for one or more")
         self.stats = JudgeStats()
-        self._votes = votes
+        self.votes = votes
         self._cache = None if cache is None else VerdictCache(cache, ClaimVerdicts)
         self._judge = OneJudge(
             TextModel(
-                model, base_url, concurrency=concurrency, tries=tries, timeout=timeout, price=price
+                model, base_url, concurrency=concurrency, tries=tries, timeout=timeout, price=price,
+                serving=serving,
             ),
-            lambda: self.stats, cold=votes == 1,
+            lambda: self.stats, cold=votes == 1, run_name="verifier",
         )  # fmt: skip
 
     @property
@@ -163,19 +160,33 @@ class Verifier:
         return replace(checked, citations=findings.citations), findings
 
     async def verify(
-        self, report: ParsedAnswer, citations: CitationReport, sources: Sequence[Source]
-    ) -> VerifierFindings:
+        self, report: ParsedAnswer, citations: CitationReport, sources: Sequence[Source], *,
+        before: CitationReport | None = None, allowance: Allowance | None = None,
+    ) -> VerifierFindings:  # fmt: skip
         """`citations` is what is known of the report by words; what the model adds is told by
-        *supported* and *unsupported*. Never raises for what a model or a server does."""
-        spent, faults = Spent(), list[str]()
+        *supported* and *unsupported*. What it said of the same sentence with the same sources
+        `before` stands. Never raises for what a model, a server or a spent `allowance` does."""
+        spent, faults = Spent(), dict[str, None]()
+        citations = citations if before is None else _with_verdicts(citations, before)
         batches = await asyncio.to_thread(_batches, report, citations, sources)
 
         async def asked(batch: _Batch) -> ClaimVerdicts | None:
+            paid = Spent()
             try:
-                return await self._verdicts(batch, spent)
+                seconds = None if allowance is None else allowance.ask(self.votes)
+                async with asyncio.timeout(seconds):
+                    return await self._verdicts(batch, paid)
             except (PolicyError, VerdictFault) as error:
-                faults.append(f"{self.name}: {error}")
-                return None
+                faults[f"{self.name}: {error}"] = None
+            except TimeoutError:
+                faults[f"{self.name}: the time of the run was over"] = None
+            except BudgetExhausted as error:
+                faults[str(error)] = None
+            finally:
+                spent.add(paid)
+                if allowance is not None:
+                    allowance.pay(self.name, paid)
+            return None
 
         claims, decided, undecided = list(citations.claims), 0, 0
         answers = await asyncio.gather(*map(asked, batches))
@@ -198,22 +209,43 @@ class Verifier:
             self.stats.cached += 1
             return kept
         opinions = await self._judge.votes(
-            self._votes,
+            self.votes,
             messages,
             lambda text: _read(text, batch),
             spent,
             _schema(len(batch.sentences)),
         )
         by_sentence = zip(*opinions, strict=True)
-        verdicts = ClaimVerdicts(of=tuple(_majority(each, self._votes) for each in by_sentence))
+        verdicts = ClaimVerdicts(of=tuple(_majority(each, self.votes) for each in by_sentence))
         if self._cache is not None:
             return await asyncio.to_thread(self._cache.keep, key, verdicts)
         return verdicts
 
     def _key(self, messages: Sequence[BaseMessage], places: Sequence[tuple[int, int]]) -> str:
         texts = [message.text for message in messages]
-        parts = ["verifier", _VERSION, self.name, self._votes, texts, places]
+        parts = ["verifier", _VERSION, self.name, self.votes, texts, places]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _with_verdicts(citations: CitationReport, before: CitationReport) -> CitationReport:
+    """The claims, those that a model decided before as it left them."""
+    verdicts = {
+        (claim.text, claim.sources): claim
+        for claim in before.claims
+        if claim.status in {"supported", "unsupported"}
+    }
+    claims = []
+    for claim in citations.claims:
+        known = verdicts.get((claim.text, claim.sources)) if _may_be_asked(claim) else None
+        update = {} if known is None else known.model_dump(include={"status", "missing"})
+        evidence = claim.evidence if known is None else known.evidence
+        claims.append(claim.model_copy(update={**update, "evidence": evidence}))
+    return citations.model_copy(update={"claims": tuple(claims)})
+
+
+def _may_be_asked(claim: Claim) -> bool:
+    """A figure or a name that stands nowhere is no matter of reading."""
+    return claim.status in ASKED and not claim.missing
 
 
 def _batches(
@@ -228,8 +260,7 @@ def _batches(
     groups: dict[tuple[str, ...], list[int]] = {}
     for place, claim in enumerate(citations.claims):
         cited = tuple(dict.fromkeys(by_id[each] for each in claim.sources if each in by_id))
-        # A figure or a name that stands nowhere is no matter of reading.
-        if claim.status in ASKED and not claim.missing and any(url in records for url in cited):
+        if _may_be_asked(claim) and any(url in records for url in cited):
             groups.setdefault(cited, []).append(place)
     batches: list[_Batch] = []
     for cited, places in groups.items():
@@ -244,14 +275,14 @@ def _batches(
     return batches
 
 
-def _shown(source: Source, sentences: Sequence[str], together: int) -> Iterator[_Shown]:
+def _shown(source: Source, sentences: Sequence[str], together: int) -> Iterator[Stretch]:
     """The stretches of one of so many sources that matter most to the sentences."""
     focus, tokens = " ".join(sentences), _PASSAGES // together
     for passage in best_passages(source.text, focus, tokens):
         start = passage.start
         for stretch in passage.text.split(GAP):
             if stretch.strip():
-                yield _Shown(source.id, source.title, start, stretch)
+                yield Stretch(source.id, source.title, start, stretch)
             start += len(stretch) + len(GAP)
 
 
@@ -283,64 +314,25 @@ def _read(text: str, batch: _Batch) -> tuple[ClaimVerdict | None, ...]:
 
 
 def _counted(
-    entry: dict[str, Any], sentence: str, passages: Sequence[_Shown]
+    entry: dict[str, Any], sentence: str, passages: Sequence[Stretch]
 ) -> ClaimVerdict | None:
     """A verdict whose quote is where it must be; None for any other."""
     ruling = str(entry.get("verdict") or "").strip().lower()
-    quote = " ".join(storable(str(entry.get("quote") or "")).split())
+    quote = unescape_world(" ".join(storable(str(entry.get("quote") or "")).split()))
     if ruling == "unsupported":
-        named = _names_a_part(quote, sentence, passages)
+        named = names_a_part(quote, sentence, passages)
         return ClaimVerdict(ruling="unsupported", quote=quote) if named else None
     if ruling != "supported":
         raise VerdictFault(f"{ruling[:40]!r} is neither supported nor unsupported")
     for shown in passages:
-        evidence = _sentences_with(quote, shown)
+        evidence = sentences_with(quote, shown)
         if evidence is None:
             continue
         other_script = main_script(shown.text) != main_script(sentence)
         # Of words in another script nothing can be told.
-        if other_script or _says(quote, evidence.quote, sentence):
+        if other_script or says(quote, evidence.quote, sentence):
             return ClaimVerdict(ruling="supported", quote=quote, evidence=evidence)
     return None
-
-
-def _names_a_part(quote: str, sentence: str, passages: Sequence[_Shown]) -> bool:
-    """True for words of the sentence that say something, and stand so in no passage."""
-    words = flat(quote)
-    if words not in flat(sentence) or all(word.stop for word in normal_words(quote)):
-        return False
-    return not any(words in flat(f"{shown.title}\n{shown.text}") for shown in passages)
-
-
-def _sentences_with(quote: str, shown: _Shown) -> Evidence | None:
-    """The sentences of a passage, as few as have the quote; None where it does not stand there."""
-    words = stopped(quote)
-    if len(flat(quote).split()) < _SHORTEST or words not in stopped(shown.text):
-        return None
-    spans = sentence_spans(shown.text)
-    for count in range(1, _QUOTED + 1):
-        for first, last in zip(spans, spans[count - 1 :], strict=False):
-            start, end = first[0], last[1]
-            if words in stopped(shown.text[start:end]):
-                return Evidence(
-                    source=shown.source, start=shown.start + start, end=shown.start + end,
-                    quote=shown.text[start:end], score=1.0,
-                )  # fmt: skip
-    return None
-
-
-def _says(quote: str, around: str, sentence: str) -> bool:
-    """True where a quote may say the sentence: it has enough of its words, and the sentences that
-    it stands in deny nothing that it does not."""
-    words = normal_words(sentence)
-    wanted = set(content(words))
-    if len(wanted & {word.stem for word in normal_words(quote)}) < _SHARED * len(wanted):
-        return False
-    denial = denial_in(detect_language(sentence))
-    said = [normal_words(around[start:end]) for start, end in sentence_spans(around)]
-    if sum(map(denial.denied, said)) > denial.denied(words):
-        return False
-    return not denial.reversals(words, said, frozenset())
 
 
 def _majority(votes: Sequence[ClaimVerdict | None], asked: int) -> ClaimVerdict | None:

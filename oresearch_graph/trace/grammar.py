@@ -60,6 +60,9 @@ class Violation(FrozenModel):
 
 _FAKE: Final = re.compile(r"<\s*+observation\b", re.IGNORECASE)
 
+_OTHER_TEXT: Final = frozenset(("repaired", "revised"))
+"""Failures of text that is not in the steps."""
+
 _Span = tuple[int, int]
 
 
@@ -80,7 +83,7 @@ def violations(
         for failure in trace.failures
         if failure.name == "recovered"
     ]
-    declared = {failure.branch for failure in trace.failures if failure.name != "repaired"}
+    declared = {failure.branch for failure in trace.failures if failure.name not in _OTHER_TEXT}
     end = len(trace.steps)
     faults.sort(key=lambda fault: end if fault.step is None else fault.step)
     if not declared:

@@ -26,6 +26,8 @@ SCHEMA_VERSION: Final = 2
 Number = TypeVar("Number", int, float)
 
 Role = Literal["planner", "researcher", "summarizer"]
+Spender = Literal[Role, "verifier"]
+"""Who spends: a role, or the model that reads a report against its sources."""
 Outcome = Literal["complete", "partial", "failed"]
 Dialect = Literal["paper", "released"]
 Fault = Literal["policy", "web", "infrastructure", "person"]
@@ -34,6 +36,8 @@ Fault = Literal["policy", "web", "infrastructure", "person"]
 FailureName = Literal[
     "grammar",  # text that breaks the protocol, after the corrections allowed
     "repaired",  # such text, corrected: the rejected attempt is kept here
+    "revised",  # a report written once more by what its verifier found: the draft is kept here
+    "unverified",  # a report that no model read against its sources, and why
     "recovered",  # such text, read as what it stands for: it is in the steps as it was sampled
     "cut",  # an answer cut by the token limit, or what a thread reads by its model's context
     "model_error",
@@ -119,14 +123,14 @@ class Failure(FrozenModel):
     role: Role | None = None
     branch: int | None = None
     rejected: Text | None = None
-    """The text that was refused, for `repaired` and `grammar`."""
+    """The text that was refused, for `repaired` and `grammar`; the draft, for `revised`."""
 
 
 @stored
 class Usage(FrozenModel):
     """What one role spent in one branch on one model. None: the provider did not say."""
 
-    role: Role
+    role: Spender
     branch: int | None = None
     model: Annotated[Text, AfterValidator(public_name)] = ""
     calls: int = 0
@@ -316,8 +320,9 @@ class Trace(FrozenModel):
     @property
     def repaired(self) -> bool:
         """True when some text was rejected and corrected before it entered the steps, or is in them
-        as something else than it was written as."""
-        return any(failure.name in {"repaired", "recovered"} for failure in self.failures)
+        as something else than it was written as, or was written again by what a verifier found."""
+        names = {"repaired", "recovered", "revised"}
+        return any(failure.name in names for failure in self.failures)
 
 
 def text_hash(text: str) -> str:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.runnables import ensure_config
+from langchain_core.runnables import RunnableConfig, ensure_config
+from langchain_core.runnables.config import merge_configs
+from langgraph.constants import TAG_NOSTREAM
 
 from oresearch_graph.known_secrets import remember_within
 from oresearch_graph.policies.chat.connect import connect
@@ -41,10 +43,12 @@ class TextModel:
     def __init__(
         self, model: BaseChatModel | str, base_url: str | None = None, *, concurrency: int,
         tries: int, timeout: float | None = None, price: Price | None = None,
+        serving: Serving | None = None,
     ) -> None:  # fmt: skip
         """`concurrency` is that of requests, less where the server has fewer slots; `timeout` the
-        seconds of one, None: as its server's pace asks. `price`: in place of the known one. Raises
-        ConfigurationError for a model that cannot be had."""
+        seconds of one, None: as its server's pace asks. `price`: in place of the known one.
+        `serving`: how it is served; None: its server is asked. Raises ConfigurationError for a
+        model that cannot be had."""
         self.connected = isinstance(model, str)
         """It was made here from its name, and its sampling is ours to choose."""
         if isinstance(model, str):
@@ -61,12 +65,15 @@ class TextModel:
         choice = Choice("turns", "it is asked for whole texts")
         self._exchange = Exchange(model, self.name, choice, {}, connected=self.connected)
         self._serving: Serving | None = None
+        if serving is not None:
+            self._use(serving)
 
     async def answer(
         self, messages: Sequence[BaseMessage], arguments: Mapping[str, Any] | None = None,
-        runs: Callable[[BaseChatModel], Any] | None = None,
+        runs: Callable[[BaseChatModel], Any] | None = None, name: str = "judge",
     ) -> AIMessage:  # fmt: skip
-        """The model's message. `runs` makes of the model what is to be run. Raises PolicyError."""
+        """The model's message. `runs` makes of the model what is to be run; `name` is what
+        callbacks see, and who streams a graph's messages sees nothing. Raises PolicyError."""
         serving = await self._served()
         request = Sent(self._model, messages, arguments or {}, runs=runs)
         if serving.slow:
@@ -74,7 +81,12 @@ class TextModel:
         seconds = self._timeout or _seconds(serving, messages)
         patience = self._call.patience._replace(timeout=seconds)
         call = self._call.with_patience(patience)
-        return await self._exchange.answer(call, request, ensure_config())
+        config: RunnableConfig = {
+            "run_name": name,
+            "tags": [name, TAG_NOSTREAM],
+            "metadata": {"role": name, "branch": None},
+        }
+        return await self._exchange.answer(call, request, merge_configs(ensure_config(), config))
 
     async def aclose(self) -> None:
         """Close the connections of a model that was given by name."""
@@ -86,10 +98,13 @@ class TextModel:
         if self._serving is None:
             serving = await self._exchange.serving(self._call.with_tries(1))
             if self._serving is None:
-                self._serving = serving
-                if serving.slots is not None and serving.slots < self._concurrency:
-                    self._call = self._call.with_limiter(AdaptiveLimiter(serving.slots))
-        return self._serving
+                self._use(serving)
+        return self._serving or serving
+
+    def _use(self, serving: Serving) -> None:
+        self._serving = serving
+        if serving.slots is not None and serving.slots < self._concurrency:
+            self._call = self._call.with_limiter(AdaptiveLimiter(serving.slots))
 
 
 def _seconds(serving: Serving, messages: Sequence[BaseMessage]) -> float:
