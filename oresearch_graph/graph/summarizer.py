@@ -192,11 +192,11 @@ class _Reader:
         return {"citations": citations, "usage": self._usage, "failures": failures}
 
 
-_OBJECTIONS: Final = 20
+_OBJECTIONS: Final = 60
 """Sentences that the summarizer is told of."""
 _KEPT: Final = 0.8
 """Share of the sentences that hold which a mended report has, at least."""
-_QUOTED: Final = 400
+_QUOTED: Final = 300
 """Characters of each."""
 
 
