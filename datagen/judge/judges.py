@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Literal, Protocol, Self
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -15,9 +15,10 @@ from datagen.records import Record, Seed
 from datagen.settings.judge import JudgeSettings
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.evidence.citations import citations_of
-from oresearch_graph.judging.ground_truth import ExactFactsJudge
+from oresearch_graph.judging.ground_truth import ExactFactsJudge, QualityJudge
 from oresearch_graph.judging.judge_model import Spent
 from oresearch_graph.judging.model_judge import ModelJudge, Opinions, empty_verdict
+from oresearch_graph.judging.nearness import NearnessJudge
 from oresearch_graph.judging.prompt import MOST
 from oresearch_graph.rows.ground_truth import Criterion, GroundTruth
 from oresearch_graph.trace import Trace
@@ -49,22 +50,32 @@ class TraceJudge(Protocol):
     async def aclose(self) -> None: ...
 
 
-class ExactFactsTraceJudge:
-    """The deterministic one: which of the seed's key points the report states, with support."""
+class KeyPointTraceJudge:
+    """One without a model: which of the seed's key points the report states, with support; or how
+    near it comes to each."""
 
     criteria: tuple[str, ...] = ()
     asks = False
 
+    def __init__(self, by: Literal["exact_facts", "word_vectors"] = "exact_facts") -> None:
+        self._by: Final = by
+        self._judge: QualityJudge = ExactFactsJudge()
+        if by == "word_vectors":
+            self._judge = NearnessJudge()
+
     def basis(self, seed: Seed | None) -> object:
-        return ["exact_facts", VERSION, seed and [p.model_dump() for p in seed.key_points]]
+        return [self._by, VERSION, seed and [p.model_dump() for p in seed.key_points]]
 
     def lacks(self, seed: Seed | None) -> str | None:
-        return GroundTruth(key_points=seed.key_points if seed else ()).not_exact
+        truth = GroundTruth(key_points=seed.key_points if seed else ())
+        if self._by == "exact_facts" or not truth.key_points:
+            return truth.not_exact
+        return None
 
     async def judge(self, trace: Trace, seed: Seed | None, spending: Spent) -> Opinions:  # noqa: ARG002
         citations = await asyncio.to_thread(citations_of, trace)
         truth = GroundTruth(key_points=seed.key_points if seed else ())
-        judged = await ExactFactsJudge().judge(
+        judged = await self._judge.judge(
             trace.question, report_of(trace), truth, citations=citations
         )
         return Opinions(judged, None)
@@ -122,7 +133,7 @@ def judge_from(settings: JudgeSettings) -> TraceJudge:
     judge: TraceJudge = (
         ModelTraceJudge(settings, read_rubric(settings.rubric))
         if settings.by_model
-        else ExactFactsTraceJudge()
+        else KeyPointTraceJudge("word_vectors" if settings.by == "word_vectors" else "exact_facts")
     )
     unknown = next((name for name in settings.min_scores if name not in judge.criteria), None)
     if unknown is not None:

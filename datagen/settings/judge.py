@@ -14,9 +14,10 @@ from oresearch_graph.trace.validation import FrozenModel
 class JudgeSettings(FrozenModel):
     """Who judges, and what is accepted."""
 
-    by: Literal["model", "exact_facts"] | None = None
-    """`exact_facts`: the deterministic judge, on the key points that seeds bring. None: the model
-    where one is set, else the key points."""
+    by: Literal["model", "exact_facts", "word_vectors"] | None = None
+    """Without a model, on the key points that seeds bring: `exact_facts` for closed worlds, whose
+    points say what must stand together; `word_vectors` for points in free words, by likeness (extra
+    `vectors`). None: the model where one is set, else exact facts."""
     model: str | None = None
     """A LangChain model name such as openai:gpt-5-mini."""
     base_url: str | None = None
