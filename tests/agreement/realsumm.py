@@ -70,15 +70,15 @@ def by_length(summary: str, units: Sequence[str]) -> float:
 def agreement(judge: Judge, of: Iterable[Document]) -> tuple[float, float]:
     """Spearman's correlation over all single summaries, and its mean within documents."""
     scores = [(each, [judge(text, each.units) for text in each.summaries]) for each in of]
-    pooled = _correlation(
+    pooled = correlation(
         [score for _, scored in scores for score in scored],
         [share for each, _ in scores for share in each.held],
     )
-    within = [_correlation(scored, each.held) for each, scored in scores if len(set(each.held)) > 1]
+    within = [correlation(scored, each.held) for each, scored in scores if len(set(each.held)) > 1]
     return pooled, fmean(within)
 
 
-def _correlation(one: Sequence[float], other: Sequence[float]) -> float:
+def correlation(one: Sequence[float], other: Sequence[float]) -> float:
     return float(spearmanr(one, other).statistic)
 
 
