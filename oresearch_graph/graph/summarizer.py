@@ -4,9 +4,13 @@ by a verifier, and mended once."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
+from langchain_core.runnables import ensure_config
+from langchain_core.runnables.config import merge_configs, var_child_runnable_config
+from langgraph.constants import TAG_NOSTREAM
 from langgraph.runtime import Runtime
 
 from oresearch_graph.evidence.citations import verify_report
@@ -112,7 +116,7 @@ class Summarizer:
         text = render_steps([answer])
         thread = thread.model_copy(update={"corrections": ((text, objections),)})
         steps: tuple[Step, ...] = ()
-        with boundary(failures, "summarizer"):
+        with boundary(failures, "summarizer"), _unstreamed():
             continuation = await writer.write(
                 thread,
                 [close_tag("suggested_answer")],
@@ -137,6 +141,17 @@ class Summarizer:
                 update["failures"] = [*update["failures"], revised]
         update["usage"] = [*update["usage"], *writer.usage]
         return update | {"spans": writer.spans}
+
+
+@contextmanager
+def _unstreamed() -> Iterator[None]:
+    """Who streams messages has the draft by now; the report comes whole, as the run's message."""
+    config = merge_configs(ensure_config(), {"tags": [TAG_NOSTREAM]})
+    token = var_child_runnable_config.set(config)
+    try:
+        yield
+    finally:
+        var_child_runnable_config.reset(token)
 
 
 class _Reader:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -188,6 +188,42 @@ async def test_the_summarizers_own_model_reads_where_no_other_is_named():
         read = [b for b in server.requests if "You check sentences" in str(b.get("messages"))]
     assert len(read) == sum(u.calls for u in trace.usage if u.role == "verifier") == 1
     assert trace.models["summarizer"] == "fake"
+
+
+async def test_a_stream_of_messages_has_the_draft_and_then_the_report_whole():
+    """A chat model writes, reads and mends: the second text is no stream of its own."""
+    draft, mended = (body.format(n=1001) for body in (f"{TRUE} {FALSE}", TRUE))
+    brain = ResearchBrain(("The mill", "The Orne"))
+    read = verdicts(honest)
+
+    def writes(messages: list[Message], body: Body) -> Any:
+        text = str(messages[-1]["content"])
+        if "You check sentences" in str(messages[0]["content"]):
+            return read(messages, body)
+        refused = "That was refused" in text
+        if refused or "Now write the <suggested_answer>" in text:
+            said = mended if refused else draft
+            return REPORT.format(findings=said, references=f"[1001]. {PAGE}")
+        return brain(messages, body)
+
+    with OpenAIServer(writes) as server:
+        graph = create_research_graph(
+            "fake", search=Documents(PAGES),
+            settings=ResearchSettings(base_url=server.base_url, rendering="turns"),
+        )  # fmt: skip
+        question: Any = {"question": "Who built the mill on the Orne?"}
+        chunks = [
+            (str(chunk.text), meta["langgraph_node"])
+            async for chunk, meta in cast("Any", graph.astream(question, stream_mode="messages"))
+        ]
+        trace = (await graph.ainvoke(question))["trace"]
+    assert named(trace, "revised")
+    streamed = "".join(text for text, node in chunks if node == "summarize")
+    assert QUOTE in streamed
+    assert not [text for text, node in chunks if node == "mend"]
+    (report,) = [text for text, node in chunks if node == "verify"]
+    assert "1911" in report
+    assert QUOTE not in report
 
 
 @pytest.mark.parametrize("size", [2, 20])
