@@ -114,7 +114,9 @@ def usage_line(trace: Trace) -> str:
     if not calls:
         return tool_calls
     tokens = known_sum((total["prompt_tokens"], total["completion_tokens"]))
-    parts = [f"{calls} model calls", tool_calls]
+    reading = sum(usage.calls for usage in trace.usage if usage.role == "verifier")
+    verifying = f" ({reading} to verify)" if reading else ""
+    parts = [f"{calls} model calls{verifying}", tool_calls]
     cached = f" ({total['cached_tokens']:,} cached)" if total["cached_tokens"] else ""
     parts += [] if tokens is None else [f"{tokens:,.0f} tokens{cached}"]
     parts += [] if total["cost"] is None else [f"${total['cost']:.4f}"]
