@@ -20,7 +20,7 @@ from oresearch_graph.judging.judge_model import Spent
 from oresearch_graph.judging.model_judge import ModelJudge, Opinions, empty_verdict
 from oresearch_graph.judging.nearness import NearnessJudge
 from oresearch_graph.judging.prompt import MOST
-from oresearch_graph.rows.ground_truth import Criterion, GroundTruth
+from oresearch_graph.rows.ground_truth import Criterion, GroundTruth, Weight
 from oresearch_graph.trace import Trace
 from oresearch_graph.trace.validation import first_fault
 
@@ -155,7 +155,7 @@ class TraceCriterion(Record):
     """What a score of 0 looks like."""
     high: str = Field(pattern=r"\S")
     """What the highest score looks like."""
-    weight: float = Field(default=1.0, gt=0)
+    weight: Weight = 1.0
 
     @property
     def criterion(self) -> Criterion:
@@ -175,6 +175,8 @@ class TraceRubric(Record):
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"two criteria are named {twice}")
+        if all(criterion.weight < 0 for criterion in self.criteria):
+            raise ValueError("every criterion weighs negatively: nothing could be accepted")
         return self
 
 
