@@ -75,9 +75,9 @@ class RewardSettings(FrozenModel):
     scope: Literal["subtask", "trajectory"] = "subtask"
     """tool_use is counted per subtask and averaged, or over the whole trajectory."""
     fewest_calls: int = Field(default=2, ge=0)
-    """Below: 0."""
+    """Of those that bring a source unseen before; fewer: 0."""
     most_calls: int = Field(default=8, ge=1)
-    """Above: −1."""
+    """Of all distinct ones; more: −1."""
     fewest_subtasks: int = Field(default=2, ge=1)
     """A plan of fewer is a violation: the question was not split."""
     most_verbatim: float = Field(default=0.6, ge=0, le=1)

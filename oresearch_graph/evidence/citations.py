@@ -25,6 +25,7 @@ _QUOTE_MARK: Final = re.compile(r"^[ \t]*>+[ \t]?", re.MULTILINE)
 _SEVERITY: Final[tuple[ClaimStatus, ...]] = (
     "quoted", "found", "not_checkable", "unchecked", "missing", "contradicted",
 )  # fmt: skip
+_READ: Final[frozenset[ClaimStatus]] = frozenset(("found", "unchecked", "not_checkable"))
 _LETTER: Final = re.compile(r"[^\W\d_]")
 
 
@@ -57,6 +58,43 @@ def citations_of(trace: Trace) -> CitationReport | None:
     if not any(source.text for source in trace.sources or ()):
         return None
     return verify_report(parse_answer(trace.answer.text), trace.sources or ())
+
+
+def undecided(claim: Claim) -> bool:
+    """True for what a model can tell more of: words that are there word for word say themselves;
+    what is nowhere there, or otherwise, needs no reader: people bear nine of ten such warnings out.
+    """
+    return claim.status in _READ and not claim.missing
+
+
+def with_verdicts(
+    citations: CitationReport, before: CitationReport, sources: Iterable[Source]
+) -> CitationReport:
+    """The check by words, with what a model said `before` of the same sentences with these sources:
+    *supported* with its quote there, *unsupported* with its words in the sentence."""
+    texts = {source.id: source.text for source in sources}
+    verdicts = {(claim.text, claim.sources): claim for claim in before.claims}
+    claims = []
+    for claim in citations.claims:
+        known = verdicts.get((claim.text, claim.sources))
+        if known is not None and undecided(claim) and _proved(known, texts):
+            names = ("status", "missing", "evidence")
+            claim = claim.model_copy(update={name: getattr(known, name) for name in names})
+        claims.append(claim)
+    return citations.model_copy(update={"claims": tuple(claims)})
+
+
+def _proved(claim: Claim, texts: Mapping[int, str]) -> bool:
+    if claim.status == "unsupported":
+        return bool(claim.missing)
+    return (
+        claim.status == "supported"
+        and bool(claim.evidence)
+        and all(
+            texts.get(each.source, "")[each.start : each.end] == each.quote
+            for each in claim.evidence
+        )
+    )
 
 
 def sentences_of(report: ParsedAnswer) -> Iterator[AnswerSentence]:

@@ -19,7 +19,7 @@ from langchain_core.messages.content import Citation, create_citation
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from oresearch_graph.evidence.citations import verify_report
+from oresearch_graph.evidence.citations import verify_report, with_verdicts
 from oresearch_graph.evidence.notices import Notices, notices
 from oresearch_graph.trace.answer import ParsedAnswer, parse_answer
 from oresearch_graph.trace.marks import Link, Mark
@@ -75,12 +75,12 @@ class Delivered(NamedTuple):
 
 
 def delivered_answer(answer: ParsedAnswer, trace: Trace) -> tuple[CitationReport, Delivered]:
-    """An answer of the trace, checked against its sources unless the trace has its check, and the
-    report made of it."""
+    """An answer of the trace, checked against its sources, with a model's verdicts that the trace
+    has; and the report made of it."""
     sources: Sequence[Source] = trace.sources or ()
-    citations = trace.citations
-    if citations is None or not _is_of(citations, answer, sources):
-        citations = verify_report(answer, sources)
+    citations = verify_report(answer, sources)
+    if trace.citations is not None:
+        citations = with_verdicts(citations, trace.citations, sources)
     missing = [_missing(f, trace.subtasks) for f in trace.failures if f.name not in HARMLESS]
     delivered = deliver(
         answer,
@@ -91,16 +91,6 @@ def delivered_answer(answer: ParsedAnswer, trace: Trace) -> tuple[CitationReport
         extractive=trace.extractive,
     )
     return citations, delivered
-
-
-def _is_of(citations: CitationReport, answer: ParsedAnswer, sources: Sequence[Source]) -> bool:
-    """True for a check of this very text by these sources; both may have been edited since."""
-    texts = {source.id: source.text for source in sources}
-    return bool(citations.sentences) and all(
-        answer.text[claim.start : claim.end] == claim.text
-        and all(texts.get(e.source, "")[e.start : e.end] == e.quote for e in claim.evidence)
-        for claim in citations.claims
-    )
 
 
 def _missing(failure: Failure, subtasks: Sequence[str]) -> str:

@@ -73,11 +73,12 @@ class Budget:
         share = self._settings.soft_limit
         return next((limit for limit in self.limits() if limit.used >= share * limit.allowed), None)
 
-    def require(self, role: Role) -> None:
-        """Raise BudgetExhausted where a hard limit leaves no room for one more model call."""
+    def require(self, role: Role, calls: int = 1) -> None:
+        """Raise BudgetExhausted where a hard limit leaves no room for so many more model calls."""
         for limit in self.limits():
             reserve = 0 if role == "summarizer" or limit.name != "model call" else _SUMMARIZER_CALLS
-            if limit.used >= max(1, limit.allowed - reserve):
+            more = calls - 1 if limit.name == "model call" else 0
+            if limit.used + more >= max(1, limit.allowed - reserve):
                 raise BudgetExhausted(limit.name, limit.used, limit.allowed)
 
 

@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.checkpoints import knowing_records
+from oresearch_graph.graph.mend import Mender
 from oresearch_graph.graph.planner import Planner
 from oresearch_graph.graph.researcher import research_subgraph
 from oresearch_graph.graph.run_context import RunContext, RunContextPool, described
@@ -121,7 +122,7 @@ def create_research_graph(
     graph.add_node("approve_plan", planner.approve_plan)
     graph.add_node("research", research_subgraph(pool))
     graph.add_node("summarize", summarizer.summarize)
-    graph.add_node("mend", summarizer.mend)
+    graph.add_node("mend", Mender(pool).mend)
     graph.add_node("verify", closer.verify)
     graph.add_edge(START, "prepare")
     graph.add_edge("prepare", "plan")

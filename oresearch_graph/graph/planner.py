@@ -85,6 +85,8 @@ class Planner:
     ) -> Run:
         """The run with what its models' servers can do; a slow one gets its forecast."""
         serving = await run_context.policies.serving()
+        # A verifier that cannot be had is known before anything is paid for.
+        await asyncio.to_thread(run_context.verifier, serving)
         settings = adapted(self.pool.settings(runtime.context), serving)
         if serving.slow and serving.pace and (seconds := forecast(settings.limits, serving)):
             emit(TimeForecast(seconds=round(seconds), pace=round(serving.pace, 1),

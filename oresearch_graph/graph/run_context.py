@@ -281,7 +281,10 @@ class RunContext:
         if settings.verifier_model or not isinstance(summarizer, ChatPolicy):
             name, at, server = (settings.verifier_model or "").partition("@http")
             base_url = f"http{server}" if at else settings.base_url
-            return Verifier(name, base_url=base_url, votes=votes, concurrency=concurrency)
+            return Verifier(
+                name, base_url=base_url, votes=votes, concurrency=concurrency,
+                allow_plain_http=settings.allow_plain_http,
+            )  # fmt: skip
         model = summarizer.model
         return Verifier(model, votes=votes, concurrency=concurrency, serving=serving)
 

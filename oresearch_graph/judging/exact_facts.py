@@ -16,14 +16,15 @@ from typing import NamedTuple
 
 from oresearch_graph.judging.statements import (
     Statement,
+    allowed,
     denied_in,
+    guesses,
     is_figure,
     rivalled,
-    stance,
     statements_of,
 )
 from oresearch_graph.rows.ground_truth import GroundTruth, KeyPoint
-from oresearch_graph.text.language import detect_language
+from oresearch_graph.text.look_alikes import as_seen
 from oresearch_graph.text.words import sentence_spans, terms
 from oresearch_graph.trace.answer import parse_answer
 from oresearch_graph.trace.record import CitationReport
@@ -55,7 +56,7 @@ def key_point_recall(text: str, key_points: Sequence[KeyPoint]) -> float:
     spans = sentence_spans(parse_answer(text).body)
     pieces = [text[start:end] for start, end in spans]
     pieces += [text[one[0] : two[1]] for one, two in pairwise(spans)]
-    windows = [(piece.lower(), frozenset(terms(piece))) for piece in pieces]
+    windows = [(piece.lower(), frozenset(terms(piece))) for piece in map(as_seen, pieces)]
     found = sum(
         point.weight for point in key_points if any(_names(*each, point.needs) for each in windows)
     )
@@ -77,8 +78,8 @@ def judge_report(
     matches: list[Found] = []
     missing: list[KeyPoint] = []
     for point in key_points:
-        place = _best(point, windows)
-        if place is None or (citations is not None and _rivalled(point, single)):
+        place = _best(point, windows, allowed(as_seen(point.text), report))
+        if place is None or (citations is not None and _is_spoiled(point, place, single)):
             missing.append(point)
         else:
             matches.append(Found(point, place.start, place.end, place.credit))
@@ -92,16 +93,16 @@ def _check(key_points: Sequence[KeyPoint]) -> None:
         raise ValueError(fault)
 
 
-def _best(point: KeyPoint, windows: Sequence[Statement]) -> Statement | None:
-    """The first place of most credit that states the point; None where it stands nowhere, or a
-    sentence denies it."""
-    denials, doubts = stance(point.text, detect_language(point.text))
+def _best(point: KeyPoint, windows: Sequence[Statement], own: tuple[int, int]) -> Statement | None:
+    """The first place of most credit that states the point, with no more denials and doubts than
+    its `own`; None where it stands nowhere, or a sentence denies it."""
+    denials, doubts = own
     places = [window for window in windows if _names(window.lower, window.terms, point.needs)]
     stated = [place for place in places if place.denials <= denials and place.doubts <= doubts]
     best = max(stated, key=lambda place: place.credit, default=None)
     if best is None:
         return None
-    terms_of_both = best.terms | _terms_of(point.text)
+    terms_of_both = best.terms | _terms_of(as_seen(point.text))
     if any(denied_in(place, terms_of_both, denials) for place in places):
         return None
     return best
@@ -111,18 +112,21 @@ def _names(lower: str, words: Set[str], needs: Sequence[Sequence[str]]) -> bool:
     return all(any(_holds(lower, words, option) for option in group) for group in needs)
 
 
-def _rivalled(point: KeyPoint, single: Sequence[Statement]) -> bool:
-    """True where another figure of the report's own invention stands in the point's place."""
+def _is_spoiled(point: KeyPoint, place: Statement, single: Sequence[Statement]) -> bool:
+    """True where the figure is guessed, or another of the report's own stands in its place."""
     figures = [group for group in point.needs if all(map(is_figure, group))]
     others = [group for group in point.needs if group not in figures]
-    if not others:
-        return False
     digits = frozenset(figure for group in figures for figure in group)
-    return rivalled(digits, lambda place: _names(place.lower, place.terms, others), single)
+    if guesses(place, digits):
+        return True
+    return bool(others) and rivalled(
+        place, digits, lambda other: _names(other.lower, other.terms, others), single
+    )
 
 
 def _holds(lower: str, words: Set[str], option: str) -> bool:
     """A bare number must stand by itself: 16 is not in 2016."""
+    option = as_seen(option)
     if not is_figure(option) and option.lower() in lower:
         return True
     option_terms = _terms_of(option)

@@ -113,17 +113,20 @@ class ModelJudge:
     async def _compared(
         self, question: str, report: str, truth: GroundTruth, reference: str
     ) -> Judged:
-        """Beside the reference; each stands first once, for judges favour a place."""
+        """Quality as the report's share of both qualities (RACE of DeepResearch Bench, arXiv
+        2506.11763): 0.5 for one as good. Each stands first once, for judges favour a place."""
         one, other = await asyncio.gather(
             *(
                 self.opinions(comparison(question, report, truth, reference, first=first))
                 for first in (True, False)
             )
         )
-        scores = combined((one.judged.scores, other.judged.scores), "mean")
+        both = combined((one.judged.scores, other.judged.scores), "mean")
+        scores, of_reference = both[: len(truth.criteria)], both[len(truth.criteria) :]
+        own, others = weighted_mean(scores), weighted_mean(of_reference)
         return one.judged.model_copy(
             update={
-                "quality": weighted_mean(scores),
+                "quality": own / (own + others) if own + others else 0.5,
                 "scores": scores,
                 "votes": one.judged.votes + other.judged.votes,
                 "cached": one.judged.cached and other.judged.cached,
@@ -187,7 +190,8 @@ class ModelJudge:
     def _key(self, judge: OneJudge, request: JudgeRequest) -> str:
         """Over all that a verdict depends on; question, rubric and report are in the messages."""
         texts = [message.text for message in request.messages]
-        parts = [_VERSION, judge.name, self._votes, self._combine, texts]
+        weights = [criterion.weight for criterion in request.criteria]
+        parts = [_VERSION, judge.name, self._votes, self._combine, texts, weights]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     async def _ask(

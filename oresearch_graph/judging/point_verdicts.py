@@ -7,8 +7,7 @@ than the point, or that has little of it, is no statement of it, whatever the ju
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
-from itertools import pairwise
+from collections.abc import Iterator, Sequence, Set
 from typing import Any, Final
 
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
@@ -20,14 +19,15 @@ from oresearch_graph.judging.prompt import JudgeRequest, checked_citations, fenc
 from oresearch_graph.judging.quotes import pieces_of
 from oresearch_graph.judging.statements import (
     Statement,
+    allowed,
     denied_in,
+    guesses,
     is_figure,
     rivalled,
-    stance,
     statements_of,
 )
 from oresearch_graph.rows.ground_truth import Criterion, KeyPoint
-from oresearch_graph.text.language import detect_language
+from oresearch_graph.text.look_alikes import as_seen
 from oresearch_graph.text.scripts import main_script
 from oresearch_graph.text.words import terms
 from oresearch_graph.trace.marks import unmarked
@@ -37,6 +37,8 @@ _SHARED: Final = 0.3
 """Of a point's terms in the sentences that state it, at least."""
 _SAME: Final = 0.7
 """Of a sentence's terms, figures aside, in another that is about the same."""
+_QUOTED: Final = 3
+"""Sentences that one quote may run over."""
 _VERDICTS: Final = ("supported", "omitted", "contradicted")
 _SYSTEM: Final = """\
 You are a strict and fair judge of research reports. For each numbered key point you say whether \
@@ -76,7 +78,8 @@ def point_request(
     def read(text: str) -> tuple[Scored, ...]:
         entries = numbered_entries(text, "points", len(points))
         return tuple(
-            _scored(point, entry, single) for point, entry in zip(points, entries, strict=True)
+            _scored(point, entry, single, report)
+            for point, entry in zip(points, entries, strict=True)
         )
 
     criteria = tuple(Criterion(text=point.text, weight=point.weight) for point in points)
@@ -92,7 +95,9 @@ def _schema(count: int) -> dict[str, Any]:
     return list_schema("points", fields, count)
 
 
-def _scored(point: KeyPoint, entry: dict[str, Any], single: Sequence[Statement]) -> Scored:
+def _scored(
+    point: KeyPoint, entry: dict[str, Any], single: Sequence[Statement], report: str
+) -> Scored:
     verdict = str(entry.get("verdict") or "").strip().lower()
     if verdict not in _VERDICTS:
         raise VerdictFault(f"{verdict[:40]!r} is none of {', '.join(_VERDICTS)}")
@@ -102,44 +107,51 @@ def _scored(point: KeyPoint, entry: dict[str, Any], single: Sequence[Statement])
     )
     if verdict != "supported":
         return scored
-    place = None if quote is None else _place(quote, single)
-    if place is None:
+    places = list(_places(quote or "", single))
+    faults = [_fault(point, place, single, report) for place in places]
+    whole = [place for place, fault in zip(places, faults, strict=True) if not fault]
+    if not places:
         reason = "supported, but its quote is no statement of the report"
         return scored.model_copy(update={"reason": reason, "quote_found": False})
-    fault = _fault(point, place, single)
-    score = 0.0 if fault else place.credit
-    reason = fault or ("" if score else ", but its source does not say so")
+    score = max((place.credit for place in whole), default=0.0)
+    reason = "" if score else ", but its source does not say so" if whole else faults[0]
     return scored.model_copy(
         update={"score": score, "reason": f"supported{reason}", "quote_found": True}
     )
 
 
-def _place(quote: str, single: Sequence[Statement]) -> Statement | None:
-    """The statements, as few as have the quote."""
-    pieces = pieces_of(unmarked(quote))
-    pairs = [one.with_next(two) for one, two in pairwise(single)]
-    for statement in (*single, *pairs):
-        text = flat(statement.lower)
-        if pieces and all(piece in text for piece in pieces):
-            return statement
-    return None
+def _places(quote: str, single: Sequence[Statement]) -> Iterator[Statement]:
+    """The statements that have the quote: of one sentence, or of as few as it runs over."""
+    pieces = pieces_of(as_seen(unmarked(quote)))
+    if not pieces:
+        return
+    windows = list(single)
+    for _ in range(_QUOTED):
+        found = [each for each in windows if all(p in flat(each.lower) for p in pieces)]
+        if found:
+            yield from found
+            return
+        windows = [one.with_next(two) for one, two in zip(windows, single[-len(windows) + 1 :],
+                   strict=False)] if len(windows) > 1 else []  # fmt: skip
 
 
-def _fault(point: KeyPoint, place: Statement, single: Sequence[Statement]) -> str:
+def _fault(point: KeyPoint, place: Statement, single: Sequence[Statement], report: str) -> str:
     """Why a statement is not one of the point."""
-    language = detect_language(point.text)
-    denials, doubts = stance(point.text, language)
+    text = as_seen(point.text)
+    denials, doubts = allowed(text, report)
     if place.denials > denials or place.doubts > doubts:
         return ", but the report denies or doubts it there"
-    point_terms = frozenset(terms(point.text))
-    same_script = main_script(place.lower) == main_script(point.text)
+    point_terms = frozenset(terms(text))
+    same_script = main_script(place.lower) == main_script(text)
     if same_script and len(point_terms & place.terms) < _SHARED * len(point_terms):
         return ", but the quote has little of it"
     terms_of_both = place.terms | point_terms
     if any(denied_in(each, terms_of_both, denials) for each in single):
         return ", but the report denies it elsewhere"
     figures = frozenset(filter(is_figure, place.terms))
-    if rivalled(figures, lambda other: _is_about(other, place.terms - figures), single):
+    if guesses(place, figures & point_terms):
+        return ", but among other guesses"
+    if rivalled(place, figures, lambda other: _is_about(other, place.terms - figures), single):
         return ", but beside another figure that nothing bears out"
     return ""
 

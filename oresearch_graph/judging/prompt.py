@@ -190,12 +190,14 @@ def _scored(criterion: Criterion, entry: dict[str, Any], document: str) -> Score
     pieces = pieces_of(quote or "")
     found = bool(pieces) and all(piece in document for piece in pieces)
     reason = str(entry.get("reason") or "").strip()
-    if score and not found:
+    # What speaks against a report may be that something is not there.
+    counts = found or criterion.weight < 0
+    if score and not counts:
         reason = f"{_NOT_THERE}: {reason}"
     return Scored(
         criterion=criterion.text,
         weight=criterion.weight,
-        score=score / MOST if found else 0.0,
+        score=score / MOST if counts else 0.0,
         reason=reason,
         quote=quote,
         quote_found=None if quote is None else found,
@@ -214,9 +216,8 @@ def _score(entry: dict[str, Any], name: str) -> float:
 def comparison(
     question: str, report: str, truth: GroundTruth, reference: str, *, first: bool
 ) -> JudgeRequest:
-    """The request for one opinion on a report beside a reference, which stands `first` or second.
-    Of a criterion the score is the report's share of both scores (RACE of DeepResearch Bench, arXiv
-    2506.11763): 0.5 for two that are as good."""
+    """The request for one opinion on a report beside a reference, which stands `first` or second:
+    the report's scores on all criteria, then the reference's."""
     pair = (reference, report) if first else (report, reference)
     count = len(truth.criteria)
     parts = [
@@ -226,7 +227,7 @@ def comparison(
           for name, text in zip(("first", "second"), pair, strict=True)),
         f"Score both on criteria 1 to {count}. Answer with the JSON object alone.",
     ]  # fmt: skip
-    own, other = ("second", "first") if first else ("first", "second")
+    names = ("second", "first") if first else ("first", "second")
 
     def read(text: str) -> tuple[Scored, ...]:
         entries = numbered_entries(text, "criteria", count)
@@ -234,18 +235,15 @@ def comparison(
             Scored(
                 criterion=criterion.text,
                 weight=criterion.weight,
-                score=_share(_score(entry, own), _score(entry, other)),
+                score=_score(entry, name) / MOST,
                 reason=str(entry.get("reason") or "").strip(),
             )
+            for name in names
             for criterion, entry in zip(truth.criteria, entries, strict=True)
         )
 
     messages = [SystemMessage(_COMPARING), HumanMessage("\n\n".join(parts))]
     return JudgeRequest(messages, truth.criteria, report, read, _comparison_schema(count))
-
-
-def _share(own: float, other: float) -> float:
-    return own / (own + other) if own + other else 0.5
 
 
 def _comparison_schema(count: int) -> dict[str, Any]:

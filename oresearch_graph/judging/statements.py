@@ -29,15 +29,27 @@ _DOUBTS: Final = re.compile(
     \b(?: whether | perhaps | maybe | (?:im)?possibly | probably | presumably | supposedly
     | allegedly | reportedly | apparently | unclear | unknown | unsure | uncertain | unconfirmed
     | unproven | undecided | disputed | alleged | rumou?r(?:s|ed)? | myth | hoax
-    | doubt(?:s|ed|ful)? | guess(?:es|ed)? | speculat(?:e|es|ed|ion) | might | could | may (?!\s*\d)
+    | doubt(?:s|ed|ful)? | guess(?:es|ed)? | speculat(?:e|es|ed|ion) | (?:un|not\s)likely
+    | might | (?:could|may)\s(?:be|have|well|also)
     | (?:claim|believ|assum|suppos|suggest)(?:s|es|ed)?\s(?:that|to)
-    | vielleicht | womöglich | möglicherweise | angeblich | vermutlich | unklar | unbekannt
+    | wrong(?:ly)? | lies? | fiction(?:al)? | fake | falsehood | fallacy | erroneous(?:ly)?
+    | mistaken(?:ly)? | impossible | nonsense | untruth | fabricat(?:ed|ion) | debunked
+    | disprove[nd]? | refuted? | contrary\sto
+    | vielleicht | womöglich | möglicherweise | angeblich | vermutlich | unklar | unbekannt | falsch
     | peut-être | probablement | prétendument | quizás?  | posiblemente | supuestamente ) \b
-    | 可能 | 也许 | 或许 | 大概 | 据说 | 是否 | 未知 | 不详 | 不明
+    | 可能 | 也许 | 或许 | 大概 | 据说 | 是否 | 未知 | 不详 | 不明 | 谣言 | 错误
     """,
     re.VERBOSE,
 )
-_FENCE: Final = re.compile(r"^[ \t>]*(?:```|~~~)", re.MULTILINE)
+_PLAIN: Final = re.compile(
+    r"\b(?:not\suntil|without|ohne|sans|sin|sem|senza|zonder)\b|без", re.IGNORECASE
+)
+"""Negations that deny a thing beside what a sentence says."""
+_FENCE: Final = re.compile(r"^[ \t>]*(?P<sign>```|~~~)", re.MULTILINE)
+_ROW: Final = 15
+"""Words of a table's row that may tell something without function words, at most."""
+_MANY: Final = 4
+"""Figures of one length from which on a sentence guesses, where no source bears it out."""
 _CLOSING: Final = " \t\n\"'”’»)]*_."
 """What may follow a question mark."""
 _GRAMMAR: Final = frozenset(("en", "de", "fr", "es", "pt", "it", "ru"))
@@ -49,6 +61,8 @@ _FUNCTION_WORDS: Final = 0.1
 _FIGURE: Final = re.compile(r"\d+(?:[.,]\d+)*")
 _SAME: Final = 0.6
 """Share of a denying sentence's terms in what it denies."""
+_NEARLY: Final = 0.7
+"""Share of a sentence's terms, figures aside, in one that says the same with other figures."""
 _REPEATED: Final = 0.9
 """Share of a sentence's terms in the question that make it a repetition."""
 _LONGEST: Final = 4_000
@@ -97,7 +111,7 @@ def statements_of(
         claim = None if claims is None else claims.at(start, end)
         is_quote = claim is not None and claim.status == "quoted"
         is_list = not is_quote and _is_list_of_words(words, plain, language)
-        if is_list and len(words) > _LISTED:
+        if is_list and len(words) > (_ROW if _is_row(answer.text, start) else _LISTED):
             continue
         if not (claim is not None and claim.holds) and _repeats(content_terms, question_terms):
             continue
@@ -114,8 +128,18 @@ def statements_of(
 @lru_cache(maxsize=16_384)
 def stance(text: str, language: str) -> tuple[int, int]:
     """How often a text denies, and how often it hedges."""
-    denials = len(denial_in(language).places(all_words(text)))
+    words = all_words(_PLAIN.sub(" ", text))
+    denials = len(denial_in(language).places(words))
     return denials, sum(1 for _ in _DOUBTS.finditer(text.lower()))
+
+
+def _fences(text: str) -> Iterator[int]:
+    """Where code begins and ends, in turn: a fence ends with its own sign."""
+    sign: str | None = None
+    for match in _FENCE.finditer(text):
+        if sign is None or sign == match["sign"]:
+            sign = match["sign"] if sign is None else None
+            yield match.start()
 
 
 def denied_in(statement: Statement, terms_said: Set[str], denials: int) -> bool:
@@ -131,24 +155,42 @@ def is_figure(term: str) -> bool:
     return _FIGURE.fullmatch(term) is not None
 
 
-def rivalled(
-    figures: Set[str], about: Callable[[Statement], bool], statements: Iterable[Statement]
-) -> bool:
-    """True where a sentence about the same, which no source bears out, has other figures: as many
-    digits, and none of these."""
+def allowed(text: str, report: str) -> tuple[int, int]:
+    """What a key point itself denies and doubts, read in its own language and in the report's."""
+    one, two = (stance(text, detect_language(each)) for each in (text, report))
+    return max(one[0], two[0]), max(one[1], two[1])
+
+
+def guesses(statement: Statement, figures: Set[str]) -> bool:
+    """True for an unborne sentence that has these figures among many others like them."""
     lengths = set(map(len, figures))
+    alike = {term for term in statement.terms if is_figure(term) and len(term) in lengths}
+    return statement.credit < 1 and len(alike - figures) >= _MANY
+
+
+def rivalled(
+    place: Statement, figures: Set[str], about: Callable[[Statement], bool],
+    statements: Iterable[Statement],
+) -> bool:  # fmt: skip
+    """True where another sentence has other figures, as many digits, in the place of these: one
+    about the same that its source does not bear out, or nearly the same one without a source."""
+    lengths = set(map(len, figures))
+    words = {term for term in place.terms if not is_figure(term)}
     for statement in statements:
         if not figures or statement.credit == 1 or figures & statement.terms:
             continue
         others = {len(term) for term in statement.terms if is_figure(term)}
-        if others & lengths and about(statement):
+        if not others & lengths:
+            continue
+        same = len(words & statement.terms) >= _NEARLY * len(words)
+        if (words and same) or (statement.credit == 0 and about(statement)):
             return True
     return False
 
 
 def _sentences(answer: ParsedAnswer) -> Iterator[tuple[int, int]]:
     """The body's sentences outside of code that ask nothing."""
-    fences = [match.start() for match in _FENCE.finditer(answer.text)]
+    fences = list(_fences(answer.text))
     for sentence in sentences_of(answer):
         text = answer.text[sentence.start : sentence.end]
         for first, last in sentence_spans(text):
@@ -164,6 +206,11 @@ def _is_list_of_words(words: list[Word], text: str, language: str) -> bool:
     if language not in _GRAMMAR or has_cjk(text):
         return False
     return sum(word.stop for word in words) < _FUNCTION_WORDS * len(words)
+
+
+def _is_row(text: str, start: int) -> bool:
+    line = text[text.rfind("\n", 0, start) + 1 : start + 1]
+    return line.lstrip(" \t>").startswith("|")
 
 
 def _repeats(sentence: frozenset[str], question: frozenset[str]) -> bool:

@@ -20,6 +20,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from oresearch_graph.errors import BudgetExhausted, ConfigurationError, PolicyError
+from oresearch_graph.evidence.citations import undecided, with_verdicts
 from oresearch_graph.evidence.ledger import GAP
 from oresearch_graph.evidence.report_check import CheckedReport
 from oresearch_graph.judging.answers import VerdictFault, numbered_entries
@@ -40,9 +41,6 @@ from oresearch_graph.trace.validation import FrozenModel
 
 _VERSION: Final = 1
 """Raised when the same prompt comes to be read otherwise: old verdicts are not found any more."""
-ASKED: Final[frozenset[ClaimStatus]] = frozenset(("found", "unchecked", "not_checkable"))
-"""What a model can tell more of: words that are there word for word say themselves, and a part that
-is nowhere there, or otherwise, needs no reader; people bear nine of ten such warnings out."""
 _SENTENCES: Final = 6
 """Of one request."""
 _LONGEST: Final = 2_000
@@ -51,6 +49,8 @@ _PASSAGES: Final = 1_500
 """Tokens of the passages of one request."""
 _SOURCES: Final = 10
 """Of one request; others that the same sentences cite are not read."""
+_UNPAID: Final = 4
+"""Requests at one time whose cost an allowance does not know yet."""
 _SYSTEM: Final = """\
 You check sentences of a report against passages of the pages they cite. For each numbered \
 sentence you decide whether the passages say it: all of it, who did what to whom, when, how much, \
@@ -130,6 +130,7 @@ class Verifier:
         self, model: BaseChatModel | str, *, base_url: str | None = None, votes: int = 1,
         tries: int = 3, timeout: float | None = None, concurrency: int = 8,
         cache: Path | None = None, price: Price | None = None, serving: Serving | None = None,
+        allow_plain_http: bool | None = None,
     ) -> None:  # fmt: skip
         """As ModelJudge has them. More than half of the votes must agree. Raises ConfigurationError
         for a model that cannot be had, or no vote."""
@@ -141,7 +142,7 @@ class Verifier:
         self._judge = OneJudge(
             TextModel(
                 model, base_url, concurrency=concurrency, tries=tries, timeout=timeout, price=price,
-                serving=serving,
+                serving=serving, allow_plain_http=allow_plain_http,
             ),
             lambda: self.stats, cold=votes == 1, run_name="verifier",
         )  # fmt: skip
@@ -167,10 +168,16 @@ class Verifier:
         *supported* and *unsupported*. What it said of the same sentence with the same sources
         `before` stands. Never raises for what a model, a server or a spent `allowance` does."""
         spent, faults = Spent(), dict[str, None]()
-        citations = citations if before is None else _with_verdicts(citations, before)
+        citations = citations if before is None else with_verdicts(citations, before, sources)
         batches = await asyncio.to_thread(_batches, report, citations, sources)
 
+        turns = asyncio.Semaphore(_UNPAID if allowance else len(batches) or 1)
+
         async def asked(batch: _Batch) -> ClaimVerdicts | None:
+            async with turns:
+                return await one(batch)
+
+        async def one(batch: _Batch) -> ClaimVerdicts | None:
             paid = Spent()
             try:
                 seconds = None if allowance is None else allowance.ask(self.votes)
@@ -227,27 +234,6 @@ class Verifier:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _with_verdicts(citations: CitationReport, before: CitationReport) -> CitationReport:
-    """The claims, those that a model decided before as it left them."""
-    verdicts = {
-        (claim.text, claim.sources): claim
-        for claim in before.claims
-        if claim.status in {"supported", "unsupported"}
-    }
-    claims = []
-    for claim in citations.claims:
-        known = verdicts.get((claim.text, claim.sources)) if _may_be_asked(claim) else None
-        update = {} if known is None else known.model_dump(include={"status", "missing"})
-        evidence = claim.evidence if known is None else known.evidence
-        claims.append(claim.model_copy(update={**update, "evidence": evidence}))
-    return citations.model_copy(update={"claims": tuple(claims)})
-
-
-def _may_be_asked(claim: Claim) -> bool:
-    """A figure or a name that stands nowhere is no matter of reading."""
-    return claim.status in ASKED and not claim.missing
-
-
 def _batches(
     report: ParsedAnswer, citations: CitationReport, sources: Sequence[Source]
 ) -> list[_Batch]:
@@ -260,7 +246,7 @@ def _batches(
     groups: dict[tuple[str, ...], list[int]] = {}
     for place, claim in enumerate(citations.claims):
         cited = tuple(dict.fromkeys(by_id[each] for each in claim.sources if each in by_id))
-        if _may_be_asked(claim) and any(url in records for url in cited):
+        if undecided(claim) and any(url in records for url in cited):
             groups.setdefault(cited, []).append(place)
     batches: list[_Batch] = []
     for cited, places in groups.items():

@@ -43,6 +43,20 @@ def detect_language(text: str) -> str:
     return _by_script(prose, letters) or _by_words(prose, letters)
 
 
+def surely_another(text: str, language: str) -> bool:
+    """True where a text is surely not in a language: it is long enough, and has another script, or
+    words that speak clearly against it."""
+    prose = _CODE.sub(" ", text)[:4_000]
+    letters = len(_LETTER.findall(prose))
+    if letters < _ENOUGH:
+        return False
+    found = _by_script(prose, letters)
+    if found is not None or language not in _LATIN:
+        return found != language and {found, language} != {"zh", "ja"}
+    ranked = dict(_identifier().rank(prose))
+    return bool(max(ranked.values()) - ranked[language] >= _MARGIN)
+
+
 def _by_script(prose: str, letters: int) -> str | None:
     """A wide script counts double: its words are short, and product names in a Chinese question
     are Latin."""

@@ -11,6 +11,11 @@ _LIKE_LATIN: Final = str.maketrans(
     "аеорсухіјѕһԁԛԝвкмнтАЕОРСУХІЈЅҺВКМНТοανρτικυΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
     "aeopcyxijshdqwbkmhtAEOPCYXIJSHBKMHToavptikuABEZHIKMNOPTYX",
 )
+_UNSEEN: Final = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
+)
+"""Characters that take no ink (Unicode's Default_Ignorable_Code_Point, and blanks of Braille)."""
 _WORD: Final = re.compile(r"\w++")
 _LATIN: Final = re.compile(r"[A-Za-z]")
 _FOREIGN: Final = re.compile(r"[Ͱ-ӿ]")
@@ -22,7 +27,7 @@ def as_seen(text: str) -> str:
     normal = unicodedata.normalize("NFKC", text)
     if normal.isascii():
         return normal
-    shown = "".join(c for c in normal if unicodedata.category(c) != "Cf")
+    shown = _UNSEEN.sub("", normal)
     if not _FOREIGN.search(shown):
         return shown
     return _WORD.sub(_in_one_script, shown)

@@ -14,7 +14,7 @@ from oresearch_graph.trace.record import Trace
 from oresearch_graph.trace.references import addresses, same_address
 from oresearch_graph.trace.step import Step
 
-_WORD: Final = re.compile(r"\w+")
+_MINUS: Final = re.compile(r"(?<![^\W_])[-−](?=\d)")
 _BLOCK: Final = re.compile(r"^\[\d{1,7}\] .*\n(?P<address>\S+)$", re.MULTILINE)
 """A source in an observation: number and title, then its address."""
 SAID_BY_TOOL: Final = re.compile(
@@ -48,7 +48,7 @@ def distinct_calls(steps: Sequence[Step]) -> int:
 
 def fruitful_calls(steps: Sequence[Step]) -> int:
     """Distinct calls whose observation shows a source that these steps had not shown before; for
-    `crawl_page` a page that was not opened before."""
+    `crawl_page` a page that was not opened before, under this address or another."""
     keys: set[tuple[str, ...]] = set()
     seen: set[str] = set()
     pages: set[str] = set()
@@ -58,13 +58,13 @@ def fruitful_calls(steps: Sequence[Step]) -> int:
             continue
         if after is None or after.kind != "observation" or after.author != "world":
             continue
-        sources = set(_sources(after.text))
+        sources = list(_sources(after.text))
         known = pages if step.kind == "crawl_page" else seen
-        count += bool(sources - known) and key not in keys
+        count += key not in keys and any(known.isdisjoint(source) for source in sources)
         keys.add(key)
-        seen |= sources
+        seen.update(address for address, *_ in sources)
         if step.kind == "crawl_page":
-            pages |= sources
+            pages.update(mark for source in sources for mark in source)
     return count
 
 
@@ -87,14 +87,21 @@ def _subjects(call: Call) -> Iterable[str]:
 
 
 def normal_text(text: str) -> str:
-    """A text without case, punctuation, white space and forms of characters; a text of nothing
-    else is itself."""
-    words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-    return " ".join(words) or text
+    """A text without case, punctuation, white space and forms of characters; signs stay that make
+    another word or figure of one (C++, C#, -5). A text of nothing else is itself."""
+    normal = unicodedata.normalize("NFKC", text).casefold()
+    kept = [c if c.isalnum() or c in "+#%" or unicodedata.category(c)[0] == "M" else " "
+            for c in _MINUS.sub("#", normal)]  # fmt: skip
+    return " ".join("".join(kept).split()) or text
 
 
-def _sources(observation: str) -> Iterator[str]:
-    """The addresses of an observation's sources; of one in another form, all that stand in it."""
-    blocks = [match["address"] for match in _BLOCK.finditer(observation)]
-    loose = (address for _, address in addresses(SAID_BY_TOOL.sub("", observation)))
-    return map(same_address, blocks or loose)
+def _sources(observation: str) -> Iterator[tuple[str, ...]]:
+    """An observation's sources: the address, and what is shown of it. Of one in another form, the
+    addresses that stand in it."""
+    blocks = list(_BLOCK.finditer(observation))
+    for block, following in zip(blocks, [*blocks[1:], None], strict=False):
+        text = observation[block.end() : following.start() if following else len(observation)]
+        yield same_address(block["address"]), f"text {' '.join(text.split())}"
+    if not blocks:
+        for _, address in addresses(SAID_BY_TOOL.sub("", observation)):
+            yield (same_address(address),)

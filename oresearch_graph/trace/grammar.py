@@ -22,7 +22,7 @@ from oresearch_graph.trace.escaping import escape_world
 from oresearch_graph.trace.record import Trace
 from oresearch_graph.trace.references import Ledger, seen_sources
 from oresearch_graph.trace.report_form import HEADINGS, SECTIONS, Section
-from oresearch_graph.trace.step import CALL_KINDS, Step
+from oresearch_graph.trace.step import ANSWER_KINDS, CALL_KINDS, Step
 from oresearch_graph.trace.tags import tag_pattern
 from oresearch_graph.trace.validation import FrozenModel
 
@@ -58,7 +58,8 @@ class Violation(FrozenModel):
     end: int | None = None
 
 
-_FAKE: Final = re.compile(r"<\s*+observation\b", re.IGNORECASE)
+_FAKE: Final = re.compile(r"<observation>\s*+(?:\[\d{1,7}\] |## Query:|[^<]{1,4000}</observation>)")
+"""One with a source in it, or with text to its end: a word about the tag is none."""
 
 _OTHER_TEXT: Final = frozenset(("repaired", "revised"))
 """Failures of text that is not in the steps."""
@@ -111,7 +112,11 @@ def _whole(step: Step) -> _Span:
 def _tag_faults(trace: Trace) -> Iterator[Violation]:
     tags = tag_pattern(trace.protocol.tools)
     for index, step in enumerate(trace.steps):
-        if step.author == "policy" and (fake := _FAKE.search(step.text)):
+        if (
+            step.author == "policy"
+            and step.kind not in ANSWER_KINDS
+            and (fake := _FAKE.search(step.text))
+        ):
             text = "an <observation> that the policy wrote"
             yield _violation("fake_observation", text, index, step.branch, fake.span())
         if step.kind == "stray":

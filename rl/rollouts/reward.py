@@ -25,6 +25,7 @@ that the policy did not make. `plan_fallback` has the fault of what made the pla
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,11 +36,12 @@ from oresearch_graph.evidence.citations import sentences_of
 from oresearch_graph.evidence.copying import is_padded, verbatim_share
 from oresearch_graph.judging.ground_truth import ExactFactsJudge, Judged, QualityJudge
 from oresearch_graph.rows.ground_truth import GroundTruth
-from oresearch_graph.text.language import detect_language
-from oresearch_graph.text.words import terms
-from oresearch_graph.trace import Failure, Trace, Violation, violations
+from oresearch_graph.text.language import detect_language, surely_another
+from oresearch_graph.text.scripts import has_cjk
+from oresearch_graph.text.words import all_words, terms
+from oresearch_graph.trace import Failure, Step, Trace, Violation, violations
 from oresearch_graph.trace.answer import ParsedAnswer, parse_answer
-from oresearch_graph.trace.call_counts import calls_per_subtask, fruitful_calls
+from oresearch_graph.trace.call_counts import calls_per_subtask, distinct_calls, fruitful_calls
 from rl.settings import RewardJudgeSettings, RewardSettings
 
 Fate = Literal["scored", "dropped"]
@@ -49,8 +51,8 @@ _FREE: Final = 100
 """Sentences that any report may have."""
 _PER_POINT: Final = 12
 """Sentences for each key point that it may have in their place."""
-_WORDS: Final = 25
-"""Words that count as a sentence where one is longer."""
+_WORDS: Final = 40
+"""Words, or twice as many characters of Chinese, that count as a sentence where one is longer."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,9 @@ class RewardJudge:
         truth = ground_truth(row, trace.question)
         judged = await self._quality(trace, truth)
         faults = violations(trace)
-        caps = quality_caps(trace, truth, faults, self.settings) if judged else {}
+        caps: dict[str, float] = {}
+        if judged:
+            caps = await asyncio.to_thread(quality_caps, trace, truth, faults, self.settings)
         quality = min((judged.quality if judged else 0.0), *caps.values(), 1.0)
         codes = Counter[str](fault.code for fault in faults)
         if len(trace.subtasks) < self.settings.fewest_subtasks:
@@ -174,11 +178,11 @@ def tool_use(trace: Trace, settings: RewardSettings) -> float:
     """The tool term: −1 to 1; averaged over subtasks, or of the whole trajectory. Calls count that
     brought a source unseen before."""
     if settings.scope == "trajectory":
-        return _calls_worth(fruitful_calls(trace.steps), settings)
-    counts = calls_per_subtask(trace, fruitful_calls)
-    if not counts:
-        return 0.0
-    return sum(_calls_worth(count, settings) for count in counts) / len(counts)
+        return _calls_worth(trace.steps, settings)
+    branches = trace.branches
+    numbers = range(1, len(trace.subtasks) + 1) or branches
+    worths = [_calls_worth(branches.get(number, ()), settings) for number in numbers]
+    return sum(worths) / len(worths) if worths else 0.0
 
 
 def read_truth(row: Mapping[str, Any]) -> GroundTruth:
@@ -243,7 +247,7 @@ def quality_caps(
     caps: dict[str, float] = {}
     if any(fault.code == "fake_observation" for fault in faults):
         caps["fake_observation"] = 0.0
-    if trace.language is not None and detect_language(report.body) != trace.language:
+    if _answers_in_another_language(trace, report.body):
         caps["other_language"] = 0.0
     if verbatim_share(report, sources) > settings.most_verbatim:
         caps["verbatim"] = _HALF
@@ -255,18 +259,32 @@ def quality_caps(
     return caps
 
 
+def _answers_in_another_language(trace: Trace, body: str) -> bool:
+    """True where the report is surely not in the trace's language, nor in one that the question may
+    be in: a short question's language is a guess."""
+    if trace.language is None or not surely_another(body, trace.language):
+        return False
+    written = detect_language(body)
+    return surely_another(trace.question, written)
+
+
 def _size(report: ParsedAnswer) -> int:
     """Sentences of the body, a long one as several."""
     return sum(
-        1 + len(report.plain(sentence.start, sentence.end).split()) // _WORDS
+        1 + _words(report.plain(sentence.start, sentence.end)) // _WORDS
         for sentence in sentences_of(report)
     )
 
 
-def _calls_worth(count: int, settings: RewardSettings) -> float:
-    if count < settings.fewest_calls:
-        return 0.0
-    return -1.0 if count > settings.most_calls else 1.0
+def _words(text: str) -> int:
+    words = all_words(text)
+    return len(words) // 2 if has_cjk(text) else len(words)
+
+
+def _calls_worth(steps: Sequence[Step], settings: RewardSettings) -> float:
+    if distinct_calls(steps) > settings.most_calls:
+        return -1.0
+    return 1.0 if fruitful_calls(steps) >= settings.fewest_calls else 0.0
 
 
 def _report(trace: Trace) -> str | None:

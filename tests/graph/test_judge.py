@@ -101,6 +101,11 @@ def test_a_borne_statement_wins_over_another():
         "CancelledError is raised. It is not true that CancelledError is raised.",
         "It is f\u200balse that CancelledError is raised.",
         "It is fаlsе that CancelledError is raised.",
+        "It is fal\u3164se that CancelledError is raised.",
+        "It is wrong that CancelledError is raised.",
+        "That CancelledError is raised is a lie.",
+        "It is unlikely that CancelledError is raised.",
+        "~~~\n```\nCancelledError is raised.\n~~~",
     ],
 )
 def test_what_is_denied_doubted_asked_or_no_sentence_is_not_stated(report: str):
@@ -114,6 +119,42 @@ def test_a_denial_in_the_point_or_in_the_source_is_no_denial_of_it():
     report = "No task goes on when CancelledError is raised [1001]."
     citations = verify_report(parse_answer(report), [source])
     assert judge_report(report, POINTS[:1], citations).quality == 1.0
+
+
+@pytest.mark.parametrize(
+    ("report", "point"),
+    [
+        ("It was finished in early May, in 1911.", (("1911",), ("finish",))),
+        ("It was finished in 1911 without any help.", (("1911",), ("finish",))),
+        ("It was not until 1911 that it was finished.", (("1911",), ("finish",))),
+        ("Visitors could climb 312 steps.", (("312",), ("step",))),
+        ("The treatment lowered TNFα in all patients.", (("TNFα",), ("lower",))),
+        ("The field covers 81 km² in all.", (("81",), ("km²",))),
+        ("```\nx = 1\n~~~\n```\n\nIt was finished in 1911.", (("1911",), ("finish",))),
+    ],
+)
+def test_plain_ways_to_say_it_are_statements(report: str, point: tuple[tuple[str, ...], ...]):
+    assert quality(report, KeyPoint(text="A point.", needs=point)) == 1.0
+
+
+def test_a_point_denies_in_its_own_language_and_in_the_reports():
+    burned = KeyPoint(text="La tour n'a pas brûlé.", needs=(("tour",), ("brûlé",)))
+    report = (
+        "Les archives de la ville racontent la vie des gardiens et celle des visiteurs de la côte. "
+        "La tour n'a pas brûlé."
+    )
+    assert quality(report, burned) == 1.0
+
+
+def test_a_row_of_a_table_is_half_a_statement():
+    row = "| place | height |\n|---|---|\n| Orla tower, height base to lantern | 81 metres |"
+    assert quality(f"It is told here.\n\n{row}", TOWER) == 0.5
+
+
+def test_guesses_are_no_statement_where_nothing_bears_them():
+    guessed = "The tower is 70 or 75 or 78 or 79 or 81 or 85 metres high."
+    assert checked(guessed, TOWER) == 0.0
+    assert checked("The tower is 81 metres high, and not far from 2 others.", TOWER) == 0.5
 
 
 def test_a_month_is_no_doubt_and_another_sentence_takes_nothing_back():
@@ -145,6 +186,8 @@ def test_another_figure_that_nothing_bears_takes_the_point():
     assert worth("The tower is 81 metres high [1001]. The tower is 93 metres high.") == 0.0
     borne = "The tower is 81 metres high [1001]. The mast of the tower is 12 metres [1001]."
     assert worth(borne) == 1.0
+    beside = "The tower is 81 metres high [1001]. On 14 May guests saw the tower for 45 minutes."
+    assert worth(beside) == 1.0
 
 
 def test_a_row_of_key_words_is_half_a_statement_at_most():

@@ -9,13 +9,14 @@ from typing import Any, cast
 import pytest
 
 from oresearch_graph import ResearchSettings, create_research_graph
+from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.policies.models import Policies
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Failure, Trace
 from tests.agreement.mending import accuracy
 from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
-from tests.helpers.scripted import REPORT, Documents, ScriptedPolicy
+from tests.helpers.scripted import CUT, REPORT, Documents, ScriptedPolicy
 from tests.helpers.server_habits import Body, Fault, Message
 
 PAGE = "https://example.org/orla"
@@ -139,6 +140,50 @@ async def test_a_report_that_is_no_better_leaves_the_draft(server: OpenAIServer,
     assert "1911" in trace.answer.text
     assert statuses(trace) == ["supported", "unsupported"]
     assert not named(trace, "revised")
+
+
+async def test_a_sentence_that_only_lost_its_citation_is_not_mended(server: OpenAIServer):
+    trace = await run(server, writer(f"{TRUE} {FALSE}", f"{TRUE} {FALSE.replace(' [{n}]', '')}"))
+    assert statuses(trace) == ["supported", "unsupported"]
+    assert not named(trace, "revised")
+
+
+async def test_a_new_report_that_was_cut_leaves_the_draft(server: OpenAIServer):
+    policy = writer(f"{TRUE} {FALSE}", TRUE)
+    whole = policy.script
+
+    def cut(thread: Thread) -> str:
+        text = whole(thread)
+        return text[: text.index("## Concl")] + CUT if thread.corrections else text
+
+    policy.script = cut
+    trace = await run(server, policy, continuations=0)
+    assert statuses(trace) == ["supported", "unsupported"]
+    assert not named(trace, "revised")
+    assert named(trace, "unverified")
+
+
+async def test_a_new_report_that_nobody_could_read_leaves_the_draft(server: OpenAIServer):
+    asked: list[Body] = []
+
+    def once(body: Body) -> Fault | None:
+        asked.append(body)
+        return Fault("status", 401) if len(asked) > 1 else None
+
+    server.fault_for = lambda body: once(body) if "messages" in body else None
+    other = "Ada Berg was paid for the mill in grain by Isa Noor [{n}]."
+    trace = await run(server, writer(f"{TRUE} {FALSE}", f"{TRUE} {other}"))
+    assert statuses(trace) == ["supported", "unsupported"]
+    assert named(trace, "unverified")
+
+
+async def test_a_verifier_that_cannot_be_had_is_refused_before_anything_is_paid(
+    server: OpenAIServer,
+):
+    policy = writer(TRUE)
+    with pytest.raises(ConfigurationError, match="nonsense"):
+        await run(server, policy, base_url=None, verifier_model="nonsense")
+    assert policy.threads == []
 
 
 @pytest.mark.parametrize("settings", [{"effort": "quick"}, {"verifier": "off"}])

@@ -108,9 +108,13 @@ async def test_beside_a_reference_quality_is_its_share_and_places_do_not_count(j
         judge = judge_at(server)
         found = await judged(judge, truth=truth)
         assert len(server.requests) == 2
-    assert found.quality == pytest.approx((9 / 13 + 8 / 13) / 2)
-    with OpenAIServer(says(compared(0, 0))) as server:
-        assert (await judged(judge_at(server), truth=truth)).quality == 0.5
+    assert found.quality == pytest.approx(17 / (17 + 9))
+    assert [scored.score for scored in found.scores] == [pytest.approx(0.85)] * 2
+    faulted = Rubric(criteria=(*TRUTH.criteria[:1], Criterion(text="Praises itself.", weight=-1.0)))
+    for equal in (compared(0, 0), compared(8, 8)):
+        for one in (truth, truth.model_copy(update={"rubric": faulted})):
+            with OpenAIServer(says(equal)) as server:
+                assert (await judged(judge_at(server), truth=one)).quality == 0.5
     with (
         OpenAIServer(says(verdict(5, 5))) as server,
         pytest.raises(JudgeError, match="is no score from 0 to 10"),

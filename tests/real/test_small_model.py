@@ -30,7 +30,7 @@ from oresearch_graph import (
 )
 from oresearch_graph.evidence.citations import in_words
 from oresearch_graph.judging.judge_model import Spent
-from oresearch_graph.judging.verifier import ASKED, Verifier
+from oresearch_graph.judging.verifier import Verifier
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.local_model import LocalServer, local_server
 from oresearch_graph.prompts import system_prompt
@@ -46,6 +46,9 @@ pytestmark = [
     pytest.mark.skipif(MISSING is not None, reason=str(MISSING)),
 ]
 CALLS = ("</web_search>", "</crawl_page>", "</subtask_answer>")
+
+_UNDECIDED = {"found", "unchecked", "not_checkable"}
+"""What is known by words alone."""
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +215,7 @@ async def test_the_verifier_reads_sentences_of_three_pages(settings, world, say)
     checked, findings = await verifier.check(report)
     await verifier.aclose()
     assert findings.faults == ()
-    assert findings.decided + findings.undecided == sum(c.status in ASKED for c in report)
+    assert findings.decided + findings.undecided == sum(c.status in _UNDECIDED for c in report)
     for before, after in zip(report, checked, strict=True):
         assert after.status in {before.status, "supported", "unsupported"}
     say(f"verifier: {in_words(checked.counts)}; by words {in_words(report.counts)}")

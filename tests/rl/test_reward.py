@@ -13,6 +13,7 @@ from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.judging.ground_truth import ExactFactsJudge
 from oresearch_graph.judging.model_judge import ModelJudge
 from oresearch_graph.rows.ground_truth import Criterion, GroundTruth, Rubric
+from oresearch_graph.text.language import detect_language
 from rl.rollouts.reward import RewardJudge, ground_truth, judge_from
 from rl.settings import RewardJudgeSettings
 from tests.helpers.openai_server import OpenAIServer
@@ -85,6 +86,35 @@ async def test_every_rollout_logs_the_same_numbers_and_verl_takes_them():
     assert made["quality"]["mean@2"] == 0.25
     assert made["citation_accuracy"]["mean@1"] == 1.0, "missing is left out, not counted as 0"
     assert all(isinstance(value, float) for value in rows[0].values())
+
+
+GERMAN = """## Einleitung
+Das Radio entstand aus vielen Versuchen.
+
+## Befunde
+Guglielmo Marconi führte die drahtlose Übertragung von Zeichen im Jahr 1895 vor [1].
+
+## Schluss
+Damit begann der Rundfunk.
+
+## Quellen
+[1]. https://example.org/tides
+"""
+
+
+@pytest.mark.parametrize(
+    ("question", "caps"),
+    [
+        ("Wer erfand das Radio?", {}),
+        ("What is the history of the radio, and who were its inventors?", {"other_language": 0.0}),
+        ("Wie entstand das Radio, und wer waren seine Erfinder?", {}),
+    ],
+)
+async def test_only_a_language_that_is_surely_another_costs_quality(question: str, caps: Any):
+    start = GOOD.index("<suggested_answer>")
+    text = f"{GOOD[:start]}<suggested_answer>\n{GERMAN}</suggested_answer>"
+    trace = trace_of(text, question=question, language=detect_language(question))
+    assert (await RewardJudge(REWARD, Judge()).score(trace, row())).caps == caps
 
 
 @given(st.floats(0, 1), st.floats(0, 1))

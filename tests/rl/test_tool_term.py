@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oresearch_graph.trace import Step, Trace
-from oresearch_graph.trace.call_counts import calls_per_subtask, distinct_calls, fruitful_calls
+from oresearch_graph.trace.call_counts import (
+    calls_per_subtask,
+    distinct_calls,
+    fruitful_calls,
+    normal_text,
+)
 from rl.check.training import constant_tool_use
 from rl.rollouts.reward import tool_use
 from rl.settings import RewardSettings, RLSettings
@@ -86,6 +91,19 @@ def test_only_different_well_formed_calls_are_distinct():
         Step(kind="web_search", text="cut short", closed=None, branch=1),
     ]
     assert distinct_calls(steps) == 5
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("C++ coroutines", "C# coroutines", False), ("C coroutines", "C++ coroutines", False),
+        ("at -5 °C", "at +5 °C", False), ("at −5 °C", "at -5 °C", True),
+        ("state-of-the-art", "state of the art!", True), ("की", "का", False),
+        ("ＴＩＤＥＳ", "tides", True), ("?!", "?!", True), ("?!", "!?", False),
+    ],
+)  # fmt: skip
+def test_what_makes_another_text(one: str, other: str, same: bool):
+    assert (normal_text(one) == normal_text(other)) is same
 
 
 def call(text: str, *pages: str, kind: Any = "web_search") -> list[Step]:

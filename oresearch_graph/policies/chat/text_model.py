@@ -43,7 +43,7 @@ class TextModel:
     def __init__(
         self, model: BaseChatModel | str, base_url: str | None = None, *, concurrency: int,
         tries: int, timeout: float | None = None, price: Price | None = None,
-        serving: Serving | None = None,
+        serving: Serving | None = None, allow_plain_http: bool | None = None,
     ) -> None:  # fmt: skip
         """`concurrency` is that of requests, less where the server has fewer slots; `timeout` the
         seconds of one, None: as its server's pace asks. `price`: in place of the known one.
@@ -52,7 +52,10 @@ class TextModel:
         self.connected = isinstance(model, str)
         """It was made here from its name, and its sampling is ours to choose."""
         if isinstance(model, str):
-            model = connect(model, base_url=base_url, timeout=timeout or _LONGEST)
+            model = connect(
+                model, base_url=base_url, timeout=timeout or _LONGEST,
+                allow_plain_http=allow_plain_http,
+            )  # fmt: skip
         remember_within(model)
         self.name = model_name(model)
         self.speaks_openai = speaks_openai(model)
@@ -90,7 +93,8 @@ class TextModel:
 
     async def aclose(self) -> None:
         """Close the connections of a model that was given by name."""
-        await self._exchange.aclose()
+        if self.connected:
+            await self._exchange.aclose()
 
     async def _served(self) -> Serving:
         """How it is served. No more is asked at one time than a server has slots for: a request
