@@ -99,7 +99,11 @@ def read_written(text: str, material: Material, fewest: int, most: int) -> Truth
     """Criteria and the key points that hold. Raises VerdictFault, in words for the model."""
     answer = _object(text)
     rows = _rows(answer, "key_points")
-    rubric = Rubric(criteria=tuple(map(_criterion, _rows(answer, "criteria")[:_MOST_CRITERIA])))
+    criteria = tuple(map(_criterion, _rows(answer, "criteria")[:_MOST_CRITERIA]))
+    try:
+        rubric = Rubric(criteria=criteria)
+    except ValidationError as error:
+        raise VerdictFault(first_fault(error, "the criteria")) from error
     faults: list[str] = []
     proposed: list[tuple[KeyPoint, str]] = []
     for number, row in enumerate(rows, start=1):

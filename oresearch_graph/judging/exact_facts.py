@@ -14,12 +14,13 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+from oresearch_graph.judging.stance import Stance
 from oresearch_graph.judging.statements import (
     Statement,
-    allowed,
     denied_in,
     guesses,
     is_figure,
+    own_stance,
     rivalled,
     statements_of,
 )
@@ -78,11 +79,12 @@ def judge_report(
     matches: list[Found] = []
     missing: list[KeyPoint] = []
     for point in key_points:
-        place = _best(point, windows, allowed(as_seen(point.text), report))
-        if place is None or (citations is not None and _is_spoiled(point, place, single)):
+        found = _best(point, windows, own_stance(as_seen(point.text), report))
+        if found is None or (citations is not None and _is_spoiled(point, found[0], single)):
             missing.append(point)
         else:
-            matches.append(Found(point, place.start, place.end, place.credit))
+            place, worth = found
+            matches.append(Found(point, place.start, place.end, worth))
     credit = sum(match.point.weight * match.credit for match in matches)
     total = sum(point.weight for point in key_points)
     return Verdict(credit / total, tuple(matches), tuple(missing))
@@ -93,17 +95,21 @@ def _check(key_points: Sequence[KeyPoint]) -> None:
         raise ValueError(fault)
 
 
-def _best(point: KeyPoint, windows: Sequence[Statement], own: tuple[int, int]) -> Statement | None:
-    """The first place of most credit that states the point, with no more denials and doubts than
-    its `own`; None where it stands nowhere, or a sentence denies it."""
-    denials, doubts = own
+def _best(
+    point: KeyPoint, windows: Sequence[Statement], own: Stance
+) -> tuple[Statement, float] | None:
+    """The first place of most credit that states the point, and that credit; None where it stands
+    nowhere, or a sentence denies it."""
+    options = (option for group in point.needs for option in group)
+    about = frozenset().union(_terms_of(as_seen(point.text)), *map(_terms_of, options))
     places = [window for window in windows if _names(window.lower, window.terms, point.needs)]
-    stated = [place for place in places if place.denials <= denials and place.doubts <= doubts]
-    best = max(stated, key=lambda place: place.credit, default=None)
-    if best is None:
+    worths = [(place, place.worth(about, own)) for place in places]
+    stated = [(place, worth) for place, worth in worths if worth is not None]
+    if not stated:
         return None
-    terms_of_both = best.terms | _terms_of(as_seen(point.text))
-    if any(denied_in(place, terms_of_both, denials) for place in places):
+    best = max(stated, key=lambda each: each[1])
+    terms_of_both = best[0].terms | about
+    if any(w is None and denied_in(each, terms_of_both, own.denials) for each, w in worths):
         return None
     return best
 

@@ -7,6 +7,7 @@ than the point, or that has little of it, is no statement of it, whatever the ju
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence, Set
 from typing import Any, Final
 
@@ -19,10 +20,10 @@ from oresearch_graph.judging.prompt import JudgeRequest, checked_citations, fenc
 from oresearch_graph.judging.quotes import pieces_of
 from oresearch_graph.judging.statements import (
     Statement,
-    allowed,
     denied_in,
     guesses,
     is_figure,
+    own_stance,
     rivalled,
     statements_of,
 )
@@ -37,6 +38,9 @@ _SHARED: Final = 0.3
 """Of a point's terms in the sentences that state it, at least."""
 _SAME: Final = 0.7
 """Of a sentence's terms, figures aside, in another that is about the same."""
+_FIGURE: Final = re.compile(r"\d[\d.,]*+")
+_NO_DIGIT: Final = re.compile(r"\D")
+_SPACED: Final = re.compile(r"(?<=\d) (?=\d{3}(?!\d))")
 _QUOTED: Final = 3
 """Sentences that one quote may run over."""
 _VERDICTS: Final = ("supported", "omitted", "contradicted")
@@ -108,15 +112,14 @@ def _scored(
     if verdict != "supported":
         return scored
     places = list(_places(quote or "", single))
-    faults = [_fault(point, place, single, report) for place in places]
-    whole = [place for place, fault in zip(places, faults, strict=True) if not fault]
     if not places:
         reason = "supported, but its quote is no statement of the report"
         return scored.model_copy(update={"reason": reason, "quote_found": False})
-    score = max((place.credit for place in whole), default=0.0)
-    reason = "" if score else ", but its source does not say so" if whole else faults[0]
+    rulings = [_ruling(point, place, single, report) for place in places]
+    fault, worth = max(rulings, key=lambda ruling: (ruling[1] is not None, ruling[1] or 0.0))
+    reason = fault or ("" if worth else ", but its source does not say so")
     return scored.model_copy(
-        update={"score": score, "reason": f"supported{reason}", "quote_found": True}
+        update={"score": worth or 0.0, "reason": f"supported{reason}", "quote_found": True}
     )
 
 
@@ -135,25 +138,34 @@ def _places(quote: str, single: Sequence[Statement]) -> Iterator[Statement]:
                    strict=False)] if len(windows) > 1 else []  # fmt: skip
 
 
-def _fault(point: KeyPoint, place: Statement, single: Sequence[Statement], report: str) -> str:
-    """Why a statement is not one of the point."""
+def _ruling(
+    point: KeyPoint, place: Statement, single: Sequence[Statement], report: str
+) -> tuple[str, float | None]:
+    """What a statement is worth as one of the point; None, and why, where it is none."""
     text = as_seen(point.text)
-    denials, doubts = allowed(text, report)
-    if place.denials > denials or place.doubts > doubts:
-        return ", but the report denies or doubts it there"
-    point_terms = frozenset(terms(text))
-    same_script = main_script(place.lower) == main_script(text)
-    if same_script and len(point_terms & place.terms) < _SHARED * len(point_terms):
-        return ", but the quote has little of it"
-    terms_of_both = place.terms | point_terms
-    if any(denied_in(each, terms_of_both, denials) for each in single):
-        return ", but the report denies it elsewhere"
+    own, about = own_stance(text, report), frozenset(terms(text))
+    if main_script(place.lower) == main_script(text):
+        if len(about & place.terms) < _SHARED * len(about):
+            return ", but the quote has little of it", None
+        if not _digits(text) <= _digits(place.lower):
+            return ", but the quote has not its figures", None
+    worth = place.worth(about | place.terms, own)
+    if worth is None:
+        return ", but the report denies or doubts it there", None
+    others = [each for each in single if each.worth(about | place.terms, own) is None]
+    if any(denied_in(each, place.terms | about, own.denials) for each in others):
+        return ", but the report denies it elsewhere", None
     figures = frozenset(filter(is_figure, place.terms))
-    if guesses(place, figures & point_terms):
-        return ", but among other guesses"
+    if guesses(place, figures & about):
+        return ", but among other guesses", None
     if rivalled(place, figures, lambda other: _is_about(other, place.terms - figures), single):
-        return ", but beside another figure that nothing bears out"
-    return ""
+        return ", but beside another figure that nothing bears out", None
+    return "", worth
+
+
+def _digits(text: str) -> set[str]:
+    """The figures of a text by their digits: 47,200 and 47 200 are one."""
+    return {_NO_DIGIT.sub("", figure) for figure in _FIGURE.findall(_SPACED.sub("", text))}
 
 
 def _is_about(other: Statement, words: Set[str]) -> bool:

@@ -10,13 +10,18 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Set
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from oresearch_graph.evidence.citations import sentences_of
+from oresearch_graph.judging.stance import (
+    Stance,
+    is_framed,
+    stance,
+    stance_towards,
+    takes_back,
+)
 from oresearch_graph.text.language import detect_language
 from oresearch_graph.text.look_alikes import as_seen
-from oresearch_graph.text.polarity import denial_in
 from oresearch_graph.text.scripts import has_cjk
 from oresearch_graph.text.words import Word, all_words, content, sentence_spans, terms
 from oresearch_graph.trace.answer import ParsedAnswer, parse_answer
@@ -24,33 +29,20 @@ from oresearch_graph.trace.record import CitationReport, Claim
 
 UNBORNE: Final = 0.5
 """Credit of what no citation bears out, and none speaks against."""
-_DOUBTS: Final = re.compile(
-    r"""
-    \b(?: whether | perhaps | maybe | (?:im)?possibly | probably | presumably | supposedly
-    | allegedly | reportedly | apparently | unclear | unknown | unsure | uncertain | unconfirmed
-    | unproven | undecided | disputed | alleged | rumou?r(?:s|ed)? | myth | hoax
-    | doubt(?:s|ed|ful)? | guess(?:es|ed)? | speculat(?:e|es|ed|ion) | (?:un|not\s)likely
-    | might | (?:could|may)\s(?:be|have|well|also)
-    | (?:claim|believ|assum|suppos|suggest)(?:s|es|ed)?\s(?:that|to)
-    | wrong(?:ly)? | lies? | fiction(?:al)? | fake | falsehood | fallacy | erroneous(?:ly)?
-    | mistaken(?:ly)? | impossible | nonsense | untruth | fabricat(?:ed|ion) | debunked
-    | disprove[nd]? | refuted? | contrary\sto
-    | vielleicht | womöglich | möglicherweise | angeblich | vermutlich | unklar | unbekannt | falsch
-    | peut-être | probablement | prétendument | quizás?  | posiblemente | supuestamente ) \b
-    | 可能 | 也许 | 或许 | 大概 | 据说 | 是否 | 未知 | 不详 | 不明 | 谣言 | 错误
-    """,
-    re.VERBOSE,
-)
-_PLAIN: Final = re.compile(
-    r"\b(?:not\suntil|without|ohne|sans|sin|sem|senza|zonder)\b|без", re.IGNORECASE
-)
-"""Negations that deny a thing beside what a sentence says."""
 _FENCE: Final = re.compile(r"^[ \t>]*(?P<sign>```|~~~)", re.MULTILINE)
+_ASKING: Final = ("?", "؟", "；?", "\u037e")
+_UNDERLINE: Final = re.compile(r"[ \t]*\n[ \t>]*(?:={3,}|-{3,})[ \t]*(?:\n|$)")
+_TAGS: Final = ("del", "s>", "strike", "details", "style", "script", "template", "think", "pre")
+_HIDING: Final = (
+    ("<!--", "-->"), ("~~", "~~"), ("[//]:", "\n"), ("[think]", "[/think]"),
+    *((f"<{tag}", f"</{tag}") for tag in _TAGS),
+)  # fmt: skip
+"""How text is hidden or struck out, and where that ends."""
 _ROW: Final = 15
 """Words of a table's row that may tell something without function words, at most."""
 _MANY: Final = 4
 """Figures of one length from which on a sentence guesses, where no source bears it out."""
-_CLOSING: Final = " \t\n\"'”’»)]*_."
+_CLOSING: Final = " \t\n\"'”’»)]*_.!"
 """What may follow a question mark."""
 _GRAMMAR: Final = frozenset(("en", "de", "fr", "es", "pt", "it", "ru"))
 """Languages whose function words are known."""
@@ -77,9 +69,10 @@ class Statement(NamedTuple):
     lower: str
     """As it is seen, without citations, in lower case."""
     terms: frozenset[str]
-    denials: int
-    doubts: int
-    """What denies in it and what hedges."""
+    own: str
+    """What of it is the report's own wording; empty where it stands so in the source, whose it is
+    then to deny and to doubt."""
+    language: str
     credit: float
     """1 where a citation bears it out, or none is asked for; 0 where its source does not say so, or
     there is no such source; `UNBORNE` for all between."""
@@ -87,11 +80,18 @@ class Statement(NamedTuple):
 
     def with_next(self, other: Statement) -> Statement:
         """Both together."""
-        return Statement(
-            self.start, other.end, f"{self.lower} {other.lower}", self.terms | other.terms,
-            self.denials + other.denials, self.doubts + other.doubts,
-            min(self.credit, other.credit), pair=True,
+        return self._replace(
+            end=other.end, lower=f"{self.lower} {other.lower}", terms=self.terms | other.terms,
+            own=f"{self.own} ; {other.own}", credit=min(self.credit, other.credit), pair=True,
         )  # fmt: skip
+
+    def worth(self, about: frozenset[str], own: Stance) -> float | None:
+        """Its credit as a statement about these terms; None where it denies or doubts more than
+        their `own` stance. What is said of a statement, no source says."""
+        found = stance_towards(self.own, self.language, about)
+        if found.denials > own.denials or found.doubts > own.doubts:
+            return None
+        return min(self.credit, UNBORNE) if is_framed(self.own, about) else self.credit
 
 
 def statements_of(
@@ -117,20 +117,26 @@ def statements_of(
             continue
         credit = 1.0 if claims is None else _credit(claim)
         credit = min(credit, UNBORNE) if is_list else credit
-        # What stands in the source word for word, denials and all, is the source's to say.
-        denials, doubts = (0, 0) if is_quote else stance(plain, language)
-        statements.append(
-            Statement(start, end, plain.lower(), content_terms, denials, doubts, credit)
-        )
-    return statements
+        lower, own = plain.lower(), "" if is_quote else plain
+        statements.append(Statement(start, end, lower, content_terms, own, language, credit))
+    return _left(statements, answer, language)
 
 
-@lru_cache(maxsize=16_384)
-def stance(text: str, language: str) -> tuple[int, int]:
-    """How often a text denies, and how often it hedges."""
-    words = all_words(_PLAIN.sub(" ", text))
-    denials = len(denial_in(language).places(words))
-    return denials, sum(1 for _ in _DOUBTS.finditer(text.lower()))
+def _left(statements: list[Statement], answer: ParsedAnswer, language: str) -> list[Statement]:
+    """Those that neither a sentence beside them nor the heading above takes back."""
+    back: set[int] = set()
+    for at, statement in enumerate(statements):
+        if scope := takes_back(statement.own, language):
+            first = {"before": at - 1, "after": at, "all": 0}[scope]
+            last = at + 1 if scope == "before" else len(statements)
+            back.update(range(max(0, first), last))
+    starts = [heading.start for heading in answer.headings]
+    for heading, following in zip(answer.headings, [*starts[1:], len(answer.text)], strict=False):
+        text = answer.text[heading.start : heading.end].strip("# \n")
+        if takes_back(text, language):
+            places = range(heading.start, following)
+            back.update(at for at, each in enumerate(statements) if each.start in places)
+    return [statement for at, statement in enumerate(statements) if at not in back]
 
 
 def _fences(text: str) -> Iterator[int]:
@@ -146,7 +152,7 @@ def denied_in(statement: Statement, terms_said: Set[str], denials: int) -> bool:
     """True for one sentence with more denials than what was said, and little else than its
     terms."""
     shared = len(statement.terms & terms_said)
-    more = not statement.pair and statement.denials > denials
+    more = not statement.pair and stance(statement.own, statement.language).denials > denials
     return more and shared >= _SAME * len(statement.terms)
 
 
@@ -155,10 +161,10 @@ def is_figure(term: str) -> bool:
     return _FIGURE.fullmatch(term) is not None
 
 
-def allowed(text: str, report: str) -> tuple[int, int]:
+def own_stance(text: str, report: str) -> Stance:
     """What a key point itself denies and doubts, read in its own language and in the report's."""
     one, two = (stance(text, detect_language(each)) for each in (text, report))
-    return max(one[0], two[0]), max(one[1], two[1])
+    return Stance(max(one.denials, two.denials), max(one.doubts, two.doubts))
 
 
 def guesses(statement: Statement, figures: Set[str]) -> bool:
@@ -189,16 +195,33 @@ def rivalled(
 
 
 def _sentences(answer: ParsedAnswer) -> Iterator[tuple[int, int]]:
-    """The body's sentences outside of code that ask nothing."""
-    fences = list(_fences(answer.text))
+    """The body's sentences that a reader sees and that ask nothing, outside of code."""
+    fences, unseen = list(_fences(answer.text)), sorted(_unseen(answer.text))
+    starts = [start for start, _ in unseen]
     for sentence in sentences_of(answer):
         text = answer.text[sentence.start : sentence.end]
         for first, last in sentence_spans(text):
             start, end = sentence.start + first, sentence.start + last
-            at = bisect_right(fences, start)
-            asks = answer.plain(start, end).rstrip(_CLOSING).endswith(("?", "？"))
-            if not asks and at % 2 == 0:
+            before = bisect_right(starts, start)
+            hidden = before > 0 and unseen[before - 1][1] > start
+            plain = as_seen(answer.plain(start, end))
+            asks = plain.rstrip(_CLOSING).endswith(_ASKING)
+            heads = plain.lstrip(" \t>*+-").startswith("#") or _UNDERLINE.match(answer.text, end)
+            if not (hidden or asks or heads) and bisect_right(fences, start) % 2 == 0:
                 yield start, end
+
+
+def _unseen(text: str) -> Iterator[tuple[int, int]]:
+    """What a reader does not see, or sees struck out; each kind ends where its sign does."""
+    lower = text.lower()
+    for opening, closing in _HIDING:
+        at = 0
+        while (start := lower.find(opening, at)) >= 0:
+            end = lower.find(closing, start + len(opening))
+            if end < 0:
+                break
+            yield start, end + len(closing)
+            at = end + len(closing)
 
 
 def _is_list_of_words(words: list[Word], text: str, language: str) -> bool:

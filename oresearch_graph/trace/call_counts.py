@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
+from oresearch_graph.text.look_alikes import as_seen
 from oresearch_graph.trace.calls import Call, read_call
 from oresearch_graph.trace.record import Trace
 from oresearch_graph.trace.references import addresses, same_address
@@ -89,7 +90,7 @@ def _subjects(call: Call) -> Iterable[str]:
 def normal_text(text: str) -> str:
     """A text without case, punctuation, white space and forms of characters; signs stay that make
     another word or figure of one (C++, C#, -5). A text of nothing else is itself."""
-    normal = unicodedata.normalize("NFKC", text).casefold()
+    normal = as_seen(text).casefold()
     kept = [c if c.isalnum() or c in "+#%" or unicodedata.category(c)[0] == "M" else " "
             for c in _MINUS.sub("#", normal)]  # fmt: skip
     return " ".join("".join(kept).split()) or text

@@ -58,7 +58,13 @@ class Violation(FrozenModel):
     end: int | None = None
 
 
-_FAKE: Final = re.compile(r"<observation>\s*+(?:\[\d{1,7}\] |## Query:|[^<]{1,4000}</observation>)")
+_FAKE: Final = re.compile(
+    r"""
+    < \s*+ observation \b [^<>]{0,80} > \s*+
+    (?: \[\d{1,7}\][ ] | \#\#[ ]Query: | [^<]{1,4000} < \s*+ / \s*+ observation )
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 """One with a source in it, or with text to its end: a word about the tag is none."""
 
 _OTHER_TEXT: Final = frozenset(("repaired", "revised"))

@@ -26,6 +26,7 @@ that the policy did not make. `plan_fallback` has the fault of what made the pla
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ from oresearch_graph.evidence.copying import is_padded, verbatim_share
 from oresearch_graph.judging.ground_truth import ExactFactsJudge, Judged, QualityJudge
 from oresearch_graph.rows.ground_truth import GroundTruth
 from oresearch_graph.text.language import detect_language, surely_another
-from oresearch_graph.text.scripts import has_cjk
+from oresearch_graph.text.scripts import CJK, has_cjk
 from oresearch_graph.text.words import all_words, terms
 from oresearch_graph.trace import Failure, Step, Trace, Violation, violations
 from oresearch_graph.trace.answer import ParsedAnswer, parse_answer
@@ -53,6 +54,9 @@ _PER_POINT: Final = 12
 """Sentences for each key point that it may have in their place."""
 _WORDS: Final = 40
 """Words, or twice as many characters of Chinese, that count as a sentence where one is longer."""
+_LETTERS: Final = 7
+"""Characters of a word."""
+_WIDE: Final = re.compile(f"[{CJK}]")
 
 
 @dataclass(frozen=True)
@@ -269,11 +273,14 @@ def _answers_in_another_language(trace: Trace, body: str) -> bool:
 
 
 def _size(report: ParsedAnswer) -> int:
-    """Sentences of the body, a long one as several."""
-    return sum(
+    """Sentences of the body; as many as the letters of the whole would make, where those are
+    more: headings, code and endless words are length as well."""
+    sentences = sum(
         1 + _words(report.plain(sentence.start, sentence.end)) // _WORDS
         for sentence in sentences_of(report)
     )
+    letters = len(report.text) + len(_WIDE.findall(report.text))
+    return max(sentences, letters // (_WORDS * _LETTERS))
 
 
 def _words(text: str) -> int:

@@ -106,6 +106,17 @@ def test_a_borne_statement_wins_over_another():
         "That CancelledError is raised is a lie.",
         "It is unlikely that CancelledError is raised.",
         "~~~\n```\nCancelledError is raised.\n~~~",
+        "~~CancelledError is raised.~~",
+        "<!-- CancelledError is raised. -->",
+        "<details>CancelledError is raised.</details>",
+        "CancelledError is raised. That is false.",
+        "CancelledError is raised. We could not confirm this.",
+        "CancelledError is raised. The opposite is the case.",
+        "None of the statements that follow is true. CancelledError is raised.",
+        "CancelledError is raised. All of the statements above are false.",
+        "### All of it is false\n\nCancelledError is raised.",
+        "CancelledError is raised\n========================",
+        "CancelledError is raised؟",
     ],
 )
 def test_what_is_denied_doubted_asked_or_no_sentence_is_not_stated(report: str):
@@ -128,6 +139,9 @@ def test_a_denial_in_the_point_or_in_the_source_is_no_denial_of_it():
         ("It was finished in 1911 without any help.", (("1911",), ("finish",))),
         ("It was not until 1911 that it was finished.", (("1911",), ("finish",))),
         ("Visitors could climb 312 steps.", (("312",), ("step",))),
+        ("Finished in 1911, though it is unclear who drew the plans.", (("1911",), ("finish",))),
+        ("It was finished in 1911. No other source gives the year.", (("1911",), ("finish",))),
+        ("The page states that it was finished in 1911.", (("1911",), ("finish",))),
         ("The treatment lowered TNFα in all patients.", (("TNFα",), ("lower",))),
         ("The field covers 81 km² in all.", (("81",), ("km²",))),
         ("```\nx = 1\n~~~\n```\n\nIt was finished in 1911.", (("1911",), ("finish",))),
@@ -146,8 +160,13 @@ def test_a_point_denies_in_its_own_language_and_in_the_reports():
     assert quality(report, burned) == 1.0
 
 
+@pytest.mark.parametrize("frame", ["In a dream it was seen", "Only fools hold", "It is a legend"])
+def test_what_is_said_of_a_statement_no_source_says(frame: str):
+    assert quality(f"{frame} that CancelledError is raised.", POINTS[0]) == 0.5
+
+
 def test_a_row_of_a_table_is_half_a_statement():
-    row = "| place | height |\n|---|---|\n| Orla tower, height base to lantern | 81 metres |"
+    row = "| place | height |\n|---|---|\n| Orla tower, height base lantern top | 81 metres |"
     assert quality(f"It is told here.\n\n{row}", TOWER) == 0.5
 
 

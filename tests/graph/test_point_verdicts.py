@@ -106,6 +106,15 @@ def test_the_statement_behind_a_quote_decides_what_it_is_worth(report: str, wort
     assert first(f"Something else stands here.\n\n{report}", quote) == worth
 
 
+def test_a_quote_without_the_points_figures_states_it_not():
+    report = "In the Bay of Fundy the water rises and tides reach far [1001]."
+    quote = "In the Bay of Fundy the water rises and tides reach far"
+    assert scores(answer(("supported", quote)), report, POINTS[1:]) == [0.0]
+    spaced = (KeyPoint(text="In 2019 some 47,200 people came to the tower."),)
+    told = "In 2019 about 47 200 people came to see the tower."
+    assert scores(answer(("supported", "47 200 people came")), told, spaced) == [0.5]
+
+
 def test_another_figure_that_nothing_bears_takes_the_point():
     rival = f"{REPORT} In the Bay of Fundy the water rises by 19 metres [1001]."
     said = answer(("supported", FIRST), ("supported", SECOND))
