@@ -115,7 +115,9 @@ def _scored(
     if not places:
         reason = "supported, but its quote is no statement of the report"
         return scored.model_copy(update={"reason": reason, "quote_found": False})
-    rulings = [_ruling(point, place, single, report) for place in places]
+    quoted = frozenset(terms(as_seen(quote or "")))
+    places += [each for each in single if any(_is_same(each, place) for place in places)]
+    rulings = [_ruling(point, place, single, report, quoted) for place in places]
     fault, worth = max(rulings, key=lambda ruling: (ruling[1] is not None, ruling[1] or 0.0))
     reason = fault or ("" if worth else ", but its source does not say so")
     return scored.model_copy(
@@ -139,8 +141,9 @@ def _places(quote: str, single: Sequence[Statement]) -> Iterator[Statement]:
 
 
 def _ruling(
-    point: KeyPoint, place: Statement, single: Sequence[Statement], report: str
-) -> tuple[str, float | None]:
+    point: KeyPoint, place: Statement, single: Sequence[Statement], report: str,
+    quoted: frozenset[str],
+) -> tuple[str, float | None]:  # fmt: skip
     """What a statement is worth as one of the point; None, and why, where it is none."""
     text = as_seen(point.text)
     own, about = own_stance(text, report), frozenset(terms(text))
@@ -149,10 +152,10 @@ def _ruling(
             return ", but the quote has little of it", None
         if not _digits(text) <= _digits(place.lower):
             return ", but the quote has not its figures", None
-    worth = place.worth(about | place.terms, own)
+    worth = place.worth(about, own, quoted)
     if worth is None:
         return ", but the report denies or doubts it there", None
-    others = [each for each in single if each.worth(about | place.terms, own) is None]
+    others = [each for each in single if each.worth(about, own, each.terms) is None]
     if any(denied_in(each, place.terms | about, own.denials) for each in others):
         return ", but the report denies it elsewhere", None
     figures = frozenset(filter(is_figure, place.terms))
@@ -166,6 +169,13 @@ def _ruling(
 def _digits(text: str) -> set[str]:
     """The figures of a text by their digits: 47,200 and 47 200 are one."""
     return {_NO_DIGIT.sub("", figure) for figure in _FIGURE.findall(_SPACED.sub("", text))}
+
+
+def _is_same(other: Statement, place: Statement) -> bool:
+    """True for a sentence with the figures of another and most of its terms: a summary's, or the
+    one that it sums up."""
+    figures = set(filter(is_figure, place.terms))
+    return figures <= other.terms and _is_about(other, place.terms)
 
 
 def _is_about(other: Statement, words: Set[str]) -> bool:

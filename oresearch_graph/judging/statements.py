@@ -85,10 +85,13 @@ class Statement(NamedTuple):
             own=f"{self.own} ; {other.own}", credit=min(self.credit, other.credit), pair=True,
         )  # fmt: skip
 
-    def worth(self, about: frozenset[str], own: Stance) -> float | None:
-        """Its credit as a statement about these terms; None where it denies or doubts more than
-        their `own` stance. What is said of a statement, no source says."""
-        found = stance_towards(self.own, self.language, about)
+    def worth(
+        self, about: frozenset[str], own: Stance, quote: frozenset[str] = frozenset()
+    ) -> float | None:
+        """Its credit as a statement about these terms, in the terms of a `quote` of it; None where
+        it denies or doubts more than their `own` stance. What is said *of* a statement, its source
+        does not say."""
+        found = stance_towards(self.own, self.language, about | quote)
         if found.denials > own.denials or found.doubts > own.doubts:
             return None
         return min(self.credit, UNBORNE) if is_framed(self.own, about) else self.credit

@@ -33,13 +33,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.evidence.citations import sentences_of
 from oresearch_graph.evidence.copying import is_padded, verbatim_share
 from oresearch_graph.judging.ground_truth import ExactFactsJudge, Judged, QualityJudge
 from oresearch_graph.rows.ground_truth import GroundTruth
 from oresearch_graph.text.language import detect_language, surely_another
 from oresearch_graph.text.scripts import CJK, has_cjk
-from oresearch_graph.text.words import all_words, terms
+from oresearch_graph.text.words import all_words, sentence_spans, terms
 from oresearch_graph.trace import Failure, Step, Trace, Violation, violations
 from oresearch_graph.trace.answer import ParsedAnswer, parse_answer
 from oresearch_graph.trace.call_counts import calls_per_subtask, distinct_calls, fruitful_calls
@@ -54,6 +53,8 @@ _PER_POINT: Final = 12
 """Sentences for each key point that it may have in their place."""
 _WORDS: Final = 40
 """Words, or twice as many characters of Chinese, that count as a sentence where one is longer."""
+_LINE: Final = 40
+"""Characters of a line whose language can be told."""
 _LETTERS: Final = 7
 """Characters of a word."""
 _WIDE: Final = re.compile(f"[{CJK}]")
@@ -264,23 +265,24 @@ def quality_caps(
 
 
 def _answers_in_another_language(trace: Trace, body: str) -> bool:
-    """True where the report is surely not in the trace's language, nor in one that the question may
-    be in: a short question's language is a guess."""
-    if trace.language is None or not surely_another(body, trace.language):
+    """True where most of the report is surely not in the trace's language, nor in one that the
+    question may be in: a short question's language is a guess, and names have any."""
+    if trace.language is None:
         return False
-    written = detect_language(body)
-    return surely_another(trace.question, written)
+    lines = [line for line in body.splitlines() if len(line) >= _LINE] or [body]
+    others = [line for line in lines if surely_another(line, trace.language)]
+    if 2 * sum(map(len, others)) <= sum(map(len, lines)):
+        return False
+    return surely_another(trace.question, detect_language("\n".join(others)))
 
 
 def _size(report: ParsedAnswer) -> int:
-    """Sentences of the body; as many as the letters of the whole would make, where those are
-    more: headings, code and endless words are length as well."""
-    sentences = sum(
-        1 + _words(report.plain(sentence.start, sentence.end)) // _WORDS
-        for sentence in sentences_of(report)
-    )
-    letters = len(report.text) + len(_WIDE.findall(report.text))
-    return max(sentences, letters // (_WORDS * _LETTERS))
+    """Sentences of all that was written beside the references, headings and code among them, a
+    long one as several; as many as its letters would make, where those are more."""
+    text = report.text
+    sentences = sum(1 + _words(text[start:end]) // _WORDS for start, end in sentence_spans(text))
+    letters = len(text) + len(_WIDE.findall(text))
+    return max(sentences - len(report.references), letters // (_WORDS * _LETTERS))
 
 
 def _words(text: str) -> int:
