@@ -8,10 +8,10 @@ from typing import Final
 
 from oresearch_graph.evidence.claim_parts import checkable_parts
 from oresearch_graph.evidence.source_index import SourceIndex
-from oresearch_graph.text.look_alikes import as_seen
 from oresearch_graph.text.scripts import CJK
 from oresearch_graph.text.words import terms
 from oresearch_graph.trace.answer import ParsedAnswer
+from oresearch_graph.trace.look_alikes import as_seen
 from oresearch_graph.trace.record import CitationReport, Claim, Source
 from oresearch_graph.trace.references import same_address
 

@@ -25,9 +25,9 @@ from oresearch_graph.judging.statements import (
     statements_of,
 )
 from oresearch_graph.rows.ground_truth import GroundTruth, KeyPoint
-from oresearch_graph.text.look_alikes import as_seen
 from oresearch_graph.text.words import sentence_spans, terms
 from oresearch_graph.trace.answer import parse_answer
+from oresearch_graph.trace.look_alikes import as_seen
 from oresearch_graph.trace.record import CitationReport
 
 
@@ -79,11 +79,13 @@ def judge_report(
     matches: list[Found] = []
     missing: list[KeyPoint] = []
     for point in key_points:
-        found = _best(point, windows, own_stance(as_seen(point.text), report))
-        if found is None or (citations is not None and _is_spoiled(point, found[0], single)):
+        statement = _best(point, windows, own_stance(as_seen(point.text), report))
+        if statement is None or (
+            citations is not None and _is_spoiled(point, statement[0], single)
+        ):
             missing.append(point)
         else:
-            place, worth = found
+            place, worth = statement
             matches.append(Found(point, place.start, place.end, worth))
     credit = sum(match.point.weight * match.credit for match in matches)
     total = sum(point.weight for point in key_points)
@@ -96,20 +98,20 @@ def _check(key_points: Sequence[KeyPoint]) -> None:
 
 
 def _best(
-    point: KeyPoint, windows: Sequence[Statement], own: Stance
+    point: KeyPoint, windows: Sequence[Statement], limit: Stance
 ) -> tuple[Statement, float] | None:
     """The first place of most credit that states the point, and that credit; None where it stands
     nowhere, or a sentence denies it."""
     options = (option for group in point.needs for option in group)
     about = frozenset().union(_terms_of(as_seen(point.text)), *map(_terms_of, options))
     places = [window for window in windows if _names(window.lower, window.terms, point.needs)]
-    worths = [(place, place.worth(about, own)) for place in places]
+    worths = [(place, place.worth(about, limit)) for place in places]
     stated = [(place, worth) for place, worth in worths if worth is not None]
     if not stated:
         return None
     best = max(stated, key=lambda each: each[1])
     terms_of_both = best[0].terms | about
-    if any(w is None and denied_in(each, terms_of_both, own.denials) for each, w in worths):
+    if any(w is None and denied_in(each, terms_of_both, limit.denials) for each, w in worths):
         return None
     return best
 

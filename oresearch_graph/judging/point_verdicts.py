@@ -28,9 +28,9 @@ from oresearch_graph.judging.statements import (
     statements_of,
 )
 from oresearch_graph.rows.ground_truth import Criterion, KeyPoint
-from oresearch_graph.text.look_alikes import as_seen
 from oresearch_graph.text.scripts import main_script
 from oresearch_graph.text.words import terms
+from oresearch_graph.trace.look_alikes import as_seen
 from oresearch_graph.trace.marks import unmarked
 from oresearch_graph.trace.record import CitationReport
 
@@ -146,17 +146,17 @@ def _ruling(
 ) -> tuple[str, float | None]:  # fmt: skip
     """What a statement is worth as one of the point; None, and why, where it is none."""
     text = as_seen(point.text)
-    own, about = own_stance(text, report), frozenset(terms(text))
+    limit, about = own_stance(text, report), frozenset(terms(text))
     if main_script(place.lower) == main_script(text):
         if len(about & place.terms) < _SHARED * len(about):
             return ", but the quote has little of it", None
         if not _digits(text) <= _digits(place.lower):
             return ", but the quote has not its figures", None
-    worth = place.worth(about, own, quoted)
+    worth = place.worth(about, limit, quoted)
     if worth is None:
         return ", but the report denies or doubts it there", None
-    others = [each for each in single if each.worth(about, own, each.terms) is None]
-    if any(denied_in(each, place.terms | about, own.denials) for each in others):
+    others = [each for each in single if each.worth(about, limit, each.terms) is None]
+    if any(denied_in(each, place.terms | about, limit.denials) for each in others):
         return ", but the report denies it elsewhere", None
     figures = frozenset(filter(is_figure, place.terms))
     if guesses(place, figures & about):

@@ -78,9 +78,9 @@ def stance_towards(text: str, language: str, about: frozenset[str]) -> Stance:
     a doubt about something beside it is none."""
     denials = doubts = 0
     for clause in _CLAUSE.split(text):
-        own = stance(clause, language)
-        if any(own) and (_said(clause) & about or not _said(clause) - _TRUTH - _doubted(clause)):
-            denials, doubts = denials + own.denials, doubts + own.doubts
+        part = stance(clause, language)
+        if any(part) and (_said(clause) & about or not _said(clause) - _TRUTH - _doubted(clause)):
+            denials, doubts = denials + part.denials, doubts + part.doubts
     return Stance(denials, doubts)
 
 
@@ -97,8 +97,7 @@ def takes_back(text: str, language: str) -> Literal["before", "after", "all"] | 
     """Which sentences a text takes back that speaks of nothing but what is said: `this is false`,
     `none of the statements above is true`; None for any other."""
     words = {word.stem for word in all_words(text)}
-    own = stance(text, language)
-    if not (any(own) or words & _TURNS) or any(map(str.isdigit, text)):
+    if not (any(stance(text, language)) or words & _TURNS) or any(map(str.isdigit, text)):
         return None
     if _said(text) - _TRUTH - _doubted(text):
         return None

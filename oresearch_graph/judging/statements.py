@@ -21,10 +21,10 @@ from oresearch_graph.judging.stance import (
     takes_back,
 )
 from oresearch_graph.text.language import detect_language
-from oresearch_graph.text.look_alikes import as_seen
 from oresearch_graph.text.scripts import has_cjk
 from oresearch_graph.text.words import Word, all_words, content, sentence_spans, terms
 from oresearch_graph.trace.answer import ParsedAnswer, parse_answer
+from oresearch_graph.trace.look_alikes import as_seen
 from oresearch_graph.trace.record import CitationReport, Claim
 
 UNBORNE: Final = 0.5
@@ -69,7 +69,7 @@ class Statement(NamedTuple):
     lower: str
     """As it is seen, without citations, in lower case."""
     terms: frozenset[str]
-    own: str
+    wording: str
     """What of it is the report's own wording; empty where it stands so in the source, whose it is
     then to deny and to doubt."""
     language: str
@@ -82,19 +82,20 @@ class Statement(NamedTuple):
         """Both together."""
         return self._replace(
             end=other.end, lower=f"{self.lower} {other.lower}", terms=self.terms | other.terms,
-            own=f"{self.own} ; {other.own}", credit=min(self.credit, other.credit), pair=True,
+            wording=f"{self.wording} ; {other.wording}", credit=min(self.credit, other.credit),
+            pair=True,
         )  # fmt: skip
 
     def worth(
-        self, about: frozenset[str], own: Stance, quote: frozenset[str] = frozenset()
+        self, about: frozenset[str], limit: Stance, quote: frozenset[str] = frozenset()
     ) -> float | None:
         """Its credit as a statement about these terms, in the terms of a `quote` of it; None where
-        it denies or doubts more than their `own` stance. What is said *of* a statement, its source
+        it denies or doubts more than the `limit`. What is said *of* a statement, its source
         does not say."""
-        found = stance_towards(self.own, self.language, about | quote)
-        if found.denials > own.denials or found.doubts > own.doubts:
+        stance_here = stance_towards(self.wording, self.language, about | quote)
+        if stance_here.denials > limit.denials or stance_here.doubts > limit.doubts:
             return None
-        return min(self.credit, UNBORNE) if is_framed(self.own, about) else self.credit
+        return min(self.credit, UNBORNE) if is_framed(self.wording, about) else self.credit
 
 
 def statements_of(
@@ -120,8 +121,8 @@ def statements_of(
             continue
         credit = 1.0 if claims is None else _credit(claim)
         credit = min(credit, UNBORNE) if is_list else credit
-        lower, own = plain.lower(), "" if is_quote else plain
-        statements.append(Statement(start, end, lower, content_terms, own, language, credit))
+        lower, wording = plain.lower(), "" if is_quote else plain
+        statements.append(Statement(start, end, lower, content_terms, wording, language, credit))
     return _left(statements, answer, language)
 
 
@@ -129,7 +130,7 @@ def _left(statements: list[Statement], answer: ParsedAnswer, language: str) -> l
     """Those that neither a sentence beside them nor the heading above takes back."""
     back: set[int] = set()
     for at, statement in enumerate(statements):
-        if scope := takes_back(statement.own, language):
+        if scope := takes_back(statement.wording, language):
             first = {"before": at - 1, "after": at, "all": 0}[scope]
             last = at + 1 if scope == "before" else len(statements)
             back.update(range(max(0, first), last))
@@ -155,7 +156,7 @@ def denied_in(statement: Statement, terms_said: Set[str], denials: int) -> bool:
     """True for one sentence with more denials than what was said, and little else than its
     terms."""
     shared = len(statement.terms & terms_said)
-    more = not statement.pair and stance(statement.own, statement.language).denials > denials
+    more = not statement.pair and stance(statement.wording, statement.language).denials > denials
     return more and shared >= _SAME * len(statement.terms)
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
-from oresearch_graph.text.look_alikes import as_seen
 from oresearch_graph.trace.calls import Call, read_call
+from oresearch_graph.trace.look_alikes import as_seen
 from oresearch_graph.trace.record import Trace
 from oresearch_graph.trace.references import addresses, same_address
 from oresearch_graph.trace.step import Step
