@@ -26,7 +26,6 @@ that the policy did not make. `plan_fallback` has the fault of what made the pla
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,8 +36,8 @@ from oresearch_graph.evidence.copying import is_padded, verbatim_share
 from oresearch_graph.judging.ground_truth import ExactFactsJudge, Judged, QualityJudge
 from oresearch_graph.rows.ground_truth import GroundTruth
 from oresearch_graph.text.language import detect_language, surely_another
-from oresearch_graph.text.scripts import CJK, has_cjk
-from oresearch_graph.text.words import all_words, sentence_spans, terms
+from oresearch_graph.text.scripts import has_cjk
+from oresearch_graph.text.words import all_words, sentence_spans, terms, token_count
 from oresearch_graph.trace import Failure, Step, Trace, Violation, violations
 from oresearch_graph.trace.answer import ParsedAnswer, parse_answer
 from oresearch_graph.trace.call_counts import calls_per_subtask, distinct_calls, fruitful_calls
@@ -55,9 +54,8 @@ _WORDS: Final = 40
 """Words, or twice as many characters of Chinese, that count as a sentence where one is longer."""
 _LINE: Final = 40
 """Characters of a line whose language can be told."""
-_LETTERS: Final = 7
-"""Characters of a word."""
-_WIDE: Final = re.compile(f"[{CJK}]")
+_TOKENS: Final = 2
+"""Tokens of a word, at most."""
 
 
 @dataclass(frozen=True)
@@ -281,8 +279,7 @@ def _size(report: ParsedAnswer) -> int:
     long one as several; as many as its letters would make, where those are more."""
     text = report.text
     sentences = sum(1 + _words(text[start:end]) // _WORDS for start, end in sentence_spans(text))
-    letters = len(text) + len(_WIDE.findall(text))
-    return max(sentences - len(report.references), letters // (_WORDS * _LETTERS))
+    return max(sentences - len(report.references), token_count(text) // (_WORDS * _TOKENS))
 
 
 def _words(text: str) -> int:

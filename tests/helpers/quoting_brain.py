@@ -66,9 +66,10 @@ def _quotes(observed: str) -> list[tuple[str, str]]:
 def _verdict(asked: str) -> str:
     (count,) = re.findall(r"criteria 1 to (\d+)", asked) or ["1"]
     draw = int(hashlib.sha256(asked.encode()).hexdigest(), 16) % 3
-    (report,) = re.findall(r"<report-[0-9a-f]{16}>\s*(.{1,60})", asked) or [""]
+    report = asked.rpartition("<report-")[2]
+    (quote,) = re.findall(r"^[^#\n<][^\n.\[]{20,200}", report, re.MULTILINE)[:1] or [""]
     rows: list[dict[str, Any]] = [
-        {"number": n, "reason": "as the material shows", "quote": report, "score": 7 + draw}
+        {"number": n, "reason": "as the material shows", "quote": quote, "score": 7 + draw}
         for n in range(1, int(count) + 1)
     ]
     return json.dumps({"criteria": rows})
