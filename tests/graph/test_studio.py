@@ -318,7 +318,9 @@ async def test_a_stopped_run_is_forked_at_a_researchers_step(client: Any, model:
     assert trace["outcome"] == "complete"
     # One of four turns stands before the fork: three turns and the answer are to come.
     again = [json.dumps(body["messages"]) for body in model.requests[before:]]
-    assert sum("<subtask>One</subtask>" in talk for talk in again[:-1]) == 4
+    *research, _summarizer, verifier = again
+    assert "You check sentences of a report" in verifier
+    assert sum("<subtask>One</subtask>" in talk for talk in research) == 4
     branch = [s for s in trace["steps"] if s["branch"] == 1]
     assert branch[:4] == step["values"]["steps"]
     assert branch[4]["text"] == "A person was here."
@@ -359,6 +361,6 @@ async def test_a_killed_server_continues_inside_each_researcher(
         state = await ended(client, thread, run)
     after = len(model.requests) - before
     assert state["values"]["trace"]["outcome"] == "complete"
-    # A whole run makes 12 calls: planner, 2 × 5 researchers' and summarizer. At most the one call
-    # in flight of each of the two branches is made again.
-    assert 12 <= before + after <= 12 + 2
+    # A whole run makes 13 calls: planner, 2 × 5 researchers', summarizer and verifier. At most the
+    # one call in flight of each of the two branches is made again.
+    assert 13 <= before + after <= 13 + 2
