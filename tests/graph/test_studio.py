@@ -318,8 +318,7 @@ async def test_a_stopped_run_is_forked_at_a_researchers_step(client: Any, model:
     assert trace["outcome"] == "complete"
     # One of four turns stands before the fork: three turns and the answer are to come.
     again = [json.dumps(body["messages"]) for body in model.requests[before:]]
-    *research, _summarizer, verifier = again
-    assert "You check sentences of a report" in verifier
+    *research, _ = [talk for talk in again if "You check sentences of a report" not in talk]
     assert sum("<subtask>One</subtask>" in talk for talk in research) == 4
     branch = [s for s in trace["steps"] if s["branch"] == 1]
     assert branch[:4] == step["values"]["steps"]
@@ -361,6 +360,6 @@ async def test_a_killed_server_continues_inside_each_researcher(
         state = await ended(client, thread, run)
     after = len(model.requests) - before
     assert state["values"]["trace"]["outcome"] == "complete"
-    # A whole run makes 13 calls: planner, 2 × 5 researchers', summarizer and verifier. At most the
-    # one call in flight of each of the two branches is made again.
-    assert 13 <= before + after <= 13 + 2
+    # A whole run makes 14 calls: planner, 2 × 5 researchers', summarizer and 2 to verify. At most
+    # the one call in flight of each of the two branches is made again.
+    assert 14 <= before + after <= 14 + 2
