@@ -155,6 +155,12 @@ def reward_can_vary(launch: Launch) -> Iterator[Problem]:
             f"{reward.fewest_calls} is more than most_calls = {reward.most_calls}",
             "oresearch.reward.fewest_calls=2 oresearch.reward.most_calls=8",
         )
+    if limits.subtasks < reward.fewest_subtasks:
+        yield Problem(
+            "oresearch.reward.fewest_subtasks",
+            f"a plan holds at most {limits.subtasks} (max_subtasks): the form term is always 0",
+            f"oresearch.reward.fewest_subtasks={limits.subtasks}",
+        )
     if limits.tool_calls == 0 or limits.steps < 2:
         yield Problem(
             "oresearch.research.max_tool_calls",

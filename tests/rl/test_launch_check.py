@@ -91,6 +91,8 @@ def test_the_cpu_file_over_a_model_and_questions_is_started(tmp_path):
         ("oresearch.tools.source=recorded", "oresearch.tools.path", "needs the file", "python"),
         ("oresearch.tools.source=service oresearch.tools.address=http://127.0.0.1:9",
          "oresearch.tools.address", "127.0.0.1:9", "source=python"),
+        ("oresearch.research.max_subtasks=1", "oresearch.reward.fewest_subtasks",
+         "the form term is always 0", "oresearch.reward.fewest_subtasks=1"),
         ("oresearch.reward.quality=0 oresearch.reward.tool_use=0 oresearch.reward.format=0",
          "oresearch.reward", "every reward is 0", "quality=0.6"),
         ("oresearch.reward.fewest_calls=9", "oresearch.reward.fewest_calls", "more than", "=2"),
