@@ -21,7 +21,7 @@ from oresearch_graph.judging.stance import (
     takes_back,
 )
 from oresearch_graph.text.language import detect_language
-from oresearch_graph.text.scripts import has_cjk
+from oresearch_graph.text.scripts import has_cjk, main_script
 from oresearch_graph.text.words import Word, all_words, content, sentence_spans, terms
 from oresearch_graph.trace.answer import ParsedAnswer, parse_answer
 from oresearch_graph.trace.look_alikes import as_seen
@@ -46,6 +46,7 @@ _CLOSING: Final = " \t\n\"'”’»)]*_.!"
 """What may follow a question mark."""
 _GRAMMAR: Final = frozenset(("en", "de", "fr", "es", "pt", "it", "ru"))
 """Languages whose function words are known."""
+_NOT_LATIN: Final = frozenset(("ja", "ko", "zh", "ru", "ar", "he", "el", "hi", "th"))
 _LISTED: Final = 6
 """Words of a sentence that may tell something without function words, at most."""
 _FUNCTION_WORDS: Final = 0.1
@@ -104,12 +105,15 @@ def statements_of(
     """The statements of a report's body, in order. `citations` is the check of this very text;
     None: none is asked for."""
     answer = parse_answer(report)
-    language = detect_language(report)
+    of_report = detect_language(report)
     question_terms = frozenset(terms(question))
     claims = None if citations is None else _Claims(citations)
     statements: list[Statement] = []
     for start, end in _sentences(answer):
         plain = as_seen(answer.plain(start, end)[:_LONGEST])
+        # A sentence in another script than the report's language has one of its own.
+        own_script = (main_script(plain) == "latin") == (of_report not in _NOT_LATIN)
+        language = of_report if own_script else detect_language(plain)
         words = all_words(plain)
         content_terms = frozenset(content(words))
         claim = None if claims is None else claims.at(start, end)
@@ -123,14 +127,14 @@ def statements_of(
         credit = min(credit, UNBORNE) if is_list else credit
         lower, wording = plain.lower(), "" if is_quote else plain
         statements.append(Statement(start, end, lower, content_terms, wording, language, credit))
-    return _left(statements, answer, language)
+    return _left(statements, answer, of_report)
 
 
 def _left(statements: list[Statement], answer: ParsedAnswer, language: str) -> list[Statement]:
     """Those that neither a sentence beside them nor the heading above takes back."""
     back: set[int] = set()
     for at, statement in enumerate(statements):
-        if scope := takes_back(statement.wording, language):
+        if scope := takes_back(statement.wording, statement.language):
             first = {"before": at - 1, "after": at, "all": 0}[scope]
             last = at + 1 if scope == "before" else len(statements)
             back.update(range(max(0, first), last))
