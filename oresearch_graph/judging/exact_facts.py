@@ -79,13 +79,11 @@ def judge_report(
     matches: list[Found] = []
     missing: list[KeyPoint] = []
     for point in key_points:
-        statement = _best(point, windows, own_stance(as_seen(point.text), report))
-        if statement is None or (
-            citations is not None and _is_spoiled(point, statement[0], single)
-        ):
+        best = _best(point, windows, own_stance(as_seen(point.text), report))
+        if best is None or (citations is not None and _is_spoiled(point, best[0], single)):
             missing.append(point)
         else:
-            place, worth = statement
+            place, worth = best
             matches.append(Found(point, place.start, place.end, worth))
     credit = sum(match.point.weight * match.credit for match in matches)
     total = sum(point.weight for point in key_points)

@@ -131,13 +131,12 @@ def _places(quote: str, single: Sequence[Statement]) -> Iterator[Statement]:
     if not pieces:
         return
     windows = list(single)
-    for _ in range(_QUOTED):
+    for size in range(1, _QUOTED + 1):
         found = [each for each in windows if all(p in flat(each.lower) for p in pieces)]
         if found:
             yield from found
             return
-        windows = [one.with_next(two) for one, two in zip(windows, single[-len(windows) + 1 :],
-                   strict=False)] if len(windows) > 1 else []  # fmt: skip
+        windows = [one.with_next(two) for one, two in zip(windows, single[size:], strict=False)]
 
 
 def _ruling(

@@ -18,7 +18,8 @@ _UNSEEN: Final = re.compile(
 """Characters that take no ink (Unicode's Default_Ignorable_Code_Point, and blanks of Braille)."""
 _WORD: Final = re.compile(r"\w++")
 _LATIN: Final = re.compile(r"[A-Za-z]")
-_FOREIGN: Final = re.compile(r"[Ͱ-ӿ]")
+_FOREIGN: Final = re.compile(r"[\u0370-\u04ff]")
+"""Greek and Cyrillic."""
 
 
 def as_seen(text: str) -> str:
