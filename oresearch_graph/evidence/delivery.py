@@ -30,21 +30,15 @@ from oresearch_graph.trace.plain_text import (
     without_overrides,
 )
 from oresearch_graph.trace.record import (
+    HARMLESS,
     CitationReport,
     Claim,
     Failure,
-    FailureName,
     Source,
     Trace,
 )
 from oresearch_graph.trace.references import Ledger, same_address
 from oresearch_graph.trace.report_form import fence_spans, heading_for, lines_of
-
-HARMLESS: Final[frozenset[FailureName]] = frozenset((
-    "repaired", "revised", "recovered", "plan_fallback", "grammar", "citations_not_understood",
-    "unverified",
-))  # fmt: skip
-"""Failures after which nothing is missing, as long as the subtasks were answered."""
 
 _ACTIVE: Final = re.compile(r"[*_`\[\]<\\~]|&(?=#?\w{1,32};)")
 _CODE: Final = re.compile(r"(?<!`)(?P<ticks>`{1,3})(?!`)[^`\n]++(?P=ticks)(?!`)")

@@ -41,8 +41,8 @@ from oresearch_graph.trace import (
 
 _WRITTEN: frozenset[ViolationCode] = frozenset((
     "stray_text", "missing_open_tag", "missing_close_tag", "nested_tag", "malformed_call",
-    "turn_without_think", "misplaced_plan", "misplaced_subtask", "branch_without_turn",
-    "step_outside_branch", "step_after_answer",
+    "misplaced_report", "turn_without_think", "misplaced_plan", "misplaced_subtask",
+    "branch_without_turn", "step_outside_branch", "step_after_answer",
 ))  # fmt: skip
 """What a policy can be told to write otherwise at once."""
 _SCALE: Final = 0.75
@@ -84,9 +84,10 @@ class Researcher:
             continuation = await writer.write(
                 _thread(state, run_context, [*steps_before, *new]),
                 self._stops(run_context, forced=state.get("forced", False)),
-                lambda steps_new: self._faults(
-                    [*steps_before, *new], steps_new, run_context.protocol
-                ),
+                lambda steps_new: [
+                    *self._faults([*steps_before, *new], steps_new, run_context.protocol),
+                    *_unfounded(state, steps_new, run_context),
+                ],
                 seconds=self._seconds(run_context, started),
             )
             steps, room = continuation.steps, continuation.room
@@ -158,6 +159,7 @@ class Researcher:
             failures=tuple(failures),
             usage=tuple(state.get("spent", [])),
             spans=tuple(state.get("timings", [])),
+            shown=_has_sources(state),
         )
         if findings.answered or findings.reported:
             calls = sum(map(_asks, findings.steps))
@@ -322,6 +324,21 @@ def _no_evidence(branch: int) -> Failure:
         role="researcher",
         branch=branch,
     )
+
+
+def _has_sources(state: BranchState) -> bool:
+    """Something stands behind what it may answer."""
+    return any(source.text for source in (*state["task"].known, *state.get("seen", [])))
+
+
+def _unfounded(state: BranchState, new: Sequence[Step], run_context: RunContext) -> list[str]:
+    """An answer before anything was looked for. In training it is judged as it is."""
+    looked = any(step.kind == "observation" for step in state.get("steps", []))
+    if looked or _has_sources(state) or state.get("forced") or not run_context.settings.corrections:
+        return []
+    if not any(s.kind == "subtask_answer" and s.text.strip() != NO_EVIDENCE for s in new):
+        return []
+    return ["the answer has no source: search first, then answer from what was shown"]
 
 
 def _asks(step: Step) -> bool:

@@ -176,7 +176,13 @@ class Writer:
             steps[-1] = steps[-1].model_copy(update={"closed": "world"})
         if last.hidden_reasoning and not any(step.kind == "think" for step in steps):
             steps.insert(steps[0].kind == "subtask" if steps else 0, world_step("think", ""))
-        return tuple(_in_branch(step, thread.branch) for step in steps)
+        whole_run = {"subtask_list", "suggested_answer"}
+        if thread.role == "researcher" and self.settings.execution == "parallel":
+            whole_run = set()  # what it writes as the run's is its branch's all the same
+        return tuple(
+            step.model_copy(update={"branch": None if step.kind in whole_run else thread.branch})
+            for step in steps
+        )
 
     @staticmethod
     def _failure(thread: Thread, name: str, message: str, rejected: str | None) -> Failure:
@@ -230,11 +236,6 @@ def _overflowed(thread: Thread, overflow: PolicyOverflow) -> Failure:
 
 
 _SHORTENINGS: Final = 4
-
-
-def _in_branch(step: Step, branch: int | None) -> Step:
-    whole_run = step.kind in {"subtask_list", "suggested_answer"}
-    return step.model_copy(update={"branch": None if whole_run else branch})
 
 
 _RUNS: Final = 1_000

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from langchain_core.messages import AnyMessage
 from langgraph.channels import LastValue
@@ -38,6 +38,10 @@ from oresearch_graph.trace import (
 from oresearch_graph.trace.plain_text import body_text, title_line
 
 Record = TypeVar("Record", bound=BaseModel)
+
+Answer = Literal["evidence", "memory", "nothing", "open"]
+"""How a subtask was answered: after sources were shown, without any, that there is nothing, or not
+at all."""
 
 _SUBTASK: Final = 4_000
 """Characters of a subtask."""
@@ -82,16 +86,28 @@ class Findings(BaseModel):
     usage: tuple[Usage, ...] = ()
     spans: tuple[Span, ...] = ()
 
+    shown: bool = True
+    """Sources were at hand: shown to it, to branches before it in sequence, or in earlier runs."""
+
+    @property
+    def answer(self) -> Answer:
+        """How its subtask was answered."""
+        answers = [step.text.strip() for step in self.steps if step.kind == "subtask_answer"]
+        if not answers:
+            return "open"
+        if all(text in {"", NO_EVIDENCE} for text in answers):
+            return "nothing"
+        return "evidence" if self.shown else "memory"
+
     @property
     def answered(self) -> bool:
-        """True when the branch ended with an answer that says something."""
-        nothing = {"", NO_EVIDENCE}
-        return any(s.kind == "subtask_answer" and s.text.strip() not in nothing for s in self.steps)
+        """True when its answer says something, and sources came before."""
+        return self.answer == "evidence"
 
     @property
     def reported(self) -> bool:
         """True when a sequential policy went on to the report inside this branch."""
-        return any(step.kind == "suggested_answer" for step in self.steps)
+        return any(step.kind == "suggested_answer" and step.branch is None for step in self.steps)
 
 
 class LastRecord(LastValue[Any]):

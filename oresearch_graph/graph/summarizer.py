@@ -12,8 +12,8 @@ from oresearch_graph.evidence.report_plan import report_plan
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.events import ReportText, emit
-from oresearch_graph.graph.run_context import RunContextPool
-from oresearch_graph.graph.state import Findings, ResearchState, written_steps
+from oresearch_graph.graph.run_context import RunContext, RunContextPool
+from oresearch_graph.graph.state import ResearchState, written_steps
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import Next, ReportPlan, visible
 from oresearch_graph.trace import (
@@ -47,13 +47,13 @@ class Summarizer:
         if any(branch.reported for branch in findings):
             return {}
         if not state.get("sources") or not any(branch.answered for branch in findings):
-            return {"failures": _why_nothing(state, findings)}
+            return {"failures": _why_nothing(state)}
         run_context = await self.pool.of(run, runtime.context)
         restore(run_context.budget, state)
-        before = visible(written_steps(state), "summarizer", None, run.protocol.execution)
+        before = _founded(state, run_context)
         plan = await asyncio.to_thread(_plan, state) if run_context.constrained else None
         if run_context.constrained and plan is None:
-            return {"failures": _why_nothing(state, findings)}
+            return {"failures": _why_nothing(state)}
         expected = Next(tag="suggested_answer", report=plan)
         thread = run_context.thread(run, expected, role="summarizer", steps=before)
         writer, failures = run_context.writer("summarizer"), list[Failure]()
@@ -74,6 +74,14 @@ class Summarizer:
             "usage": writer.usage,
             "spans": writer.spans,
         }
+
+
+def _founded(state: ResearchState, run_context: RunContext) -> tuple[Step, ...]:
+    """What the summarizer sees: in serving no answer that was given from memory."""
+    steps = visible(written_steps(state), "summarizer", None, run_context.protocol.execution)
+    memory = {f.branch for f in state.get("findings", []) if f.answer == "memory"}
+    hidden = memory if run_context.settings.corrections else set[int]()
+    return tuple(step for step in steps if step.branch not in hidden)
 
 
 def _plan(state: ResearchState) -> ReportPlan | None:
@@ -99,14 +107,9 @@ def report_faults(new: Sequence[Step], language: str, protocol: Protocol) -> lis
     return [violation.message for violation in violations(trace) if violation.code in _WRITTEN]
 
 
-def _why_nothing(state: ResearchState, findings: Sequence[Findings]) -> list[Failure]:
-    """No evidence, unless a recorded failure is the reason that there is none."""
-    failed = [f for branch in findings for f in branch.failures if f.fault != "policy"]
-    if not state["subtasks"] and not state.get("failures"):
-        why = "the plan was edited until no subtask was left"
-        return [Failure(name="plan_rejected", fault="person", message=why, role="planner")]
-    if failed or not state["subtasks"]:
+def _why_nothing(state: ResearchState) -> list[Failure]:
+    """A plan that a person left nothing of; any other reason is decided with the outcome."""
+    if state["subtasks"] or state.get("failures"):
         return []
-    sources = len(state.get("sources", []))
-    message = f"no evidence was found for this question ({sources} sources were looked at)"
-    return [Failure(name="no_evidence", fault="policy", message=message, role="summarizer")]
+    why = "the plan was edited until no subtask was left"
+    return [Failure(name="plan_rejected", fault="person", message=why, role="planner")]

@@ -11,11 +11,11 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 from langgraph.runtime import Runtime
+from langgraph.types import Overwrite
 from pydantic import BaseModel
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.evidence.delivery import (
-    HARMLESS,
     Delivered,
     citation_annotations,
     delivered_answer,
@@ -23,6 +23,7 @@ from oresearch_graph.evidence.delivery import (
 from oresearch_graph.evidence.report_check import not_understood
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.events import Verified, emit
+from oresearch_graph.graph.outcome import ending, with_failures
 from oresearch_graph.graph.run_context import RunContextPool
 from oresearch_graph.graph.state import Findings, ResearchState, add_usage, written_steps
 from oresearch_graph.policies.chat.policy import ChatPolicy
@@ -33,7 +34,6 @@ from oresearch_graph.trace import (
     CitationReport,
     Failure,
     Outcome,
-    Step,
     Trace,
     Usage,
 )
@@ -77,11 +77,14 @@ class Structurer:
             answer, used = await policy.structured(thread, self.response_format)
             usage.append(used)
         await self.pool.release(run)
-        closed = {
-            "failures": (*trace.failures, *failures),
-            "usage": tuple(add_usage(trace.usage, usage)),
+        trace = with_failures(trace, failures)
+        trace = trace.model_copy(update={"usage": tuple(add_usage(trace.usage, usage))})
+        return {
+            "structured_response": answer,
+            "trace": trace,
+            "failures": Overwrite(list(trace.failures)),
+            "usage": Overwrite(list(trace.usage)),
         }
-        return {"structured_response": answer, "trace": trace.model_copy(update=closed)}
 
 
 class Closer:
@@ -104,8 +107,8 @@ class Closer:
             answer = parse_answer(text)
             trace = trace.model_copy(update={"citations": state.get("citations")})
             citations, delivered = await asyncio.to_thread(delivered_answer, answer, trace)
-            # Text that no source came before is no report.
-            delivered = delivered if trace.sources else None
+            # Text that no evidence came before is no report.
+            delivered = delivered if trace.outcome != "failed" else None
             if trace.answer is not None:
                 trace = trace.model_copy(update={"citations": citations})
                 if trace.sources and (cause := not_understood(answer, citations)) is not None:
@@ -113,7 +116,7 @@ class Closer:
                         name="citations_not_understood", fault="policy", message=cause,
                         role="summarizer",
                     )  # fmt: skip
-                    trace = trace.model_copy(update={"failures": (*trace.failures, failure)})
+                    trace = with_failures(trace, [failure])
         emit(_verified(trace.outcome, citations))
         if self.last:
             await self.pool.release(run)
@@ -121,6 +124,8 @@ class Closer:
             "report": delivered.report if delivered else None,
             "citations": citations,
             "trace": trace,
+            "failures": Overwrite(list(trace.failures)),
+            "usage": Overwrite(list(trace.usage)),
             "messages": [_message(delivered, trace)],
         }
 
@@ -137,15 +142,17 @@ def assemble(
         *more,
     ]
     steps = (*written_steps(state), *state.get("summary", []))
+    sources = state.get("sources", [])
+    ended, named = ending(findings, len(state.get("subtasks", [])), steps, sources, failures)
     return Trace(
         id=run.id,
         question=run.question,
         language=run.language,
         protocol=run.protocol,
         steps=steps,
-        sources=tuple(state.get("sources", [])),
-        outcome=_outcome(steps, findings, failures),
-        failures=tuple(failures),
+        sources=tuple(sources),
+        outcome=ended,
+        failures=(*failures, *named),
         usage=tuple(
             add_usage(state.get("usage", []), [u for branch in findings for u in branch.usage])
         ),
@@ -175,19 +182,6 @@ def _not_researched(state: ResearchState, findings: Sequence[Findings]) -> list[
     ]
 
 
-def _outcome(
-    steps: Sequence[Step], findings: Sequence[Findings], failures: Sequence[Failure]
-) -> Outcome:
-    """failed: nothing to read. partial: something named in the failures is missing."""
-    reported = any(step.kind == "suggested_answer" and step.text.strip() for step in steps)
-    answered = [branch for branch in findings if branch.answered]
-    if not answered or any(f.name == "no_evidence" and f.branch is None for f in failures):
-        return "failed"
-    missing = [failure for failure in failures if failure.name not in HARMLESS]
-    whole = reported and not missing and len(answered) == len(findings)
-    return "complete" if whole else "partial"
-
-
 def _unsummarized(state: ResearchState) -> str | None:
     """The subtasks' own answers, for a run whose report could not be written."""
     findings: Sequence[Findings] = state.get("findings", [])
@@ -195,7 +189,7 @@ def _unsummarized(state: ResearchState) -> str | None:
         f"## {subtask}\n\n{step.text.strip()}"
         for branch, subtask in zip(findings, state["subtasks"], strict=False)
         for step in branch.steps
-        if step.kind == "subtask_answer" and step.text.strip()
+        if branch.answered and step.kind == "subtask_answer" and step.text.strip()
     ]
     if not parts or not state.get("sources"):
         return None

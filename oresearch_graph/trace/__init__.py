@@ -21,6 +21,7 @@ from oresearch_graph.trace.files import (
 from oresearch_graph.trace.grammar import Violation, ViolationCode, violations
 from oresearch_graph.trace.projection import parse_trace, render_trace
 from oresearch_graph.trace.record import (
+    HARMLESS,
     SCHEMA_VERSION,
     CitationReport,
     Claim,
@@ -64,6 +65,7 @@ from oresearch_graph.trace.tags import (
 __all__ = [
     "ANSWER_KINDS",
     "CALL_KINDS",
+    "HARMLESS",
     "KINDS",
     "PROTOCOL_TAGS",
     "SCHEMA_VERSION",

@@ -30,7 +30,8 @@ ViolationCode = Literal[
     "no_subtask_list", "late_subtask_list", "repeated_subtask_list", "empty_subtask_list",
     "copied_subtask", "subtask_without_branch", "branch_not_listed", "interleaved_branches",
     "step_outside_branch", "fake_observation",
-    "misplaced_subtask", "turn_without_think", "misplaced_plan", "branch_without_turn",
+    "misplaced_subtask", "misplaced_report", "turn_without_think", "misplaced_plan",
+    "branch_without_turn",
     "call_without_observation", "observation_without_call", "branch_without_answer",
     "step_after_answer", "empty_answer", "no_suggested_answer", "step_after_report",
     "stray_text", "missing_open_tag", "missing_close_tag", "nested_tag", "malformed_call",
@@ -147,7 +148,7 @@ def _order_faults(trace: Trace) -> Iterator[Violation]:
     """The frame: the list first, then the branches, then the report."""
     steps = [(i, step) for i, step in enumerate(trace.steps) if step.kind != "stray"]
     lists = [i for i, step in steps if step.kind == "subtask_list"]
-    reports = [i for i, step in steps if step.kind == "suggested_answer"]
+    reports = [i for i, step in steps if step.kind == "suggested_answer" and step.branch is None]
     if not lists:
         yield Violation(code="no_subtask_list", message="there is no <subtask_list>")
     elif not trace.subtasks:
@@ -241,7 +242,10 @@ def _turn_faults(branch: int, steps: Sequence[tuple[int, Step]]) -> Iterator[Vio
             case "subtask_answer":
                 yield from _answer_faults(step, index, thought=thought)
                 answered = True
-            case "subtask_list" | "suggested_answer" | "stray":
+            case "suggested_answer":
+                text = f"<{step.tag}> inside subtask {branch}: write its <subtask_answer>"
+                yield _violation("misplaced_report", text, index, branch, _whole(step))
+            case "subtask_list" | "stray":
                 pass
             case _:
                 assert_never(step.kind)

@@ -44,13 +44,19 @@ FailureName = Literal[
     "tool_error",
     "timeout",
     "budget",
-    "no_evidence",
+    "no_evidence",  # nothing was found, or an answer was given from memory
+    "unread",  # no page that was asked for could be read
     "plan_fallback",  # the planner failed; the question itself became the one subtask
     "plan_rejected",
     "not_covered",  # a subtask that was dropped or stopped early; the message says why
     "citations_not_understood",  # the report cites nothing, or what leads nowhere
     "internal",
 ]
+
+HARMLESS: Final[frozenset[FailureName]] = frozenset((
+    "repaired", "revised", "recovered", "plan_fallback", "grammar", "unverified",
+))  # fmt: skip
+"""Failures after which nothing is missing, as long as the subtasks were answered."""
 
 
 Address = Annotated[str, AfterValidator(spelled_address)]
@@ -308,9 +314,10 @@ class Trace(FrozenModel):
 
     @property
     def answer_at(self) -> int | None:
-        """The place of the last `suggested_answer` among the steps."""
+        """The place of the last `suggested_answer` among the steps. One inside a branch of a
+        parallel run was written by who has seen that subtask alone: it is none."""
         places = range(len(self.steps) - 1, -1, -1)
-        return next((at for at in places if self.steps[at].kind == "suggested_answer"), None)
+        return next((at for at in places if _is_report(self.steps[at])), None)
 
     @property
     def extractive(self) -> bool:
@@ -323,6 +330,10 @@ class Trace(FrozenModel):
         as something else than it was written as, or was written again by what a verifier found."""
         names = {"repaired", "recovered", "revised"}
         return any(failure.name in names for failure in self.failures)
+
+
+def _is_report(step: Step) -> bool:
+    return step.kind == "suggested_answer" and step.branch is None
 
 
 def text_hash(text: str) -> str:

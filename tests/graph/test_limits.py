@@ -40,11 +40,12 @@ async def test_a_branch_without_calls_is_a_branch_without_calls():
             return "\n\n<think>I know.</think>\n\n<subtask_answer>Large.</subtask_answer>"
         return research_script()(thread)
 
-    trace = await run(ScriptedPolicy(script))
+    trace = await run(ScriptedPolicy(script), corrections=0)
     assert [calls_of(trace, branch) for branch in (1, 2)] == [1, 0]
     assert [step.kind for step in trace.branches[2]] == ["subtask", "think", "subtask_answer"]
-    assert trace.outcome == "complete"
-    assert violations(trace) == ()
+    assert [(f.name, f.branch) for f in trace.failures] == [("no_evidence", 2)]
+    assert trace.outcome == "partial"
+    assert all(violation.declared for violation in violations(trace))
 
 
 async def test_at_the_cap_the_world_opens_the_answer_and_says_why():

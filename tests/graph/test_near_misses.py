@@ -40,13 +40,13 @@ def _before_call(text: str) -> str:
 
 CERTAIN: dict[str, Rewrite] = {
     "a subtask for the list": _plan(r"<subtask>\1</subtask>"),
-    "several subtasks": _plan(r"1. <subtask>\1</subtask>\n2. <subtask>Their size</subtask>"),
-    "subtasks without close tags": _plan(r"<subtask>\1\n<subtask>Their size\n"),
+    "several subtasks": _plan(r"1. <subtask>\1</subtask>\n2. <subtask>The size of tides</subtask>"),
+    "subtasks without close tags": _plan(r"<subtask>\1\n<subtask>The size of tides\n"),
     "subtasks within the list": _plan(r"<subtask_list>\n<subtask>\1</subtask>\n</subtask_list>"),
     "subtasks within an open list": _plan(r"<subtask_list>\n<subtask>\1</subtask>"),
-    "a Markdown list": _plan(r"Here are the subtasks:\n\n- \1\n- Their size"),
-    "a numbered list": _plan(r"# Plan\n1. \1\n2. Their size"),
-    "a list in a fence": _plan(r"```\n1. \1\n2. Their size\n```"),
+    "a Markdown list": _plan(r"Here are the subtasks:\n\n- \1\n- The size of tides"),
+    "a numbered list": _plan(r"# Plan\n1. \1\n2. The size of tides"),
+    "a list in a fence": _plan(r"```\n1. \1\n2. The size of tides\n```"),
     "a plan in a fence": _plan(r"```xml\n\g<0>\n```"),
     "a plan without its end": _plan(r"<subtask_list>\n1. \1"),
     "a turn in a fence": _sub(r"(<think>.*)", r"```xml\n\1\n```"),
