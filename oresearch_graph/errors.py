@@ -85,9 +85,11 @@ class CitationsNotUnderstood(OresearchError):
 class BudgetExhausted(OresearchError):
     """A hard limit of the run's shared budget was reached."""
 
-    def __init__(self, limit: str, used: float, allowed: float) -> None:
+    def __init__(self, limit: str, used: float, allowed: float, *, kept: float = 0) -> None:
+        """`kept`: for the report and the answers of other subtasks."""
         self.limit = limit
-        super().__init__(f"the run's {limit} budget is spent: {used:g} of {allowed:g}")
+        rest = f", and {kept:g} are kept for answers and the report" if kept else ""
+        super().__init__(f"the run's {limit} budget is spent: {used:g} of {allowed:g}{rest}")
 
 
 class TraceFileError(OresearchError):

@@ -7,6 +7,17 @@ from typing import Final, Literal, NamedTuple
 Effort = Literal["quick", "standard", "deep"]
 
 
+class Price(NamedTuple):
+    """USD per million tokens."""
+
+    prompt: float
+    cached: float
+    """Prompt tokens that the provider had in its cache."""
+    completion: float
+    since: str | None = None
+    """A date, for whoever reads it."""
+
+
 class Bounds(NamedTuple):
     """Tokens of one continuation, by what it writes. Text that a bound cuts is continued."""
 

@@ -15,7 +15,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SecretStr,
     ValidationError,
     field_validator,
     model_validator,
@@ -23,9 +22,9 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.known_secrets import is_secret_name
-from oresearch_graph.limits import EFFORTS, Effort, Limits
-from oresearch_graph.redaction import brief, redacted
+from oresearch_graph.known_secrets import hidden, is_secret_name
+from oresearch_graph.limits import EFFORTS, Effort, Limits, Price
+from oresearch_graph.redaction import brief, holds_secret, redacted
 from oresearch_graph.trace import Dialect, Execution, Role
 from oresearch_graph.trace.plain_text import body_text, title_line
 
@@ -115,6 +114,12 @@ class ResearchSettings(BaseModel):
     max_seconds: float | None = _by_effort("Seconds", "Of the whole run.", gt=0)
     max_cost: float | None = _advanced(
         "Cost", "US dollars for the whole run; needs a model whose price is known.", None, gt=0
+    )
+    prices: dict[str, Price] = _advanced(
+        "Prices",
+        "Of models that have no list price, by name: US dollars per million tokens of the prompt, "
+        "of what of it is cached, and of the reply; then, if you like, since when.",
+        {},
     )
     soft_limit: float = _advanced(
         "Soft limit",
@@ -252,7 +257,7 @@ class ResearchSettings(BaseModel):
     @field_validator("parameters", mode="after")
     @classmethod
     def _keys_are_secrets(cls, values: dict[Role, dict[str, Any]]) -> dict[Role, dict[str, Any]]:
-        return {role: _hidden(options) for role, options in values.items()}
+        return {role: hidden(options) for role, options in values.items()}
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """Addresses without what they give away: a representation goes to logs and tracers."""
@@ -298,6 +303,14 @@ class ResearchSettings(BaseModel):
         return base._replace(
             **{name: value for name, value in overrides.items() if value is not None}
         )
+
+    @property
+    def storable(self) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """What is set explicitly, as JSON; and the names of what is not among it, for it holds a
+        key."""
+        names = {n for n in self.model_fields_set if not holds_secret(getattr(self, n))}
+        withheld = tuple(sorted(self.model_fields_set - names))
+        return self.model_dump(mode="json", include=names), withheld
 
     @property
     def by_role(self) -> bool:
@@ -367,18 +380,6 @@ def setting_fault(error: ValidationError, prefix: str = "the setting ") -> str:
     ):
         return f"{prefix}{name}: {fault}"
     return f"{prefix}{name} cannot be {brief(repr(first['input']), 80)}: {fault}"
-
-
-def _hidden(value: Any) -> Any:  # noqa: ANN401 - parameters of a model call, whatever they hold
-    """The parameters with each text under a secret's name as `SecretStr`."""
-    if isinstance(value, Mapping):
-        return {
-            name: SecretStr(each)
-            if isinstance(each, str) and is_secret_name(str(name))
-            else _hidden(each)
-            for name, each in value.items()
-        }
-    return [_hidden(each) for each in value] if isinstance(value, list) else value
 
 
 def settings_from(context: object) -> ResearchSettings | None:

@@ -16,8 +16,9 @@ from datagen.records import Recipe
 from datagen.settings import DatagenSettings
 from datagen.settings.generate import Teacher
 from oresearch_graph.errors import ConfigurationError, PolicyError
+from oresearch_graph.limits import Price
 from oresearch_graph.policies.chat.policy import ChatPolicy
-from oresearch_graph.policies.chat.prices import Price, cost
+from oresearch_graph.policies.chat.prices import cost
 from oresearch_graph.policies.extractive.policy import ExtractivePolicy
 from oresearch_graph.policies.models import Policies, chat_policies
 from oresearch_graph.policies.policy import Continuation, Policy

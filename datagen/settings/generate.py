@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from oresearch_graph.policies.chat.prices import Price
+from oresearch_graph.limits import Price
 from oresearch_graph.settings import Rendering
 from oresearch_graph.trace import Execution, Role
 from oresearch_graph.trace.validation import FrozenModel

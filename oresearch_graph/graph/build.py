@@ -5,9 +5,9 @@ prepare → plan → (approve_plan) → research × K → summarize → mend →
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.retrievers import BaseRetriever
@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.checkpoints import knowing_records
+from oresearch_graph.graph.clock import Clock, worked
 from oresearch_graph.graph.mend import Mender
 from oresearch_graph.graph.planner import Planner
 from oresearch_graph.graph.researcher import research_subgraph
@@ -33,17 +34,19 @@ from oresearch_graph.graph.state import (
     ResearchInput,
     ResearchOutput,
     ResearchState,
+    spans_of,
     written_steps,
 )
 from oresearch_graph.graph.summarizer import Summarizer
 from oresearch_graph.graph.verify import Closer, Structurer, structuring
 from oresearch_graph.known_secrets import remember_within
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
-from oresearch_graph.policies.chat.policy import ChatPolicy
+from oresearch_graph.policies.chat.policy import ChatPolicy, model_name
 from oresearch_graph.policies.extractive.policy import ExtractivePolicy
 from oresearch_graph.policies.models import Policies, chat_policies
 from oresearch_graph.policies.policy import Policy
 from oresearch_graph.prompts import protocol
+from oresearch_graph.redaction import redacted
 from oresearch_graph.settings import ResearchSettings, resolve_settings
 from oresearch_graph.threads import visible
 from oresearch_graph.tools.backend import PageReader, SearchBackend
@@ -91,24 +94,25 @@ def create_research_graph(
     remember_within(model, extra, search, reader)
     about = described(list(extra.values()))
 
-    def build(settings: ResearchSettings, began: float) -> RunContext:
+    def build(settings: ResearchSettings) -> RunContext:
         policies = _policies(model, settings, list(extra.values()))
         if response_format is not None:
             structuring(policies.summarizer)
         backend, own_reader = _documents(search, settings)
+        clock = Clock()
         return RunContext(
             settings=settings,
             policies=policies,
             search=backend,
             reader=reader or own_reader,
             tools=extra,
-            budget=Budget(settings, began),
+            budget=Budget(settings, clock),
+            clock=clock,
             protocol=protocol(settings, about),
-            began=began,
             owned=model is None or isinstance(model, str),
         )
 
-    pool = RunContextPool(base, build)
+    pool = RunContextPool(base, build, _objects(base, model, search, reader, extra))
     planner = Planner(pool, about)
     summarizer, closer = Summarizer(pool), Closer(pool, last=response_format is None)
     graph = StateGraph(
@@ -140,7 +144,7 @@ def create_research_graph(
     if isinstance(checkpointer, BaseCheckpointSaver):
         shaped = [response_format] if isinstance(response_format, type) else []
         checkpointer = knowing_records(checkpointer, shaped)
-    return graph.compile(
+    compiled = graph.compile(
         checkpointer=checkpointer,
         store=store,
         cache=cache,
@@ -149,6 +153,8 @@ def create_research_graph(
         debug=debug,
         name=name,
     )
+    pool.schema = lambda: compiled.context_schema or ResearchSettings
+    return compiled
 
 
 def _after_plan(state: ResearchState) -> list[Send] | str:
@@ -181,6 +187,7 @@ def _branch_input(state: ResearchState, branch: int) -> BranchInput:
         subtask=state["subtasks"][branch - 1],
         before=visible(written_steps(state), "researcher", branch, execution),
         known=tuple(state.get("sources", [])),
+        worked=worked(spans_of(state)),
     )
     return {"task": task}
 
@@ -195,6 +202,35 @@ def _as_settings(model: Model | None, search: Search | None) -> ResearchSettings
     elif isinstance(search, str):
         values["search"] = search
     return ResearchSettings(**values)
+
+
+_NAMED: Final[tuple[str, ...]] = (
+    "model", "base_url", "planner_model", "researcher_models", "summarizer_model", "verifier_model",
+    "search", "corpus",
+)  # fmt: skip
+"""Settings without which another model would write, or other documents be read."""
+
+
+def _objects(
+    base: ResearchSettings, model: Model | None, search: Search | None, reader: PageReader | None,
+    tools: Iterable[str],
+) -> dict[str, str]:  # fmt: skip
+    """What a graph was made with, by argument or setting."""
+    named = {name: getattr(base, name) for name in _NAMED if name in base.model_fields_set}
+    objects: dict[str, str] = {name: redacted(str(value)) for name, value in named.items() if value}
+    if isinstance(model, Policies):
+        objects["model"] = ", ".join(dict.fromkeys(model.names.values()))
+    elif isinstance(model, BaseChatModel):
+        objects["model"] = model_name(model)
+    elif model is not None and not isinstance(model, str):
+        objects["model"] = redacted(model.name)
+    if search is not None and not isinstance(search, str | Path):
+        objects["search"] = redacted(str(getattr(search, "name", "") or type(search).__name__))
+    if reader is not None:
+        objects["reader"] = redacted(reader.name)
+    if names := ", ".join(tools):
+        objects["tools"] = names
+    return objects
 
 
 def _policies(
@@ -212,6 +248,7 @@ def _policies(
             limiter=AdaptiveLimiter(settings.concurrency),
             temperature=settings.temperature,
             max_output_tokens=settings.max_output_tokens,
+            price=settings.prices.get(model_name(model)),
         )
         return Policies.single(policy)
     if model is not None and not isinstance(model, str):

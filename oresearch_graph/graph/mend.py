@@ -15,12 +15,12 @@ from langgraph.runtime import Runtime
 from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.evidence.source_index import flat
 from oresearch_graph.graph.boundary import boundary
-from oresearch_graph.graph.budget import Budget
-from oresearch_graph.graph.run_context import RunContextPool
+from oresearch_graph.graph.budget import Account, Budget
+from oresearch_graph.graph.run_context import RunContext, RunContextPool
 from oresearch_graph.graph.state import ResearchState, written_steps
-from oresearch_graph.graph.summarizer import report_faults, restore
-from oresearch_graph.judging.judge_model import Spent
+from oresearch_graph.graph.summarizer import report_faults
 from oresearch_graph.judging.verifier import Verifier
+from oresearch_graph.policies.chat.metering import metered
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import Next, visible
 from oresearch_graph.trace import (
@@ -51,8 +51,14 @@ class Mender:
         run, answer = state["run"], _answer(state)
         if answer is None or not state.get("sources"):
             return {}
-        run_context = await self.pool.of(run, runtime.context)
-        restore(run_context.budget, state)
+        async with self.pool.at_work(run, runtime.context) as run_context:
+            return await self._mended(state, answer, run_context)
+
+    async def _mended(
+        self, state: ResearchState, answer: Step, run_context: RunContext
+    ) -> dict[str, Any]:
+        run = state["run"]
+        run_context.restore(state)
         verifier = await asyncio.to_thread(run_context.verifier, run.serving)
         if verifier is None:
             return {}
@@ -123,36 +129,14 @@ class _Reader:
         """What is known of a report: by its words, and by the model."""
         report = parse_answer(text)
         citations = await asyncio.to_thread(verify_report, report, self._sources)
-        findings = await self._verifier.verify(
-            report, citations, self._sources, before=before, allowance=self
-        )
+        with metered("verifier", None, Account(self._budget, "verifier")) as meter:
+            findings = await self._verifier.verify(
+                report, citations, self._sources, before=before,
+                seconds=self._budget.remaining_seconds(),
+            )  # fmt: skip
+        self._usage += meter.usage
         self.faults |= dict.fromkeys(findings.faults)
         return findings.citations
-
-    def ask(self, calls: int) -> float:
-        """See `Allowance`. Calls are counted before they are made."""
-        self._budget.require("summarizer", calls)
-        self._charge(Usage(role="verifier", model=self._verifier.name, calls=calls))
-        return self._budget.remaining_seconds()
-
-    def pay(self, model: str, spent: Spent) -> None:
-        """See `Allowance`."""
-        votes = self._verifier.votes
-        more = spent.calls - votes if spent.calls else 0
-        self._charge(
-            Usage(
-                role="verifier",
-                model=model,
-                calls=max(0, more),
-                prompt_tokens=spent.prompt_tokens,
-                completion_tokens=spent.completion_tokens,
-                cost=spent.cost,
-            )
-        )
-
-    def _charge(self, usage: Usage) -> None:
-        self._usage.append(usage)
-        self._budget.charge(usage)
 
     def update(self, citations: CitationReport) -> dict[str, Any]:
         """The state's, with the check of the report that stands."""

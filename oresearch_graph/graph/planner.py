@@ -6,6 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from langchain_core.messages import HumanMessage
@@ -15,13 +16,15 @@ from langgraph.types import Overwrite
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.approval import decide
 from oresearch_graph.graph.boundary import boundary
+from oresearch_graph.graph.budget import Account
 from oresearch_graph.graph.events import Planned, TimeForecast, emit
 from oresearch_graph.graph.near_misses import repeats_prompt
 from oresearch_graph.graph.run_context import RunContext, RunContextPool
 from oresearch_graph.graph.state import ResearchState, Run, subtask_list
-from oresearch_graph.policies.serving import adapted, forecast
+from oresearch_graph.policies.chat.metering import metered
+from oresearch_graph.policies.serving import Serving, adapted, forecast
 from oresearch_graph.prompts import follow_up, protocol
-from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.settings import ResearchSettings, settings_from
 from oresearch_graph.text.language import detect_language
 from oresearch_graph.threads import Next
 from oresearch_graph.tools.choose import prepare
@@ -51,6 +54,7 @@ class Planner:
         # The input has already replaced `question`: what was asked before is the last run's.
         earlier, report = state["run"].asked if "run" in state else "", state.get("report")
         follows = bool(state.get("sources")) and bool(earlier) and bool(report)
+        kept, withheld = (settings_from(runtime.context) or ResearchSettings()).storable
         run = Run(
             id=uuid.uuid4().hex,
             started=time.time(),
@@ -60,10 +64,16 @@ class Planner:
             protocol=protocol(settings, self.tools),
             follow_up=follows,
             approve_plan=settings.approve_plan,
+            settings=kept,
+            withheld=withheld,
+            objects=self.pool.objects,
         )
-        run_context = await self.pool.of(run, runtime.context)
-        await prepare(run_context.search)
-        run = await self._served(run, run_context, runtime)
+        async with self.pool.at_work(run, runtime.context) as run_context:
+            run_context.require_prices()
+            await prepare(run_context.search)
+            account = Account(run_context.budget, "planner")
+            with metered("planner", None, account) as meter:
+                run = await self._served(run, run_context, runtime)
         return {
             "messages": messages,
             "question": question,
@@ -72,7 +82,7 @@ class Planner:
             "subtasks": [],
             "findings": Overwrite([]),
             "failures": Overwrite([]),
-            "usage": Overwrite([]),
+            "usage": Overwrite(meter.usage),
             "spans": Overwrite([]),
             "summary": [],
             "report": None,
@@ -84,9 +94,13 @@ class Planner:
         self, run: Run, run_context: RunContext, runtime: Runtime[ResearchSettings]
     ) -> Run:
         """The run with what its models' servers can do; a slow one gets its forecast."""
-        serving = await run_context.policies.serving()
+        serving = Serving()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(run_context.budget.remaining_seconds("planner")):
+                serving = await run_context.policies.serving()
         # A verifier that cannot be had is known before anything is paid for.
         await asyncio.to_thread(run_context.verifier, serving)
+        run_context.require_prices()
         settings = adapted(self.pool.settings(runtime.context), serving)
         if serving.slow and serving.pace and (seconds := forecast(settings.limits, serving)):
             emit(TimeForecast(seconds=round(seconds), pace=round(serving.pace, 1),
@@ -106,8 +120,12 @@ class Planner:
         self, state: ResearchState, runtime: Runtime[ResearchSettings]
     ) -> dict[str, Any]:
         """The planner's subtask list; where it fails, the question is the one subtask."""
+        async with self.pool.at_work(state["run"], runtime.context) as run_context:
+            return await self._planned(state, run_context)
+
+    async def _planned(self, state: ResearchState, run_context: RunContext) -> dict[str, Any]:
         run = state["run"]
-        run_context = await self.pool.of(run, runtime.context)
+        run_context.restore(state)
         run_context.queue.clear()
         expected = Next(tag="subtask_list", items=run_context.settings.limits.subtasks)
         thread = run_context.thread(run, expected, role="planner")
@@ -119,10 +137,11 @@ class Planner:
                 thread,
                 [close_tag("subtask_list")],
                 lambda new: _plan_faults(new, prompt),
-                seconds=run_context.budget.remaining_seconds(),
+                seconds=run_context.budget.remaining_seconds("planner"),
             )
             steps = list(continuation.steps)
             failures += continuation.failures
+        failures += writer.faults
         subtasks = _subtasks_of(steps)
         if not subtasks or repeats_prompt(subtasks, prompt):
             fallback = subtask_list([state["question"]])
@@ -144,22 +163,19 @@ class Planner:
         self, state: ResearchState, runtime: Runtime[ResearchSettings]
     ) -> dict[str, Any]:
         """Wait until a person approves, edits or rejects the plan."""
-        run_context = await self.pool.of(state["run"], runtime.context)
         subtasks = state["subtasks"]
-        decision = decide(state["question"], subtasks, run_context)
+        async with self.pool.at_work(state["run"], runtime.context) as run_context:
+            decision = decide(state["question"], subtasks, run_context)
         if decision.action == "reject":
             why = f"the plan was rejected{': ' if decision.reason else ''}{decision.reason}"
             failure = Failure(name="plan_rejected", fault="person", message=why, role="planner")
             moved = [failure.model_copy(update={"branch": i + 1}) for i in range(len(subtasks))]
             return {"subtasks": [], "failures": [failure, *moved]}
-        worked = max((span.start + span.seconds for span in state.get("spans", [])), default=0.0)
-        waited = max(0.0, time.time() - state["run"].started - worked)
-        run = state["run"].model_copy(update={"waited": waited})
         if decision.action == "approve":
-            return {"run": run}
+            return {}
         emit(Planned(subtasks=tuple(decision.subtasks)))
         subtasks = decision.subtasks
-        return {"run": run, "plan": [subtask_list(subtasks)], "subtasks": subtasks}
+        return {"plan": [subtask_list(subtasks)], "subtasks": subtasks}
 
 
 def _question(state: ResearchState) -> tuple[str, list[HumanMessage]]:
@@ -212,16 +228,21 @@ def _fallback(failures: Sequence[Failure]) -> Failure:
 
 
 def _within(subtasks: list[str], run_context: RunContext) -> tuple[list[str], list[Failure]]:
-    """As many subtasks as the limit allows; each one beyond it is named."""
-    limit = run_context.settings.limits.subtasks
+    """As many subtasks as the limit allows and the budget can bring to an answer; each one beyond
+    is named."""
+    most = run_context.settings.limits.subtasks
+    finished, limit = run_context.budget.branches(min(len(subtasks), most))
+    why = f"the limit is {most}"
+    if finished < min(len(subtasks), most):
+        why, most = f"the {limit} budget is enough for {finished}", finished
     failures = [
         Failure(
             name="not_covered",
             fault="policy",
-            message=f"subtask {number} was dropped, the limit is {limit}: {subtasks[number - 1]}",
+            message=f"subtask {number} was dropped, {why}: {subtasks[number - 1]}",
             role="planner",
             branch=number,
         )
-        for number in range(limit + 1, len(subtasks) + 1)
+        for number in range(most + 1, len(subtasks) + 1)
     ]
-    return subtasks[:limit], failures
+    return subtasks[:most], failures

@@ -7,7 +7,6 @@ the steps it has, and its siblings go on.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -61,16 +60,18 @@ class Researcher:
         self, state: BranchState, runtime: Runtime[ResearchSettings]
     ) -> dict[str, Any]:
         """One continuation of the thread, when it is the branch's turn."""
-        run_context = await self.pool.of(state["task"].run, runtime.context)
         branch = state["task"].branch
-        with run_context.queue.held(branch):
-            await run_context.queue.enter(branch, run_context.budget.remaining_seconds())
-            return await self._reasoned(state, run_context)
+        async with self.pool.at_work(state["task"].run, runtime.context) as run_context:
+            run_context.restore_branch(state)
+            run_context.budget.begin(branch)
+            with run_context.queue.held(branch):
+                seconds = run_context.budget.remaining_seconds("researcher")
+                await run_context.queue.enter(branch, seconds)
+                return await self._reasoned(state, run_context)
 
     async def _reasoned(self, state: BranchState, run_context: RunContext) -> dict[str, Any]:
         branch, steps_before = state["task"].branch, list(state.get("steps", []))
-        started = state.get("started") or time.time()
-        run_context.budget.restore("researcher", branch, state.get("spent", []))
+        started = state["started"] if "started" in state else run_context.clock.now()
         new, failures = self._opening(state, run_context), list[Failure]()
         writer = run_context.writer("researcher", branch)
         if not steps_before and branch > (most := run_context.settings.limits.subtasks):
@@ -92,6 +93,7 @@ class Researcher:
             )
             steps, room = continuation.steps, continuation.room
             failures += continuation.failures
+        failures += writer.faults
         visible, waiting = _until_call(steps)
         return {
             "started": started,
@@ -109,9 +111,10 @@ class Researcher:
         self, state: BranchState, runtime: Runtime[ResearchSettings]
     ) -> dict[str, Any]:
         """The calls just written, answered; a notice goes with them when limits come near."""
-        run_context = await self.pool.of(state["task"].run, runtime.context)
-        with run_context.queue.held(state["task"].branch):
-            return await self._observed(state, run_context)
+        async with self.pool.at_work(state["task"].run, runtime.context) as run_context:
+            run_context.restore_branch(state)
+            with run_context.queue.held(state["task"].branch):
+                return await self._observed(state, run_context)
 
     async def _observed(self, state: BranchState, run_context: RunContext) -> dict[str, Any]:
         branch, branch_steps, waiting = (
@@ -147,8 +150,9 @@ class Researcher:
         self, state: BranchState, runtime: Runtime[ResearchSettings]
     ) -> dict[str, Any]:
         """The findings, whether the subtask was answered or not."""
-        run_context = await self.pool.of(state["task"].run, runtime.context)
-        run_context.queue.leave(state["task"].branch)
+        async with self.pool.at_work(state["task"].run, runtime.context) as run_context:
+            run_context.queue.leave(state["task"].branch)
+            run_context.budget.end(state["task"].branch)
         failures = list(state.get("faults", []))
         answers = [s for s in state.get("steps", []) if s.kind == "subtask_answer"]
         if any(step.text.strip() in {"", NO_EVIDENCE} for step in answers):
@@ -203,13 +207,14 @@ class Researcher:
 
     @staticmethod
     def _seconds(run_context: RunContext, started: float) -> float:
-        branch = run_context.settings.subtask_timeout - (time.time() - started)
-        return max(0.001, min(branch, run_context.budget.remaining_seconds()))
+        branch = run_context.settings.subtask_timeout - (run_context.clock.now() - started)
+        return max(0.001, min(branch, run_context.budget.remaining_seconds("researcher")))
 
     @staticmethod
     def _tokens(state: BranchState, run_context: RunContext, calls: int) -> int:
         """Of each of so many observations: what the context leaves beside the answer."""
-        tokens = run_context.settings.limits.observation_tokens
+        left = run_context.budget.observation(state["task"].branch) // calls
+        tokens = min(run_context.settings.limits.observation_tokens, max(_LEAST, left))
         if (room := state.get("room")) is None:
             return tokens
         free = room - _outputs(run_context.settings, "answer")
@@ -233,12 +238,14 @@ class Researcher:
             return "no tool call is left for this subtask"
         if state.get("turns", 0) + 1 >= limits.steps:
             return "no step is left for this subtask"
-        if tight := run_context.budget.tight():
-            return f"the {tight.name} budget of this run is nearly spent"
+        tight, branch = run_context.budget.tight(), state["task"].branch
+        limit = tight.name if tight else run_context.budget.spent_for("researcher", branch)
+        if limit is not None:
+            return f"the {limit} budget of this run is nearly spent"
         needed = 2 * limits.observation_tokens + _outputs(run_context.settings, "turn", "answer")
         if (room := state.get("room")) is not None and room < needed:
             return "the context of this thread is nearly full"
-        if time.time() - state["started"] >= _share_of_time(state, run_context):
+        if run_context.clock.now() - state["started"] >= _share_of_time(state, run_context):
             return "the time for this subtask is nearly over"
         return None
 
@@ -254,7 +261,7 @@ def _share_of_time(state: BranchState, run_context: RunContext) -> float:
     settings, waiting = run_context.settings, run_context.queue.waiting
     seconds = 0.8 * settings.subtask_timeout
     if waiting:
-        end = run_context.began + settings.soft_limit * settings.limits.seconds
+        end = settings.soft_limit * settings.limits.seconds
         seconds = min(seconds, (end - state["started"]) / (1 + waiting))
     return seconds
 

@@ -59,6 +59,17 @@ def shortened(thread: Thread, overflow: PolicyOverflow) -> Thread | None:
     return None
 
 
+def forced_answer(thread: Thread) -> Thread | None:
+    """A researcher's thread that is to end now, by what it has seen; None where it has seen nothing
+    or is to end anyway."""
+    if thread.role != "researcher" or thread.forced or not _forced(thread):
+        return None
+    expected = thread.next and thread.next.model_copy(update={"tag": "subtask_answer"})
+    return thread.model_copy(
+        update={"forced": "subtask_answer", "next": expected, "corrections": (), "pending": ""}
+    )
+
+
 def _is_cut(thread: Thread, step: Step) -> bool:
     """Observations; for the summarizer the answers as well."""
     return step.kind == "observation" or (

@@ -56,8 +56,6 @@ class Run(BaseModel):
     id: str
     started: float = Field(ge=0, le=1e11)
     """Wall clock, seconds since the epoch."""
-    waited: float = Field(0.0, ge=0, le=1e11)
-    """Seconds in which it waited for a person: they count against no limit."""
     question: str
     """The question as threads see it: a follow-up carries what it refers to."""
     asked: str = ""
@@ -72,6 +70,12 @@ class Run(BaseModel):
     """A model is to read the report against its sources."""
     serving: Serving = Serving()
     """How its models were served when it began."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """What its context set, as JSON; nothing that holds a key."""
+    withheld: tuple[str, ...] = ()
+    """Those that hold one."""
+    objects: dict[str, str] = Field(default_factory=dict)
+    """What the graph was made with, by argument: a resume never falls back to a default for it."""
 
 
 @stored
@@ -170,24 +174,8 @@ def add_usage(first: Sequence[Any], second: Sequence[Any]) -> list[Usage]:
     total: dict[tuple[str, int | None, str], Usage] = {}
     for usage in [*_records(Usage, first), *_records(Usage, second)]:
         key = (usage.role, usage.branch, usage.model)
-        total[key] = usage if key not in total else _sum(total[key], usage)
+        total[key] = usage if key not in total else total[key].plus(usage)
     return list(total.values())
-
-
-def _sum(one: Usage, two: Usage) -> Usage:
-    def both(a: float | None, b: float | None) -> Any:  # noqa: ANN401 - int or float as the field
-        return b if a is None else a if b is None else a + b
-
-    return one.model_copy(
-        update={
-            "calls": one.calls + two.calls,
-            "tool_calls": one.tool_calls + two.tool_calls,
-            **{
-                field: both(getattr(one, field), getattr(two, field))
-                for field in ("prompt_tokens", "cached_tokens", "completion_tokens", "cost")
-            },
-        }
-    )
 
 
 def join_findings(first: Sequence[Any], second: Sequence[Any]) -> list[Findings]:
@@ -250,6 +238,12 @@ def written_steps(state: ResearchState) -> list[Step]:
     return [*_plan(state), *(step for branch in findings for step in branch.steps)]
 
 
+def spans_of(state: ResearchState) -> list[Span]:
+    """When nodes, tools and models were at work, of all branches."""
+    findings: Sequence[Findings] = state.get("findings", [])
+    return [*state.get("spans", []), *(span for branch in findings for span in branch.spans)]
+
+
 def _plan(state: ResearchState) -> list[Step]:
     """The plan as written; where a person edited `subtasks` alone, their list, by the world."""
     failures = [f for f in state.get("failures", []) if f.role == "planner"]
@@ -280,6 +274,8 @@ class BranchTask(BaseModel):
     """Steps this thread sees before its own."""
     known: tuple[Source, ...]
     """Sources of earlier runs on this thread of messages, and of earlier branches in sequence."""
+    worked: float = 0.0
+    """Seconds of the run's clock until now."""
 
 
 class BranchInput(TypedDict):
@@ -295,7 +291,7 @@ class BranchState(BranchInput, total=False):
     """
 
     started: float
-    """Wall clock, seconds since the epoch."""
+    """Seconds on the run's clock."""
     steps: Annotated[list[Step], append_steps]
     waiting: Annotated[list[Step], LastRecord]
     """Steps written behind the first call of a continuation that made several."""

@@ -10,7 +10,6 @@ from langgraph.runtime import Runtime
 
 from oresearch_graph.evidence.report_plan import report_plan
 from oresearch_graph.graph.boundary import boundary
-from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.events import ReportText, emit
 from oresearch_graph.graph.run_context import RunContext, RunContextPool
 from oresearch_graph.graph.state import ResearchState, written_steps
@@ -48,8 +47,12 @@ class Summarizer:
             return {}
         if not state.get("sources") or not any(branch.answered for branch in findings):
             return {"failures": _why_nothing(state)}
-        run_context = await self.pool.of(run, runtime.context)
-        restore(run_context.budget, state)
+        async with self.pool.at_work(run, runtime.context) as run_context:
+            return await self._summarized(state, run_context)
+
+    async def _summarized(self, state: ResearchState, run_context: RunContext) -> dict[str, Any]:
+        run = state["run"]
+        run_context.restore(state)
         before = _founded(state, run_context)
         plan = await asyncio.to_thread(_plan, state) if run_context.constrained else None
         if run_context.constrained and plan is None:
@@ -68,6 +71,7 @@ class Summarizer:
             )
             steps = continuation.steps
             failures += continuation.failures
+        failures += writer.faults
         return {
             "summary": list(steps),
             "failures": failures,
@@ -91,14 +95,6 @@ def _plan(state: ResearchState) -> ReportPlan | None:
     ]
     told = list(zip(state["subtasks"], answers, strict=False))
     return report_plan(state["run"].question, told, state.get("sources", []), state["run"].language)
-
-
-def restore(budget: Budget, state: ResearchState) -> None:
-    """What the state says was spent, where another process spent it."""
-    for usage in state.get("usage", []):
-        budget.restore(usage.role, usage.branch, [usage])
-    for branch in state.get("findings", []):
-        budget.restore("researcher", branch.branch, branch.usage)
 
 
 def report_faults(new: Sequence[Step], language: str, protocol: Protocol) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -179,7 +178,7 @@ class Caller:
         return None
 
     async def _one(self, call: Call) -> tuple[str | Callable[[], Shown], Span | None]:
-        start = time.time()
+        start = self.run_context.clock.now()
         emit(Called(branch=self.branch, tool=call.tool, items=_items(call)))
         failures: list[Failure] = []
         answer: str | Callable[[], Shown] = ""
@@ -188,9 +187,9 @@ class Caller:
         if failures:
             self.failures += failures
             answer = f"This call failed: {title_line(failures[0].message, _FAULT)}"
-        seconds = round(time.time() - start, 3)
-        began = round(start - self.run_context.began, 3)
-        return answer, Span(name=call.tool, branch=self.branch, start=began, seconds=seconds)
+        seconds = round(self.run_context.clock.now() - start, 3)
+        span = Span(name=call.tool, branch=self.branch, start=round(start, 3), seconds=seconds)
+        return answer, span
 
     def _render(self, show: Callable[[], Shown]) -> Shown:
         failures: list[Failure] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,13 +22,15 @@ from oresearch_graph.evidence.delivery import (
 )
 from oresearch_graph.evidence.report_check import not_understood
 from oresearch_graph.graph.boundary import boundary
+from oresearch_graph.graph.budget import Account
 from oresearch_graph.graph.events import Verified, emit
 from oresearch_graph.graph.outcome import ending, with_failures
 from oresearch_graph.graph.run_context import RunContextPool
-from oresearch_graph.graph.state import Findings, ResearchState, add_usage, written_steps
+from oresearch_graph.graph.state import Findings, ResearchState, add_usage, spans_of, written_steps
+from oresearch_graph.policies.chat.metering import metered
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.policy import Policy
-from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.settings import ResearchSettings, settings_from
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import (
     CitationReport,
@@ -67,18 +69,20 @@ class Structurer:
         if report is None:
             await self.pool.release(run)
             return {"structured_response": None}
-        run_context = await self.pool.of(run, runtime.context)
         thread = Thread(
             id=f"{run.id}-structure", system=_INSTRUCTION, question=report, role="summarizer"
         )
-        answer, usage, failures = None, list[Usage](), list[Failure]()
-        with boundary(failures, "summarizer"):
-            policy = structuring(run_context.policy("summarizer"))
-            answer, used = await policy.structured(thread, self.response_format)
-            usage.append(used)
+        answer, failures = None, list[Failure]()
+        async with self.pool.at_work(run, runtime.context) as run_context:
+            account = Account(run_context.budget, "summarizer")
+            seconds = run_context.budget.remaining_seconds()
+            with boundary(failures, "summarizer"), metered("summarizer", None, account) as meter:
+                policy = structuring(run_context.policy("summarizer"))
+                async with asyncio.timeout(seconds):
+                    answer, _ = await policy.structured(thread, self.response_format)
         await self.pool.release(run)
         trace = with_failures(trace, failures)
-        trace = trace.model_copy(update={"usage": tuple(add_usage(trace.usage, usage))})
+        trace = trace.model_copy(update={"usage": tuple(add_usage(trace.usage, meter.usage))})
         return {
             "structured_response": answer,
             "trace": trace,
@@ -99,8 +103,16 @@ class Closer:
     ) -> dict[str, Any]:
         """Check the report against its sources, deliver it, and close the record."""
         run = state["run"]
-        run_context = await self.pool.of(run, runtime.context)
-        trace = assemble(state, run_context.policies.names)
+        async with self.pool.at_work(run, runtime.context) as run_context:
+            trace = assemble(state, run_context.policies.names)
+            update = await self._closed(state, trace)
+        if self.last:
+            await self.pool.release(run)
+        # A setting that came later counts, and is on record.
+        later, _ = (settings_from(runtime.context) or ResearchSettings()).storable
+        return update | {"run": run.model_copy(update={"settings": run.settings | later})}
+
+    async def _closed(self, state: ResearchState, trace: Trace) -> dict[str, Any]:
         text = trace.answer.text if trace.answer else _unsummarized(state)
         citations = delivered = None
         if text is not None:
@@ -118,8 +130,6 @@ class Closer:
                     )  # fmt: skip
                     trace = with_failures(trace, [failure])
         emit(_verified(trace.outcome, citations))
-        if self.last:
-            await self.pool.release(run)
         return {
             "report": delivered.report if delivered else None,
             "citations": citations,
@@ -143,6 +153,7 @@ def assemble(
     ]
     steps = (*written_steps(state), *state.get("summary", []))
     sources = state.get("sources", [])
+    usage = add_usage(state.get("usage", []), [u for branch in findings for u in branch.usage])
     ended, named = ending(findings, len(state.get("subtasks", [])), steps, sources, failures)
     return Trace(
         id=run.id,
@@ -153,13 +164,22 @@ def assemble(
         sources=tuple(sources),
         outcome=ended,
         failures=(*failures, *named),
-        usage=tuple(
-            add_usage(state.get("usage", []), [u for branch in findings for u in branch.usage])
-        ),
-        spans=(*state.get("spans", []), *(span for branch in findings for span in branch.spans)),
-        models=models,
+        usage=tuple(usage),
+        spans=tuple(spans_of(state)),
+        models=_writers(usage, models),
         created=datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
     )
+
+
+def _writers(usage: Sequence[Usage], models: Mapping[str, str]) -> dict[str, str]:
+    """Who wrote as which role: a run that was resumed with another model has had two."""
+    asked: dict[str, list[str]] = {}
+    for each in usage:
+        if each.role in models and each.calls and each.model:
+            asked.setdefault(each.role, []).append(each.model)
+    return {
+        role: ", ".join(dict.fromkeys(asked.get(role) or [name])) for role, name in models.items()
+    }
 
 
 def _not_researched(state: ResearchState, findings: Sequence[Findings]) -> list[Failure]:

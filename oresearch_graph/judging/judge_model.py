@@ -22,7 +22,8 @@ from pydantic import BaseModel, ValidationError
 from oresearch_graph.errors import ConfigurationError, PolicyError, PolicyRefused
 from oresearch_graph.judging.answers import VerdictFault
 from oresearch_graph.judging.prompt import correction, verdict_schema
-from oresearch_graph.policies.chat.prices import Price, cost
+from oresearch_graph.limits import Price
+from oresearch_graph.policies.chat.prices import cost
 from oresearch_graph.policies.chat.reply import Reply, read_message
 from oresearch_graph.policies.chat.text_model import TextModel
 from oresearch_graph.rows.lengths import nearest_rank
@@ -176,6 +177,7 @@ class OneJudge:
         `run_name`: what callbacks see."""
         self._run_name = run_name
         self._model, self._stats, self.name = model, stats, model.name
+        self.price = model.price
         self._schema = schema or verdict_schema()
         self._sampling = {"temperature": 0.0} if model.connected and cold else {}
         self._refused_offers = 0

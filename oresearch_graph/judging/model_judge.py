@@ -26,7 +26,7 @@ from oresearch_graph.judging.ground_truth import Judged, Scored, weighted_mean
 from oresearch_graph.judging.judge_model import JudgeStats, OneJudge, Spent, VerdictCache
 from oresearch_graph.judging.point_verdicts import point_request
 from oresearch_graph.judging.prompt import JudgeRequest, comparison, judge_messages, verdict_schema
-from oresearch_graph.policies.chat.prices import Price
+from oresearch_graph.limits import Price
 from oresearch_graph.policies.chat.text_model import TextModel
 from oresearch_graph.rows.ground_truth import Criterion, GroundTruth
 from oresearch_graph.trace.record import CitationReport

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
@@ -27,7 +27,7 @@ from oresearch_graph.judging.answers import VerdictFault, numbered_entries
 from oresearch_graph.judging.judge_model import JudgeStats, OneJudge, Spent, VerdictCache
 from oresearch_graph.judging.prompt import fenced, list_schema
 from oresearch_graph.judging.quotes import Stretch, names_a_part, says, sentences_with
-from oresearch_graph.policies.chat.prices import Price
+from oresearch_graph.limits import Price
 from oresearch_graph.policies.chat.text_model import TextModel
 from oresearch_graph.policies.serving import Serving
 from oresearch_graph.text.passages import best_passages
@@ -70,6 +70,9 @@ mill." and "2. The mill was built in 1911, after a fire." the answer is
 {"sentences": [{"number": 1, "quote": "was built in 1911 by Isa Noor", "verdict": "supported"}, \
 {"number": 2, "quote": "after a fire", "verdict": "unsupported"}]}"""
 
+if TYPE_CHECKING:
+    from genai_prices.types import ModelPrice
+
 Ruling = Literal["supported", "unsupported"]
 
 
@@ -110,19 +113,6 @@ class _Batch(NamedTuple):
     passages: tuple[Stretch, ...]
 
 
-class Allowance(Protocol):
-    """What a verifier may spend."""
-
-    def ask(self, calls: int) -> float:
-        """So many calls are about to be made: the seconds that they may take. Raises
-        BudgetExhausted where there is no room for them."""
-        ...
-
-    def pay(self, model: str, spent: Spent) -> None:
-        """What they came to."""
-        ...
-
-
 class Verifier:
     """One chat model that verifies. Several event loops may share one."""
 
@@ -151,6 +141,11 @@ class Verifier:
     def name(self) -> str:
         return self._judge.name
 
+    @property
+    def price(self) -> Price | ModelPrice | None:
+        """Its model's, where it is known."""
+        return self._judge.price
+
     async def aclose(self) -> None:
         """Close the connections of a model that was given by name."""
         await self._judge.aclose()
@@ -162,26 +157,22 @@ class Verifier:
 
     async def verify(
         self, report: ParsedAnswer, citations: CitationReport, sources: Sequence[Source], *,
-        before: CitationReport | None = None, allowance: Allowance | None = None,
+        before: CitationReport | None = None, seconds: float | None = None,
     ) -> VerifierFindings:  # fmt: skip
         """`citations` is what is known of the report by words; what the model adds is told by
         *supported* and *unsupported*. What it said of the same sentence with the same sources
-        `before` stands. Never raises for what a model, a server or a spent `allowance` does."""
+        `before` stands. Whoever meters requests pays for them; `seconds`: for all of them. Never
+        raises for what a model, a server, a spent budget or the end of the time does."""
         spent, faults = Spent(), dict[str, None]()
         citations = citations if before is None else with_verdicts(citations, before, sources)
         batches = await asyncio.to_thread(_batches, report, citations, sources)
 
-        turns = asyncio.Semaphore(_UNPAID if allowance else len(batches) or 1)
+        end = None if seconds is None else asyncio.get_running_loop().time() + seconds
 
         async def asked(batch: _Batch) -> ClaimVerdicts | None:
-            async with turns:
-                return await one(batch)
-
-        async def one(batch: _Batch) -> ClaimVerdicts | None:
             paid = Spent()
             try:
-                seconds = None if allowance is None else allowance.ask(self.votes)
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout_at(end):
                     return await self._verdicts(batch, paid)
             except (PolicyError, VerdictFault) as error:
                 faults[f"{self.name}: {error}"] = None
@@ -191,8 +182,6 @@ class Verifier:
                 faults[str(error)] = None
             finally:
                 spent.add(paid)
-                if allowance is not None:
-                    allowance.pay(self.name, paid)
             return None
 
         claims, decided, undecided = list(citations.claims), 0, 0

@@ -133,5 +133,6 @@ def _chat_policy(
         limiter=limiter,
         temperature=settings.temperature,
         max_output_tokens=settings.max_output_tokens,
+        price=settings.prices.get(model),
         allow_plain_http=settings.allow_plain_http,
     )

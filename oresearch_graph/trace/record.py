@@ -140,12 +140,41 @@ class Usage(FrozenModel):
     branch: int | None = None
     model: Annotated[Text, AfterValidator(public_name)] = ""
     calls: int = 0
+    """Requests, every try counted."""
+    unanswered: int = 0
+    """Tries among them that brought no answer."""
     tool_calls: int = 0
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     completion_tokens: int | None = None
+    estimated_tokens: int | None = None
+    """Of tries that were not answered, and of answers whose provider did not say; not among the
+    tokens above."""
     cost: float | None = None
     """US dollars, where the price of the model is known."""
+    estimated_cost: float | None = None
+    """Of the estimated tokens, where the price is known."""
+
+    @property
+    def tokens(self) -> int:
+        """All that are known or estimated."""
+        counts = (self.prompt_tokens, self.completion_tokens, self.estimated_tokens)
+        return known_sum(counts) or 0
+
+    def plus(self, other: Usage) -> Usage:
+        """Both, as what this one is: of one role, branch and model."""
+        sums = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}
+        figures = {
+            name: known_sum((getattr(self, name), getattr(other, name))) for name in _FIGURES
+        }
+        return self.model_copy(update={**sums, **figures, "model": self.model or other.model})
+
+
+_COUNTS: Final = ("calls", "unanswered", "tool_calls")
+_FIGURES: Final = (
+    "prompt_tokens", "cached_tokens", "completion_tokens", "estimated_tokens", "cost",
+    "estimated_cost",
+)  # fmt: skip
 
 
 @stored

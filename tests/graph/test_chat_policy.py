@@ -12,8 +12,8 @@ from langchain_openai import ChatOpenAI
 from langgraph.graph import END, START, StateGraph
 
 from oresearch_graph.errors import PolicyRefused
+from oresearch_graph.limits import Price
 from oresearch_graph.policies.chat.policy import ChatPolicy
-from oresearch_graph.policies.chat.prices import Price
 from oresearch_graph.policies.chat.probe import PROBES
 from oresearch_graph.threads import Thread, visible
 from oresearch_graph.trace import Step, world_step
@@ -210,7 +210,8 @@ async def test_one_probe_decides_for_all(on_final: Any, rendering: str) -> None:
         )
         assert len(server.requests) == 5
     assert str(chats[0].rendering_reason).startswith(f"{rendering}: the server ")
-    assert sum(one.usage.calls for one in made) == (4 if on_final == "refuse" else 5)
+    assert sum(one.usage.calls for one in made) == 5
+    assert sum(one.usage.unanswered for one in made) == (on_final == "refuse")
 
 
 async def test_a_probe_that_failed_is_asked_again() -> None:

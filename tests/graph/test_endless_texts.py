@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import pytest
 
 from oresearch_graph import ResearchSettings
 from oresearch_graph.graph.budget import Budget
-from oresearch_graph.graph.run_context import Continued, Writer
+from oresearch_graph.graph.clock import Clock
+from oresearch_graph.graph.writer import Continued, Writer
 from oresearch_graph.policies.policy import Continuation
 from oresearch_graph.threads import Next, Thread
 from oresearch_graph.trace import Usage
@@ -42,7 +42,8 @@ class Endless:
 
 async def written(text: str, thread: Thread = THREAD) -> tuple[Continued, Endless]:
     policy, settings = Endless(text), ResearchSettings(continuations=1, corrections=0)
-    writer = Writer(policy, Budget(settings, time.time()), settings, began=time.time())
+    clock = Clock()
+    writer = Writer(policy, Budget(settings, clock), settings, clock)
     continued = await writer.write(thread, ["</subtask_answer>"], lambda _: [], seconds=5.0)
     return continued, policy
 

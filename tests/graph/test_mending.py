@@ -43,6 +43,8 @@ def writer(*reports: str) -> ScriptedPolicy:
         if any(s.kind == "observation" and s.branch == thread.branch for s in thread.steps):
             number = 1000 * (thread.branch or 1) + 1
             answer = TRUE.format(n=number)
+            if thread.forced:
+                return f"{answer}</subtask_answer>"
             return f"<think>Enough.</think>\n<subtask_answer>{answer}</subtask_answer>"
         return "<think>Search.</think>\n<web_search>mill Orne</web_search>"
 

@@ -18,9 +18,9 @@ from oresearch_graph.judging.ground_truth import ExactFactsJudge, Scored
 from oresearch_graph.judging.judge_model import JudgeStats, Spent
 from oresearch_graph.judging.model_judge import ModelJudge, agreement
 from oresearch_graph.judging.prompt import JudgeRequest
+from oresearch_graph.limits import Price
 from oresearch_graph.policies.chat.exchange import Exchange
 from oresearch_graph.policies.chat.model_call import ModelCall
-from oresearch_graph.policies.chat.prices import Price
 from oresearch_graph.policies.chat.text_model import TextModel
 from oresearch_graph.policies.serving import Serving
 from oresearch_graph.rows.ground_truth import Criterion, GroundTruth, KeyPoint, Rubric

@@ -4,9 +4,10 @@ import pytest
 from langchain_core.language_models import FakeListChatModel
 
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.limits import Price
 from oresearch_graph.policies.chat.connect import split_name
 from oresearch_graph.policies.chat.policy import ChatPolicy
-from oresearch_graph.policies.chat.prices import Price, cost, known_price
+from oresearch_graph.policies.chat.prices import cost, known_price
 from oresearch_graph.policies.models import Policies, chat_policies
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import Thread

@@ -4,8 +4,9 @@ rendering fits, how fast it is, fields that it refuses, how long its context is.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
@@ -14,6 +15,7 @@ from langchain_core.runnables import RunnableConfig, ensure_config
 from langchain_core.runnables.config import merge_configs
 
 from oresearch_graph.errors import PolicyError, PolicyOverflow, PolicyRefused
+from oresearch_graph.limits import Price
 from oresearch_graph.policies.chat.constraint import takes_grammar
 from oresearch_graph.policies.chat.context import ContextWindow, Slots
 from oresearch_graph.policies.chat.event_loops import (
@@ -22,6 +24,7 @@ from oresearch_graph.policies.chat.event_loops import (
     of_other_loop,
     renew,
 )
+from oresearch_graph.policies.chat.metering import METER, MeteredRequest, metered
 from oresearch_graph.policies.chat.model_call import ModelCall
 from oresearch_graph.policies.chat.parameters import BOUND, Parameters, Sent
 from oresearch_graph.policies.chat.probe import (
@@ -47,6 +50,10 @@ from oresearch_graph.policies.chat.servers import (
     server_of,
 )
 from oresearch_graph.policies.serving import SLOW, Serving
+from oresearch_graph.trace import Usage
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelPrice
 
 
 class Exchange:
@@ -54,17 +61,18 @@ class Exchange:
 
     def __init__(
         self, model: BaseChatModel, name: str, choice: Choice | None,
-        arguments: Mapping[str, Any], *, connected: bool,
+        arguments: Mapping[str, Any], *, connected: bool, price: Price | ModelPrice | None = None,
     ) -> None:  # fmt: skip
         """`choice`: the rendering, where it is known without a request; `arguments`: of every call;
         `connected`: the model's HTTP client was made by `connect`, so another may be made."""
+        self._price = price
         self.model, self.name, self.choice, self._arguments = model, name, choice, arguments
         self._address = getattr(model, "openai_api_base", None)
         self._describes = speaks_openai(model) and not is_official(self._address)
         """There may be a server that says something of itself."""
         self._described: Server | None = None
-        self.unbilled: list[Reply] = []
-        """Replies to probes, until a continuation has counted them."""
+        self._unbilled: list[Usage] = []
+        """Of probes that nobody counted, until somebody does."""
         self.parameters = Parameters()
         self.window, self.slots = ContextWindow(name), Slots()
         self._connected = connected
@@ -99,10 +107,11 @@ class Exchange:
             sent = self.parameters.fitted(request)
             sent = sent.without(BOUND) if first else sent
             sent = sent._replace(model=self.model_in_this_loop(sent.model))
+            sent, metered_request = await self._metered(sent)
             try:
                 return await call(
                     sent.runnable, sent.messages, config=config, arguments=dict(sent.arguments),
-                    on_text=on_text,
+                    on_text=on_text, metered=metered_request,
                 )  # fmt: skip
             except PolicyOverflow as overflow:
                 self.window.tokens = overflow.context or self.window.tokens
@@ -120,6 +129,27 @@ class Exchange:
                     raise
                 renewed = True
                 renew(self.model)
+            finally:
+                metered_request.close()
+
+    async def _metered(self, sent: Sent) -> tuple[Sent, MeteredRequest]:
+        """The request, paid for: its reply is bounded by what is left. Raises BudgetExhausted."""
+        meter = METER.get()
+        while meter is not None and self._unbilled:
+            meter.bill(self._unbilled.pop(0))
+        prompt = self.window.estimate(sent.messages)
+        request = MeteredRequest(meter, self.name, prompt, sent.bound, self._price)
+        if request.bound is not None:
+            sent = self.parameters.fitted(await self.bounded(sent, request.bound))
+        return sent, request
+
+    @contextmanager
+    def _probing(self) -> Iterator[None]:
+        """What is asked outside of a run is billed to the first one that asks."""
+        with metered("planner") as meter:
+            yield
+        if METER.get() is None:
+            self._unbilled += meter.usage
 
     async def bounded(self, request: Sent, bound: int) -> Sent:
         """The request for a reply of so many tokens at most, in the field that its server knows."""
@@ -136,7 +166,6 @@ class Exchange:
         if (await self.server()).context is None:
             self._described = await server_of(self.model_in_this_loop(), self.name)
         if overflow := self.window.cut(messages, reply, await self.server()):
-            self.unbilled.append(reply)
             raise overflow
         return reply
 
@@ -204,13 +233,13 @@ class Exchange:
         try:
             request = Sent(self.model, messages, arguments, needed=tuple(fields))
             request = request.bounded(PROBE_TOKENS, plain=kind in KNOWS_MAX_TOKENS)
-            message = await self.answer(call, request, config)
+            with self._probing():
+                message = await self.answer(call, request, config)
         except PolicyRefused as refusal:
             if refusal.__cause__ and refusal_of(refusal.__cause__).status in {400, 422}:
                 return choice_by_probe(None)
             raise
         reply = read_message(message)
-        self.unbilled.append(reply)
         if (pace := reply.pace) is None and reply.completion_tokens:
             # A fast answer tells a fast server; a slow one may be the way there.
             tokens = reply.completion_tokens / max(1e-3, time.monotonic() - began)
@@ -222,10 +251,11 @@ class Exchange:
         times: list[float] = []
         config = merge_configs(ensure_config(), {"tags": ["probe"]})
         arguments = {**self._arguments, "max_tokens": PACE_TOKENS}
-        message = await self.answer(
-            call, Sent(self.model, PACE, arguments), config,
-            lambda: lambda _: times.append(time.monotonic()),
-        )  # fmt: skip
+        with self._probing():
+            message = await self.answer(
+                call, Sent(self.model, PACE, arguments), config,
+                lambda: lambda _: times.append(time.monotonic()),
+            )  # fmt: skip
         reply = read_message(message)
         if reply.pace is None and len(times) > PACE_TOKENS // 2 and times[-1] > times[0]:
             return Pace((len(times) - 1) / (times[-1] - times[0]))

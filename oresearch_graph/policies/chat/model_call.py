@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
@@ -19,9 +20,12 @@ from tenacity import (
 
 from oresearch_graph.errors import OresearchError
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
+from oresearch_graph.policies.chat.metering import MeteredRequest
 from oresearch_graph.policies.chat.model_faults import CallFault, fault_of, filtered
-from oresearch_graph.policies.chat.reply import read_message
+from oresearch_graph.policies.chat.refusals import refusal_of
+from oresearch_graph.policies.chat.reply import Reply, read_message
 from oresearch_graph.redaction import brief, quieted
+from oresearch_graph.text.words import token_count
 
 MOST_TIMEOUTS: Final = 2
 """A call that timed out is tried once more, not as often as a cheap refusal."""
@@ -41,6 +45,14 @@ class Patience(NamedTuple):
     tries: int = 6
     backoff: float = 0.5
     """The first wait between tries; it doubles, with jitter, up to 20."""
+
+
+@dataclass
+class _Text:
+    """What has come of a stream."""
+
+    tokens: int = 0
+    """As we count them, a piece at a time."""
 
 
 class ModelCall:
@@ -70,16 +82,20 @@ class ModelCall:
         *,
         config: RunnableConfig,
         arguments: dict[str, Any],
+        metered: MeteredRequest,
         on_text: Callable[[], Callable[[str], None]] | None = None,
     ) -> AIMessage:
-        """The model's whole message. `on_text` makes the listener for each try of a stream."""
+        """The model's whole message. `on_text` makes the listener for each try of a stream.
+
+        Raises PolicyError, and BudgetExhausted where no other try may be made.
+        """
         timeouts = 0
 
         async def one_try() -> AIMessage:
             nonlocal timeouts
             try:
                 listener = on_text() if on_text else None
-                return await self._try(model, messages, config, arguments, listener)
+                return await self._try(model, messages, config, arguments, metered, listener)
             except CallFault as fault:
                 timeouts += fault.timed_out
                 raise
@@ -114,28 +130,41 @@ class ModelCall:
         messages: Sequence[BaseMessage],
         config: RunnableConfig,
         arguments: dict[str, Any],
+        metered: MeteredRequest,
         listener: Callable[[str], None] | None,
     ) -> AIMessage:
         async with self.limiter.slot() as slot:
+            metered.begin()
+            text = _Text()
             try:
                 async with asyncio.timeout(self.patience.timeout):
                     if listener is None:
                         message = await model.ainvoke(messages, config, **arguments)
                     else:
                         stream = model.astream(messages, config, **arguments)
-                        message = await self._stream(stream, listener)
-                self._check(message)
+                        message = await self._stream(stream, listener, text, metered)
             except (OresearchError, CallFault):
+                metered.lose(text.tokens)
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary to every provider's client
                 fault = fault_of(error, self.name)
+                metered.lose(text.tokens, refused=refusal_of(error).status is not None)
                 if isinstance(fault, CallFault) and fault.congested:
-                    slot.congested(fault.retry_after)
+                    advice = fault.retry_after
+                    slot.congested(None if advice and advice > LONGEST_WAIT else advice)
                 raise fault from quieted(error)
+            reply = read_message(message)
+            metered.receive(reply)
+            self._check(reply)
             slot.succeeded()
             return message
 
-    async def _stream(self, stream: Any, listener: Callable[[str], None]) -> AIMessage:  # noqa: ANN401
+    async def _stream(
+        self, stream: Any, listener: Callable[[str], None], written: _Text,  # noqa: ANN401
+        metered: MeteredRequest,
+    ) -> AIMessage:  # fmt: skip
+        """The whole message; one that runs over its bound is cut there."""
+        cut = False
         chunks: list[AIMessageChunk] = []
         async with aclosing(cast("AsyncGenerator[AIMessage]", stream)) as pieces:
             while True:
@@ -146,18 +175,23 @@ class ModelCall:
                 except StopAsyncIteration:
                     break
                 if text := str(chunk.text):
+                    written.tokens += token_count(text)
                     listener(text)
                 if not isinstance(chunk, AIMessageChunk):
                     return chunk  # a model that cannot stream answers in one piece
                 chunks.append(chunk)
+                if cut := metered.runs_over(written.tokens):
+                    break
         if not chunks:
             raise CallFault("the stream was empty")
         whole = chunks[0] + chunks[1:] if len(chunks) > 1 else chunks[0]
-        return cast("AIMessage", message_chunk_to_message(whole))
+        message = cast("AIMessage", message_chunk_to_message(whole))
+        if cut:
+            message.response_metadata["finish_reason"] = "length"
+        return message
 
-    def _check(self, message: AIMessage) -> None:
+    def _check(self, reply: Reply) -> None:
         """An answer that is none must not pass for one."""
-        reply = read_message(message)
         nothing = not (reply.text or reply.calls or reply.reasoning)
         if reply.finish is None and (self.says_finish or nothing):
             raise CallFault("the answer was cut off or empty")

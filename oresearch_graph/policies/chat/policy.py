@@ -16,14 +16,16 @@ from pydantic import BaseModel
 from oresearch_graph.errors import ConfigurationError, PolicyError, PolicyRefused
 from oresearch_graph.keys import revealed
 from oresearch_graph.known_secrets import remember_within
+from oresearch_graph.limits import Price
 from oresearch_graph.policies.chat.connect import connect
 from oresearch_graph.policies.chat.constraint import constraint_fields
 from oresearch_graph.policies.chat.endings import EchoGate, TextGate, without_echo
 from oresearch_graph.policies.chat.exchange import Exchange
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
+from oresearch_graph.policies.chat.metering import Meter, metered
 from oresearch_graph.policies.chat.model_call import ModelCall, Patience
 from oresearch_graph.policies.chat.parameters import Sent, refuses_tools
-from oresearch_graph.policies.chat.prices import Price, cost, list_price
+from oresearch_graph.policies.chat.prices import list_price
 from oresearch_graph.policies.chat.probe import Choice, is_official, known_choice, speaks_openai
 from oresearch_graph.policies.chat.rendering import (
     Prefill,
@@ -39,7 +41,7 @@ from oresearch_graph.policies.serving import Serving
 from oresearch_graph.redaction import redacted
 from oresearch_graph.settings import Rendering
 from oresearch_graph.threads import Thread
-from oresearch_graph.trace import Dialect, Usage, close_tag, known_sum
+from oresearch_graph.trace import Dialect, Usage, close_tag
 
 _NO_STOP: Final = re.compile(r"(o\d|gpt-[5-9])(?!.*chat)")
 """OpenAI's reasoning models answer 400 to `stop`."""
@@ -92,6 +94,7 @@ class ChatPolicy:
             self._arguments = {**arguments, **revealed(extra or {})}
         self.name = model_name(self.model)
         self._server = getattr(self.model, "openai_api_base", None)
+        self.own_price = price
         self.price = price or list_price(self.model, self.name)
         self._dialect: Dialect = dialect
         self._tools = {tool.name: tool for tool in tools}
@@ -109,7 +112,7 @@ class ChatPolicy:
         """A bound would cut the secret thinking of a model, and leave nothing of its reply."""
         self._exchange = Exchange(
             self.model, self.name, known_choice(self.model, rendering), self._arguments,
-            connected=connected,
+            connected=connected, price=self.price,
         )  # fmt: skip
 
     async def aclose(self) -> None:
@@ -147,6 +150,13 @@ class ChatPolicy:
         *,
         on_text: Callable[[str], None] | None = None,
     ) -> Continuation:
+        with metered(thread.role, thread.branch) as meter:
+            continuation = await self._continued(thread, stop, on_text)
+        return continuation.model_copy(update={"usage": self._usage(meter)})
+
+    async def _continued(
+        self, thread: Thread, stop: Sequence[str], on_text: Callable[[str], None] | None
+    ) -> Continuation:
         choice = await self._exchange.settled(self._call)
         rendering = self._rendering(choice, await self.server())
         try:
@@ -156,17 +166,15 @@ class ChatPolicy:
             if not (asks_tools and refuses_tools(refusal.__cause__)):
                 raise
             self._exchange.choice = Choice("turns", "the server refuses tools")
-            return await self.continue_thread(thread, stop, on_text=on_text)
+            return await self._continued(thread, stop, on_text)
         if given:
             thread = thread.model_copy(update={"pending": given})
-        earlier: list[Reply] = []
         if not (reply.text.strip() or reply.calls) and reply.reasoning and reply.finish != "length":
-            reply, *earlier = await self._out_of_reasoning(rendering, thread, stop, reply, on_text)
+            reply = await self._out_of_reasoning(rendering, thread, stop, reply, on_text)
         text = rendering.read(thread, stop, reply)
         for _ in range(_THOUGHTS):
             if text.stop != "think":
                 break
-            earlier.append(reply)
             pending = thread.model_copy(update={"pending": thread.pending + text.text})
             more, _ = await self._reply(rendering, pending, stop)
             thinking = "\n\n".join(filter(None, (text.reasoning, more.reasoning))) or None
@@ -181,7 +189,7 @@ class ChatPolicy:
         return Continuation(
             **text._asdict(),
             given=given,
-            usage=self._usage(thread, *earlier, reply),
+            usage=Usage(role=thread.role),
             room=_room((await self.server()).context, reply),
         )
 
@@ -207,7 +215,6 @@ class ChatPolicy:
         reply = reply._replace(text=without_echo(request.beginning, reply.text))
         if reply.finish == "length" and not (reply.text.strip() or reply.calls) and thread.bound:
             self._bounded = False
-            self._exchange.unbilled.append(reply)
             return await self._reply(
                 rendering, thread.unbound(), stop, on_text, sends_stop=sends_stop
             )
@@ -224,23 +231,20 @@ class ChatPolicy:
         stop: Sequence[str],
         reply: Reply,
         on_text: Callable[[str], None] | None,
-    ) -> list[Reply]:
+    ) -> Reply:
         """The reply of a server that delivers everything as thinking, or that heeds a stop string
-        in the thinking: it is asked once more, without stop strings. Behind it, what else was
-        paid for."""
-        earlier: list[Reply] = []
+        in the thinking: it is asked once more, without stop strings."""
         for again in (True, False):
             text = protocol_text(thread, stop, reply.reasoning or "")
             if text is not None:
                 if on_text is not None:
                     TextGate(thread, stop, on_text)(text)
-                return [reply._replace(text=text, reasoning=None), *earlier]
+                return reply._replace(text=text, reasoning=None)
             if not again:
                 break
-            earlier.append(reply)
             reply, _ = await self._reply(rendering, thread, stop, on_text, sends_stop=False)
             if reply.text.strip() or reply.calls or not reply.reasoning:
-                return [reply, *earlier]
+                return reply
         raise PolicyError(
             f"{self.name}: the server put its whole answer into reasoning_content and left content "
             "empty: its reasoning parser does not fit this model; start it without one (vLLM and "
@@ -266,11 +270,12 @@ class ChatPolicy:
 
         messages = [SystemMessage(thread.system), HumanMessage(thread.user_message())]
         request = Sent(self.model, messages, {}, runs=structuring)
-        message = await self._exchange.answer(self._call, request, _config(thread))
+        with metered(thread.role) as meter:
+            await self._exchange.answer(self._call, request, _config(thread))
         if answers[-1]["parsed"] is None:
             why = answers[-1]["parsing_error"] or "it called no tool"
             raise PolicyError(f"{self.name} did not fill in the structure: {why}")
-        return answers[-1]["parsed"], self._usage(thread, read_message(message))
+        return answers[-1]["parsed"], self._usage(meter)
 
     def _rendering(self, choice: Choice, server: Server) -> ThreadRendering:
         match choice.rendering:
@@ -312,23 +317,9 @@ class ChatPolicy:
             return WEB_SEARCH
         return CRAWL_PAGE if name == "crawl_page" else self._tools[name]
 
-    def _usage(self, thread: Thread, *replies: Reply) -> Usage:
-        """What these replies cost, and the probe before them."""
-        replies = (*self._exchange.unbilled, *replies)
-        self._exchange.unbilled = []
-        return Usage(
-            role=thread.role,
-            branch=thread.branch,
-            model=self.name,
-            calls=len(replies),
-            prompt_tokens=known_sum(r.prompt_tokens for r in replies),
-            cached_tokens=known_sum(r.cached_tokens for r in replies),
-            completion_tokens=known_sum(r.completion_tokens for r in replies),
-            cost=known_sum(
-                cost(self.price, r.prompt_tokens, r.cached_tokens, r.completion_tokens)
-                for r in replies
-            ),
-        )
+    def _usage(self, meter: Meter) -> Usage:
+        """What was asked, probes among it, and what that cost."""
+        return meter.total.model_copy(update={"model": self.name})
 
 
 def _room(context: int | None, reply: Reply) -> int | None:

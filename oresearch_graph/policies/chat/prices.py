@@ -1,11 +1,12 @@
-"""What model calls cost, where the price is known: OpenAI's list, as genai-prices ships it, or a
-`Price` of one's own. Nothing is fetched: a newer list comes with a newer genai-prices.
+"""What model calls cost, where the price is known: the provider's list, as genai-prices ships it,
+or a `Price` of one's own. Nothing is fetched: a newer list comes with a newer genai-prices.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
+from oresearch_graph.limits import Price
 from oresearch_graph.policies.chat.probe import is_official, speaks_openai
 
 if TYPE_CHECKING:
@@ -15,30 +16,39 @@ if TYPE_CHECKING:
 _LONGEST_NAME: Final = 200
 
 
-class Price(NamedTuple):
-    """USD per million tokens."""
-
-    prompt: float
-    cached: float
-    """Prompt tokens that the provider had in its cache."""
-    completion: float
+_PROVIDERS: Final = {
+    "langchain_anthropic": "anthropic", "langchain_google_genai": "google",
+    "langchain_google_vertexai": "google", "langchain_mistralai": "mistral",
+    "langchain_groq": "groq", "langchain_cohere": "cohere", "langchain_fireworks": "fireworks",
+    "langchain_aws": "aws",
+}  # fmt: skip
+"""By the package of LangChain's class."""
 
 
 def list_price(model: BaseChatModel, name: str) -> ModelPrice | None:
-    """OpenAI's price today where the model is asked at OpenAI's own address, or None."""
-    openai = speaks_openai(model) and is_official(getattr(model, "openai_api_base", None))
-    return known_price(name) if openai else None
+    """The provider's price today, where the model is asked at the provider's own address."""
+    if not speaks_openai(model):
+        package = type(model).__module__.partition(".")[0]
+        return known_price(name, _PROVIDERS[package]) if package in _PROVIDERS else None
+    address = getattr(model, "openai_api_base", None)
+    if is_official(address):
+        return known_price(name)
+    return known_price(name, at=address) if str(address).startswith("https://") else None
 
 
-def known_price(model: str) -> ModelPrice | None:
-    """OpenAI's price today of a model name (`openai:` prefix aside), or None."""
+def known_price(
+    model: str, provider: str = "openai", *, at: str | None = None
+) -> ModelPrice | None:
+    """The provider's price today of a model name (`openai:` prefix aside), or None. `at`: the
+    address tells the provider."""
     from genai_prices import Usage, calc_price  # 0.3 s, which a run without a model need not pay
 
     name = model.removeprefix("openai:")
     if len(name) > _LONGEST_NAME:
         return None
+    where: dict[str, Any] = {"provider_id": provider} if at is None else {"provider_api_url": at}
     try:
-        price = calc_price(Usage(), name, provider_id="openai").model_price
+        price = calc_price(Usage(), name, **where).model_price
     except LookupError:
         return None
     # What is billed by the minute or the image has no price per token, which is not a price of 0.

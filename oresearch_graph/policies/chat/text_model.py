@@ -13,13 +13,14 @@ from langchain_core.runnables.config import merge_configs
 from langgraph.constants import TAG_NOSTREAM
 
 from oresearch_graph.known_secrets import remember_within
+from oresearch_graph.limits import Price
 from oresearch_graph.policies.chat.connect import connect
 from oresearch_graph.policies.chat.exchange import Exchange
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 from oresearch_graph.policies.chat.model_call import ModelCall, Patience
 from oresearch_graph.policies.chat.parameters import Sent
 from oresearch_graph.policies.chat.policy import model_name
-from oresearch_graph.policies.chat.prices import Price, list_price
+from oresearch_graph.policies.chat.prices import list_price
 from oresearch_graph.policies.chat.probe import Choice, speaks_openai
 from oresearch_graph.policies.serving import Serving
 
@@ -66,7 +67,9 @@ class TextModel:
             says_finish=self.speaks_openai,
         )  # fmt: skip
         choice = Choice("turns", "it is asked for whole texts")
-        self._exchange = Exchange(model, self.name, choice, {}, connected=self.connected)
+        self._exchange = Exchange(
+            model, self.name, choice, {}, connected=self.connected, price=self.price
+        )
         self._serving: Serving | None = None
         if serving is not None:
             self._use(serving)
