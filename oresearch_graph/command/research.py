@@ -41,6 +41,7 @@ from oresearch_graph.policies.models import Policies, chat_policies
 from oresearch_graph.redaction import brief
 from oresearch_graph.settings import ResearchSettings, resolve_settings, setting_fault
 from oresearch_graph.tools.choose import describe_search, search_name
+from oresearch_graph.tools.daemon_threads import DaemonThreads
 from oresearch_graph.trace import Trace
 
 DEFAULT_MODEL: Final = "openai:gpt-5-mini"
@@ -159,6 +160,7 @@ def research(request: Research) -> int:
     places = places_for(request.question, request.out, request.trace)
     require_writable(places)
     with asyncio.Runner() as runner:
+        runner.get_loop().set_default_executor(DaemonThreads())
         settings = runner.run(_with_model(request.settings))
         request = replace(request, settings=settings)
         policies, why = policies_for(settings)

@@ -267,6 +267,8 @@ class Account:
         """See `Funds`."""
         room = self._budget.room(self._spender, self._branch, request, last=self._last)
         self._budget.reserve(room)
+        if self._last and self._branch is not None:
+            self._budget.end(self._branch)  # what was kept for its answer is in flight
         return room
 
     def reserve_try(self) -> None:

@@ -95,13 +95,16 @@ class Researcher:
             failures += continuation.failures
         failures += writer.faults
         visible, waiting = _until_call(steps)
+        ended = state.get("forced", False) or not any(map(_asks, steps))
+        if ended:
+            run_context.budget.end(branch)
         return {
             "started": started,
             "steps": [*new, *visible],
             "waiting": waiting,
             "turns": state.get("turns", 0) + 1,
             "room": room,
-            "ended": state.get("forced", False) or not any(map(_asks, steps)),
+            "ended": ended,
             "faults": failures,
             "spent": writer.usage,
             "timings": writer.spans,

@@ -20,6 +20,7 @@ from oresearch_graph.text.passages import best_passages
 from oresearch_graph.text.words import terms
 from oresearch_graph.tools.backend import PAGE, Hit, Hits, Page, PageReader, SearchBackend
 from oresearch_graph.tools.crawl_page import CrawlPage
+from oresearch_graph.tools.daemon_threads import answer_of
 from oresearch_graph.tools.web_search import WebSearch
 from oresearch_graph.trace import Call, Failure, Source, Span, Step, read_call
 from oresearch_graph.trace.calls import json_value
@@ -212,7 +213,7 @@ class Caller:
             return lambda: self._show_pages(result.pages)
         tool = self.run_context.tools[call.tool]
         async with asyncio.timeout(self._seconds):
-            answer = await tool.ainvoke(_typed(call.arguments or {}, tool.args))
+            answer = await answer_of(tool, _typed(call.arguments or {}, tool.args))
         return lambda: self._show_answer(call, answer)
 
     def _show_hits(self, hits: Sequence[Hits]) -> Shown:

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from oresearch_graph.tools.shells import shell
 from oresearch_graph.trace.plain_text import (
     OWN_SCHEMES,
     WEB_SCHEMES,
@@ -55,6 +56,12 @@ Day = Annotated[str | None, BeforeValidator(_day)]
 Fault = Annotated[str | None, BeforeValidator(_fault)]
 
 
+def _excerpt(text: str) -> str:
+    """A result's text; of a page that says nothing, none."""
+    text = body_text(text, SNIPPET)
+    return "" if shell(text) else text
+
+
 class Hit(BaseModel):
     """One search result. `url` is empty where what was given is no address: no Hits holds it."""
 
@@ -62,7 +69,7 @@ class Hit(BaseModel):
 
     url: Annotated[str, BeforeValidator(lambda value: admissible_address(_as_text(value)) or "")]
     title: Title = ""
-    snippet: Annotated[str, BeforeValidator(lambda value: body_text(_as_text(value), SNIPPET))] = ""
+    snippet: Annotated[str, BeforeValidator(lambda value: _excerpt(_as_text(value)))] = ""
     published: Day = None
 
 
@@ -115,6 +122,15 @@ class Page(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
+    def _says_something(cls, values: Any) -> Any:  # noqa: ANN401 - before validation, anything
+        """A shell, a bot check, a wall: what it says is no evidence."""
+        if not isinstance(values, dict) or values.get("fault") is not None:
+            return values
+        does = shell(_as_text(values.get("text")), _as_text(values.get("title")))
+        return {**values, "fault": f"{does}: it says nothing else", "text": ""} if does else values
+
+    @model_validator(mode="before")
+    @classmethod
     def _led_to_an_address(cls, values: Any) -> Any:  # noqa: ANN401 - before validation, anything
         """Where redirects led to no address, source rules could not be held: there is no text."""
         if not isinstance(values, dict) or (led := values.get("final_url")) is None:
@@ -132,9 +148,10 @@ class ToolResult(BaseModel):
 
     tool: Literal["web_search", "crawl_page"]
     hits: tuple[Hits, ...] = ()
-    """Of web_search: one for each distinct query, in order."""
+    """Of web_search: one for each distinct query, in order; one for all that were too many."""
     pages: tuple[Page, ...] = ()
-    """Of crawl_page: one for each distinct address, in order, cut to the token budget."""
+    """Of crawl_page: one for each distinct address, in order, cut to the token budget; one for all
+    that were too many."""
 
 
 class SearchBackend(Protocol):

@@ -18,7 +18,7 @@ from oresearch_graph.tools.backend import Page, PageReader, ToolResult
 _log = logging.getLogger("oresearch_graph")
 
 MAX_URLS: Final = 10
-"""Of one call: what comes after is answered with a fault."""
+"""Of one call: what comes after is answered with one fault."""
 
 
 class CrawlInput(BaseModel):
@@ -48,8 +48,11 @@ class CrawlPage:
         urls_read = distinct[:MAX_URLS]
         pages = await self._read(urls_read, focus) if urls_read else []
         cut = await asyncio.to_thread(fit_pages, pages, focus, self._tokens)
-        fault = f"not opened: at most {MAX_URLS} addresses in one call"
-        late = [Page(url=url, fault=fault) for url in distinct[MAX_URLS:]]
+        beyond = distinct[MAX_URLS:]
+        others = len(beyond) - 1
+        more = f", nor {'was' if others == 1 else 'were'} {others:,} more" if others > 0 else ""
+        fault = f"it was not opened{more}: at most {MAX_URLS} addresses in one call"
+        late = [Page(url=url, fault=fault) for url in beyond[:1]]
         return ToolResult(tool="crawl_page", pages=(*cut, *late))
 
     async def _read(self, urls: Sequence[str], focus: str) -> list[Page]:

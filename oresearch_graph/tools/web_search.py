@@ -13,7 +13,7 @@ from oresearch_graph.errors import ToolError
 from oresearch_graph.tools.backend import Hits, SearchBackend, ToolResult
 
 MAX_QUERIES: Final = 10
-"""Of one call: what comes after is answered with a fault."""
+"""Of one call: what comes after is answered with one fault."""
 MAX_HITS: Final = 50
 """For one query."""
 
@@ -47,8 +47,11 @@ class WebSearch:
         queries = distinct or [" ".join(focus.split())]
         k = min(max(num if num is not None else self._k, 1), MAX_HITS)
         results = await self._search(queries[:MAX_QUERIES], k) if queries[0] else []
-        fault = f"not asked: at most {MAX_QUERIES} queries in one call"
-        late = [Hits(query=query, fault=fault) for query in queries[MAX_QUERIES:]]
+        beyond = queries[MAX_QUERIES:]
+        others = len(beyond) - 1
+        more = f", nor {'was' if others == 1 else 'were'} {others:,} more" if others > 0 else ""
+        fault = f"it was not asked{more}: at most {MAX_QUERIES} queries in one call"
+        late = [Hits(query=query, fault=fault) for query in beyond[:1]]
         return ToolResult(tool="web_search", hits=(*results, *late))
 
     async def _search(self, queries: Sequence[str], k: int) -> list[Hits]:

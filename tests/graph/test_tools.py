@@ -67,10 +67,14 @@ async def test_the_number_of_results_is_held_within_bounds(num: int | None, aske
 async def test_too_many_queries_and_addresses_are_told() -> None:
     library = Library()
     found = (await WebSearch(library).call([f"q{i}" for i in range(12)])).hits
-    assert [bool(hits.fault) for hits in found] == [False] * 10 + [True] * 2
+    assert [bool(hits.fault) for hits in found] == [False] * 10 + [True]
+    assert "nor was 1 more" in str(found[-1].fault)
     pages = (await CrawlPage(library).call([f"https://a.org/{i}" for i in range(12)])).pages
-    assert [bool(page.fault) for page in pages] == [False] * 10 + [True] * 2
+    assert [bool(page.fault) for page in pages] == [False] * 10 + [True]
     assert len(library.urls) == 10
+    many = (await WebSearch(library).call([f"r{i}" for i in range(3_000)])).hits
+    assert len(many) == 11
+    assert "nor were 2,989 more" in str(many[-1].fault)
 
 
 async def test_nothing_asked_is_nothing_found() -> None:

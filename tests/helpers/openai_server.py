@@ -61,6 +61,10 @@ class OpenAIServer:
     refused: list[Body] = field(default_factory=list)
     """What a test's own `fault_for` refused."""
     most_at_once: int = 0
+    answered: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    """Of what was answered, told or not."""
 
     def __post_init__(self) -> None:
         self._seen: list[str] = []
@@ -107,6 +111,10 @@ class OpenAIServer:
         read = min(self.tokens(body), self.cuts or self.tokens(body))
         saved = int(cached / self.characters)
         counts = read, max(1, int(len(written) / self.characters))
+        with self._lock:
+            self.answered += 1
+            self.prompt_tokens += counts[0]
+            self.completion_tokens += counts[1]
         return {
             "prompt_tokens": counts[0],
             "completion_tokens": counts[1],
@@ -235,7 +243,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _answer(self, body: Body, answer: _Answer) -> None:
-        usage = self.owner.usage(body, answer.text) if self.owner.habits.usage else None
+        usage: dict[str, Any] | None = self.owner.usage(body, answer.text)
+        usage = usage if self.owner.habits.usage else None
         if body.get("stream"):
             self._stream(body, answer, usage)
             return
@@ -336,7 +345,7 @@ def _answer(owner: OpenAIServer, body: Body) -> _Answer:
         keeps = habits.keeps_stop and body.get("include_stop_str_in_output")
         text = made[: at + len(stop_reason) if keeps else at]
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
-    if limit and len(text) > 4 * limit:
+    if limit and not habits.ignores_bound and len(text) > 4 * limit:
         return _Answer(text[: 4 * limit], "length", None, reasoning)
     return _Answer(text, "stop", stop_reason, reasoning)
 

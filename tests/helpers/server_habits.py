@@ -53,6 +53,8 @@ class Habits:
     """With `echo`: in a stream too."""
     tool_calling: bool = True
     usage: bool = True
+    ignores_bound: bool = False
+    """Writes on beyond max_tokens."""
     finish: str | None = None
     """The `finish_reason` of every answer, whatever ended it."""
     refusal: str | None = None

@@ -18,6 +18,7 @@ from oresearch_graph.errors import ConfigurationError, ToolError
 from oresearch_graph.known_secrets import remember_within
 from oresearch_graph.redaction import brief, quieted
 from oresearch_graph.tools.backend import Hit, Hits, Page, PageReader
+from oresearch_graph.tools.daemon_threads import answer_of
 from oresearch_graph.tools.providers.service_calls import each_query
 from oresearch_graph.tools.reading.html_text import iso_date
 from oresearch_graph.trace.plain_text import admissible_address
@@ -107,7 +108,7 @@ class RetrieverSearch:
 
     async def _one(self, query: str, k: int) -> Hits:
         try:
-            documents = await self._retriever.ainvoke(query)
+            documents = await answer_of(self._retriever, query)
         except _SERVICE_FAULTS as error:
             raise _failed("retriever", self.name, error) from quieted(error)
         hits = [self._shelf.put(each.page_content, each.metadata) for each in documents]
@@ -134,7 +135,7 @@ class ToolSearch:
 
     async def _one(self, query: str, k: int) -> Hits:
         try:
-            answer = await self._tool.ainvoke({self._argument: query})
+            answer = await answer_of(self._tool, {self._argument: query})
         except _SERVICE_FAULTS as error:
             raise _failed("search tool", self.name, error) from quieted(error)
         hits = [self._shelf.put(text, facts) for text, facts in results_in(answer)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
@@ -73,12 +73,28 @@ class SearxngSearch:
             )
         response.raise_for_status()
         try:
-            results = response.json()["results"]
+            answer = response.json()
+            results = answer["results"]
         except (ValueError, KeyError, TypeError):
             results = None
         if not isinstance(results, list):
             raise ToolError(f"{self._address} did not answer as SearXNG does: check the address")
+        if not results and (silent := _silent(answer.get("unresponsive_engines"))):
+            raise ToolError(
+                f"SearXNG at {self._address} has no results, for its engines do not answer "
+                f"({silent}): wait, or enable others in its settings.yml"
+            )
         return results
+
+
+def _silent(engines: object) -> str:
+    """Names and reasons of engines that gave nothing, as SearXNG lists them."""
+    pairs = engines if isinstance(engines, list) else []
+    named = [" ".join(map(str, pair)) for pair in pairs if isinstance(pair, list | tuple) and pair]
+    return brief(", ".join(named[:_ENGINES]))
+
+
+_ENGINES: Final = 8
 
 
 def _hit(entry: dict[str, Any]) -> Hit:

@@ -1,0 +1,59 @@
+"""Calls of code that blocks, in threads that nobody waits for: asyncio's own threads are joined at
+the end of a loop and of the process, so that one hanging search would outlive its run."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any, Final, ParamSpec, TypeVar
+
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import ensure_config
+from langchain_core.tools import BaseTool, StructuredTool, Tool
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class DaemonThreads(ThreadPoolExecutor):
+    """A thread for each call, which ends with the call or with the process. asyncio takes no other
+    kind of executor; the pool stays empty."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+
+        def work() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(fn(*args, **kwargs))
+                except BaseException as error:  # noqa: BLE001 - it is raised where it is awaited
+                    future.set_exception(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        return future
+
+
+_THREADS: Final = DaemonThreads()
+
+
+async def answer_of(runnable: BaseRetriever | BaseTool, asked: Any) -> Any:  # noqa: ANN401
+    """What a retriever or tool answers. One that has no coroutine blocks no thread of asyncio's."""
+    if not _blocks(runnable):
+        return await runnable.ainvoke(asked)
+    config, context = ensure_config(), copy_context()
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_THREADS, context.run, runnable.invoke, asked, config)
+
+
+def _blocks(runnable: BaseRetriever | BaseTool) -> bool:
+    if isinstance(runnable, StructuredTool | Tool):
+        return runnable.coroutine is None
+    base, name = (
+        (BaseRetriever, "_aget_relevant_documents")
+        if isinstance(runnable, BaseRetriever)
+        else (BaseTool, "_arun")
+    )
+    return getattr(type(runnable), name) is getattr(base, name)
