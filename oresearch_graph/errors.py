@@ -85,10 +85,10 @@ class CitationsNotUnderstood(OresearchError):
 class BudgetExhausted(OresearchError):
     """A hard limit of the run's shared budget was reached."""
 
-    def __init__(self, limit: str, used: float, allowed: float, *, kept: float = 0) -> None:
-        """`kept`: for the report and the answers of other subtasks."""
+    def __init__(self, limit: str, used: float, allowed: float, *, reserve: float = 0) -> None:
+        """`reserve`: for the report and the answers of other subtasks."""
         self.limit = limit
-        rest = f", and {kept:g} are kept for answers and the report" if kept else ""
+        rest = f", and {reserve:g} are kept for answers and the report" if reserve else ""
         super().__init__(f"the run's {limit} budget is spent: {used:g} of {allowed:g}{rest}")
 
 

@@ -9,9 +9,11 @@ from ipaddress import ip_address
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from pydantic import SecretStr
+
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.known_secrets import is_secret_name, remember, remember_within
-from oresearch_graph.redaction import brief
+from oresearch_graph.redaction import brief, redacted
 
 NO_KEY: Final = "none-needed"
 """Sent where a client insists on a key and the server wants none."""
@@ -127,3 +129,24 @@ def is_loopback(url: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def hidden(value: Any) -> Any:  # noqa: ANN401 - parameters of a model call, whatever they hold
+    """The parameters with each text under a secret's name as `SecretStr`."""
+    if isinstance(value, Mapping):
+        return {
+            name: SecretStr(each)
+            if isinstance(each, str) and is_secret_name(str(name))
+            else hidden(each)
+            for name, each in value.items()
+        }
+    return [hidden(each) for each in value] if isinstance(value, list) else value
+
+
+def holds_secret(value: object) -> bool:
+    """A key stands in it somewhere."""
+    if isinstance(value, Mapping):
+        return any(map(holds_secret, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(holds_secret, value))
+    return isinstance(value, SecretStr) or (isinstance(value, str) and redacted(value) != value)

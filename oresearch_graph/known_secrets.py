@@ -18,10 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import takewhile
 from types import FunctionType, ModuleType
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote, quote_plus, unquote
-
-from pydantic import SecretStr
 
 MARK: Final = "[redacted]"
 """Stands where a secret stood."""
@@ -239,15 +237,3 @@ def _without_beginning(text: str, secret: str, mark: str) -> str:
         shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         pieces += (mark, part[shared:])
     return "".join(pieces)
-
-
-def hidden(value: Any) -> Any:  # noqa: ANN401 - parameters of a model call, whatever they hold
-    """The parameters with each text under a secret's name as `SecretStr`."""
-    if isinstance(value, Mapping):
-        return {
-            name: SecretStr(each)
-            if isinstance(each, str) and is_secret_name(str(name))
-            else hidden(each)
-            for name, each in value.items()
-        }
-    return [hidden(each) for each in value] if isinstance(value, list) else value

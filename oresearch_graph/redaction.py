@@ -10,10 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import traceback
-from collections.abc import Mapping
 from typing import Final
-
-from pydantic import SecretStr
 
 from oresearch_graph.known_secrets import MARK, looks_random, without_known
 
@@ -133,12 +130,3 @@ class RedactingFilter(logging.Filter):
 _FILTER: Final = RedactingFilter()
 for _name in ("oresearch_graph", "oresearch.rl"):
     logging.getLogger(_name).addFilter(_FILTER)
-
-
-def holds_secret(value: object) -> bool:
-    """A key stands in it somewhere."""
-    if isinstance(value, Mapping):
-        return any(map(holds_secret, value.values()))
-    if isinstance(value, list | tuple):
-        return any(map(holds_secret, value))
-    return isinstance(value, SecretStr) or (isinstance(value, str) and redacted(value) != value)

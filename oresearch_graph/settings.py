@@ -22,9 +22,10 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.known_secrets import hidden, is_secret_name
+from oresearch_graph.keys import hidden, holds_secret
+from oresearch_graph.known_secrets import is_secret_name
 from oresearch_graph.limits import EFFORTS, Effort, Limits, Price
-from oresearch_graph.redaction import brief, holds_secret, redacted
+from oresearch_graph.redaction import brief, redacted
 from oresearch_graph.trace import Dialect, Execution, Role
 from oresearch_graph.trace.plain_text import body_text, title_line
 

@@ -14,8 +14,8 @@ from oresearch_graph.command.places import Places
 from oresearch_graph.command.terminal import harmless, json_line, lines
 from oresearch_graph.evidence.citations import in_words
 from oresearch_graph.graph.build import ResearchGraph
+from oresearch_graph.graph.outcome import assemble
 from oresearch_graph.graph.state import Findings, join_findings, join_sources
-from oresearch_graph.graph.verify import assemble
 from oresearch_graph.trace import Failure, Trace, Usage, known_sum
 
 

@@ -110,8 +110,8 @@ class Budget:
 
     def remaining_seconds(self, spender: Spender = "summarizer") -> float:
         """Of the run's time; research and what comes before it leaves some for the report."""
-        kept = 0.0 if spender in {"summarizer", "verifier"} else _REPORT_TIME
-        return max(0.0, (1 - kept) * self._limits.seconds - self._clock.now())
+        share = 1.0 if spender in {"summarizer", "verifier"} else 1 - _REPORT_TIME
+        return max(0.0, share * self._limits.seconds - self._clock.now())
 
     def seconds_for_tools(self) -> float:
         """What a tool call may take: until the soft mark, so that there is time to answer. Never
@@ -130,16 +130,16 @@ class Budget:
         try:
             thread = Cost(self._threads.get(branch or 0, 0), _LEAST)
             self.room(spender, branch, thread, last=last)
-        except BudgetExhausted as spent:
-            return spent.limit
+        except BudgetExhausted as error:
+            return error.limit
         return None
 
     def observation(self, branch: int) -> int:
         """Tokens of an observation that leave the branch its answer."""
         thread = Cost(self._threads.get(branch, 0), 0)
-        _, kept = self._kept("researcher", branch, thread, last=True)
+        _, tokens = self._kept("researcher", branch, thread, last=True)
         used = self._tokens + self._tokens_held
-        return self._limits.tokens - used - kept - thread.prompt - _ANSWER
+        return self._limits.tokens - used - tokens - thread.prompt - _ANSWER
 
     def branches(self, most: int) -> tuple[int, str]:
         """How many of so many branches can be brought to an answer, one at least, and the limit
@@ -161,20 +161,20 @@ class Budget:
             raise BudgetExhausted(*limit)
         used = self._calls + self._calls_held
         if used + calls >= self._limits.model_calls:
-            raise BudgetExhausted("model call", used, self._limits.model_calls, kept=calls)
+            raise BudgetExhausted("model call", used, self._limits.model_calls, reserve=calls)
         used = self._tokens + self._tokens_held
         reply = min(request.reply, self._limits.tokens - used - tokens - request.prompt)
         if reply < min(_LEAST, request.reply):
-            raise BudgetExhausted("token", used, self._limits.tokens, kept=tokens)
+            raise BudgetExhausted("token", used, self._limits.tokens, reserve=tokens)
         if (most := self._settings.max_cost) is not None and request.price is not None:
-            kept = cost(request.price, tokens, 0, 0) or 0.0
-            spent = self._money + self._money_held
+            reserve = cost(request.price, tokens, 0, 0) or 0.0
+            used_money = self._money + self._money_held
             prompt = cost(request.price, request.prompt, 0, 0) or 0.0
             token = (cost(request.price, 0, 0, 1_000) or 0.0) / 1_000
-            left = most - spent - min(kept, _REPORT * most) - prompt
-            reply = min(reply, math.floor(left / token) if token else reply)
+            money = most - used_money - min(reserve, _REPORT * most) - prompt
+            reply = min(reply, math.floor(money / token) if token else reply)
             if reply < min(_LEAST, request.reply):
-                raise BudgetExhausted("money", spent, most, kept=kept)
+                raise BudgetExhausted("money", used_money, most, reserve=reserve)
         return request._replace(reply=reply)
 
     def reserve(self, reserved: Cost) -> None:
@@ -258,7 +258,7 @@ class Account:
         """See `Funds`."""
         self._budget.charge(usage)
 
-    def left(self, prompt: int, price: Price | ModelPrice | None) -> int:
+    def ceiling(self, prompt: int, price: Price | ModelPrice | None) -> int:
         """See `Funds`."""
         request = Cost(prompt, self._budget.most_tokens, price)
         return self._budget.room(self._spender, self._branch, request, last=self._last).reply

@@ -216,8 +216,10 @@ def _objects(
     tools: Iterable[str],
 ) -> dict[str, str]:  # fmt: skip
     """What a graph was made with, by argument or setting."""
-    named = {name: getattr(base, name) for name in _NAMED if name in base.model_fields_set}
-    objects: dict[str, str] = {name: redacted(str(value)) for name, value in named.items() if value}
+    explicit = {name: getattr(base, name) for name in _NAMED if name in base.model_fields_set}
+    objects: dict[str, str] = {
+        name: redacted(str(value)) for name, value in explicit.items() if value
+    }
     if isinstance(model, Policies):
         objects["model"] = ", ".join(dict.fromkeys(model.names.values()))
     elif isinstance(model, BaseChatModel):

@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple
 
-from oresearch_graph.graph.state import Answer, Findings
-from oresearch_graph.trace import HARMLESS, Failure, FailureName, Outcome, Source, Step, Trace
+from oresearch_graph.graph.state import (
+    Answer,
+    Findings,
+    ResearchState,
+    add_usage,
+    spans_of,
+    written_steps,
+)
+from oresearch_graph.trace import (
+    HARMLESS,
+    Failure,
+    FailureName,
+    Outcome,
+    Source,
+    Step,
+    Trace,
+    Usage,
+)
 
 Delivered = Literal["written", "answers", "none"]
 """The report, the subtasks' answers in its place, or nothing."""
@@ -33,27 +50,27 @@ class Ended(NamedTuple):
 def outcome(happened: Happened) -> Ended:
     """What a run may say of itself."""
     missing = set(happened.failures) - HARMLESS
-    named: list[FailureName] = []
+    more: list[FailureName] = []
     nothing = "evidence" not in happened.subtasks
     if "memory" in happened.subtasks or (nothing and not missing - {"no_evidence"}):
-        named.append("no_evidence")
+        more.append("no_evidence")
     if happened.pages_asked and not happened.pages_read:
-        named.append("unread")
+        more.append("unread")
     if nothing or happened.report == "none":
-        return Ended("failed", tuple(named))
+        return Ended("failed", tuple(more))
     whole = set(happened.subtasks) == {"evidence"} and happened.report == "written"
-    return Ended("complete" if whole and not missing and not named else "partial", tuple(named))
+    return Ended("complete" if whole and not missing and not more else "partial", tuple(more))
 
 
-def ending(
+def _ending(
     findings: Sequence[Findings], subtasks: int, steps: Sequence[Step],
     sources: Sequence[Source], failures: Sequence[Failure],
 ) -> tuple[Outcome, list[Failure]]:  # fmt: skip
     """The outcome of a run of so many subtasks, and what it adds to the failures."""
     open_ones: list[Answer] = ["open"] * (subtasks - len(findings))
-    asked = [step for step in steps if step.kind == "crawl_page" and step.closed is not None]
-    read = sum(source.read and not source.url.startswith(_OF_TOOLS) for source in sources)
-    written = any(
+    crawls = [step for step in steps if step.kind == "crawl_page" and step.closed is not None]
+    pages = sum(source.read and not source.url.startswith(_OF_TOOLS) for source in sources)
+    reported = any(
         step.kind == "suggested_answer" and step.branch is None and step.text.strip()
         for step in steps
     )
@@ -61,7 +78,7 @@ def ending(
     ended = outcome(
         Happened(
             (*(branch.answer for branch in findings), *open_ones),
-            read, len(asked), "written" if written else there,
+            pages, len(crawls), "written" if reported else there,
             tuple(failure.name for failure in failures),
         )
     )  # fmt: skip
@@ -69,8 +86,72 @@ def ending(
     if "no_evidence" in ended.named:
         more += _no_evidence(findings, len(sources), ended.outcome, failures)
     if "unread" in ended.named:
-        more.append(_unread(steps, len(asked)))
+        more.append(_unread(steps, len(crawls)))
     return ended.outcome, more
+
+
+def assemble(
+    state: ResearchState, models: dict[str, str], *, more: Sequence[Failure] = ()
+) -> Trace:
+    """The record of a run from its state, `more` failures added."""
+    run, findings = state["run"], state.get("findings", [])
+    failures = [
+        *state.get("failures", []),
+        *(f for branch in findings for f in branch.failures),
+        *_not_researched(state, findings),
+        *more,
+    ]
+    steps = (*written_steps(state), *state.get("summary", []))
+    sources = state.get("sources", [])
+    usage = add_usage(state.get("usage", []), [u for branch in findings for u in branch.usage])
+    ended, more_failures = _ending(
+        findings, len(state.get("subtasks", [])), steps, sources, failures
+    )
+    return Trace(
+        id=run.id,
+        question=run.question,
+        language=run.language,
+        protocol=run.protocol,
+        steps=steps,
+        sources=tuple(sources),
+        outcome=ended,
+        failures=(*failures, *more_failures),
+        usage=tuple(usage),
+        spans=tuple(spans_of(state)),
+        models=_writers(usage, models),
+        created=datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _writers(usage: Sequence[Usage], models: Mapping[str, str]) -> dict[str, str]:
+    """Who wrote as which role: a run that was resumed with another model has had two."""
+    writers: dict[str, list[str]] = {}
+    for each in usage:
+        if each.role in models and each.calls and each.model:
+            writers.setdefault(each.role, []).append(each.model)
+    return {
+        role: ", ".join(dict.fromkeys(writers.get(role) or [name])) for role, name in models.items()
+    }
+
+
+def _not_researched(state: ResearchState, findings: Sequence[Findings]) -> list[Failure]:
+    """A subtask whose researcher is missing from the state: a fork or a stop left it out.
+
+    A policy that reports before its last subtask did so itself: a violation, not a failure.
+    """
+    if any(branch.reported for branch in findings):
+        return []
+    missing = set(range(1, len(state.get("subtasks", [])) + 1)) - {f.branch for f in findings}
+    return [
+        Failure(
+            name="not_covered",
+            fault="person",
+            message=f"subtask {branch} was not researched",
+            role="researcher",
+            branch=branch,
+        )
+        for branch in sorted(missing)
+    ]
 
 
 def with_failures(trace: Trace, failures: Sequence[Failure]) -> Trace:
@@ -88,7 +169,7 @@ _FAULT: Final = re.compile(r"^\S{1,2000}: could not be read: (?P<why>.{1,300})",
 def _no_evidence(
     findings: Sequence[Findings], sources: int, ended: Outcome, failures: Sequence[Failure]
 ) -> list[Failure]:
-    named = [
+    remembered = [
         Failure(
             name="no_evidence", fault="policy", role="researcher", branch=branch.branch,
             message="it was answered from memory: no source was shown before the answer",
@@ -98,17 +179,17 @@ def _no_evidence(
     ]  # fmt: skip
     if ended == "failed" and all(f.name != "no_evidence" or f.branch for f in failures):
         message = f"no evidence was found for this question ({sources} sources were looked at)"
-        named.append(
+        remembered.append(
             Failure(name="no_evidence", fault="policy", message=message, role="summarizer")
         )
-    return named
+    return remembered
 
 
-def _unread(steps: Sequence[Step], asked: int) -> Failure:
+def _unread(steps: Sequence[Step], calls: int) -> Failure:
     """The web's fault; one page's words stand for all."""
     observations = (step.text for step in steps if step.kind == "observation")
     fault = next(filter(None, map(_FAULT.search, observations)), None)
     why = f" ({' '.join(fault['why'].split())})" if fault else ""
-    what = "the one page asked for could not" if asked == 1 else f"no page of {asked} calls could"
+    what = "the one page asked for could not" if calls == 1 else f"no page of {calls} calls could"
     message = f"{what} be read{why}: there are search results only"
     return Failure(name="unread", fault="web", message=message, role="researcher")

@@ -54,7 +54,7 @@ class Planner:
         # The input has already replaced `question`: what was asked before is the last run's.
         earlier, report = state["run"].asked if "run" in state else "", state.get("report")
         follows = bool(state.get("sources")) and bool(earlier) and bool(report)
-        kept, withheld = (settings_from(runtime.context) or ResearchSettings()).storable
+        storable, withheld = (settings_from(runtime.context) or ResearchSettings()).storable
         run = Run(
             id=uuid.uuid4().hex,
             started=time.time(),
@@ -64,7 +64,7 @@ class Planner:
             protocol=protocol(settings, self.tools),
             follow_up=follows,
             approve_plan=settings.approve_plan,
-            settings=kept,
+            settings=storable,
             withheld=withheld,
             objects=self.pool.objects,
         )

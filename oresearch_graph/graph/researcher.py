@@ -19,7 +19,13 @@ from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.events import SubtaskFailed, SubtaskFinished, SubtaskStarted, emit
 from oresearch_graph.graph.run_context import RunContext, RunContextPool
 from oresearch_graph.graph.state import BranchInput, BranchState, Findings
-from oresearch_graph.graph.tool_calls import Caller, Observation, ledger_first
+from oresearch_graph.graph.tool_calls import (
+    Caller,
+    asks,
+    interleave,
+    ledger_first,
+    until_call,
+)
 from oresearch_graph.prompts import NO_EVIDENCE
 from oresearch_graph.settings import Part, ResearchSettings
 from oresearch_graph.text.words import names_and_figures
@@ -94,8 +100,8 @@ class Researcher:
             steps, room = continuation.steps, continuation.room
             failures += continuation.failures
         failures += writer.faults
-        visible, waiting = _until_call(steps)
-        ended = state.get("forced", False) or not any(map(_asks, steps))
+        visible, waiting = until_call(steps)
+        ended = state.get("forced", False) or not any(map(asks, steps))
         if ended:
             run_context.budget.end(branch)
         return {
@@ -125,13 +131,13 @@ class Researcher:
             state["steps"],
             state.get("waiting", []),
         )
-        *earlier, request = filter(_asks, branch_steps)
-        calls = [request, *filter(_asks, waiting)]
+        *earlier, request = filter(asks, branch_steps)
+        calls = [request, *filter(asks, waiting)]
         caller = self._caller(state, run_context, self._tokens(state, run_context, len(calls)))
         calls_left = run_context.settings.limits.tool_calls - len(earlier)
         observations = await caller.carry_out(calls, earlier, calls_left)
         reason = self._limit_reached(state, run_context, len(earlier) + len(calls))
-        steps = _interleave(waiting, observations, branch, _notice(reason))
+        steps = interleave(waiting, observations, branch, _notice(reason))
         usage = Usage(
             role="researcher",
             branch=branch,
@@ -166,10 +172,10 @@ class Researcher:
             failures=tuple(failures),
             usage=tuple(state.get("spent", [])),
             spans=tuple(state.get("timings", [])),
-            shown=_has_sources(state),
+            has_sources=_has_sources(state),
         )
         if findings.answered or findings.reported:
-            calls = sum(map(_asks, findings.steps))
+            calls = sum(map(asks, findings.steps))
             sources = len(state.get("seen", []))
             emit(SubtaskFinished(branch=findings.branch, sources=sources, tool_calls=calls))
         else:
@@ -204,7 +210,7 @@ class Researcher:
             for violation in violations(trace)
             if violation.code in _WRITTEN and (violation.step or 0) >= len(branch_steps)
         ]
-        if not any(_asks(step) or step.kind in ANSWER_KINDS for step in new):
+        if not any(asks(step) or step.kind in ANSWER_KINDS for step in new):
             faults.append("write a tool call, or <subtask_answer> to end the subtask")
         return faults
 
@@ -351,40 +357,8 @@ def _unfounded(state: BranchState, new: Sequence[Step], run_context: RunContext)
     return ["the answer has no source: search first, then answer from what was shown"]
 
 
-def _asks(step: Step) -> bool:
-    """True for a call that is carried out: one that was never closed asks for nothing yet."""
-    return step.is_call and step.closed is not None
-
-
-def _until_call(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
-    """The steps up to the first call, and what was written behind it.
-
-    Loose text right behind the call stays with it: the token that ends a tag may carry some.
-    """
-    end = next((i for i, step in enumerate(steps) if _asks(step)), len(steps)) + 1
-    while end < len(steps) and steps[end].kind == "stray":
-        end += 1
-    return list(steps[:end]), list(steps[end:])
-
-
 def _notice(reason: str | None) -> str:
     return "" if reason is None else f"{NOTICE}{reason}. Write the subtask's answer now."
-
-
-def _interleave(
-    waiting: Sequence[Step], observations: Sequence[Observation], branch: int, notice: str
-) -> list[Step]:
-    """Each observation behind its call; calls that waited come in between."""
-    texts = [observation.text for observation in observations]
-    if notice:
-        texts[-1] = f"{texts[-1]}\n\n{notice}"
-    answers = iter([world_step("observation", text, branch=branch) for text in texts])
-    steps = [next(answers)]
-    for step in waiting:
-        steps.append(step)
-        if _asks(step):
-            steps.append(next(answers))
-    return steps
 
 
 def _after_reason(state: BranchState) -> Literal["observe", "conclude"]:

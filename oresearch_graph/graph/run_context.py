@@ -167,9 +167,9 @@ def described(tools: Sequence[BaseTool]) -> list[tuple[str, str]]:
     return [(tool.name, f"{' '.join(tool.description.split())} {tool.args}") for tool in tools]
 
 
-def _require(run: Run, given: Collection[str], settings: Collection[str]) -> None:
+def _require(run: Run, present: Collection[str], settings: Collection[str]) -> None:
     for name, what in run.objects.items():
-        if name not in given and name not in settings:
+        if name not in present and name not in settings:
             raise ConfigurationError(
                 f"this run was begun with {name}={what}: give {name} to create_research_graph, or "
                 "another in the context"
@@ -203,12 +203,12 @@ class RunContextPool:
     def settings(self, context: object, run: Run | None = None) -> ResearchSettings:
         """The graph's settings with what a run's context sets, now or when it began. Raises
         ConfigurationError for what the run was begun with and is not here."""
-        given = settings_from(context) or ResearchSettings()
+        explicit = settings_from(context) or ResearchSettings()
         values: dict[str, Any] = {}
-        for layer in (given,) if run is None else (self._begun(run), given):
+        for layer in (explicit,) if run is None else (self._begun(run), explicit):
             values |= {name: getattr(layer, name) for name in layer.model_fields_set}
         if run is not None:
-            _require(run, {*self.objects, *given.model_fields_set}, values)
+            _require(run, {*self.objects, *explicit.model_fields_set}, values)
         return self.base.model_copy(update=values) if values else self.base
 
     def _begun(self, run: Run) -> ResearchSettings:

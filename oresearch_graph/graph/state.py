@@ -90,7 +90,7 @@ class Findings(BaseModel):
     usage: tuple[Usage, ...] = ()
     spans: tuple[Span, ...] = ()
 
-    shown: bool = True
+    has_sources: bool = True
     """Sources were at hand: shown to it, to branches before it in sequence, or in earlier runs."""
 
     @property
@@ -101,7 +101,7 @@ class Findings(BaseModel):
             return "open"
         if all(text in {"", NO_EVIDENCE} for text in answers):
             return "nothing"
-        return "evidence" if self.shown else "memory"
+        return "evidence" if self.has_sources else "memory"
 
     @property
     def answered(self) -> bool:

@@ -22,7 +22,7 @@ from oresearch_graph.tools.backend import PAGE, Hit, Hits, Page, PageReader, Sea
 from oresearch_graph.tools.crawl_page import CrawlPage
 from oresearch_graph.tools.daemon_threads import answer_of
 from oresearch_graph.tools.web_search import WebSearch
-from oresearch_graph.trace import Call, Failure, Source, Span, Step, read_call
+from oresearch_graph.trace import Call, Failure, Source, Span, Step, read_call, world_step
 from oresearch_graph.trace.calls import json_value
 from oresearch_graph.trace.plain_text import body_text, title_line
 from oresearch_graph.trace.references import same_address
@@ -285,3 +285,35 @@ async def _plain_answer(text: str) -> tuple[str, None]:
 
 def _items(call: Call) -> tuple[str, ...]:
     return call.items or (json.dumps(call.arguments or {}, ensure_ascii=False),)
+
+
+def asks(step: Step) -> bool:
+    """True for a call that is carried out: one that was never closed asks for nothing yet."""
+    return step.is_call and step.closed is not None
+
+
+def until_call(steps: Sequence[Step]) -> tuple[list[Step], list[Step]]:
+    """The steps up to the first call, and what was written behind it.
+
+    Loose text right behind the call stays with it: the token that ends a tag may carry some.
+    """
+    end = next((i for i, step in enumerate(steps) if asks(step)), len(steps)) + 1
+    while end < len(steps) and steps[end].kind == "stray":
+        end += 1
+    return list(steps[:end]), list(steps[end:])
+
+
+def interleave(
+    waiting: Sequence[Step], observations: Sequence[Observation], branch: int, notice: str
+) -> list[Step]:
+    """Each observation behind its call; calls that waited come in between."""
+    texts = [observation.text for observation in observations]
+    if notice:
+        texts[-1] = f"{texts[-1]}\n\n{notice}"
+    answers = iter([world_step("observation", text, branch=branch) for text in texts])
+    steps = [next(answers)]
+    for step in waiting:
+        steps.append(step)
+        if asks(step):
+            steps.append(next(answers))
+    return steps

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.messages import AIMessage
@@ -24,9 +23,9 @@ from oresearch_graph.evidence.report_check import not_understood
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.budget import Account
 from oresearch_graph.graph.events import Verified, emit
-from oresearch_graph.graph.outcome import ending, with_failures
+from oresearch_graph.graph.outcome import assemble, with_failures
 from oresearch_graph.graph.run_context import RunContextPool
-from oresearch_graph.graph.state import Findings, ResearchState, add_usage, spans_of, written_steps
+from oresearch_graph.graph.state import Findings, ResearchState, add_usage
 from oresearch_graph.policies.chat.metering import metered
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.policy import Policy
@@ -37,7 +36,6 @@ from oresearch_graph.trace import (
     Failure,
     Outcome,
     Trace,
-    Usage,
 )
 from oresearch_graph.trace.answer import parse_answer
 
@@ -138,68 +136,6 @@ class Closer:
             "usage": Overwrite(list(trace.usage)),
             "messages": [_message(delivered, trace)],
         }
-
-
-def assemble(
-    state: ResearchState, models: dict[str, str], *, more: Sequence[Failure] = ()
-) -> Trace:
-    """The record of a run from its state, `more` failures added."""
-    run, findings = state["run"], state.get("findings", [])
-    failures = [
-        *state.get("failures", []),
-        *(f for branch in findings for f in branch.failures),
-        *_not_researched(state, findings),
-        *more,
-    ]
-    steps = (*written_steps(state), *state.get("summary", []))
-    sources = state.get("sources", [])
-    usage = add_usage(state.get("usage", []), [u for branch in findings for u in branch.usage])
-    ended, named = ending(findings, len(state.get("subtasks", [])), steps, sources, failures)
-    return Trace(
-        id=run.id,
-        question=run.question,
-        language=run.language,
-        protocol=run.protocol,
-        steps=steps,
-        sources=tuple(sources),
-        outcome=ended,
-        failures=(*failures, *named),
-        usage=tuple(usage),
-        spans=tuple(spans_of(state)),
-        models=_writers(usage, models),
-        created=datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
-    )
-
-
-def _writers(usage: Sequence[Usage], models: Mapping[str, str]) -> dict[str, str]:
-    """Who wrote as which role: a run that was resumed with another model has had two."""
-    asked: dict[str, list[str]] = {}
-    for each in usage:
-        if each.role in models and each.calls and each.model:
-            asked.setdefault(each.role, []).append(each.model)
-    return {
-        role: ", ".join(dict.fromkeys(asked.get(role) or [name])) for role, name in models.items()
-    }
-
-
-def _not_researched(state: ResearchState, findings: Sequence[Findings]) -> list[Failure]:
-    """A subtask whose researcher is missing from the state: a fork or a stop left it out.
-
-    A policy that reports before its last subtask did so itself: a violation, not a failure.
-    """
-    if any(branch.reported for branch in findings):
-        return []
-    missing = set(range(1, len(state.get("subtasks", [])) + 1)) - {f.branch for f in findings}
-    return [
-        Failure(
-            name="not_covered",
-            fault="person",
-            message=f"subtask {branch} was not researched",
-            role="researcher",
-            branch=branch,
-        )
-        for branch in sorted(missing)
-    ]
 
 
 def _unsummarized(state: ResearchState) -> str | None:

@@ -154,8 +154,8 @@ class Writer:
         """One continuation, paid for. A chat model's requests are each asked for; what another
         policy does is one call, of which nothing is known before."""
         account = Account(self.budget, thread.role, thread.branch, last=thread.forced is not None)
-        held = None if isinstance(self.policy, ChatPolicy) else account.reserve(Cost(0, 1))
-        own = {"role": thread.role, "branch": thread.branch}
+        reserved = None if isinstance(self.policy, ChatPolicy) else account.reserve(Cost(0, 1))
+        place = {"role": thread.role, "branch": thread.branch}
         whole = Usage(role=thread.role, model=self.policy.name, calls=1, unanswered=1)
         start = self.clock.now()
         try:
@@ -164,9 +164,9 @@ class Writer:
             whole = last.usage
             return last
         finally:
-            if held is not None:
-                account.settle(held, 1, Usage(role=thread.role) if meter.usage else whole)
-            unmetered = [] if held is None else [whole.model_copy(update=own)]
+            if reserved is not None:
+                account.settle(reserved, 1, Usage(role=thread.role) if meter.usage else whole)
+            unmetered = [] if reserved is None else [whole.model_copy(update=place)]
             self.usage += meter.usage or unmetered
             self.faults += [
                 self._failure(thread, "budget", fault, None) for fault in account.faults

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from oresearch_graph.tools.shells import shell
+from oresearch_graph.tools.reading.shells import shell
 from oresearch_graph.trace.plain_text import (
     OWN_SCHEMES,
     WEB_SCHEMES,

@@ -39,13 +39,13 @@ class DaemonThreads(ThreadPoolExecutor):
 _THREADS: Final = DaemonThreads()
 
 
-async def answer_of(runnable: BaseRetriever | BaseTool, asked: Any) -> Any:  # noqa: ANN401
+async def answer_of(runnable: BaseRetriever | BaseTool, request: Any) -> Any:  # noqa: ANN401
     """What a retriever or tool answers. One that has no coroutine blocks no thread of asyncio's."""
     if not _blocks(runnable):
-        return await runnable.ainvoke(asked)
+        return await runnable.ainvoke(request)
     config, context = ensure_config(), copy_context()
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_THREADS, context.run, runnable.invoke, asked, config)
+    return await loop.run_in_executor(_THREADS, context.run, runnable.invoke, request, config)
 
 
 def _blocks(runnable: BaseRetriever | BaseTool) -> bool:

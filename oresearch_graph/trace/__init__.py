@@ -19,6 +19,7 @@ from oresearch_graph.trace.files import (
     write_traces,
 )
 from oresearch_graph.trace.grammar import Violation, ViolationCode, violations
+from oresearch_graph.trace.list_items import list_items
 from oresearch_graph.trace.projection import parse_trace, render_trace
 from oresearch_graph.trace.record import (
     HARMLESS,
@@ -38,7 +39,6 @@ from oresearch_graph.trace.record import (
     Trace,
     Usage,
     known_sum,
-    list_items,
     text_hash,
 )
 from oresearch_graph.trace.step import (

@@ -163,12 +163,13 @@ def test_an_unknown_candidate_is_one_line_with_near_ids(tmp_path):
 @pytest.mark.parametrize("execution", ["parallel", "sequential"])
 async def test_a_run_of_the_graph_passes_and_its_tools_words_for_nothing_are_known(execution):
     def script(thread):
-        if thread.role == "researcher" and not any(
-            step.kind == "crawl_page" and step.branch == thread.branch for step in thread.steps
-        ):
+        own = [step.kind for step in thread.steps if step.branch == thread.branch]
+        if thread.role == "researcher" and (crawls := own.count("crawl_page")) < 2:
             subtask = ["What causes tides?", "How large are tides?"][(thread.branch or 1) - 1]
-            opening = f"\n\n<subtask>{subtask}</subtask>" if execution == "sequential" else ""
-            return f"{opening}\n\n<think>Look.</think>\n<crawl_page>https://gone.org/</crawl_page>"
+            begins = execution == "sequential" and not crawls
+            opening = f"\n\n<subtask>{subtask}</subtask>" if begins else ""
+            url = ["https://gone.org/", "https://example.org/tides"][crawls]
+            return f"{opening}\n\n<think>Look.</think>\n<crawl_page>{url}</crawl_page>"
         return research_script(turns=4)(thread)
 
     graph = create_research_graph(

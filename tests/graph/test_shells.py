@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oresearch_graph.tools.backend import Hit, Page
-from oresearch_graph.tools.shells import shell
+from oresearch_graph.tools.reading.shells import shell
 
 SHELLS = {
     "React": "You need to enable JavaScript to run this app.",

@@ -84,6 +84,10 @@ def moved(steps: list[Step], kind: str, by: int) -> list[Step]:
 
 REARRANGED = {
     "interleaved_branches": lambda steps: moved(steps, "think", 12),
+    "misplaced_report": lambda steps: [
+        step.model_copy(update={"branch": 2}) if step.kind == "suggested_answer" else step
+        for step in steps
+    ],
     "misplaced_subtask": lambda steps: moved(steps, "subtask", 1),
     "observation_without_call": lambda steps: moved(steps, "observation", 1),
 }

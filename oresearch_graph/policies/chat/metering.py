@@ -49,7 +49,7 @@ class Cost(NamedTuple):
 class Funds(Protocol):
     """What requests are paid from."""
 
-    def left(self, prompt: int, price: Price | ModelPrice | None) -> int:
+    def ceiling(self, prompt: int, price: Price | ModelPrice | None) -> int:
         """Tokens of a reply to so long a prompt that could be paid, at most."""
         ...
 
@@ -93,8 +93,8 @@ class Meter:
 
     def add(self, usage: Usage) -> None:
         """Count a request."""
-        own = {"role": self._total.role, "branch": self._total.branch}
-        self.usage.append(usage.model_copy(update=own))
+        place = {"role": self._total.role, "branch": self._total.branch}
+        self.usage.append(usage.model_copy(update=place))
         if self._outer is not None:
             self._outer.add(usage)
 
@@ -116,15 +116,15 @@ class MeteredRequest:
         BudgetExhausted."""
         self._meter, self._model = meter, model
         self._funds = meter.funds if meter else None
-        asked = Cost(prompt, bound or MOST_REPLY, price)
-        self._reserved, self._bound = asked, None
+        request = Cost(prompt, bound or MOST_REPLY, price)
+        self._reserved, self._bound = request, None
         if self._funds is not None:
-            left = self._funds.left(prompt, price)
-            self._reserved = self._funds.reserve(asked)
-            if self._reserved.reply < asked.reply:
+            ceiling = self._funds.ceiling(prompt, price)
+            self._reserved = self._funds.reserve(request)
+            if self._reserved.reply < request.reply:
                 self._bound = self._reserved.reply
-            elif bound is None and left <= _CEILING:
-                self._bound = left
+            elif bound is None and ceiling <= _CEILING:
+                self._bound = ceiling
         self._tries = self._lost = 0
         self._prompt = self._written = 0
         """Tokens that nobody told, estimated."""
@@ -147,12 +147,12 @@ class MeteredRequest:
             self._funds.reserve_try()
         self._tries += 1
 
-    def lose(self, written: int = 0, *, refused: bool = False) -> None:
+    def lose(self, tokens: int = 0, *, refused: bool = False) -> None:
         """The try brought no answer. A server that has not refused it may have read the prompt, and
-        has `written` so many tokens."""
+        has written so many `tokens`."""
         self._lost += 1
         self._prompt += 0 if refused else self._reserved.prompt
-        self._written += written
+        self._written += tokens
 
     def receive(self, reply: Reply) -> None:
         """The answer to the try, of use or not."""
@@ -181,11 +181,11 @@ class MeteredRequest:
             prompt, cached, completion = (
                 reply.prompt_tokens, reply.cached_tokens, reply.completion_tokens
             )  # fmt: skip
-            told = Usage(
+            of_reply = Usage(
                 role="planner", prompt_tokens=prompt, cached_tokens=cached,
                 completion_tokens=completion, cost=cost(price, prompt, cached, completion),
             )  # fmt: skip
-            usage = usage.plus(told)
+            usage = usage.plus(of_reply)
         return usage
 
 

@@ -160,7 +160,7 @@ class ModelCall:
             return message
 
     async def _stream(
-        self, stream: Any, listener: Callable[[str], None], written: _Text,  # noqa: ANN401
+        self, stream: Any, listener: Callable[[str], None], text_so_far: _Text,  # noqa: ANN401
         metered: MeteredRequest,
     ) -> AIMessage:  # fmt: skip
         """The whole message; one that runs over its bound is cut there."""
@@ -175,12 +175,12 @@ class ModelCall:
                 except StopAsyncIteration:
                     break
                 if text := str(chunk.text):
-                    written.tokens += token_count(text)
+                    text_so_far.tokens += token_count(text)
                     listener(text)
                 if not isinstance(chunk, AIMessageChunk):
                     return chunk  # a model that cannot stream answers in one piece
                 chunks.append(chunk)
-                if cut := metered.runs_over(written.tokens):
+                if cut := metered.runs_over(text_so_far.tokens):
                     break
         if not chunks:
             raise CallFault("the stream was empty")

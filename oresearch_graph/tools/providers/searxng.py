@@ -90,8 +90,8 @@ class SearxngSearch:
 def _silent(engines: object) -> str:
     """Names and reasons of engines that gave nothing, as SearXNG lists them."""
     pairs = engines if isinstance(engines, list) else []
-    named = [" ".join(map(str, pair)) for pair in pairs if isinstance(pair, list | tuple) and pair]
-    return brief(", ".join(named[:_ENGINES]))
+    names = [" ".join(map(str, pair)) for pair in pairs if isinstance(pair, list | tuple) and pair]
+    return brief(", ".join(names[:_ENGINES]))
 
 
 _ENGINES: Final = 8
