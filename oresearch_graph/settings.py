@@ -34,6 +34,7 @@ Part = Literal["planner", "turn", "answer", "report"]
 """What a continuation writes: the plan, a researcher's turn, a subtask's answer that the thread was
 told to give, the report."""
 
+PREFIX: Final = "ORESEARCH_"
 _LONGEST: Final = 4_000
 """Characters of a setting on one line."""
 
@@ -339,7 +340,7 @@ class _Environment(ResearchSettings, BaseSettings):
     """The settings that `ORESEARCH_*` variables hold; lists and dicts are written as JSON."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ORESEARCH_",
+        env_prefix=PREFIX,
         extra="forbid",
         frozen=True,
         env_ignore_empty=True,

@@ -25,6 +25,16 @@ settings.register_profile("any_load", deadline=None, suppress_health_check=[Heal
 settings.load_profile("any_load")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Runs are kept, and settings looked for, in folders of the tests' own."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(folder / "data"))
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        yield
+
+
 @pytest.fixture(scope="session")
 def python_corpus(tmp_path_factory: pytest.TempPathFactory) -> PythonCorpus:
     """The embedded corpus; its first use makes an index for this run of the tests, whatever worker

@@ -7,6 +7,7 @@ import io
 import json
 import sys
 import traceback
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,14 +25,30 @@ app = typer.Typer(
     name="oresearch",
     help="Deep research: a question in, a cited report and a training trace out.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+runs = typer.Typer(invoke_without_command=True, help="The runs that are kept: list, show, delete.")
+app.add_typer(runs, name="runs")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"oresearch {version('oresearch-graph')}")
+        raise typer.Exit
+
+
+@app.callback()
+def oresearch(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Deep research: a question in, a cited report and a training trace out."""
 
 
 @app.command()
 def run(
-    question: Annotated[str, typer.Argument(help="An open-ended question.")],
+    question: Annotated[str, typer.Argument(help="An open-ended question.")] = "",
     model: Annotated[
         str | None, typer.Option(help="Such as openai:gpt-5-mini or local:FILE.gguf.")
     ] = None,
@@ -65,13 +82,22 @@ def run(
         bool, typer.Option("--json", help="One JSON object on standard output.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    resume: Annotated[
+        str | None, typer.Option(metavar="ID", help="Go on with a run that was stopped or killed.")
+    ] = None,
+    ask: Annotated[
+        str | None, typer.Option(metavar="ID", help="Put the question to what a run has found.")
+    ] = None,
+    no_keep: Annotated[
+        bool, typer.Option("--no-keep", help="Keep nothing to resume: oresearch runs lists it not.")
+    ] = False,
     more: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other setting; may be repeated."),
     ] = None,
 ) -> None:
     """Answer a question. Exit status: 0 complete, 3 partial, 1 failed."""
-    from oresearch_graph.command.research import Research, research, settings_of
+    from oresearch_graph.command.research import Research, research
 
     options: dict[str, Any] = {
         "model": model,
@@ -85,9 +111,58 @@ def run(
         "language": language,
         "approve_plan": approve_plan or None,
     }
-    settings = settings_of(options, more or ())
-    request = Research(question, settings, out, trace, as_json=as_json, quiet=quiet)
+    request = Research(
+        question, options, more or (), out, trace, resume, ask,
+        keep=not no_keep, as_json=as_json, quiet=quiet,
+    )  # fmt: skip
     raise typer.Exit(research(request))
+
+
+@runs.callback()
+def list_kept(
+    context: typer.Context,
+    age: Annotated[
+        str | None, typer.Option("--older-than", help="Only those: 12h, 30d, 8w.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a run.")] = False,
+) -> None:
+    """List the runs that are kept: question, state, what they have cost, when."""
+    if context.invoked_subcommand is None:
+        from oresearch_graph.command.run_list import list_runs
+
+        raise typer.Exit(list_runs(age, as_json=as_json))
+
+
+@runs.command()
+def show(
+    run_id: Annotated[str, typer.Argument(metavar="ID")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Show one run: what was asked, how it stands, where its files are."""
+    from oresearch_graph.command.run_list import show_run
+
+    raise typer.Exit(show_run(run_id, as_json=as_json))
+
+
+@runs.command()
+def delete(
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID")] = None,
+    age: Annotated[
+        str | None, typer.Option("--older-than", help="All that are: 12h, 30d, 8w.")
+    ] = None,
+) -> None:
+    """Delete runs with their checkpoints, the pages in them and their traces."""
+    from oresearch_graph.command.run_list import delete_runs
+
+    raise typer.Exit(delete_runs(ids or (), age))
+
+
+@app.command()
+def settings() -> None:
+    """Print every setting: its meaning, its default, its name in the environment."""
+    from oresearch_graph.command.configuration import print_settings
+
+    raise typer.Exit(print_settings())
 
 
 @app.command()
@@ -137,16 +212,16 @@ def verify(
     Exit status: 0 nothing speaks against a cited sentence, 1 one misses a part, is contradicted or
     unsupported, 2 the citations are not understood.
     """
+    from oresearch_graph.command.configuration import settings_of
     from oresearch_graph.command.files import VerifyingModel, verify_file
-    from oresearch_graph.settings import resolve_settings
 
-    settings = resolve_settings()
+    configured = settings_of({})
     verifying = VerifyingModel(model, base_url, votes)
     raise typer.Exit(
         verify_file(
             report,
             sources,
-            settings,
+            configured,
             verifying,
             fetch=fetch,
             max_pages=max_pages,
@@ -184,10 +259,10 @@ def doctor(
     ] = False,
 ) -> None:
     """Say what a model's server is and can. Exit status: 0 it answers, 1 it does not."""
+    from oresearch_graph.command.configuration import settings_of
     from oresearch_graph.command.doctor import diagnose, print_servers
-    from oresearch_graph.settings import resolve_settings
 
-    raise typer.Exit(print_servers() if servers else diagnose(base_url, model, resolve_settings()))
+    raise typer.Exit(print_servers() if servers else diagnose(base_url, model, settings_of({})))
 
 
 @app.command()

@@ -84,7 +84,9 @@ def print_report(report: str) -> None:
         print(harmless(report))  # noqa: T201 - the report is this command's output
 
 
-def print_summary(console: Console, trace: Trace, report: str | None, places: Places) -> None:
+def print_summary(
+    console: Console, trace: Trace, report: str | None, places: Places, run_id: str | None = None
+) -> None:
     """How the run ended, what is missing, what it cost, where its files are."""
     summary = [f"outcome: {trace.outcome}"]
     summary += [_failure(failure) for failure in trace.failures]
@@ -99,6 +101,7 @@ def print_summary(console: Console, trace: Trace, report: str | None, places: Pl
     summary.append(f"usage: {usage_line(trace)}")
     summary += [] if report is None else [f"report: {places.report}"]
     summary.append(f"trace:  {places.trace}")
+    summary += [] if run_id is None else [f"run:    {run_id} (ask on: --ask {run_id})"]
     console.print(lines("\n".join(summary)), soft_wrap=True)
 
 
@@ -109,17 +112,21 @@ def _failure(failure: Failure) -> str:
 
 def usage_line(trace: Trace) -> str:
     """Calls, tokens and money of a run; what is unknown, and what no model did, is left out."""
-    total = _total(trace)
-    calls, tool_calls = total["model_calls"], f"{total['tool_calls']} tool calls"
+    sums = total(trace)
+    calls, tool_calls = sums["model_calls"], f"{sums['tool_calls']} tool calls"
     if not calls:
         return tool_calls
-    tokens = known_sum((total["prompt_tokens"], total["completion_tokens"]))
+    tokens = known_sum((sums["prompt_tokens"], sums["completion_tokens"]))
     reading = sum(usage.calls for usage in trace.usage if usage.role == "verifier")
-    verifying = f" ({reading} to verify)" if reading else ""
-    parts = [f"{calls} model calls{verifying}", tool_calls]
-    cached = f" ({total['cached_tokens']:,} cached)" if total["cached_tokens"] else ""
+    notes = [f"{reading} to verify"] if reading else []
+    notes += [f"{sums['unanswered']} unanswered"] if sums["unanswered"] else []
+    noted = f" ({', '.join(notes)})" if notes else ""
+    parts = [f"{calls} model calls{noted}", tool_calls]
+    cached = f" ({sums['cached_tokens']:,} cached)" if sums["cached_tokens"] else ""
     parts += [] if tokens is None else [f"{tokens:,.0f} tokens{cached}"]
-    parts += [] if total["cost"] is None else [f"${total['cost']:.4f}"]
+    estimated = sums["estimated_tokens"]
+    parts += [f"about {estimated:,} tokens that were not told"] if estimated else []
+    parts += [] if sums["cost"] is None else [f"${sums['cost']:.4f}"]
     return ", ".join(parts)
 
 
@@ -133,7 +140,7 @@ def print_next(console: Console, question: str) -> None:
     console.print(lines(commands), soft_wrap=True)
 
 
-def as_json(trace: Trace, report: str | None, places: Places) -> str:
+def as_json(trace: Trace, report: str | None, places: Places, run_id: str | None = None) -> str:
     """The run as one JSON object."""
     summary: dict[str, Any] = {
         "question": trace.question,
@@ -141,11 +148,12 @@ def as_json(trace: Trace, report: str | None, places: Places) -> str:
         "report": report,
         "failures": [failure.model_dump() for failure in trace.failures],
         "citations": None,
-        "usage": _total(trace),
+        "usage": total(trace),
         "models": trace.models,
         "report_path": str(places.report) if report is not None else None,
         "trace_path": str(places.trace),
         "trace_id": trace.id,
+        "run_id": run_id,
     }
     if trace.citations is not None:
         summary["citations"] = {
@@ -157,14 +165,16 @@ def as_json(trace: Trace, report: str | None, places: Places) -> str:
     return json_line(summary)
 
 
-def _total(trace: Trace) -> dict[str, Any]:
+def total(trace: Trace) -> dict[str, Any]:
     """Usage of all roles; what the extractive policy did is no call of a model."""
     calls: list[Usage] = [usage for usage in trace.usage if usage.model != "extractive"]
     return {
         "model_calls": sum(usage.calls for usage in calls),
+        "unanswered": sum(usage.unanswered for usage in calls),
         "tool_calls": sum(usage.tool_calls for usage in trace.usage),
         "prompt_tokens": known_sum(usage.prompt_tokens for usage in calls),
         "cached_tokens": known_sum(usage.cached_tokens for usage in calls),
         "completion_tokens": known_sum(usage.completion_tokens for usage in calls),
-        "cost": known_sum(usage.cost for usage in calls),
+        "estimated_tokens": known_sum(usage.estimated_tokens for usage in calls),
+        "cost": known_sum(c for usage in calls for c in (usage.cost, usage.estimated_cost)),
     }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
 from oresearch_graph.errors import ConfigurationError, OresearchError
 from oresearch_graph.trace import Trace, TraceWriter, read_traces
-from oresearch_graph.trace.private_files import write_private
+from oresearch_graph.trace.private_files import private_folder, write_private
 
 
 class Places(NamedTuple):
@@ -21,12 +23,27 @@ class Places(NamedTuple):
 
 def places_for(question: str, out: Path | None, trace: Path | None) -> Places:
     """The paths asked for, else in a new folder named after the question, below `out`."""
-    slug = re.sub(r"[^\w]+", "-", question.lower()).strip("-")[:60].rstrip("-") or "run"
-    folder, number = Path("out") / slug, 1
-    while folder.exists():
-        number += 1
-        folder = Path("out") / f"{slug}-{number}"
+    if out is not None and trace is not None:
+        return Places(out, trace)
+    folder = _new_folder(question)
     return Places(out or folder / "report.md", trace or folder / "trace.jsonl")
+
+
+def _new_folder(question: str) -> Path:
+    """A folder that no other run has: whoever makes it has it. One that cannot be made is named all
+    the same, and refused with its files."""
+    slug = re.sub(r"[^\w]+", "-", question.lower()).strip("-")[:60].rstrip("-") or "run"
+    for number in count(1):
+        folder = Path("out") / (slug if number == 1 else f"{slug}-{number}")
+        try:
+            private_folder(folder.parent)
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            continue
+        except OSError:
+            pass
+        return folder
+    raise AssertionError("count has no end")
 
 
 def require_writable(places: Places) -> None:
@@ -45,6 +62,13 @@ def require_writable(places: Places) -> None:
         # First without a writer: it would move the unended last line of a file that is no trace's.
         next(read_traces(places.trace), None)
         TraceWriter(places.trace).close()
+
+
+def leave(places: Places) -> None:
+    """Remove the folder that was made for a run that left nothing in it."""
+    for path in places:
+        with suppress(OSError):
+            path.parent.rmdir()
 
 
 def save(places: Places, trace: Trace, report: str | None) -> list[str]:

@@ -1,25 +1,26 @@
-"""`oresearch run`: from options to settings, then one question through the graph, with progress,
-and its files saved. Every fault is one line with the fix."""
+"""`oresearch run`: one question through the graph, with progress; a run is kept, gone on with and
+asked further. Every fault is one line with the fix."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.types import Command
-from pydantic import ValidationError
+from langgraph.types import Command, StateSnapshot
 from rich.console import Console
 
 from oresearch_graph.command.approval import ask_about_plan, require_terminal
+from oresearch_graph.command.configuration import given_settings, layered, settings_of
 from oresearch_graph.command.indexing import prepare_corpus
+from oresearch_graph.command.kept_runs import KeptRun, KeptRuns
 from oresearch_graph.command.outcome import (
     STATUS,
     as_json,
@@ -28,95 +29,52 @@ from oresearch_graph.command.outcome import (
     print_summary,
     stopped_trace,
 )
-from oresearch_graph.command.places import Places, places_for, require_writable, save
+from oresearch_graph.command.places import (
+    Places,
+    leave,
+    places_for,
+    require_writable,
+    save,
+)
 from oresearch_graph.command.progress import Progress, progress_on
 from oresearch_graph.command.terminal import lines
 from oresearch_graph.errors import ConfigurationError, OresearchError
 from oresearch_graph.graph.build import ResearchGraph, create_research_graph
 from oresearch_graph.graph.events import event_from
+from oresearch_graph.graph.sqlite_saver import sqlite_saver
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.chat.servers import served_model
 from oresearch_graph.policies.extractive.policy import ExtractivePolicy
 from oresearch_graph.policies.models import Policies, chat_policies
-from oresearch_graph.redaction import brief
-from oresearch_graph.settings import ResearchSettings, resolve_settings, setting_fault
+from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.tools.choose import describe_search, search_name
 from oresearch_graph.tools.daemon_threads import DaemonThreads
 from oresearch_graph.trace import Trace
+from oresearch_graph.trace.plain_text import body_text
 
 DEFAULT_MODEL: Final = "openai:gpt-5-mini"
 """Used when OPENAI_API_KEY is set and no model is named."""
 _THREAD: Final[RunnableConfig] = {"configurable": {"thread_id": "run"}}
-_INTERRUPTED: Final = 130
 
 
-def settings_of(options: dict[str, Any], assignments: Sequence[str]) -> ResearchSettings:
-    """Options and `--set name=value` pairs over the environment's settings over defaults.
-
-    None is an option not given. Raises ConfigurationError.
-    """
-    values = {name: value for name, value in options.items() if value is not None}
-    try:
-        explicit = ResearchSettings.model_validate(values | _assigned(assignments))
-    except ValidationError as error:
-        raise ConfigurationError(f"{setting_fault(error)}; see oresearch run --help") from None
-    return resolve_settings(explicit)
-
-
-def _assigned(pairs: Sequence[str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = (part.strip() for part in pair.partition("="))
-        if not equals:
-            excerpt = brief(repr(pair), 60)
-            raise ConfigurationError(f"--set {excerpt} is no setting: write --set name=value")
-        if name not in ResearchSettings.model_fields:
-            near = get_close_matches(name, ResearchSettings.model_fields, n=1, cutoff=0.7)
-            fix = f"did you mean {near[0]}?" if near else "one of " + ", ".join(_names())
-            raise ConfigurationError(f"there is no setting {name!r}: {fix}")
-        values[name] = _value(name, value)
-    return values
-
-
-def _names() -> list[str]:
-    return list(ResearchSettings.model_fields)
-
-
-def _value(name: str, text: str) -> Any:  # noqa: ANN401 - of the setting's type
-    """JSON where it reads as JSON, else the text; `800` stays text where a text is wanted."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = text
-    annotation = ResearchSettings.model_fields[name].annotation
-    if (
-        str in (annotation, *get_args(annotation))
-        and value is not None
-        and not isinstance(value, str)
-    ):
-        return text
-    if annotation == tuple[str, ...] and isinstance(value, str):
-        return tuple(part.strip() for part in value.split(","))
-    return value
-
-
-async def _with_model(settings: ResearchSettings) -> ResearchSettings:
-    """The settings with the name of a server's one model, where they give its address alone."""
-    if not settings.base_url or settings.model or settings.researcher_models:
-        return settings
-    return settings.model_copy(update={"model": await served_model(settings.base_url)})
-
-
-def policies_for(settings: ResearchSettings) -> tuple[Policies, str]:
-    """The policies, and the reason where the settings name no model. A base URL has one."""
-    if not settings.model and not settings.base_url and os.environ.get("OPENAI_API_KEY"):
-        settings = settings.model_copy(update={"model": DEFAULT_MODEL})
+async def _with_model(settings: ResearchSettings) -> tuple[ResearchSettings, str]:
+    """The settings with the model's name that an address or a key stands for, and the reason."""
+    if settings.model or settings.researcher_models:
+        return settings, ""
+    if settings.base_url:
+        return settings.model_copy(update={"model": await served_model(settings.base_url)}), ""
+    if os.environ.get("OPENAI_API_KEY"):
         why = f"OPENAI_API_KEY is set and no --model: {DEFAULT_MODEL}. "
-        return chat_policies(settings, parameters=settings.parameters), why
+        return settings.model_copy(update={"model": DEFAULT_MODEL}), why
+    return settings, ""
+
+
+def policies_for(settings: ResearchSettings) -> Policies:
+    """The policies of settings; without any model's name, the extractive one."""
     models = (settings.model, settings.planner_model, settings.summarizer_model)
     if any(models) or settings.researcher_models:
-        return chat_policies(settings, parameters=settings.parameters), ""
-    return Policies.single(ExtractivePolicy()), ""
+        return chat_policies(settings, parameters=settings.parameters)
+    return Policies.single(ExtractivePolicy())
 
 
 async def introduction(policies: Policies, why: str, settings: ResearchSettings) -> str:
@@ -143,88 +101,208 @@ class Research:
     """What one `oresearch run` was asked for."""
 
     question: str
-    settings: ResearchSettings
-    out: Path | None
-    trace: Path | None
+    options: Mapping[str, Any]
+    """Settings that were given, by name; None: not given."""
+    assignments: Sequence[str] = ()
+    out: Path | None = None
+    trace: Path | None = None
+    resume: str | None = None
+    """The run to go on with."""
+    ask: str | None = None
+    """The run to which the question is a further one."""
+    keep: bool = True
     as_json: bool = False
     quiet: bool = False
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A run on its way."""
+
+    request: Research
+    question: str
+    settings: ResearchSettings
+    places: Places
+    run: KeptRun | None
+    console: Console
 
 
 def research(request: Research) -> int:
     """Run it and return the exit status. Raises OresearchError with one clear line."""
     console = Console(stderr=True)
-    if not request.question.strip():
+    before = _before(request)
+    question = request.question.strip() or (before.record.questions[-1] if before else "")
+    if not question:
         raise ConfigurationError('the question is empty: oresearch run "your question"')
-    if request.settings.approve_plan:
+    settings = _settings(request, before)
+    if settings.approve_plan:
         require_terminal(console)
-    places = places_for(request.question, request.out, request.trace)
-    require_writable(places)
-    with asyncio.Runner() as runner:
-        runner.get_loop().set_default_executor(DaemonThreads())
-        settings = runner.run(_with_model(request.settings))
-        request = replace(request, settings=settings)
-        policies, why = policies_for(settings)
-        try:
-            message = runner.run(introduction(policies, why, request.settings))
-            _say(request, console, message)
-            prepare_corpus(request.settings, console, quiet=request.quiet)
-            return _run(runner, request, policies, places, console)
-        except KeyboardInterrupt:
-            return _INTERRUPTED
-        finally:
-            runner.run(policies.aclose())
-
-
-def _run(
-    runner: asyncio.Runner, request: Research, policies: Policies, places: Places, console: Console
-) -> int:
-    graph = create_research_graph(policies, settings=request.settings, checkpointer=InMemorySaver())
-
-    def keep(cause: str) -> None:
-        trace = runner.run(stopped_trace(graph, _THREAD, policies.names, cause))
-        if trace is not None:
-            faults = save(places, trace, None)
-            messages = faults or [f"stopped; what was done is in {places.trace}"]
-            console.print(lines("\n".join(messages)), soft_wrap=True)
-
+    places = _places(request, before, question)
     try:
-        state = _answer(runner, graph, request, console)
-    except (KeyboardInterrupt, EOFError):
-        keep("")
-        return _INTERRUPTED
-    except OresearchError as error:
-        keep(str(error))
-        raise
-    return _finish(request, state["trace"], state["report"], places, console)
+        require_writable(places)
+        with signals_as_interrupts() as received, asyncio.Runner() as runner:
+            runner.get_loop().set_default_executor(DaemonThreads())
+            try:
+                settings, why = (
+                    runner.run(_with_model(settings)) if before is None else (settings, "")
+                )
+                run = before or _kept(request, question, settings, places)
+                job = _Job(request, question, settings, places, run, console)
+                with run.locked() if run else nullcontext():
+                    return _prepared(runner, job, why)
+            except KeyboardInterrupt:
+                return 128 + received.number
+    finally:
+        leave(places)
 
 
-def _answer(
-    runner: asyncio.Runner, graph: ResearchGraph, request: Research, console: Console
-) -> dict[str, Any]:
-    """The final state, after as many questions to the person as the graph asks.
+def _before(request: Research) -> KeptRun | None:
+    """The run that is gone on with, or asked further."""
+    name = request.resume or request.ask
+    if request.resume and request.ask:
+        raise ConfigurationError("--resume and --ask are two things: go on with a run, or ask on")
+    if request.resume and request.question.strip():
+        raise ConfigurationError(
+            f"--resume goes on with the run's own question: ask another with --ask {request.resume}"
+        )
+    return KeptRuns().find(name) if name else None
+
+
+def _settings(request: Research, before: KeptRun | None) -> ResearchSettings:
+    """As configured; of a run that was begun, its own, with what is given now. Keys are read
+    again."""
+    if before is None:
+        return settings_of(request.options, request.assignments)
+    configured = settings_of({})
+    lacking = [n for n in before.record.withheld if n not in configured.model_fields_set]
+    again = given_settings(request.options, request.assignments)
+    if lacking := [name for name in lacking if name not in again.model_fields_set]:
+        raise ConfigurationError(
+            f"the run {before.id} was begun with {', '.join(lacking)} that hold a key, which is "
+            "not kept: set it again"
+        )
+    withheld = {name: getattr(configured, name) for name in before.record.withheld}
+    begun = ResearchSettings.model_validate(before.record.settings)
+    return layered(begun.model_copy(update=withheld), again)
+
+
+def _places(request: Research, before: KeptRun | None, question: str) -> Places:
+    """A run that is gone on with is delivered where it was to be."""
+    if before is not None and request.resume and before.record.report and before.record.trace:
+        kept = Places(Path(before.record.report), Path(before.record.trace))
+        return Places(request.out or kept.report, request.trace or kept.trace)
+    return places_for(question, request.out, request.trace)
+
+
+def _kept(
+    request: Research, question: str, settings: ResearchSettings, places: Places
+) -> KeptRun | None:
+    if not request.keep:
+        return None
+    return KeptRuns().new(question, **_fields(settings, places))
+
+
+def _fields(settings: ResearchSettings, places: Places) -> dict[str, Any]:
+    """What of a run's record a command decides."""
+    storable, withheld = settings.storable
+    report, trace = (str(path.absolute()) for path in places)
+    return {"settings": storable, "withheld": withheld, "report": report, "trace": trace}
+
+
+def _prepared(runner: asyncio.Runner, job: _Job, why: str) -> int:
+    """With its policies and documents ready; both are closed at the end."""
+    policies = policies_for(job.settings)
+    try:
+        message = runner.run(introduction(policies, why, job.settings))
+        _say(job.request, job.console, message)
+        prepare_corpus(job.settings, job.console, quiet=job.request.quiet)
+        return _run(runner, job, policies)
+    finally:
+        runner.run(policies.aclose())
+
+
+def _run(runner: asyncio.Runner, job: _Job, policies: Policies) -> int:
+    run, saver = job.run, InMemorySaver() if job.run is None else sqlite_saver(job.run.checkpoints)
+    stack = AsyncExitStack()
+    if isinstance(saver, AbstractAsyncContextManager):
+        saver = runner.run(stack.enter_async_context(saver))
+    graph = create_research_graph(policies, settings=job.settings, checkpointer=saver)
+    if run is not None:
+        questions = (*run.record.questions, *([job.question] if job.request.ask else []))
+        run.update(ended=None, questions=questions, **_fields(job.settings, job.places))
+    try:
+        try:
+            state, worked = _answer(runner, graph, job)
+        except (KeyboardInterrupt, EOFError) as stop:
+            _stopped(runner, graph, job, policies, "")
+            raise KeyboardInterrupt from stop
+        except OresearchError as error:
+            _stopped(runner, graph, job, policies, str(error))
+            raise
+        if run is not None:
+            run.end(state["trace"].outcome, state["trace"])
+        return _finish(job, state["trace"], state["report"], saves=worked)
+    finally:
+        runner.run(stack.aclose())
+
+
+def _stopped(
+    runner: asyncio.Runner, graph: ResearchGraph, job: _Job, policies: Policies, cause: str
+) -> None:
+    """Keep what was done, and say where."""
+    trace = runner.run(stopped_trace(graph, _THREAD, policies.names, cause))
+    messages: list[str] = []
+    if trace is not None:
+        messages = save(job.places, trace, None)
+        messages = messages or [f"stopped; what was done is in {job.places.trace}"]
+    if job.run is not None:
+        job.run.end("stopped", trace)
+        messages.append(f"to go on: oresearch run --resume {job.run.id}")
+    if messages:
+        job.console.print(lines("\n".join(messages)), soft_wrap=True)
+
+
+def _answer(runner: asyncio.Runner, graph: ResearchGraph, job: _Job) -> tuple[dict[str, Any], bool]:
+    """The final state, after as many questions to the person as the graph asks; and whether
+    anything was left to do for it.
 
     The person is asked between two runs of the event loop: there Ctrl-C ends a prompt at once.
     """
-    send: Any = {"question": request.question}
-    with progress_on(console, quiet=request.quiet) as progress:
+    snapshot = runner.run(graph.aget_state(_THREAD))
+    send: Any = {"question": job.question}
+    if job.request.resume and not _is_new(job.question, snapshot):
+        send = None
+    worked = False
+    with progress_on(job.console, quiet=job.request.quiet) as progress:
         while True:
-            runner.run(_show(graph, send, progress))
+            if send is not None or (snapshot.next and not snapshot.interrupts):
+                worked = True
+                runner.run(_show(graph, send, progress))
             snapshot = runner.run(graph.aget_state(_THREAD))
             if not snapshot.interrupts:
-                return snapshot.values
+                return snapshot.values, worked
             progress.pause()
             try:
-                decision = ask_about_plan(console, snapshot.interrupts[0].value)
+                decision = ask_about_plan(job.console, snapshot.interrupts[0].value)
             except (KeyboardInterrupt, EOFError):
-                console.print()  # the prompt's line has no end yet
+                job.console.print()  # the prompt's line has no end yet
                 raise
             progress.resume()
             send = Command(resume=decision.model_dump())
 
 
+def _is_new(question: str, snapshot: StateSnapshot) -> bool:
+    """A question that was put, and that the run's state does not know: it was killed before."""
+    if snapshot.next or "run" not in snapshot.values:
+        return not snapshot.next
+    asked: str = snapshot.values["run"].asked
+    return asked != body_text(question).strip()
+
+
 async def _show(graph: ResearchGraph, send: Any, progress: Progress) -> None:  # noqa: ANN401
     modes: list[Any] = ["custom", "updates"]
-    async for space, mode, value in graph.astream(send, _THREAD, stream_mode=modes, subgraphs=True):
+    stream = graph.astream(send, _THREAD, stream_mode=modes, subgraphs=True, durability="sync")
+    async for space, mode, value in stream:
         if mode == "custom":
             event = event_from(value)
             if event is not None:
@@ -233,22 +311,22 @@ async def _show(graph: ResearchGraph, send: Any, progress: Progress) -> None:  #
             progress.checking()
 
 
-def _finish(
-    request: Research, trace: Trace, report: str | None, places: Places, console: Console
-) -> int:
+def _finish(job: _Job, trace: Trace, report: str | None, *, saves: bool) -> int:
     """Save first, then tell; a file that could not be written does not cost the report."""
-    faults = save(places, trace, report)
+    request, places, console = job.request, job.places, job.console
+    run_id = None if job.run is None else job.run.id
+    faults = save(places, trace, report) if saves else []
     if request.as_json:
-        print(as_json(trace, report, places))  # noqa: T201 - the output asked for
+        print(as_json(trace, report, places, run_id))  # noqa: T201 - the output asked for
     elif report is not None:
         print_report(report)
     elif request.quiet:
         reasons = "; ".join(" ".join(failure.message.split()) for failure in trace.failures)
         console.print(lines(f"oresearch: there is no report: {reasons}"), soft_wrap=True)
     if not request.quiet:
-        print_summary(console, trace, report, places)
+        print_summary(console, trace, report, places, run_id)
         if trace.extractive:
-            print_next(console, request.question)
+            print_next(console, job.question)
     for fault in faults:
         console.print(lines(f"oresearch: {fault}"), soft_wrap=True)
     return 1 if faults else STATUS[trace.outcome]
@@ -257,3 +335,29 @@ def _finish(
 def _say(request: Research, console: Console, text: str) -> None:
     if not request.quiet:
         console.print(lines(text), soft_wrap=True)
+
+
+@dataclass
+class _Received:
+    number: int = signal.SIGINT
+
+
+@contextmanager
+def signals_as_interrupts() -> Iterator[_Received]:
+    """SIGTERM and SIGHUP end a run as Ctrl-C does; which one it was decides the exit status."""
+    received = _Received()
+
+    def interrupt(number: int, _frame: object) -> None:
+        received.number = number
+        signal.raise_signal(signal.SIGINT)
+
+    before: dict[int, Any] = {}
+    for number in (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")):
+        # `nohup` has SIGHUP ignored, and means it.
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, interrupt)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -77,7 +77,7 @@ def _ending(
     there: Delivered = "answers" if any(branch.answered for branch in findings) else "none"
     ended = outcome(
         Happened(
-            (*(branch.answer for branch in findings), *open_ones),
+            (*map(_answer, findings), *open_ones),
             pages, len(crawls), "written" if reported else there,
             tuple(failure.name for failure in failures),
         )
@@ -162,6 +162,13 @@ def with_failures(trace: Trace, failures: Sequence[Failure]) -> Trace:
     return trace.model_copy(update=update)
 
 
+def _answer(branch: Findings) -> Answer:
+    """An answer without a source, of a branch whose tools were out of order, is not the policy's
+    doing."""
+    excused = any(failure.fault == "infrastructure" for failure in branch.failures)
+    return "nothing" if branch.answer == "memory" and excused else branch.answer
+
+
 _OF_TOOLS: Final = "tool:"
 _FAULT: Final = re.compile(r"^\S{1,2000}: could not be read: (?P<why>.{1,300})", re.MULTILINE)
 
@@ -175,7 +182,7 @@ def _no_evidence(
             message="it was answered from memory: no source was shown before the answer",
         )
         for branch in findings
-        if branch.answer == "memory"
+        if _answer(branch) == "memory"
     ]  # fmt: skip
     if ended == "failed" and all(f.name != "no_evidence" or f.branch for f in failures):
         message = f"no evidence was found for this question ({sources} sources were looked at)"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from oresearch_graph.command.research import settings_of
+from oresearch_graph.command.configuration import settings_of
 from oresearch_graph.trace import read_traces, violations, write_traces
 from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain

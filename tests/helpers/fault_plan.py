@@ -33,6 +33,10 @@ class Expected:
     silent: int = 0
     """Tries of tools that never answer; the hung page is not among them."""
 
+    pages: int = 0
+    """Asked for."""
+    pages_read: int = 0
+
     @property
     def kept(self) -> bool:
         return not any(name.startswith("infrastructure.") for name in self.failures)
@@ -104,6 +108,7 @@ class FaultPlan:
         answered, sources = any(walk[0] for walk in walks), any(walk[1] for walk in walks)
         if answered and sources:
             self._continued(found, name, "summarizer", None, 0)
+        found.failures["web.unread"] = int(found.pages > 0 == found.pages_read)
         found.failures += Counter()  # zeros go
         if found.kept and self.judge_fails(name):
             found.failures["infrastructure.judge_error"] = 1
@@ -144,7 +149,10 @@ class FaultPlan:
         hangs = address != HUNG and self.silent(address, 1)
         found.silent += hangs
         found.failures["web.page_timeout"] += hangs or address == HUNG
-        return not hangs and address != HUNG
+        read = not hangs and address != HUNG
+        found.pages += 1
+        found.pages_read += read
+        return read
 
     def _draw(self, what: str) -> float:
         return Random(f"{self.seed} {what}").random()  # noqa: S311
