@@ -7,7 +7,7 @@ import re
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from oresearch_graph.errors import ConfigurationError, OresearchError
 from oresearch_graph.trace import Trace, TraceWriter, read_traces
@@ -29,12 +29,15 @@ def places_for(question: str, out: Path | None, trace: Path | None) -> Places:
     return Places(out or folder / "report.md", trace or folder / "trace.jsonl")
 
 
+_OUT: Final = Path("out")
+
+
 def _new_folder(question: str) -> Path:
     """A folder that no other run has: whoever makes it has it. One that cannot be made is named all
     the same, and refused with its files."""
     slug = re.sub(r"[^\w]+", "-", question.lower()).strip("-")[:60].rstrip("-") or "run"
     for number in count(1):
-        folder = Path("out") / (slug if number == 1 else f"{slug}-{number}")
+        folder = _OUT / (slug if number == 1 else f"{slug}-{number}")
         try:
             private_folder(folder.parent)
             folder.mkdir(mode=0o700)
@@ -65,10 +68,12 @@ def require_writable(places: Places) -> None:
 
 
 def leave(places: Places) -> None:
-    """Remove the folder that was made for a run that left nothing in it."""
+    """Remove the folder that was made for a run, if that left nothing in it."""
     for path in places:
-        with suppress(OSError):
-            path.parent.rmdir()
+        if path.parent.parent == _OUT:
+            with suppress(OSError):
+                path.parent.rmdir()
+                _OUT.rmdir()
 
 
 def save(places: Places, trace: Trace, report: str | None) -> list[str]:

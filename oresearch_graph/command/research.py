@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -146,10 +146,8 @@ def research(request: Research) -> int:
                 settings, why = (
                     runner.run(_with_model(settings)) if before is None else (settings, "")
                 )
-                run = before or _kept(request, question, settings, places)
-                job = _Job(request, question, settings, places, run, console)
-                with run.locked() if run else nullcontext():
-                    return _prepared(runner, job, why)
+                job = _Job(request, question, settings, places, before, console)
+                return _prepared(runner, job, why)
             except KeyboardInterrupt:
                 return 128 + received.number
     finally:
@@ -194,12 +192,10 @@ def _places(request: Research, before: KeptRun | None, question: str) -> Places:
     return places_for(question, request.out, request.trace)
 
 
-def _kept(
-    request: Research, question: str, settings: ResearchSettings, places: Places
-) -> KeptRun | None:
-    if not request.keep:
+def _kept(job: _Job) -> KeptRun | None:
+    if not job.request.keep:
         return None
-    return KeptRuns().new(question, **_fields(settings, places))
+    return KeptRuns().new(job.question, **_fields(job.settings, job.places))
 
 
 def _fields(settings: ResearchSettings, places: Places) -> dict[str, Any]:
@@ -216,7 +212,9 @@ def _prepared(runner: asyncio.Runner, job: _Job, why: str) -> int:
         message = runner.run(introduction(policies, why, job.settings))
         _say(job.request, job.console, message)
         prepare_corpus(job.settings, job.console, quiet=job.request.quiet)
-        return _run(runner, job, policies)
+        run = job.run or _kept(job)
+        with run.locked() if run else nullcontext():
+            return _run(runner, replace(job, run=run), policies)
     finally:
         runner.run(policies.aclose())
 
