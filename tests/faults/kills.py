@@ -86,7 +86,8 @@ def drill(folder: Path, seed: int, whole: str | None) -> tuple[Drill, str]:
     report = (folder / "r.md").read_text("utf-8") if (folder / "r.md").exists() else ""
     report = report.replace(str(folder), "")  # addresses of its own pages
     again = sum(count - 1 for count in messages.values())
-    fault = "" if code == 0 else f"exit status {code}"
+    said = (folder / "stderr").read_text("utf-8")[-500:]
+    fault = "" if code == 0 else f"exit status {code}: {said}"
     same = whole is None or report == whole
     return Drill(kills, same, again, len(BRAIN.subtasks) * len(kills), fault), report
 
@@ -115,12 +116,12 @@ def streams(folder: Path) -> tuple[str, str, str]:
     return os.devnull, str(folder / "stdout"), str(folder / "stderr")
 
 
-def main(count: str = "50") -> int:
-    """The drill, so many times."""
+def main(count: str = "50", first: str = "1") -> int:
+    """The drill, so many times, from a seed on."""
     with tempfile.TemporaryDirectory() as place:
         _, whole = drill(Path(place) / "whole", 0, None)
         drills = []
-        for seed in range(1, int(count) + 1):
+        for seed in range(int(first), int(first) + int(count)):
             outcome, _ = drill(Path(place) / str(seed), seed, whole)
             drills.append(outcome)
             print(seed, outcome, flush=True)  # noqa: T201

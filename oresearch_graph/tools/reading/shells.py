@@ -51,7 +51,7 @@ _KINDS: Final = (
       | javascript .{0,20} (?:有効|必要|無効|활성화|사용)
       | (?:启用|开启|啟用|打开) .{0,20} javascript
       | \b browser[ ]is[ ](?:not[ ]supported|unsupported|out[ ]of[ ]date|outdated) \b
-      | ^ \W* (?:loading|please[ ]wait|one[ ]moment|just[ ]a[ ]moment) \W* $
+      | ^ \W*+ (?:loading|please[ ]wait|one[ ]moment|just[ ]a[ ]moment) \W* $
         """,
     ),
     _kind(
@@ -67,12 +67,12 @@ _KINDS: Final = (
     _kind(
         "says that there is no such page", 0.5,
         r"""
-        ^ \W* (?:error|http)? \W* [45]\d\d \b .{0,10}
+        ^ \W*+ (?: (?:error|http) \W*+ )? [45]\d\d \b .{0,10}
         \b (?:error|not[ ]found|forbidden|unauthorized|gone|too[ ]many|(?:bad[ ])?gateway|service)
-      | ^ \W* (?:page|seite)[ ] .{0,20} not[ ]found | ^ \W* not[ ]found \W* $
+      | ^ \W*+ (?:page|seite)[ ] .{0,20} not[ ]found | ^ \W*+ not[ ]found \W* $
       | \b page[ ]you(?:['’]re|[ ]are)[ ]looking[ ]for \b | \b page[ ]you[ ]requested \b
-      | \b page[ ](?:does[ ]not|doesn['’]t|no[ ]longer)[ ]exist | ^ \W* too[ ]many[ ]requests
-      | ^ \W* (?:nginx|apache|varnish|openresty|backend[ ]fetch|guru[ ]meditation|xid)\b .{0,40} $
+      | \b page[ ](?:does[ ]not|doesn['’]t|no[ ]longer)[ ]exist | ^ \W*+ too[ ]many[ ]requests
+      | ^ \W*+ (?:nginx|apache|varnish|openresty|backend[ ]fetch|guru[ ]meditation|xid)\b .{0,40} $
       | \b try[ ]again[ ](?:later|in[ ]a[ ]few) \b
       | \b seite[ ] .{0,10} nicht[ ]gefunden | \b page[ ](?:introuvable|non[ ]trouv[ée]e)
       | \b p[áa]gina[ ]no[ ]encontrada | 页面不存在 | 页面未找到 | ページが見つかりません
