@@ -16,7 +16,7 @@ FAST := not server and not browser and not hostile and not real
 # fits both. It is installed first, by version, and verified by import.
 TORCH := 2.13.0
 
-.PHONY: demo test test-server test-browser test-train check hostile real measure agreement matrix format bench \
+.PHONY: demo test test-server test-browser test-train check hostile faults real measure agreement matrix format bench \
 	evaluate studio rl-cpu learn data data-loopback lock clean
 
 demo: $(VENV)/installed
@@ -38,6 +38,12 @@ check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest -m "$(FAST)" -n 2 --dist worksteal
+
+# Every fault of a model's server with every fault of the tools, fifteen minutes; then fifty kills of
+# the command line, five minutes.
+faults: $(VENV)/installed
+	$(BIN)/python -m tests.faults.matrix
+	$(BIN)/python -m tests.faults.kills 50
 
 # Strangers' bodies, folders, servers and leaks, under short limits: four minutes. The runs, which
 # must end in time, have the machine to themselves.
