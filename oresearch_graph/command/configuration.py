@@ -8,6 +8,7 @@ what the reader may reach.
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -25,7 +26,8 @@ from oresearch_graph.settings import PREFIX, ResearchSettings, resolve_settings,
 
 FILE: Final = "oresearch.toml"
 _USERS_ALONE: Final = frozenset((
-    "base_url", "parameters", "allow_plain_http", "allow_private_addresses", "tenant",
+    "base_url", "parameters", "allow_plain_http", "allow_private_addresses", "tenant", "prices",
+    "max_cost", "max_tokens", "max_model_calls",
 ))  # fmt: skip
 
 
@@ -59,11 +61,16 @@ def places() -> dict[Path, bool]:
     files = {user_config_path("oresearch") / FILE: True}
     here = Path.cwd()
     for folder in (here, *here.parents):
-        if (folder / FILE).is_file():
+        if (folder / FILE).is_file() and _is_ours(folder / FILE):
             return files | {folder / FILE: False}
         if (folder / ".git").exists():
             break
     return files | {here / FILE: False}
+
+
+def _is_ours(file: Path) -> bool:
+    """Another user's file in a folder that all may write is not the project's."""
+    return not hasattr(os, "getuid") or file.stat().st_uid in {0, os.getuid()}
 
 
 def _files() -> list[ResearchSettings]:
@@ -80,16 +87,28 @@ def _read(path: Path, *, users: bool) -> ResearchSettings:
     for name, value in values.items():
         if name not in ResearchSettings.model_fields:
             raise ConfigurationError(f"{path}: {_unknown(name)}")
-        elsewhere = name.endswith(("model", "models")) and "@http" in str(value)
-        if not users and (name in _USERS_ALONE or elsewhere):
+        if not users and (name in _USERS_ALONE or _reaches(name, value, path.parent)):
             raise ConfigurationError(
-                f"{path}: a project cannot set {name}, which says where keys are sent or what may "
-                f"be reached: set it in {user_config_path('oresearch') / FILE} or as an option"
+                f"{path}: a project cannot set {name} so, which says where keys are sent, what may "
+                f"be reached or spent: set it in {user_config_path('oresearch') / FILE} or as an "
+                "option"
             )
+    if isinstance(corpus := values.get("corpus"), str):
+        values["corpus"] = str(path.parent / Path(corpus).expanduser())
     try:
         return ResearchSettings.model_validate(values)
     except ValidationError as error:
         raise ConfigurationError(f"{path}: {setting_fault(error)}") from None
+
+
+def _reaches(name: str, value: object, project: Path) -> bool:
+    """A value that would have another server asked, or read what is not the project's."""
+    text = str(value)
+    if name.endswith(("model", "models")):
+        return "@http" in text or "local:" in text
+    if name == "corpus":
+        return not (project / text).resolve().is_relative_to(project.resolve())
+    return name == "search" and "searxng" in text
 
 
 def _unknown(name: str) -> str:

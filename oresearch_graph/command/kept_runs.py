@@ -29,7 +29,9 @@ State = Literal["at work", "interrupted", "stopped", Outcome]
 it."""
 _RECORD: Final = "run.json"
 _ID: Final = re.compile(r"[0-9]{8}-[0-9a-f]{6}")
-_AGE: Final = re.compile(r"(\d{1,6})\s*([hdw])")
+_AGE: Final = re.compile(r"(\d{1,4})\s*([hdw])")
+_PATIENCE: Final = 1.0
+"""Seconds."""
 _HOURS: Final = {"h": 1, "d": 24, "w": 168}
 
 
@@ -85,9 +87,11 @@ class KeptRun:
         """The run has ended, with this trace. Raises OSError."""
         fields: dict[str, Any] = {"ended": ended}
         if trace is not None:
-            (self.folder / "trace.jsonl").unlink(missing_ok=True)
-            with TraceWriter(self.folder / "trace.jsonl") as writer:
+            part = self.folder / "trace.part"
+            part.unlink(missing_ok=True)
+            with TraceWriter(part) as writer:
                 writer.write(trace)
+            part.replace(self.folder / "trace.jsonl")
             fields["spent"] = usage_line(trace)
         self.update(**fields)
 
@@ -96,7 +100,7 @@ class KeptRun:
         """This process alone works on the run. Raises ConfigurationError where another does."""
         lock = FileLock(self.folder / "lock", mode=0o600)
         try:
-            lock.acquire(blocking=False)
+            lock.acquire(timeout=_PATIENCE)  # whoever merely looks holds it for a moment
         except Timeout:
             raise ConfigurationError(
                 f"another process is at work on the run {self.id}: wait for it, or stop it"
@@ -112,6 +116,8 @@ class KeptRun:
             lock.acquire(blocking=False)
         except Timeout:
             return True
+        except OSError:
+            return False  # a folder that cannot be written: nobody works there
         lock.release()
         return False
 
@@ -119,7 +125,12 @@ class KeptRun:
         """Remove its checkpoints with the pages in them, its trace and its record. Raises
         ConfigurationError while a process is at work on it."""
         with self.locked():
-            shutil.rmtree(self.folder)
+            try:
+                shutil.rmtree(self.folder)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"{self.folder} cannot be deleted: {error.strerror}"
+                ) from error
 
 
 class KeptRuns:

@@ -28,7 +28,7 @@ async def stopped_trace(
     """
     snapshot = await graph.aget_state(thread, subgraphs=True)
     values: dict[str, Any] = dict(snapshot.values)
-    if "run" not in values or not values.get("plan"):
+    if "run" not in values or not values.get("plan") or _has_ended(values):
         return None
     branches = [
         task.state.values
@@ -42,6 +42,11 @@ async def stopped_trace(
     values |= {"findings": findings, "sources": join_sources(sources, values.get("sources", []))}
     stop = _stop(cause, "there is no report")
     return assemble(values, models, more=[stop])  # type: ignore[arg-type]  # a snapshot is a dict
+
+
+def _has_ended(values: dict[str, Any]) -> bool:
+    """The state is that of the run before, whose trace there is."""
+    return "trace" in values and bool(values["trace"].id == values["run"].id)
 
 
 def _findings(state: dict[str, Any], cause: str) -> list[Findings]:

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, StateSnapshot
+from pydantic import ValidationError
 from rich.console import Console
 
 from oresearch_graph.command.approval import ask_about_plan, require_terminal
@@ -46,10 +47,11 @@ from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.chat.servers import served_model
 from oresearch_graph.policies.extractive.policy import ExtractivePolicy
 from oresearch_graph.policies.models import Policies, chat_policies
-from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.redaction import brief
+from oresearch_graph.settings import ResearchSettings, setting_fault
 from oresearch_graph.tools.choose import describe_search, search_name
 from oresearch_graph.tools.daemon_threads import DaemonThreads
-from oresearch_graph.trace import Trace
+from oresearch_graph.trace import Outcome, Trace
 from oresearch_graph.trace.plain_text import body_text
 
 DEFAULT_MODEL: Final = "openai:gpt-5-mini"
@@ -131,7 +133,9 @@ def research(request: Research) -> int:
     """Run it and return the exit status. Raises OresearchError with one clear line."""
     console = Console(stderr=True)
     before = _before(request)
-    question = request.question.strip() or (before.record.questions[-1] if before else "")
+    question = request.question.strip()
+    if before is not None and request.resume:
+        question = before.record.questions[-1]
     if not question:
         raise ConfigurationError('the question is empty: oresearch run "your question"')
     settings = _settings(request, before)
@@ -163,6 +167,8 @@ def _before(request: Research) -> KeptRun | None:
         raise ConfigurationError(
             f"--resume goes on with the run's own question: ask another with --ask {request.resume}"
         )
+    if name and not request.keep:
+        raise ConfigurationError("--no-keep goes with a new run alone: leave it out")
     return KeptRuns().find(name) if name else None
 
 
@@ -180,7 +186,10 @@ def _settings(request: Research, before: KeptRun | None) -> ResearchSettings:
             "not kept: set it again"
         )
     withheld = {name: getattr(configured, name) for name in before.record.withheld}
-    begun = ResearchSettings.model_validate(before.record.settings)
+    try:
+        begun = ResearchSettings.model_validate(before.record.settings)
+    except ValidationError as error:
+        raise ConfigurationError(f"the run {before.id}: {setting_fault(error)}") from None
     return layered(begun.model_copy(update=withheld), again)
 
 
@@ -202,6 +211,8 @@ def _fields(settings: ResearchSettings, places: Places) -> dict[str, Any]:
     """What of a run's record a command decides."""
     storable, withheld = settings.storable
     report, trace = (str(path.absolute()) for path in places)
+    if corpus := storable.get("corpus"):
+        storable["corpus"] = str(Path(corpus).expanduser().absolute())
     return {"settings": storable, "withheld": withheld, "report": report, "trace": trace}
 
 
@@ -237,11 +248,21 @@ def _run(runner: asyncio.Runner, job: _Job, policies: Policies) -> int:
         except OresearchError as error:
             _stopped(runner, graph, job, policies, str(error))
             raise
-        if run is not None:
-            run.end(state["trace"].outcome, state["trace"])
-        return _finish(job, state["trace"], state["report"], saves=worked)
+        status = _finish(job, state["trace"], state["report"], saves=worked)
+        return status if _ended(job, state["trace"].outcome, state["trace"]) else 1
     finally:
         runner.run(stack.aclose())
+
+
+def _ended(job: _Job, outcome: Literal["stopped"] | Outcome, trace: Trace | None) -> bool:
+    """Write down how the run ended; what cannot be written is told."""
+    try:
+        if job.run is not None:
+            job.run.end(outcome, trace)
+    except (OSError, OresearchError) as error:
+        job.console.print(lines(f"oresearch: the run is not kept: {brief(error)}"), soft_wrap=True)
+        return False
+    return True
 
 
 def _stopped(
@@ -253,8 +274,7 @@ def _stopped(
     if trace is not None:
         messages = save(job.places, trace, None)
         messages = messages or [f"stopped; what was done is in {job.places.trace}"]
-    if job.run is not None:
-        job.run.end("stopped", trace)
+    if job.run is not None and _ended(job, "stopped", trace):
         messages.append(f"to go on: oresearch run --resume {job.run.id}")
     if messages:
         job.console.print(lines("\n".join(messages)), soft_wrap=True)

@@ -85,4 +85,5 @@ def _facts(run: KeptRun) -> dict[str, Any]:
 
 def _failures(run: KeptRun) -> list[Any]:
     file = run.folder / "trace.jsonl"
-    return list(next(read_traces(file)).failures) if file.is_file() else []
+    trace = next(read_traces(file), None) if file.is_file() else None
+    return [] if trace is None else list(trace.failures)

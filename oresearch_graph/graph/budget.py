@@ -94,6 +94,11 @@ class Budget:
         """The branch has begun: an answer of it is kept for."""
         self._threads.setdefault(branch, self._opening)
 
+    def grow(self, branch: int, tokens: int) -> None:
+        """The branch's thread has so many more: what it was shown."""
+        if branch in self._threads:
+            self._threads[branch] += tokens
+
     def end(self, branch: int) -> None:
         self._threads.pop(branch, None)
 
@@ -187,28 +192,32 @@ class Budget:
         """The request is over, after so many tries: it cost what `usage` says. What is wrong with
         that: a reply so much longer than its bound that the run's limit was passed."""
         self._calls_held -= tries
-        self._tokens_held -= reserved.tokens
-        self._money_held -= reserved.money or 0.0
+        self._tokens_held -= tries * reserved.tokens
+        self._money_held -= tries * (reserved.money or 0.0)
         self.charge(usage)
         tokens, allowed = usage.tokens, self._limits.tokens
         if usage.role == "planner":
             self._opening = max(self._opening, reserved.prompt)
         if usage.role == "researcher" and usage.branch in self._threads:
-            self._threads[usage.branch] = max(tokens, self._threads[usage.branch])
-        if (
-            reserved.reply < _LEAST
-            or tokens <= _IGNORED * reserved.tokens
-            or self._tokens <= allowed
-        ):
+            # One reply's, whatever its tries have cost.
+            thread = min(tokens, reserved.tokens) if reserved.reply >= _LEAST else tokens
+            self._threads[usage.branch] = max(thread, self._threads[usage.branch])
+        within = tokens <= _IGNORED * tries * reserved.tokens or self._tokens <= allowed
+        if within or reserved.reply < _LEAST:
             return None
         return (
             f"the model's server took {tokens:,} tokens where {reserved.tokens:,} were allowed: it "
             f"ignores the bound of its reply, and the run's {allowed:,} are passed"
         )
 
-    def hold_try(self) -> None:
-        """Set aside one more call."""
-        self._calls_held += 1
+    def hold_try(self, reserved: Cost) -> None:
+        """Set aside one more call, and what it may come to."""
+        self.reserve(reserved)
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Spent or set aside, and allowed."""
+        return self._tokens + self._tokens_held, self._limits.tokens
 
     @property
     def most_tokens(self) -> int:
@@ -256,7 +265,8 @@ class Account:
 
     def charge(self, usage: Usage) -> None:
         """See `Funds`."""
-        self._budget.charge(usage)
+        place = {"role": self._spender, "branch": self._branch}
+        self._budget.charge(usage.model_copy(update=place))
 
     def ceiling(self, prompt: int, price: Price | ModelPrice | None) -> int:
         """See `Funds`."""
@@ -271,10 +281,12 @@ class Account:
             self._budget.end(self._branch)  # what was kept for its answer is in flight
         return room
 
-    def reserve_try(self) -> None:
+    def reserve_try(self, reserved: Cost) -> None:
         """See `Funds`."""
-        self._budget.room(self._spender, self._branch, Cost(0, 0), last=self._last)
-        self._budget.hold_try()
+        room = self._budget.room(self._spender, self._branch, reserved, last=self._last)
+        if room.reply < reserved.reply:
+            raise BudgetExhausted("token", *self._budget.tokens)
+        self._budget.hold_try(reserved)
 
     def settle(self, reserved: Cost, tries: int, usage: Usage) -> None:
         """See `Funds`."""

@@ -35,6 +35,7 @@ from oresearch_graph.graph.state import (
     ResearchOutput,
     ResearchState,
     spans_of,
+    usage_of,
     written_steps,
 )
 from oresearch_graph.graph.summarizer import Summarizer
@@ -188,6 +189,7 @@ def _branch_input(state: ResearchState, branch: int) -> BranchInput:
         before=visible(written_steps(state), "researcher", branch, execution),
         known=tuple(state.get("sources", [])),
         worked=worked(spans_of(state)),
+        spent=tuple(usage_of(state)),
     )
     return {"task": task}
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
+from oresearch_graph.evidence.ledger import source_heads
 from oresearch_graph.graph.state import (
     Answer,
     Findings,
@@ -68,8 +70,8 @@ def _ending(
 ) -> tuple[Outcome, list[Failure]]:  # fmt: skip
     """The outcome of a run of so many subtasks, and what it adds to the failures."""
     open_ones: list[Answer] = ["open"] * (subtasks - len(findings))
-    crawls = [step for step in steps if step.kind == "crawl_page" and step.closed is not None]
-    pages = sum(source.read and not source.url.startswith(_OF_TOOLS) for source in sources)
+    crawls = _crawls(steps)
+    pages = sum(bool(source_heads(text)) for text in crawls)
     reported = any(
         step.kind == "suggested_answer" and step.branch is None and step.text.strip()
         for step in steps
@@ -101,9 +103,14 @@ def assemble(
         *_not_researched(state, findings),
         *more,
     ]
+    # The state of a run that has ended holds what its branches have; a fork may go on from there.
+    failures = list(dict.fromkeys(failures)) if state.get("trace") else failures
     steps = (*written_steps(state), *state.get("summary", []))
     sources = state.get("sources", [])
-    usage = add_usage(state.get("usage", []), [u for branch in findings for u in branch.usage])
+    of_run = {(usage.role, usage.branch) for usage in state.get("usage", [])}
+    of_branches = [u for branch in findings for u in branch.usage]
+    of_branches = [u for u in of_branches if (u.role, u.branch) not in of_run]
+    usage = add_usage(state.get("usage", []), of_branches)
     ended, more_failures = _ending(
         findings, len(state.get("subtasks", [])), steps, sources, failures
     )
@@ -162,6 +169,16 @@ def with_failures(trace: Trace, failures: Sequence[Failure]) -> Trace:
     return trace.model_copy(update=update)
 
 
+def _crawls(steps: Sequence[Step]) -> list[str]:
+    """What the calls that asked for pages brought; those that were not carried out are left out."""
+    answers = [
+        after.text
+        for before, after in pairwise(step for step in steps if step.kind != "stray")
+        if before.kind == "crawl_page" and after.kind == "observation"
+    ]
+    return [text for text in answers if not text.startswith(_REFUSED)]
+
+
 def _answer(branch: Findings) -> Answer:
     """An answer without a source, of a branch whose tools were out of order, is not the policy's
     doing."""
@@ -169,7 +186,8 @@ def _answer(branch: Findings) -> Answer:
     return "nothing" if branch.answer == "memory" and excused else branch.answer
 
 
-_OF_TOOLS: Final = "tool:"
+_REFUSED: Final = ("This very call", "This call could not be", "This call was not")
+"""How a call is answered that is not carried out."""
 _FAULT: Final = re.compile(r"^\S{1,2000}: could not be read: (?P<why>.{1,300})", re.MULTILINE)
 
 

@@ -28,7 +28,7 @@ from oresearch_graph.graph.tool_calls import (
 )
 from oresearch_graph.prompts import NO_EVIDENCE
 from oresearch_graph.settings import Part, ResearchSettings
-from oresearch_graph.text.words import names_and_figures
+from oresearch_graph.text.words import names_and_figures, token_count
 from oresearch_graph.threads import Citable, Next, Thread
 from oresearch_graph.trace import (
     ANSWER_KINDS,
@@ -136,6 +136,7 @@ class Researcher:
         caller = self._caller(state, run_context, self._tokens(state, run_context, len(calls)))
         calls_left = run_context.settings.limits.tool_calls - len(earlier)
         observations = await caller.carry_out(calls, earlier, calls_left)
+        run_context.budget.grow(branch, sum(token_count(each.text) for each in observations))
         reason = self._limit_reached(state, run_context, len(earlier) + len(calls))
         steps = interleave(waiting, observations, branch, _notice(reason))
         usage = Usage(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,7 +14,7 @@ from langchain_core.tools import BaseTool
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.clock import Clock, worked
-from oresearch_graph.graph.state import BranchState, ResearchState, Run, spans_of
+from oresearch_graph.graph.state import BranchState, ResearchState, Run, spans_of, usage_of
 from oresearch_graph.graph.writer import Writer
 from oresearch_graph.judging.verifier import Verifier
 from oresearch_graph.policies.chat.policy import ChatPolicy
@@ -26,6 +26,7 @@ from oresearch_graph.settings import Part, ResearchSettings, settings_from
 from oresearch_graph.threads import Next, Thread
 from oresearch_graph.tools.backend import PageReader, SearchBackend
 from oresearch_graph.trace import Protocol, Role, Step, Usage
+from oresearch_graph.trace.record import Spender
 
 _RUNS: Final = 1_000
 """Runs remembered at one time; an abandoned run is forgotten when so many others went on."""
@@ -115,18 +116,19 @@ class RunContext:
 
     def restore(self, state: ResearchState) -> None:
         """Go on counting where the state has it, where another process has worked on the run."""
-        findings = state.get("findings", [])
-        by_spender: dict[Any, list[Usage]] = {}
-        for usage in state.get("usage", []):
-            by_spender.setdefault((usage.role, usage.branch), []).append(usage)
-        for (role, branch), usages in by_spender.items():
-            self.budget.restore(role, branch, usages)
-        for each in findings:
-            self.budget.restore("researcher", each.branch, each.usage)
+        self._restore(usage_of(state))
         self.clock.restore(worked(spans_of(state)))
+
+    def _restore(self, usage: Iterable[Usage]) -> None:
+        by_spender: dict[tuple[Spender, int | None], list[Usage]] = {}
+        for each in usage:
+            by_spender.setdefault((each.role, each.branch), []).append(each)
+        for (role, branch), group in by_spender.items():
+            self.budget.restore(role, branch, group)
 
     def restore_branch(self, state: BranchState) -> None:
         """The same, as far as one branch knows."""
+        self._restore(state["task"].spent)
         self.budget.restore("researcher", state["task"].branch, state.get("spent", []))
         self.clock.restore(max(state["task"].worked, worked(state.get("timings", []))))
 

@@ -244,6 +244,12 @@ def spans_of(state: ResearchState) -> list[Span]:
     return [*state.get("spans", []), *(span for branch in findings for span in branch.spans)]
 
 
+def usage_of(state: ResearchState) -> list[Usage]:
+    """What was spent, of all branches."""
+    findings: Sequence[Findings] = state.get("findings", [])
+    return [*state.get("usage", []), *(usage for branch in findings for usage in branch.usage)]
+
+
 def _plan(state: ResearchState) -> list[Step]:
     """The plan as written; where a person edited `subtasks` alone, their list, by the world."""
     failures = [f for f in state.get("failures", []) if f.role == "planner"]
@@ -276,6 +282,8 @@ class BranchTask(BaseModel):
     """Sources of earlier runs on this thread of messages, and of earlier branches in sequence."""
     worked: float = 0.0
     """Seconds of the run's clock until now."""
+    spent: tuple[Usage, ...] = ()
+    """What the run has spent until now."""
 
 
 class BranchInput(TypedDict):

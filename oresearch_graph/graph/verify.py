@@ -72,6 +72,7 @@ class Structurer:
         )
         answer, failures = None, list[Failure]()
         async with self.pool.at_work(run, runtime.context) as run_context:
+            run_context.restore(state)
             account = Account(run_context.budget, "summarizer")
             seconds = run_context.budget.remaining_seconds()
             with boundary(failures, "summarizer"), metered("summarizer", None, account) as meter:

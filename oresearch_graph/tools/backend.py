@@ -18,7 +18,6 @@ from pydantic import (
     model_validator,
 )
 
-from oresearch_graph.tools.reading.shells import shell
 from oresearch_graph.trace.plain_text import (
     OWN_SCHEMES,
     WEB_SCHEMES,
@@ -56,12 +55,6 @@ Day = Annotated[str | None, BeforeValidator(_day)]
 Fault = Annotated[str | None, BeforeValidator(_fault)]
 
 
-def _excerpt(text: str) -> str:
-    """A result's text; of a page that says nothing, none."""
-    text = body_text(text, SNIPPET)
-    return "" if shell(text) else text
-
-
 class Hit(BaseModel):
     """One search result. `url` is empty where what was given is no address: no Hits holds it."""
 
@@ -69,7 +62,7 @@ class Hit(BaseModel):
 
     url: Annotated[str, BeforeValidator(lambda value: admissible_address(_as_text(value)) or "")]
     title: Title = ""
-    snippet: Annotated[str, BeforeValidator(lambda value: _excerpt(_as_text(value)))] = ""
+    snippet: Annotated[str, BeforeValidator(lambda value: body_text(_as_text(value), SNIPPET))] = ""
     published: Day = None
 
 
@@ -119,15 +112,6 @@ class Page(BaseModel):
     text: Annotated[str, BeforeValidator(lambda value: body_text(_as_text(value), PAGE))] = ""
     published: Day = None
     fault: Fault = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _says_something(cls, values: Any) -> Any:  # noqa: ANN401 - before validation, anything
-        """A shell, a bot check, a wall: what it says is no evidence."""
-        if not isinstance(values, dict) or values.get("fault") is not None:
-            return values
-        does = shell(_as_text(values.get("text")), _as_text(values.get("title")))
-        return {**values, "fault": f"{does}: it says nothing else", "text": ""} if does else values
 
     @model_validator(mode="before")
     @classmethod

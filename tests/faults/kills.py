@@ -69,7 +69,7 @@ def drill(folder: Path, seed: int, whole: str | None) -> tuple[Drill, str]:
         begun = ["run", QUESTION, *options]
         arguments = begun
         for _ in range(_KILLS if whole is not None else 0):
-            code = _killed(arguments, folder, environment, random, kills)
+            code = _killed(arguments, folder, environment, random, server, kills)
             runs = list((folder / "data" / "oresearch" / "runs").glob("*"))
             arguments = ["run", "--resume", runs[0].name, "--quiet"] if runs else begun
             if code == 0 or (kills and random.random() < 0.5):
@@ -94,13 +94,16 @@ def drill(folder: Path, seed: int, whole: str | None) -> tuple[Drill, str]:
 
 def _killed(
     arguments: list[str], folder: Path, environment: dict[str, str], random: Random,
-    kills: list[str],
+    server: OpenAIServer, kills: list[str],
 ) -> int | None:  # fmt: skip
     """Run it, and send it a signal if it has not ended before; its exit status."""
     process: Any = WarmProcess(
         COMMAND, *arguments, cwd=folder, env=environment, streams=streams(folder)
     )
-    time.sleep(random.uniform(0.05, 2.5))
+    moment = len(server.requests) + random.randint(0, 5)
+    while len(server.requests) < moment and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(random.uniform(0.0, 0.1))
     if process.poll() is None:
         number = random.choice(SIGNALS)
         process.send_signal(number)

@@ -231,6 +231,9 @@ def _wrong(result: dict[str, Any], server: OpenAIServer, seconds: float) -> list
         used[usage.branch] += usage.tool_calls
     if max(used.values(), default=0) > TOOL_CALLS:
         wrong.append(f"{max(used.values())} tool calls of {TOOL_CALLS}")
+    counted = sum(usage.calls for usage in trace.usage)
+    if not calls <= counted <= calls + len(BRAIN.subtasks):  # one may be cancelled as it begins
+        wrong.append(f"{calls} calls at the server, {counted} counted")
     if result["failures"] != list(trace.failures):
         wrong.append("failures differ from the trace's")
     if (result["report"] is None) != (trace.outcome == "failed"):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from oresearch_graph.tools.backend import Hit, Page
 from oresearch_graph.tools.reading.shells import shell
+from oresearch_graph.tools.web.address_guard import AddressGuard
+from oresearch_graph.tools.web.reader import WebReader
+from tests.helpers.loopback_site import running_site
 
 SHELLS = {
     "React": "You need to enable JavaScript to run this app.",
@@ -55,15 +57,38 @@ PAGES = {
 }
 
 
+SAYINGS = (
+    "Third-party cookies were blocked in Safari since 2020.",
+    "The ePrivacy Directive requires websites to obtain consent before setting cookies.",
+    "Cloudflare is a security service. The Secure Enclave is a security solution.",
+    "FinCEN received 4.6 million suspicious activity reports this year.",
+    "Access to abortion is restricted in 21 states.", "Voting is open to members only.",
+    "An account is needed to view court filings on PACER.",
+    "450 service members were deployed. 501 service stations closed.",
+    "SpaceX said that it would try again later in the week.", "nginx served 34% of websites.",
+    "A CAPTCHA asks its user to prove that they are human.",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("name", SHELLS)
-def test_a_shell_is_a_fault_and_no_text(name):
-    page = Page(url="https://example.org/", text=SHELLS[name])
-    assert page.text == ""
-    assert "it says nothing else" in str(page.fault)
-    assert Hit(url="https://example.org/", snippet=SHELLS[name]).snippet == ""
+def test_a_shell_says_nothing(name):
+    assert shell(SHELLS[name])
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_that_says_something_is_none(name):
-    assert shell(PAGES[name]) is None
-    assert Page(url="https://example.org/", text=PAGES[name]).fault is None
+@pytest.mark.parametrize("text", [*PAGES.values(), *SAYINGS], ids=lambda text: text[:30])
+def test_a_page_that_says_something_is_none(text):
+    assert shell(text) is None
+
+
+async def test_the_reader_takes_a_shell_for_a_fault_and_its_noscript_for_no_text():
+    with running_site() as site:
+        site.add("/app", f"<html><body><noscript>{SHELLS['React']}</noscript></body></html>")
+        site.add("/wall", f"<html><body><p>{SHELLS['DataDome']}</p></body></html>")
+        site.add("/page", f"<html><body><p>{PAGES['about captchas']}</p></body></html>")
+        reader = WebReader(guard=AddressGuard(allow_private=True))
+        urls = [f"{site.url}/{name}" for name in ("app", "wall", "page")]
+        app, wall, page = await reader.read(urls, "captchas")
+    assert (app.text, wall.text) == ("", "")
+    assert "it says nothing else" in str(wall.fault)
+    assert app.fault
+    assert "Carnegie Mellon" in page.text

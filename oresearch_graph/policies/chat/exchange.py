@@ -140,7 +140,11 @@ class Exchange:
         prompt = self.window.estimate(sent.messages)
         request = MeteredRequest(meter, self.name, prompt, sent.bound, self._price)
         if request.bound is not None:
-            sent = self.parameters.fitted(await self.bounded(sent, request.bound))
+            try:
+                sent = self.parameters.fitted(await self.bounded(sent, request.bound))
+            except BaseException:
+                request.close()
+                raise
         return sent, request
 
     @contextmanager

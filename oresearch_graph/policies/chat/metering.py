@@ -58,13 +58,13 @@ class Funds(Protocol):
         were asked for. Raises BudgetExhausted."""
         ...
 
-    def reserve_try(self) -> None:
-        """Set one more call aside, for another try. Raises BudgetExhausted."""
+    def reserve_try(self, reserved: Cost) -> None:
+        """Set as much aside once more, for another try. Raises BudgetExhausted."""
         ...
 
     def settle(self, reserved: Cost, tries: int, usage: Usage) -> None:
-        """A request is over: what it has cost takes the place of what was set aside for it and for
-        so many tries."""
+        """A request is over: what it has cost takes the place of what was set aside for each of so
+        many tries."""
         ...
 
     def charge(self, usage: Usage) -> None:
@@ -144,7 +144,7 @@ class MeteredRequest:
     def begin(self) -> None:
         """One more try is made. Raises BudgetExhausted."""
         if self._tries and self._funds is not None:
-            self._funds.reserve_try()
+            self._funds.reserve_try(self._reserved)
         self._tries += 1
 
     def lose(self, tokens: int = 0, *, refused: bool = False) -> None:

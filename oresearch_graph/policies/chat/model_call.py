@@ -143,7 +143,7 @@ class ModelCall:
                     else:
                         stream = model.astream(messages, config, **arguments)
                         message = await self._stream(stream, listener, text, metered)
-            except (OresearchError, CallFault):
+            except (OresearchError, CallFault, asyncio.CancelledError):
                 metered.lose(text.tokens)
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary to every provider's client

@@ -22,6 +22,7 @@ from oresearch_graph.tools.providers.service_calls import (
 )
 from oresearch_graph.tools.reading.extract import clean
 from oresearch_graph.tools.reading.html_text import iso_date
+from oresearch_graph.tools.reading.shells import says_nothing, shell
 from oresearch_graph.tools.source_rules import SourceRules
 
 if TYPE_CHECKING:
@@ -133,11 +134,12 @@ class TavilyReader:
         pages = {}
         for entry in answer.get("results", []):
             text = clean(str(entry.get("raw_content") or ""))
+            does = shell(text, str(entry.get("title") or ""))
             pages[str(entry.get("url"))] = Page(
                 url=str(entry.get("url")),
                 title=str(entry.get("title") or ""),
-                text=text,
-                fault=None if text else "holds no text",
+                text="" if does else text,
+                fault=says_nothing(does) if does else None if text else "holds no text",
             )
         for entry in answer.get("failed_results", []):
             url, error = str(entry.get("url")), brief(entry.get("error") or "failed")

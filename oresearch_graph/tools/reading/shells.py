@@ -17,69 +17,76 @@ class _Kind(NamedTuple):
     pattern: re.Pattern[str]
 
 
-def _kind(does: str, share: float, pattern: str) -> _Kind:
-    return _Kind(does, share, re.compile(pattern, re.IGNORECASE | re.VERBOSE))
-
-
 _KINDS: Final = (
-    _kind(
+    _Kind(
         "asks whether its reader is human", 0.25,
-        r"""
+        re.compile(r"""
         \b (?:verif\w+|prove|confirm\w*|make[ ]sure|check\w*) \b .{0,60}
-        \b (?:human|robot|bot|your[ ]browser|security[ ]of[ ]your[ ]connection) \b
+        \b (?:you(?:['’]re|[ ]are)[ ](?:an?[ ])?human|your[ ]browser
+           |security[ ]of[ ]your[ ]connection) \b
       | \b review[ ]the[ ]security[ ]of[ ]your[ ]connection \b
-      | \b (?:not|are[ ]you)[ ]an?[ ](?:robot|bot) \b
-      | \b (?:complete|solve|enter|answer)[ ] .{0,30} captcha \b
-      | \b (?:unusual|suspicious)[ ](?:traffic|activity)\b .{0,30} \b (?:your|this) \b
+      | \b (?:you(?:['’]re|[ ]are)[ ]not|are[ ]you)[ ]an?[ ](?:robot|bot) \b
+      | \b (?:unusual|suspicious)[ ](?:traffic|activity)[ ]from[ ]your \b
       | \b you[ ]are[ ]using[ ]automation[ ]tools \b | \b you[ ]have[ ]been[ ]blocked \b
-      | \b you[ ]are[ ]unable[ ]to[ ]access \b | \b security[ ](?:service|solution) \b
+      | \b you[ ]are[ ]unable[ ]to[ ]access \b | \b to[ ]protect[ ]itself[ ]from[ ]online \b
+      | \b triggered[ ]the[ ]security[ ]solution \b
       | \b disable[ ] .{0,20} ad[ ]?block | \b ddos[ ]protection[ ]by \b
       | 安全验证 | 人机验证 | 请完成验证 | 验证您是真人 | ロボットではありません | 로봇이\ 아닙니다
       | \b kein[ ]roboter \b | \b pas[ ]un[ ]robot \b | \b no[ ](?:soy|eres)[ ]un[ ]robot \b
-        """,
+        """, re.IGNORECASE | re.VERBOSE),
     ),
-    _kind(
+    _Kind(
         "needs JavaScript or cookies", 0.35,
-        r"""
-        \b (?:enable|turn[ ]on|activate|allow|requires?|needs?|without) \b .{0,60}
-        \b (?:java[ ]?script|js|cookies) \b
-      | \b (?:java[ ]?script|js|cookies) \b .{0,40}
-        \b (?:enabled|disabled|required|turned[ ]off|blocked|not[ ](?:available|supported)) \b
-      | (?:aktivier|einschalt|activ|habilit|abilit|ative|включ) .{0,60} javascript
-      | javascript .{0,40}
-        (?:aktivier|erforderlich|deaktiviert|einschalt|activ|habilit|отключ|включ)
-      | javascript .{0,20} (?:有効|必要|無効|활성화|사용)
-      | (?:启用|开启|啟用|打开) .{0,20} javascript
-      | \b browser[ ]is[ ](?:not[ ]supported|unsupported|out[ ]of[ ]date|outdated) \b
+        re.compile(r"""
+        \b (?:need[ ]to|must|please|you[ ]have[ ]to) \b .{0,30}
+        \b (?:enable|turn[ ]on|activate|allow) \b .{0,40} \b (?:java[ ]?script|js|cookies) \b
+      | ^ \W*+ enable[ ](?:java[ ]?script|js|cookies) \b
+      | \b (?:site|page|app|application|website|browser)[ ]requires[ ]
+        (?:java[ ]?script|js|cookies)\b
+      | \b (?:java[ ]?script|cookies)[ ](?:is|are)[ ](?:not[ ](?:available|enabled|supported)
+        |disabled|required|turned[ ]off|blocked) \b
+      | \b (?:without|doesn['’]t[ ]work[ ]properly[ ]without)[ ]java[ ]?script \b
+      | (?:bitte|veuillez|por[ ]favor|habilite|включите) .{0,60} javascript
+      | javascript .{0,40} (?:aktivieren|activer|habilitar|отключ)
+      | javascript .{0,20} (?:有効|無効|활성화) | (?:请启用|请开启|請啟用|请打开) .{0,20} javascript
+      | \b your[ ]browser[ ]is[ ](?:not[ ]supported|unsupported|out[ ]of[ ]date|outdated) \b
       | ^ \W*+ (?:loading|please[ ]wait|one[ ]moment|just[ ]a[ ]moment) \W* $
-        """,
+        """, re.IGNORECASE | re.VERBOSE),
     ),
-    _kind(
+    _Kind(
         "is closed to readers who are not let in", 0.6,
-        r"""
-        \b access[ ] .{0,30} (?:denied|blocked|forbidden|restricted) \b
-      | \b (?:do[ ]not|don['’]t)[ ]have[ ](?:permission|access) \b
-      | \b (?:sign|log)[ ]?in[ ] .{0,40} \b to[ ](?:continue|view|read|access|see) \b
-      | \b (?:subscribe|register|account) \b .{0,40} \b to[ ](?:continue|read|view|keep|unlock) \b
-      | \b (?:only[ ])?(?:for|to)[ ](?:\w{1,20}[ ])?(?:subscribers|members)[ ]?(?:only)? \b
-        """,
+        re.compile(r"""
+        ^ \W*+ access[ ](?:to[ ]this[ ](?:page|site|resource)[ ](?:has[ ]been|is)[ ])?
+        (?:denied|blocked|forbidden) \b
+      | \b you[ ](?:do[ ]not|don['’]t)[ ]have[ ](?:permission|access)[ ]to \b
+      | \b (?:sign|log)[ ]?in[ ]to[ ](?:continue|view|read|access|see) \b
+      | \b (?:subscribe|register|create[ ] .{0,10} account) \b .{0,30} \b
+        to[ ](?:continue|keep|unlock) \b
+        """, re.IGNORECASE | re.VERBOSE),
     ),
-    _kind(
+    _Kind(
         "says that there is no such page", 0.5,
-        r"""
-        ^ \W*+ (?: (?:error|http) \W*+ )? [45]\d\d \b .{0,10}
-        \b (?:error|not[ ]found|forbidden|unauthorized|gone|too[ ]many|(?:bad[ ])?gateway|service)
-      | ^ \W*+ (?:page|seite)[ ] .{0,20} not[ ]found | ^ \W*+ not[ ]found \W* $
-      | \b page[ ]you(?:['’]re|[ ]are)[ ]looking[ ]for \b | \b page[ ]you[ ]requested \b
-      | \b page[ ](?:does[ ]not|doesn['’]t|no[ ]longer)[ ]exist | ^ \W*+ too[ ]many[ ]requests
-      | ^ \W*+ (?:nginx|apache|varnish|openresty|backend[ ]fetch|guru[ ]meditation|xid)\b .{0,40} $
-      | \b try[ ]again[ ](?:later|in[ ]a[ ]few) \b
+        re.compile(r"""
+        ^ \W*+ (?: (?:error|http) \W*+ )? [45]\d\d \W{1,5}
+        (?:error|not[ ]found|forbidden|unauthorized|gone|too[ ]many|bad[ ]gateway
+          |service[ ](?:temporarily[ ])?unavailable|gateway[ ]time)
+      | ^ \W*+ (?:page|seite)[ ] .{0,20} not[ ]found \W* $ | ^ \W*+ not[ ]found \W* $
+      | \b the[ ]page[ ]you(?:['’]re|[ ]are)[ ]looking[ ]for \b | \b the[ ]page[ ]you[ ]requested \b
+      | \b this[ ]page[ ](?:does[ ]not|doesn['’]t|no[ ]longer)[ ]exists? \b
+      | ^ \W*+ too[ ]many[ ]requests \W* $ | ^ \W*+ please[ ]try[ ]again[ ]later \W* $
+      | ^ \W*+ (?:nginx|apache|openresty)(?:/[\d.]{1,12})?(?:[ ]\(\w{1,20}\))? \W* $
+      | ^ \W*+ (?:backend[ ]fetch[ ]failed|guru[ ]meditation|xid) \b .{0,40} $
       | \b seite[ ] .{0,10} nicht[ ]gefunden | \b page[ ](?:introuvable|non[ ]trouv[ée]e)
       | \b p[áa]gina[ ]no[ ]encontrada | 页面不存在 | 页面未找到 | ページが見つかりません
-        """,
+        """, re.IGNORECASE | re.VERBOSE),
     ),
 )  # fmt: skip
 _SENTENCES: Final = re.compile(r"\n|(?<=[.!?])\s|(?<=[。！？])")
+
+
+def says_nothing(does: str) -> str:
+    """The fault of such a page."""
+    return f"{does}: it says nothing else"
 
 
 def shell(text: str, title: str = "") -> str | None:

@@ -20,6 +20,7 @@ from oresearch_graph.errors import AddressRefused
 from oresearch_graph.proxies import tls_context
 from oresearch_graph.tools.backend import Page
 from oresearch_graph.tools.reading.pool import READERS, ReaderPool
+from oresearch_graph.tools.reading.shells import says_nothing, shell
 from oresearch_graph.tools.web.address_guard import AddressGuard, GuardedTransport
 
 _HEADERS: Final = {
@@ -192,11 +193,12 @@ class WebReader:
         content = await self._readers.read(
             fetched.body, fetched.media_type, fetched.charset, fetched.url, client=self
         )
+        does = None if content.fault else shell(content.text, content.title)
         return Page(
             url=url,
             final_url=final,
             title=content.title,
-            text=content.text,
+            text="" if does else content.text,
             published=content.published,
-            fault=content.fault,
+            fault=says_nothing(does) if does else content.fault,
         )
