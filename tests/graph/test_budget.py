@@ -16,8 +16,10 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from oresearch_graph import create_research_graph
-from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.errors import BudgetExhausted, ConfigurationError, PolicyError
 from oresearch_graph.graph import clock
+from oresearch_graph.graph.budget import Account, Budget
+from oresearch_graph.policies.chat.metering import Cost, metered
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import Trace, Usage
 from tests.helpers.openai_server import OpenAIServer
@@ -225,3 +227,59 @@ async def test_time_that_nodes_worked_is_kept_over_a_pause(monkeypatch):
     result = await graph().ainvoke(Command(resume={"action": "approve"}), thread)
     assert {f.name for f in result["trace"].failures} == {"not_covered"}
     assert "the time budget was nearly spent" in result["trace"].failures[0].message
+
+
+def test_another_try_is_set_aside_and_no_fault_of_the_server():
+    budget = Budget(ResearchSettings(max_tokens=40_000), clock.Clock())
+    account = Account(budget, "summarizer")
+    reserved = account.reserve(Cost(9_000, 1_000))
+    account.reserve_try(reserved)
+    account.reserve_try(reserved)
+    assert budget.tokens == (30_000, 40_000)
+    account.reserve_try(reserved)
+    with pytest.raises(BudgetExhausted):
+        account.reserve_try(reserved)
+    account.settle(reserved, 4, Usage(role="summarizer", calls=4, estimated_tokens=36_000))
+    assert budget.tokens == (36_000, 40_000)
+    assert account.faults == []
+
+
+def test_what_was_asked_before_there_were_funds_is_billed_to_who_asks_first():
+    budget = Budget(ResearchSettings(), clock.Clock())
+    with metered("researcher", 2, Account(budget, "researcher", 2)) as meter:
+        meter.bill(Usage(role="planner", calls=1, prompt_tokens=15))
+    budget.restore("planner", None, [Usage(role="planner", calls=3, prompt_tokens=1_000)])
+    assert budget.tokens[0] == 1_015
+    assert [(usage.role, usage.branch) for usage in meter.usage] == [("researcher", 2)]
+
+
+async def test_another_process_goes_on_counting_all_that_was_spent():
+    saver = InMemorySaver()
+
+    def graph() -> Any:
+        return create_research_graph(
+            ScriptedPolicy(research_script(), tokens=1_300), search=Documents(PAGES),
+            checkpointer=saver, settings=ResearchSettings(approve_plan=True, max_tokens=3_000),
+        )  # fmt: skip
+
+    thread: Any = {"configurable": {"thread_id": "1"}}
+    await graph().ainvoke(QUESTION, thread)
+    result = await graph().ainvoke(Command(resume={"action": "approve"}), thread)
+    assert {failure.name for failure in result["trace"].failures} == {"not_covered"}
+    assert "the token budget was nearly spent" in result["trace"].failures[0].message
+
+
+async def test_a_fork_of_an_ended_run_counts_nothing_twice():
+    def script(thread: Any) -> str:
+        if thread.branch == 1:
+            raise PolicyError("the model's server is gone; start it again")
+        return research_script()(thread)
+
+    graph = create_research_graph(
+        ScriptedPolicy(script), search=Documents(PAGES), checkpointer=InMemorySaver()
+    )
+    thread: Any = {"configurable": {"thread_id": "1"}}
+    first = (await graph.ainvoke(QUESTION, thread))["trace"]
+    forked = await graph.aupdate_state(thread, {}, as_node="summarize")
+    second = (await graph.ainvoke(None, forked))["trace"]
+    assert (second.usage, second.failures) == (first.usage, first.failures)
