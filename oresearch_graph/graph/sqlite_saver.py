@@ -15,11 +15,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from oresearch_graph.graph.checkpoints import record_serializer
 from oresearch_graph.trace.private_files import create_private
 
-_KEY: Final = ("thread_id", "checkpoint_ns", "checkpoint_id")
-_TABLES: Final = {
-    "checkpoints": (*_KEY, "parent_checkpoint_id", "type", "checkpoint", "metadata"),
-    "writes": (*_KEY, "task_id", "task_path", "idx", "channel", "type", "value"),
-}
+_TABLES: Final = ("writes", "checkpoints")
 
 
 class SqliteRunSaver(AsyncSqliteSaver):
@@ -53,8 +49,11 @@ class SqliteRunSaver(AsyncSqliteSaver):
         """Copy all checkpoints and writes of a thread to another."""
         await self.setup()
         async with self.lock, self.conn.cursor() as cursor:
-            for table, columns in _TABLES.items():
-                rest = ", ".join(columns[1:])
+            for table in _TABLES:
+                # Releases of LangGraph's saver differ by columns.
+                await cursor.execute("SELECT name FROM pragma_table_info(?)", (table,))
+                columns = [str(name) for (name,) in await cursor.fetchall()]
+                rest = ", ".join(f'"{name}"' for name in columns if name != "thread_id")
                 await cursor.execute(
                     f"INSERT OR REPLACE INTO {table} (thread_id, {rest}) "  # noqa: S608 - constants
                     f"SELECT ?, {rest} FROM {table} WHERE thread_id = ?",
@@ -67,7 +66,7 @@ class SqliteRunSaver(AsyncSqliteSaver):
         await self.setup()
         names = json.dumps([str(value) for value in values])
         async with self.lock, self.conn.cursor() as cursor:
-            for table in ("writes", "checkpoints"):
+            for table in _TABLES:
                 await cursor.execute(
                     f"DELETE FROM {table} "  # noqa: S608 - constants
                     f"WHERE (thread_id, checkpoint_ns, checkpoint_id) IN ({checkpoints})",
