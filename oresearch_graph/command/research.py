@@ -202,9 +202,14 @@ def _places(request: Research, before: KeptRun | None, question: str) -> Places:
 
 
 def _kept(job: _Job) -> KeptRun | None:
+    """The new run's folder. A home that cannot be written costs no answer."""
     if not job.request.keep:
         return None
-    return KeptRuns().new(job.question, **_fields(job.settings, job.places))
+    try:
+        return KeptRuns().new(job.question, **_fields(job.settings, job.places))
+    except ConfigurationError as error:
+        job.console.print(lines(f"oresearch: {error}"), soft_wrap=True)
+        return None
 
 
 def _fields(settings: ResearchSettings, places: Places) -> dict[str, Any]:

@@ -121,6 +121,20 @@ def test_a_run_that_was_not_to_be_kept_is_not(place: Path):
     assert kept(place).all() == []
 
 
+def test_a_home_that_cannot_be_written_costs_no_answer(place: Path):
+    (place / "file").write_text("")
+    with OpenAIServer(BRAIN) as server:
+        variables = environment(place) | {"XDG_DATA_HOME": str(place / "file")}
+        done = run_warm(
+            COMMAND, "run", QUESTION, "--quiet", *options(server), cwd=place, env=variables
+        )
+    assert done.returncode == 0
+    assert "[1]" in done.stdout
+    (said,) = done.stderr.splitlines()
+    assert "the run cannot be kept in" in said
+    assert "set ORESEARCH_HOME to a folder that can be written, or run with --no-keep" in said
+
+
 def test_three_at_once_leave_three_reports(place: Path):
     with OpenAIServer(BRAIN, Habits(latency=0.1)) as server:
         processes = [
