@@ -141,6 +141,22 @@ async def test_searxng_faults_name_the_fix(site: Site) -> None:
         SearxngSearch("localhost:8080")
 
 
+async def test_searxng_whose_engines_are_all_blocked_is_out_of_order(site: Site) -> None:
+    blocked = [["google", "CAPTCHA"], ["bing", "timeout"], "odd", []]
+    answers(site, "/search", (200, {"results": [], "unresponsive_engines": blocked}))
+    with pytest.raises(ToolError, match=r"engines do not answer \(google CAPTCHA, bing timeout\)"):
+        await SearxngSearch(site.url).search(["q"], 3)
+
+
+async def test_searxng_with_results_or_with_nothing_blocked_is_not(site: Site) -> None:
+    hit = {"url": "https://a.org/1", "title": "t", "content": "c"}
+    body = {"results": [hit], "unresponsive_engines": [["google", "CAPTCHA"]]}
+    answers(site, "/search", (200, body), (200, {"results": [], "unresponsive_engines": []}))
+    search = SearxngSearch(site.url)
+    assert len((await search.search(["q"], 3))[0].hits) == 1
+    assert (await search.search(["q"], 3))[0].hits == ()
+
+
 class Retriever(BaseRetriever):
     documents: list[Document]
 
