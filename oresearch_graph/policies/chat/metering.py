@@ -125,6 +125,8 @@ class MeteredRequest:
                 self._bound = self._reserved.reply
             elif bound is None and ceiling <= _CEILING:
                 self._bound = ceiling
+        self._most = self._bound or bound
+        """Tokens of the reply as the server is told; None: it is told none."""
         self._tries = self._lost = 0
         self._prompt = self._written = 0
         """Tokens that nobody told, estimated."""
@@ -138,8 +140,9 @@ class MeteredRequest:
 
     def runs_over(self, tokens: int) -> bool:
         """The server writes on beyond what it was told."""
-        most = self._bound or self._reserved.reply
-        return self._funds is not None and tokens > _BEYOND * most + _SLACK
+        if self._funds is None or self._most is None:
+            return False
+        return tokens > _BEYOND * self._most + _SLACK
 
     def begin(self) -> None:
         """One more try is made. Raises BudgetExhausted."""
