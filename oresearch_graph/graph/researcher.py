@@ -28,7 +28,7 @@ from oresearch_graph.graph.tool_calls import (
 )
 from oresearch_graph.prompts import NO_EVIDENCE
 from oresearch_graph.settings import Part, ResearchSettings
-from oresearch_graph.text.words import names_and_figures, token_count
+from oresearch_graph.text.words import names_and_figures
 from oresearch_graph.threads import Citable, Next, Thread
 from oresearch_graph.trace import (
     ANSWER_KINDS,
@@ -54,6 +54,8 @@ _SCALE: Final = 0.75
 """How many of our tokens one of a model's is, at least."""
 _LEAST: Final = 100
 """Tokens of an observation."""
+_BYTES: Final = 4
+"""Of a token, in any script: a guess that costs nothing."""
 
 
 class Researcher:
@@ -136,7 +138,8 @@ class Researcher:
         caller = self._caller(state, run_context, self._tokens(state, run_context, len(calls)))
         calls_left = run_context.settings.limits.tool_calls - len(earlier)
         observations = await caller.carry_out(calls, earlier, calls_left)
-        run_context.budget.grow(branch, sum(token_count(each.text) for each in observations))
+        size = sum(len(each.text.encode("utf-8", "replace")) for each in observations)
+        run_context.budget.grow(branch, size // _BYTES)
         reason = self._limit_reached(state, run_context, len(earlier) + len(calls))
         steps = interleave(waiting, observations, branch, _notice(reason))
         usage = Usage(

@@ -205,12 +205,15 @@ class RunContextPool:
     def settings(self, context: object, run: Run | None = None) -> ResearchSettings:
         """The graph's settings with what a run's context sets, now or when it began. Raises
         ConfigurationError for what the run was begun with and is not here."""
-        explicit = settings_from(context) or ResearchSettings()
+        explicit = settings_from(context)
+        begun = self._begun(run) if run is not None and (run.settings or run.withheld) else None
         values: dict[str, Any] = {}
-        for layer in (explicit,) if run is None else (self._begun(run), explicit):
-            values |= {name: getattr(layer, name) for name in layer.model_fields_set}
+        for layer in (begun, explicit):
+            if layer is not None:
+                values |= {name: getattr(layer, name) for name in layer.model_fields_set}
         if run is not None:
-            _require(run, {*self.objects, *explicit.model_fields_set}, values)
+            later = explicit.model_fields_set if explicit is not None else set[str]()
+            _require(run, {*self.objects, *later}, values)
         return self.base.model_copy(update=values) if values else self.base
 
     def _begun(self, run: Run) -> ResearchSettings:
