@@ -210,10 +210,6 @@ class Budget:
             f"ignores the bound of its reply, and the run's {allowed:,} are passed"
         )
 
-    def hold_try(self, reserved: Cost) -> None:
-        """Set aside one more call, and what it may come to."""
-        self.reserve(reserved)
-
     @property
     def tokens(self) -> tuple[int, int]:
         """Spent or set aside, and allowed."""
@@ -286,7 +282,7 @@ class Account:
         room = self._budget.room(self._spender, self._branch, reserved, last=self._last)
         if room.reply < reserved.reply:
             raise BudgetExhausted("token", *self._budget.tokens)
-        self._budget.hold_try(reserved)
+        self._budget.reserve(reserved)
 
     def settle(self, reserved: Cost, tries: int, usage: Usage) -> None:
         """See `Funds`."""

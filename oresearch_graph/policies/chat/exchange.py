@@ -107,8 +107,11 @@ class Exchange:
             sent = self.parameters.fitted(request)
             sent = sent.without(BOUND) if first else sent
             sent = sent._replace(model=self.model_in_this_loop(sent.model))
-            sent, metered_request = await self._metered(sent)
+            metered_request = self._metered(sent)
             try:
+                if metered_request.bound is not None:
+                    bounded = await self.bounded(sent, metered_request.bound)
+                    sent = self.parameters.fitted(bounded)
                 return await call(
                     sent.runnable, sent.messages, config=config, arguments=dict(sent.arguments),
                     on_text=on_text, metered=metered_request,
@@ -132,20 +135,13 @@ class Exchange:
             finally:
                 metered_request.close()
 
-    async def _metered(self, sent: Sent) -> tuple[Sent, MeteredRequest]:
-        """The request, paid for: its reply is bounded by what is left. Raises BudgetExhausted."""
+    def _metered(self, sent: Sent) -> MeteredRequest:
+        """The request, paid for. Raises BudgetExhausted."""
         meter = METER.get()
         while meter is not None and self._unbilled:
             meter.bill(self._unbilled.pop(0))
         prompt = self.window.estimate(sent.messages)
-        request = MeteredRequest(meter, self.name, prompt, sent.bound, self._price)
-        if request.bound is not None:
-            try:
-                sent = self.parameters.fitted(await self.bounded(sent, request.bound))
-            except BaseException:
-                request.close()
-                raise
-        return sent, request
+        return MeteredRequest(meter, self.name, prompt, sent.bound, self._price)
 
     @contextmanager
     def _probing(self) -> Iterator[None]:

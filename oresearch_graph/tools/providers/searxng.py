@@ -22,6 +22,9 @@ from oresearch_graph.tools.providers.service_calls import (
 )
 from oresearch_graph.tools.reading.html_text import iso_date
 
+_ENGINES: Final = 8
+"""Names in an error."""
+
 
 class SearxngSearch:
     """Searches one SearXNG instance by its JSON interface. The person chose the instance, so it
@@ -92,9 +95,6 @@ def _silent(engines: object) -> str:
     pairs = engines if isinstance(engines, list) else []
     names = [" ".join(map(str, pair)) for pair in pairs if isinstance(pair, list | tuple) and pair]
     return brief(", ".join(names[:_ENGINES]))
-
-
-_ENGINES: Final = 8
 
 
 def _hit(entry: dict[str, Any]) -> Hit:
