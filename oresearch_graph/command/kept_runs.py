@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from pydantic import Field, ValidationError
 
 from oresearch_graph.command.outcome import usage_line
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.redaction import brief
 from oresearch_graph.trace import Outcome, Trace, TraceWriter
 from oresearch_graph.trace.private_files import private_folder, write_private
 from oresearch_graph.trace.validation import FrozenModel
@@ -97,7 +99,8 @@ class KeptRun:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """This process alone works on the run. Raises ConfigurationError where another does."""
+        """This process alone works on the run. Raises ConfigurationError where another does, or
+        where its checkpoints turn out to be of no use."""
         lock = FileLock(self.folder / "lock", mode=0o600)
         try:
             lock.acquire(timeout=_PATIENCE)  # whoever merely looks holds it for a moment
@@ -107,6 +110,11 @@ class KeptRun:
             ) from None
         try:
             yield
+        except sqlite3.DatabaseError as error:
+            raise ConfigurationError(
+                f"{self.checkpoints} cannot be used: {brief(error)}; where it is damaged, ask anew "
+                f"and delete it: oresearch runs delete {self.id}"
+            ) from error
         finally:
             lock.release()
 

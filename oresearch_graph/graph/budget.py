@@ -74,6 +74,8 @@ class Budget:
             self._known.add((role, branch))
             for each in filter(_spends, usage):
                 self._add(each)
+                if role == "planner" and each.calls:
+                    self._opening = max(self._opening, _prompt(each))
 
     def charge(self, usage: Usage) -> None:
         """Count what was spent."""
@@ -289,6 +291,12 @@ class Account:
         usage = usage.model_copy(update={"role": self._spender, "branch": self._branch})
         if (fault := self._budget.settle(reserved, tries, usage)) is not None:
             self.faults.append(fault)
+
+
+def _prompt(usage: Usage) -> int:
+    """Tokens of one of its prompts, about: where they were not told, of all that was estimated."""
+    tokens = usage.estimated_tokens if usage.prompt_tokens is None else usage.prompt_tokens
+    return (tokens or 0) // usage.calls
 
 
 def _spends(usage: Usage) -> bool:

@@ -5,15 +5,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
+from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
+from pydantic import SecretStr
 
 from oresearch_graph import create_research_graph
 from oresearch_graph.errors import BudgetExhausted, ConfigurationError, PolicyError
@@ -136,6 +142,45 @@ async def test_tries_that_fail_are_counted_and_estimated():
     assert whole.calls - whole.unanswered == server.answered
     assert whole.prompt_tokens == server.prompt_tokens
     assert whole.estimated_tokens, "the dropped one may have been read"
+
+
+FAULTS = (Fault("drop"), Fault("empty_choices"), Fault("garbage"), Fault("status", 503, "0"))
+
+
+@hypothesis_settings(max_examples=8, deadline=None)
+@given(
+    subtasks=st.integers(1, 4), calls=st.integers(0, 3), told=st.booleans(),
+    rendering=st.sampled_from(["turns", "prefill", "tools"]),
+    execution=st.sampled_from(["parallel", "sequential"]),
+    faults=st.lists(st.sampled_from((None, None, None, *FAULTS)), max_size=4),
+)  # fmt: skip
+async def test_usage_is_what_the_server_counted(
+    subtasks: int, calls: int, told: bool, rendering: str, execution: str, faults: list[Any]
+):
+    brain = ResearchBrain(SUBTASKS[:subtasks], calls=calls)
+    with OpenAIServer(brain, Habits(usage=told), faults=deque(faults)) as server:
+        trace = (await run(server, rendering=rendering, execution=execution))["trace"]
+    whole = total(trace)
+    assert (whole.calls, whole.calls - whole.unanswered) == (len(asked(server)), server.answered)
+    counted = (server.prompt_tokens, server.completion_tokens) if server.answered else (None, None)
+    assert (whole.prompt_tokens, whole.completion_tokens) == (counted if told else (None, None))
+    if not told:
+        assert whole.estimated_tokens, "what nobody told is estimated, and marked so"
+    elif not whole.unanswered:
+        assert whole.estimated_tokens is None
+
+
+async def test_tries_of_a_given_model_are_counted_too():
+    with OpenAIServer(ResearchBrain(TIDES, calls=1)) as server:
+        server.faults.extend([None, Fault("status", 500), Fault("drop"), None])
+        model = ChatOpenAI(model="fake", base_url=server.base_url, api_key=SecretStr("none"))
+        graph = create_research_graph(
+            model, search=Documents(PAGES),
+            settings=ResearchSettings(rendering="turns", effort="quick", max_subtasks=1),
+        )  # fmt: skip
+        whole = total((await graph.ainvoke(QUESTION))["trace"])
+    assert (whole.calls, whole.unanswered) == (len(asked(server)), 2)
+    assert model.root_async_client.max_retries == 2, "the given one is left as it is"
 
 
 async def test_tries_that_fail_do_not_pass_the_limit():

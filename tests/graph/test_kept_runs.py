@@ -169,6 +169,21 @@ def test_a_broken_record_hides_no_other(place: Path):
     assert [each.id for each in kept(place).all()] == [run.id]
 
 
+@pytest.mark.parametrize("damage", ["garbage", "cut"])
+def test_damaged_checkpoints_are_one_line_with_the_fix(place: Path, damage: str):
+    with OpenAIServer(BRAIN) as server:
+        assert oresearch(place, "run", QUESTION, *options(server)).returncode == 0
+        (run,) = kept(place).all()
+        whole = run.checkpoints.read_bytes()
+        run.checkpoints.write_bytes(b"no database" * 9 if damage == "garbage" else whole[:6_000])
+        done = oresearch(place, "run", "--resume", run.id, "--quiet")
+    assert done.returncode == 2
+    (said,) = done.stderr.splitlines()
+    assert "checkpoints.sqlite cannot be used" in said
+    assert f"oresearch runs delete {run.id}" in said
+    assert oresearch(place, "runs", "delete", run.id).returncode == 0
+
+
 @pytest.mark.parametrize("age", ["", "3", "d", "1y", "-1d", "9" * 9 + "d"])
 def test_what_is_no_age_is_refused(age: str):
     with pytest.raises(ConfigurationError, match="is no age: write 12h, 30d or 8w"):

@@ -29,7 +29,8 @@ pytestmark = pytest.mark.server
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[OpenAIServer]:
-    with OpenAIServer(ResearchBrain(("One", "Two"), calls=4), Habits(latency=0.4)) as serving:
+    brain, models = ResearchBrain(("One", "Two"), calls=4), ("fake", "other")
+    with OpenAIServer(brain, Habits(latency=0.4), models=models) as serving:
         yield serving
 
 
@@ -131,6 +132,21 @@ async def test_a_plan_is_edited_and_the_run_goes_on(client: Any):
     assert trace["outcome"] == "complete"
     assert [s["kind"] for s in trace["steps"]].count("subtask") == 1
     assert trace["steps"][0]["author"] == "world"
+
+
+async def test_a_resume_without_its_context_goes_on_with_it(client: Any, model: OpenAIServer):
+    model.requests.clear()
+    thread = (await client.threads.create())["thread_id"]
+    context = {"approve_plan": True, "model": "other", "max_tool_calls": 1}
+    run = await client.runs.create(thread, "research", input=QUESTION, context=context)
+    await ended(client, thread, run)
+    approved = {"resume": {"action": "approve"}}
+    run = await client.runs.create(thread, "research", command=approved)
+    trace = (await ended(client, thread, run))["values"]["trace"]
+    assert trace["outcome"] == "complete"
+    assert set(trace["models"].values()) == {"other"}
+    assert {body["model"] for body in model.requests if "messages" in body} == {"other"}
+    assert [u["tool_calls"] for u in trace["usage"] if u["role"] == "researcher"] == [1, 1]
 
 
 async def test_an_answer_that_is_none_is_asked_for_again(client: Any):

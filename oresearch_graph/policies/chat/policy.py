@@ -340,7 +340,10 @@ def model_name(model: BaseChatModel) -> str:
 
 def _equipped(model: BaseChatModel) -> BaseChatModel:
     """The model as it is used here. LangGraph may stream any call, and a stream carries usage only
-    when asked to; and of a reply nothing that the server adds may be lost."""
+    when asked to; of a reply nothing that the server adds may be lost; and a try that the client
+    made by itself would be paid by nobody."""
+    if getattr(model, "root_async_client", None) is not None:
+        model = model.model_copy(update=_untried(model))
     if speaks_openai(model) and getattr(model, "stream_usage", None) is None:
         model = model.model_copy(update={"stream_usage": True})
     if type(model).__name__ == "ChatOpenAI":
@@ -351,6 +354,16 @@ def _equipped(model: BaseChatModel) -> BaseChatModel:
         if type(model) is ChatOpenAI:
             return CompatibleChatOpenAI.of(model)
     return model
+
+
+def _untried(model: Any) -> dict[str, Any]:  # noqa: ANN401 - of langchain-openai's family
+    """Fields of the same model over clients that try once."""
+    at_once = model.root_async_client.with_options(max_retries=0)
+    update = {"root_async_client": at_once, "async_client": at_once.chat.completions}
+    if model.root_client is not None:
+        blocking = model.root_client.with_options(max_retries=0)
+        update |= {"root_client": blocking, "client": blocking.chat.completions}
+    return {"max_retries": 0, **update}
 
 
 def _gate(
