@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from langchain_core.tools import StructuredTool, ToolException
@@ -32,12 +31,11 @@ def research_tool(
 
     `graph` is used as it is; without one, `create_research_graph(settings=settings, **arguments)`.
     A run that ends without a report raises ToolException, which agents see as the tool's error.
-    Agents that are invoked synchronously may use it as well, with a saver that serves both ways.
+    Agents that are invoked synchronously may use it as well.
     """
     runner = graph or create_research_graph(settings=settings, **arguments)
 
-    async def research(question: str) -> tuple[str, Trace]:
-        result = await runner.ainvoke({"question": question}, context=settings)
+    def report_of(result: dict[str, Any]) -> tuple[str, Trace]:
         if result.get("trace") is None:
             raise ConfigurationError(
                 "the plan waits for a person's approval, and nothing keeps it meanwhile: give the "
@@ -48,12 +46,15 @@ def research_tool(
             raise ToolException("; ".join(failure.message for failure in trace.failures))
         return str(result["report"]), trace
 
-    def research_at_once(question: str) -> tuple[str, Trace]:
-        return asyncio.run(research(question))
+    def research(question: str) -> tuple[str, Trace]:
+        return report_of(runner.invoke({"question": question}, context=settings))
+
+    async def aresearch(question: str) -> tuple[str, Trace]:
+        return report_of(await runner.ainvoke({"question": question}, context=settings))
 
     return StructuredTool.from_function(
-        func=research_at_once,
-        coroutine=research,
+        func=research,
+        coroutine=aresearch,
         name=name,
         description=description,
         args_schema=ResearchQuestion,

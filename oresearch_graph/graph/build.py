@@ -25,6 +25,7 @@ from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.checkpoints import knowing_records
 from oresearch_graph.graph.clock import Clock, worked
 from oresearch_graph.graph.mend import Mender
+from oresearch_graph.graph.node import Node
 from oresearch_graph.graph.planner import Planner
 from oresearch_graph.graph.researcher import research_subgraph
 from oresearch_graph.graph.run_context import RunContext, RunContextPool, described
@@ -122,13 +123,13 @@ def create_research_graph(
         input_schema=ResearchInput,
         output_schema=ResearchOutput,
     )
-    graph.add_node("prepare", planner.prepare)
-    graph.add_node("plan", planner.plan)
-    graph.add_node("approve_plan", planner.approve_plan)
+    graph.add_node("prepare", Node(planner.prepare))
+    graph.add_node("plan", Node(planner.plan))
+    graph.add_node("approve_plan", Node(planner.approve_plan))
     graph.add_node("research", research_subgraph(pool))
-    graph.add_node("summarize", summarizer.summarize)
-    graph.add_node("mend", Mender(pool).mend)
-    graph.add_node("verify", closer.verify)
+    graph.add_node("summarize", Node(summarizer.summarize))
+    graph.add_node("mend", Node(Mender(pool).mend))
+    graph.add_node("verify", Node(closer.verify))
     graph.add_edge(START, "prepare")
     graph.add_edge("prepare", "plan")
     graph.add_conditional_edges("plan", _after_plan, ["approve_plan", "research", "summarize"])
@@ -139,7 +140,7 @@ def create_research_graph(
     if response_format is None:
         graph.add_edge("verify", END)
     else:
-        graph.add_node("structure", Structurer(pool, response_format).structure)
+        graph.add_node("structure", Node(Structurer(pool, response_format).structure))
         graph.add_edge("verify", "structure")
         graph.add_edge("structure", END)
     if isinstance(checkpointer, BaseCheckpointSaver):

@@ -17,6 +17,7 @@ from langgraph.runtime import Runtime
 from oresearch_graph.evidence.ledger import NOTICE
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.events import SubtaskFailed, SubtaskFinished, SubtaskStarted, emit
+from oresearch_graph.graph.node import Node
 from oresearch_graph.graph.run_context import RunContext, RunContextPool
 from oresearch_graph.graph.state import BranchInput, BranchState, Findings
 from oresearch_graph.graph.tool_calls import (
@@ -375,9 +376,9 @@ def research_subgraph(
     """The subgraph that `Send` starts once for each subtask."""
     nodes = Researcher(pool)
     graph = StateGraph(BranchState, context_schema=ResearchSettings, input_schema=BranchInput)
-    graph.add_node("reason", nodes.reason)
-    graph.add_node("observe", nodes.observe)
-    graph.add_node("conclude", nodes.conclude)
+    graph.add_node("reason", Node(nodes.reason))
+    graph.add_node("observe", Node(nodes.observe))
+    graph.add_node("conclude", Node(nodes.conclude))
     graph.add_edge(START, "reason")
     graph.add_conditional_edges("reason", _after_reason)
     graph.add_edge("observe", "reason")
