@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.tools import BaseTool, tool
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
+from langchain_core.vectorstores import VectorStore
 from langgraph.cache.base import BaseCache
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
@@ -19,11 +20,12 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
 from langgraph.types import Checkpointer, Send
 from pydantic import BaseModel
+from typing_extensions import TypeIs
 
-from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.checkpoints import knowing_records
 from oresearch_graph.graph.clock import Clock, worked
+from oresearch_graph.graph.extra_tools import extra_tools
 from oresearch_graph.graph.mend import Mender
 from oresearch_graph.graph.node import Node
 from oresearch_graph.graph.planner import Planner
@@ -43,7 +45,8 @@ from oresearch_graph.graph.summarizer import Summarizer
 from oresearch_graph.graph.verify import Closer, Structurer, structuring
 from oresearch_graph.known_secrets import remember_within
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
-from oresearch_graph.policies.chat.policy import ChatPolicy, model_name
+from oresearch_graph.policies.chat.model_objects import ChatModel, chat_model, model_name
+from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.extractive.policy import ExtractivePolicy
 from oresearch_graph.policies.models import Policies, chat_policies
 from oresearch_graph.policies.policy import Policy
@@ -53,10 +56,9 @@ from oresearch_graph.settings import ResearchSettings, resolve_settings
 from oresearch_graph.threads import visible
 from oresearch_graph.tools.backend import PageReader, SearchBackend
 from oresearch_graph.tools.choose import choose_backend, search_backend
-from oresearch_graph.trace import PROTOCOL_TAGS
 
-Model: TypeAlias = str | BaseChatModel | Policy | Policies
-Search: TypeAlias = str | Path | SearchBackend | BaseRetriever | BaseTool
+Model: TypeAlias = str | ChatModel | Policy | Policies
+Search: TypeAlias = str | Path | SearchBackend | BaseRetriever | VectorStore | BaseTool
 ResearchGraph: TypeAlias = CompiledStateGraph[
     ResearchState, ResearchSettings, ResearchInput, ResearchOutput
 ]
@@ -83,8 +85,8 @@ def create_research_graph(
     `model` writes: a model's name, a chat model, a policy, or `Policies` with one per role; left
     out, the settings' model, and without one the extractive policy, which needs no key. `tools`
     are extra tools that researchers may call. `search` finds documents: a name such as `tavily`,
-    the Path of a folder, a retriever, a search tool or a backend of your own; left out, as the
-    settings say.
+    the Path of a folder, a retriever, a vector store, a search tool or a backend of your own; left
+    out, as the settings say.
     `reader` opens pages, where the backend's own will not do. With `response_format` the report
     is also given as `structured_response`.
 
@@ -92,8 +94,10 @@ def create_research_graph(
     beats them. Raises ConfigurationError for what cannot work.
     """
     base = resolve_settings(settings, _as_settings(model, search))
-    extra = _extra_tools(tools)
+    extra = extra_tools(tools)
     remember_within(model, extra, search, reader)
+    if search is not None and not isinstance(search, str | Path):
+        search_backend(search, base)  # what cannot search is refused here, not in a run
     about = described(list(extra.values()))
 
     def build(settings: ResearchSettings) -> RunContext:
@@ -225,10 +229,10 @@ def _objects(
     }
     if isinstance(model, Policies):
         objects["model"] = ", ".join(dict.fromkeys(model.names.values()))
-    elif isinstance(model, BaseChatModel):
-        objects["model"] = model_name(model)
-    elif model is not None and not isinstance(model, str):
+    elif _is_policy(model):
         objects["model"] = redacted(model.name)
+    elif model is not None and not isinstance(model, str):
+        objects["model"] = model_name(chat_model(model).model)
     if search is not None and not isinstance(search, str | Path):
         objects["search"] = redacted(str(getattr(search, "name", "") or type(search).__name__))
     if reader is not None:
@@ -238,12 +242,18 @@ def _objects(
     return objects
 
 
+def _is_policy(model: object) -> TypeIs[Policy]:
+    return hasattr(model, "continue_thread")
+
+
 def _policies(
     model: Model | None, settings: ResearchSettings, tools: Sequence[BaseTool]
 ) -> Policies:
     if isinstance(model, Policies):
         return model
-    if isinstance(model, BaseChatModel):
+    if _is_policy(model):
+        return Policies.single(model)
+    if isinstance(model, Runnable):
         policy = ChatPolicy(
             model,
             rendering=settings.rendering,
@@ -253,11 +263,9 @@ def _policies(
             limiter=AdaptiveLimiter(settings.concurrency),
             temperature=settings.temperature,
             max_output_tokens=settings.max_output_tokens,
-            price=settings.prices.get(model_name(model)),
+            price=settings.prices.get(model_name(chat_model(model).model)),
         )
         return Policies.single(policy)
-    if model is not None and not isinstance(model, str):
-        return Policies.single(model)
     models = (settings.model, settings.planner_model, settings.summarizer_model)
     if not any(models) and not settings.researcher_models:
         return Policies.single(ExtractivePolicy())
@@ -270,15 +278,3 @@ def _documents(
     if search is None or isinstance(search, str | Path):
         return choose_backend(settings)
     return search_backend(search, settings)
-
-
-def _extra_tools(tools: Sequence[BaseTool | Callable[..., Any]]) -> dict[str, BaseTool]:
-    """The tools by name. A name becomes a tag, so it must not be one of the protocol's."""
-    extra = [each if isinstance(each, BaseTool) else tool(each) for each in tools]
-    for each in extra:
-        if each.name in PROTOCOL_TAGS or not each.name.isidentifier():
-            raise ConfigurationError(
-                f"a tool cannot be called {each.name!r}: names become tags; use letters, digits "
-                "and underscores, and none of the protocol's own"
-            )
-    return {each.name: each for each in extra}

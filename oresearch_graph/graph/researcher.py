@@ -241,7 +241,7 @@ class Researcher:
             search, reader = ledger_first(search, reader, sources)
         return Caller(
             run_context, state["task"].branch, state["task"].subtask, sources, search, reader,
-            tokens=tokens,
+            question=state["task"].run.question, tokens=tokens,
         )  # fmt: skip
 
     @staticmethod

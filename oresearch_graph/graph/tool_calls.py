@@ -5,25 +5,33 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 from urllib.parse import urlencode
 
+from langchain_core.runnables.config import ensure_config, get_async_callback_manager_for_config
 from pydantic import BaseModel, ConfigDict
 
 from oresearch_graph.evidence.ledger import SourceLedger, cut_to, query_heading, source_block
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.events import Called, Observed, emit
+from oresearch_graph.graph.extra_tools import ToolAnswer, answer_of_tool, shelf_of
 from oresearch_graph.graph.run_context import RunContext
 from oresearch_graph.known_secrets import without_known
 from oresearch_graph.text.passages import best_passages
 from oresearch_graph.text.words import terms
-from oresearch_graph.tools.backend import PAGE, Hit, Hits, Page, PageReader, SearchBackend
+from oresearch_graph.tools.backend import (
+    PAGE,
+    Hit,
+    Hits,
+    Page,
+    PageReader,
+    SearchBackend,
+    ToolResult,
+)
 from oresearch_graph.tools.crawl_page import CrawlPage
-from oresearch_graph.tools.daemon_threads import answer_of
 from oresearch_graph.tools.web_search import WebSearch
 from oresearch_graph.trace import Call, Failure, Source, Span, Step, read_call, world_step
-from oresearch_graph.trace.calls import json_value
 from oresearch_graph.trace.plain_text import body_text, title_line
 from oresearch_graph.trace.references import same_address
 
@@ -122,9 +130,11 @@ class Caller:
 
     def __init__(
         self, run_context: RunContext, branch: int, focus: str, sources: Sequence[Source],
-        search: SearchBackend, reader: PageReader, *, tokens: int,
+        search: SearchBackend, reader: PageReader, *, question: str, tokens: int,
     ) -> None:  # fmt: skip
         """`tokens`: of one observation."""
+        self._state = {"question": question, "subtask": focus, "branch": branch}
+        """What a tool may have injected."""
         self.run_context, self.branch, self.focus = run_context, branch, focus
         self.ledger = SourceLedger(branch, sources)
         self.failures: list[Failure] = []
@@ -206,14 +216,15 @@ class Caller:
         if call.tool == "web_search":
             most = self.run_context.settings.limits.results
             num = min(call.num or most, most)
-            result = await self._search.call(call.items, num, focus=self.focus)
+            work = self._search.call(call.items, num, focus=self.focus)
+            result = await _as_tool(call, work)
             return lambda: self._show_hits(result.hits)
         if call.tool == "crawl_page":
-            result = await self._crawl.call(call.items, focus=self.focus)
+            result = await _as_tool(call, self._crawl.call(call.items, focus=self.focus))
             return lambda: self._show_pages(result.pages)
         tool = self.run_context.tools[call.tool]
         async with asyncio.timeout(self._seconds):
-            answer = await answer_of(tool, _typed(call.arguments or {}, tool.args))
+            answer = await answer_of_tool(tool, call, self._state)
         return lambda: self._show_answer(call, answer)
 
     def _show_hits(self, hits: Sequence[Hits]) -> Shown:
@@ -249,34 +260,47 @@ class Caller:
             ids.append(source.id)
         return "\n\n".join(parts), list(dict.fromkeys(ids))
 
-    def _show_answer(self, call: Call, answer: Any) -> Shown:  # noqa: ANN401 - whatever a tool gives
-        """An extra tool's answer becomes a source of its own, so that it can be cited."""
-        text = answer if isinstance(answer, str) else json.dumps(answer, default=str)
-        text = cut_to(body_text(text, PAGE), self.focus, self._tokens)
+    def _show_answer(self, call: Call, answer: ToolAnswer) -> Shown:
+        """An extra tool's answer becomes a source of its own, so that it can be cited; documents
+        behind it are the sources where they say all of it."""
+        content, documents = answer
+        text = content if isinstance(content, str) else json.dumps(content, default=str)
+        hits = [shelf_of(call.tool).put(each.page_content, each.metadata) for each in documents]
+        parts, ids = list[str](), list[int]()
+        if not hits or any(hit.snippet not in text for hit in hits):
+            parts, ids = self._show_text(call, text, self._tokens // (2 if hits else 1))
+        left = self._tokens // (len(hits) * (2 if parts else 1)) if hits else 0
+        for hit in hits:
+            excerpt = cut_to(body_text(hit.snippet, PAGE), self.focus, left)
+            source = self.ledger.show(
+                hit.url, excerpt, title=hit.title, read=True, published=hit.published
+            )
+            parts.append(source_block(source, excerpt))
+            ids.append(source.id)
+        return "\n\n".join(parts), list(dict.fromkeys(ids))
+
+    def _show_text(self, call: Call, text: str, tokens: int) -> tuple[list[str], list[int]]:
+        text = cut_to(body_text(text, PAGE), self.focus, tokens)
         arguments = call.arguments or {}
         url = f"tool:{call.tool}?{urlencode(sorted(arguments.items()))}"
         title = f"{call.tool} {json.dumps(arguments, ensure_ascii=False)}"
         source = self.ledger.show(url, text, title=title, read=True)
-        return source_block(source, text), [source.id]
+        return [source_block(source, text)], [source.id]
 
 
-def _typed(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments, lists and objects among them that a model wrote as JSON text read."""
-    typed = dict(arguments)
-    for name, field in schema.items():
-        value = typed.get(name)
-        if isinstance(value, str) and isinstance(field, Mapping) and not _takes_text(field):
-            inside = json_value(value)
-            typed[name] = value if inside is None else inside
-    return typed
-
-
-def _takes_text(field: Mapping[str, Any]) -> bool:
-    """A schema's `type` is one name or several."""
-    options = field.get("anyOf") or ()
-    schemas = [field, *(each for each in options if isinstance(each, Mapping))]
-    kinds = [schema.get("type") for schema in schemas]
-    return any(kind == "string" or (isinstance(kind, list) and "string" in kind) for kind in kinds)
+async def _as_tool(call: Call, work: Awaitable[ToolResult]) -> ToolResult:
+    """The call's result, told to LangChain's callbacks as the run of a tool."""
+    manager = get_async_callback_manager_for_config(ensure_config())
+    inputs = {"queries" if call.tool == "web_search" else "urls": list(call.items)}
+    about, text = {"name": call.tool}, json.dumps(inputs, ensure_ascii=False)
+    run = await manager.on_tool_start(about, text, inputs=inputs, name=call.tool)
+    try:
+        result = await work
+    except BaseException as error:
+        await run.on_tool_error(error)
+        raise
+    await run.on_tool_end(result.model_dump(mode="json"))
+    return result
 
 
 async def _plain_answer(text: str) -> tuple[str, None]:

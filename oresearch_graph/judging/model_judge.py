@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 from weakref import WeakValueDictionary
 
-from langchain_core.language_models import BaseChatModel
-
 from oresearch_graph.errors import JudgeError, PolicyError
 from oresearch_graph.judging.answers import VerdictFault
 from oresearch_graph.judging.ground_truth import Judged, Scored, weighted_mean
@@ -27,6 +25,7 @@ from oresearch_graph.judging.judge_model import JudgeStats, OneJudge, Spent, Ver
 from oresearch_graph.judging.point_verdicts import point_request
 from oresearch_graph.judging.prompt import JudgeRequest, comparison, judge_messages, verdict_schema
 from oresearch_graph.limits import Price
+from oresearch_graph.policies.chat.model_objects import ChatModel
 from oresearch_graph.policies.chat.text_model import TextModel
 from oresearch_graph.rows.ground_truth import Criterion, GroundTruth
 from oresearch_graph.trace.record import CitationReport
@@ -50,10 +49,10 @@ class ModelJudge:
 
     def __init__(
         self,
-        model: BaseChatModel | str,
+        model: ChatModel | str,
         *,
         base_url: str | None = None,
-        second: BaseChatModel | str | None = None,
+        second: ChatModel | str | None = None,
         second_base_url: str | None = None,
         votes: int = 1,
         combine: Combine = "median",

@@ -16,7 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from oresearch_graph.errors import BudgetExhausted, ConfigurationError, PolicyError
@@ -28,6 +27,7 @@ from oresearch_graph.judging.judge_model import JudgeStats, OneJudge, Spent, Ver
 from oresearch_graph.judging.prompt import fenced, list_schema
 from oresearch_graph.judging.quotes import Stretch, names_a_part, says, sentences_with
 from oresearch_graph.limits import Price
+from oresearch_graph.policies.chat.model_objects import ChatModel
 from oresearch_graph.policies.chat.text_model import TextModel
 from oresearch_graph.policies.serving import Serving
 from oresearch_graph.text.passages import best_passages
@@ -117,7 +117,7 @@ class Verifier:
     """One chat model that verifies. Several event loops may share one."""
 
     def __init__(
-        self, model: BaseChatModel | str, *, base_url: str | None = None, votes: int = 1,
+        self, model: ChatModel | str, *, base_url: str | None = None, votes: int = 1,
         tries: int = 3, timeout: float | None = None, concurrency: int = 8,
         cache: Path | None = None, price: Price | None = None, serving: Serving | None = None,
         allow_plain_http: bool | None = None,

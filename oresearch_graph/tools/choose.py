@@ -10,6 +10,7 @@ from typing import Final, cast
 
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import BaseTool
+from langchain_core.vectorstores import VectorStore
 from pydantic import ValidationError
 
 from oresearch_graph.errors import ConfigurationError
@@ -55,12 +56,15 @@ def choose_backend(settings: ResearchSettings) -> Documents:
 
 
 def search_backend(
-    backend: SearchBackend | BaseRetriever | BaseTool, settings: ResearchSettings
+    backend: SearchBackend | BaseRetriever | BaseTool | VectorStore, settings: ResearchSettings
 ) -> Documents:
-    """An embedder's own backend, retriever or search tool, with the reader that goes with it: its
-    own where it has one, else the web's."""
+    """An embedder's own backend, retriever, vector store or search tool, with the reader that goes
+    with it: its own where it has one, else the web's. Raises ConfigurationError for what cannot
+    search."""
     rules = _rules(settings)
     remember_within(backend)
+    if isinstance(backend, VectorStore):
+        backend = backend.as_retriever(search_kwargs={"k": settings.limits.results})
     if isinstance(backend, BaseRetriever):
         retriever = RetrieverSearch(backend, web_reader(settings))
         return _ruled(retriever, retriever, rules)
@@ -69,8 +73,8 @@ def search_backend(
         return _ruled(tool, tool, rules)
     if not hasattr(backend, "search"):
         raise ConfigurationError(
-            f"{type(backend).__name__} cannot search: give a SearchBackend, a LangChain retriever "
-            "or a LangChain tool"
+            f"{type(backend).__name__} cannot search: give a SearchBackend, a LangChain retriever, "
+            "vector store or tool"
         )
     if isinstance(backend, IndexedCorpus):
         return _ruled(backend, backend, rules)

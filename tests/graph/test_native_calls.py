@@ -12,7 +12,7 @@ from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 
 from oresearch_graph.graph.build import create_research_graph
-from oresearch_graph.graph.tool_calls import _typed
+from oresearch_graph.graph.extra_tools import _typed
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import Thread

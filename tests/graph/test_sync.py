@@ -54,7 +54,7 @@ def parent() -> Any:
 
 def chain() -> Any:
     """`|` on both sides."""
-    questions = RunnableLambda(lambda topic: {"question": f"What causes {topic}?"})
+    questions: Any = RunnableLambda(lambda topic: {"question": f"What causes {topic}?"})
     return questions | graph() | RunnableLambda(lambda result: result["report"])
 
 

@@ -24,6 +24,12 @@ from oresearch_graph.policies.chat.exchange import Exchange
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 from oresearch_graph.policies.chat.metering import Meter, metered
 from oresearch_graph.policies.chat.model_call import ModelCall, Patience
+from oresearch_graph.policies.chat.model_objects import (
+    ChatModel,
+    chat_model,
+    equipped,
+    model_name,
+)
 from oresearch_graph.policies.chat.parameters import Sent, refuses_tools
 from oresearch_graph.policies.chat.prices import list_price
 from oresearch_graph.policies.chat.probe import Choice, is_official, known_choice, speaks_openai
@@ -38,7 +44,6 @@ from oresearch_graph.policies.chat.reply import Reply, protocol_text, read_messa
 from oresearch_graph.policies.chat.servers import BY_PREFIX, Server
 from oresearch_graph.policies.policy import Continuation
 from oresearch_graph.policies.serving import Serving
-from oresearch_graph.redaction import redacted
 from oresearch_graph.settings import Rendering
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Dialect, Usage, close_tag
@@ -62,7 +67,7 @@ class ChatPolicy:
 
     def __init__(
         self,
-        model: BaseChatModel | str,
+        model: ChatModel | str,
         *,
         base_url: str | None = None,
         extra: Mapping[str, Any] | None = None,
@@ -89,9 +94,10 @@ class ChatPolicy:
             remember_within(model, extra)
             if base_url is not None:
                 raise ConfigurationError("base_url goes with a model's name, not with a model")
-            self.model = _equipped(model)
+            model, bound = chat_model(model)
+            self.model = equipped(model)
             arguments = {key: value for key, value in sampling.items() if value is not None}
-            self._arguments = {**arguments, **revealed(extra or {})}
+            self._arguments = {**bound, **arguments, **revealed(extra or {})}
         self.name = model_name(self.model)
         self._server = getattr(self.model, "openai_api_base", None)
         self.own_price = price
@@ -328,42 +334,6 @@ def _room(context: int | None, reply: Reply) -> int | None:
     if any(count is None for count in counts):
         return None
     return max(0, cast("int", context) - sum(cast("tuple[int, ...]", counts[1:])))
-
-
-def model_name(model: BaseChatModel) -> str:
-    """The name by which the provider knows the model, else the class's."""
-    for field in ("model_name", "model", "model_id", "deployment_name"):
-        if isinstance(name := getattr(model, field, None), str) and name:
-            return redacted(name.removeprefix("models/"))
-    return type(model).__name__
-
-
-def _equipped(model: BaseChatModel) -> BaseChatModel:
-    """The model as it is used here. LangGraph may stream any call, and a stream carries usage only
-    when asked to; of a reply nothing that the server adds may be lost; and a try that the client
-    made by itself would be paid by nobody."""
-    if getattr(model, "root_async_client", None) is not None:
-        model = model.model_copy(update=_untried(model))
-    if speaks_openai(model) and getattr(model, "stream_usage", None) is None:
-        model = model.model_copy(update={"stream_usage": True})
-    if type(model).__name__ == "ChatOpenAI":
-        from langchain_openai import ChatOpenAI  # a second to import, unless it was already
-
-        from oresearch_graph.policies.chat.openai_compatible import CompatibleChatOpenAI
-
-        if type(model) is ChatOpenAI:
-            return CompatibleChatOpenAI.of(model)
-    return model
-
-
-def _untried(model: Any) -> dict[str, Any]:  # noqa: ANN401 - of langchain-openai's family
-    """Fields of the same model over clients that try once."""
-    at_once = model.root_async_client.with_options(max_retries=0)
-    update = {"root_async_client": at_once, "async_client": at_once.chat.completions}
-    if model.root_client is not None:
-        blocking = model.root_client.with_options(max_retries=0)
-        update |= {"root_client": blocking, "client": blocking.chat.completions}
-    return {"max_retries": 0, **update}
 
 
 def _gate(

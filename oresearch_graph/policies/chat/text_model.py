@@ -18,8 +18,8 @@ from oresearch_graph.policies.chat.connect import connect
 from oresearch_graph.policies.chat.exchange import Exchange
 from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 from oresearch_graph.policies.chat.model_call import ModelCall, Patience
+from oresearch_graph.policies.chat.model_objects import ChatModel, chat_model, model_name
 from oresearch_graph.policies.chat.parameters import Sent
-from oresearch_graph.policies.chat.policy import model_name
 from oresearch_graph.policies.chat.prices import list_price
 from oresearch_graph.policies.chat.probe import Choice, speaks_openai
 from oresearch_graph.policies.serving import Serving
@@ -42,7 +42,7 @@ class TextModel:
     """One model, by its name or as LangChain has it."""
 
     def __init__(
-        self, model: BaseChatModel | str, base_url: str | None = None, *, concurrency: int,
+        self, model: ChatModel | str, base_url: str | None = None, *, concurrency: int,
         tries: int, timeout: float | None = None, price: Price | None = None,
         serving: Serving | None = None, allow_plain_http: bool | None = None,
     ) -> None:  # fmt: skip
@@ -58,6 +58,7 @@ class TextModel:
                 allow_plain_http=allow_plain_http,
             )  # fmt: skip
         remember_within(model)
+        model, bound = chat_model(model)
         self.name = model_name(model)
         self.speaks_openai = speaks_openai(model)
         self.price: Price | ModelPrice | None = price or list_price(model, self.name)
@@ -68,7 +69,7 @@ class TextModel:
         )  # fmt: skip
         choice = Choice("turns", "it is asked for whole texts")
         self._exchange = Exchange(
-            model, self.name, choice, {}, connected=self.connected, price=self.price
+            model, self.name, choice, bound, connected=self.connected, price=self.price
         )
         self._serving: Serving | None = None
         if serving is not None:
