@@ -18,6 +18,7 @@ from oresearch_graph.graph.events import (
     Event,
     Observed,
     Planned,
+    Report,
     ReportText,
     SubtaskFailed,
     SubtaskFinished,
@@ -68,6 +69,8 @@ class LiveProgress:
             case ReportText():
                 self._words += len(event.text.split())
                 self._stage = f"writing the report… {self._words} words"
+            case Report():
+                pass
             case Verified():
                 state = "no report" if event.claims is None else "citations checked"
                 self._stage = f"{event.outcome}: {state}"
@@ -206,7 +209,7 @@ def progress_line(event: Event) -> str | None:
             return f"[{event.branch}] failed: {event.message}"
         case Verified():
             return None if event.claims is None else f"cited sentences: {in_words(event.claims)}"
-        case Observed() | ReportText():
+        case Observed() | ReportText() | Report():
             return None
         case _:
             assert_never(event)

@@ -84,9 +84,19 @@ class Observed(_Event):
 
 
 class ReportText(_Event):
-    """A piece of the report as the summarizer writes it, protocol tags and all."""
+    """A piece of the report as it is being written, under the numbers that it will have. All
+    pieces of the last draft are the report, unless `oresearch.report` follows."""
 
     type: Literal["oresearch.report_text"] = "oresearch.report_text"
+    text: str
+    draft: int = 1
+    """Where it grows the summarizer has begun anew: forget what came before."""
+
+
+class Report(_Event):
+    """The whole report, where checking it has changed what was told of it, or nothing was told."""
+
+    type: Literal["oresearch.report"] = "oresearch.report"
     text: str
 
 
@@ -111,6 +121,7 @@ Event = Annotated[
     | Called
     | Observed
     | ReportText
+    | Report
     | Verified,
     Field(discriminator="type"),
 ]

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Final
 
-from langchain_core.runnables import ensure_config
-from langchain_core.runnables.config import merge_configs, var_child_runnable_config
-from langgraph.constants import TAG_NOSTREAM
 from langgraph.runtime import Runtime
 
 from oresearch_graph.evidence.citations import verify_report
@@ -76,7 +72,7 @@ class Mender:
         text = render_steps([answer])
         thread = thread.model_copy(update={"corrections": ((text, objections),)})
         steps: tuple[Step, ...] = ()
-        with boundary(failures, "summarizer"), _unstreamed():
+        with boundary(failures, "summarizer"):
             continuation = await writer.write(
                 thread,
                 [close_tag("suggested_answer")],
@@ -104,17 +100,6 @@ class Mender:
                 update["failures"] = [*failures, revised]
         update["usage"] = [*update["usage"], *writer.usage]
         return update | {"spans": writer.spans}
-
-
-@contextmanager
-def _unstreamed() -> Iterator[None]:
-    """Who streams messages has the draft by now; the report comes whole, as the run's message."""
-    config = merge_configs(ensure_config(), {"tags": [TAG_NOSTREAM]})
-    token = var_child_runnable_config.set(config)
-    try:
-        yield
-    finally:
-        var_child_runnable_config.reset(token)
 
 
 class _Reader:

@@ -14,6 +14,7 @@ from langchain_core.tools import BaseTool
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.clock import Clock, worked
+from oresearch_graph.graph.report_draft import ReportDraft
 from oresearch_graph.graph.state import BranchState, ResearchState, Run, spans_of, usage_of
 from oresearch_graph.graph.writer import Writer
 from oresearch_graph.judging.verifier import Verifier
@@ -48,6 +49,8 @@ class RunContext:
     owned: bool = False
     """The policies were made for this run, and end with it."""
     queue: BranchQueue = field(init=False)
+    draft: ReportDraft | None = field(default=None, init=False)
+    """What was told of the report."""
     _verifier: Verifier | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from langgraph.runtime import Runtime
 
 from oresearch_graph.evidence.report_plan import report_plan
 from oresearch_graph.graph.boundary import boundary
-from oresearch_graph.graph.events import ReportText, emit
+from oresearch_graph.graph.report_draft import ReportDraft
 from oresearch_graph.graph.run_context import RunContext, RunContextPool
 from oresearch_graph.graph.state import ResearchState, written_steps
 from oresearch_graph.settings import ResearchSettings
@@ -60,6 +60,7 @@ class Summarizer:
         expected = Next(tag="suggested_answer", report=plan)
         thread = run_context.thread(run, expected, role="summarizer", steps=before)
         writer, failures = run_context.writer("summarizer"), list[Failure]()
+        draft = run_context.draft = ReportDraft(run.id, state.get("sources", []))
         steps: tuple[Step, ...] = ()
         with boundary(failures, "summarizer"):
             continuation = await writer.write(
@@ -67,7 +68,7 @@ class Summarizer:
                 [close_tag("suggested_answer")],
                 lambda new: report_faults(new, run.language, run.protocol),
                 seconds=run_context.budget.remaining_seconds(),
-                on_text=lambda text: emit(ReportText(text=text)),
+                on_text=draft,
             )
             steps = continuation.steps
             failures += continuation.failures

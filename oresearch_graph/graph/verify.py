@@ -24,6 +24,7 @@ from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.budget import Account
 from oresearch_graph.graph.events import Verified, emit
 from oresearch_graph.graph.outcome import assemble, with_failures
+from oresearch_graph.graph.report_draft import ReportDraft
 from oresearch_graph.graph.run_context import RunContextPool
 from oresearch_graph.graph.state import Findings, ResearchState, add_usage
 from oresearch_graph.policies.chat.metering import metered
@@ -104,15 +105,19 @@ class Closer:
         run = state["run"]
         async with self.pool.at_work(run, runtime.context) as run_context:
             trace = assemble(state, run_context.policies.names)
-            update = await self._closed(state, trace)
+            draft = run_context.draft or ReportDraft(run.id, ())
+            update = await self._closed(state, trace, draft)
         if self.last:
             await self.pool.release(run)
         # A setting that came later counts, and is on record.
         later, _ = (settings_from(runtime.context) or ResearchSettings()).storable
         return update | {"run": run.model_copy(update={"settings": run.settings | later})}
 
-    async def _closed(self, state: ResearchState, trace: Trace) -> dict[str, Any]:
-        text = trace.answer.text if trace.answer else _unsummarized(state)
+    async def _closed(
+        self, state: ResearchState, trace: Trace, draft: ReportDraft
+    ) -> dict[str, Any]:
+        written = trace.answer.text if trace.answer else ""
+        text = written if written.strip() else _unsummarized(state)
         citations = delivered = None
         if text is not None:
             answer = parse_answer(text)
@@ -120,7 +125,7 @@ class Closer:
             citations, delivered = await asyncio.to_thread(delivered_answer, answer, trace)
             # Text that no evidence came before is no report.
             delivered = delivered if trace.outcome != "failed" else None
-            if trace.answer is not None:
+            if written.strip():
                 trace = trace.model_copy(update={"citations": citations})
                 if trace.sources and (cause := not_understood(answer, citations)) is not None:
                     failure = Failure(
@@ -128,6 +133,7 @@ class Closer:
                         role="summarizer",
                     )  # fmt: skip
                     trace = with_failures(trace, [failure])
+        message_id = draft.end(delivered.report) if delivered else str(uuid.uuid4())
         emit(_verified(trace.outcome, citations))
         return {
             "report": delivered.report if delivered else None,
@@ -135,7 +141,7 @@ class Closer:
             "trace": trace,
             "failures": Overwrite(list(trace.failures)),
             "usage": Overwrite(list(trace.usage)),
-            "messages": [_message(delivered, trace)],
+            "messages": [_message(delivered, trace, message_id)],
         }
 
 
@@ -162,13 +168,13 @@ def _verified(outcome: Outcome, citations: CitationReport | None) -> Verified:
     )
 
 
-def _message(delivered: Delivered | None, trace: Trace) -> AIMessage:
+def _message(delivered: Delivered | None, trace: Trace, message_id: str) -> AIMessage:
     """The report as a chat message with the standard citation annotations."""
     metadata = {"oresearch": {"trace_id": trace.id, "outcome": trace.outcome}}
     if delivered is None:
         why = "; ".join(failure.message for failure in trace.failures) or "there is no report"
         text = f"There is no report: {why}."
-        return AIMessage(text, id=str(uuid.uuid4()), additional_kwargs=metadata)
+        return AIMessage(text, id=message_id, additional_kwargs=metadata)
     annotations = citation_annotations(delivered)
     block = {"type": "text", "text": delivered.report, "annotations": annotations}
-    return AIMessage(content=[block], id=str(uuid.uuid4()), additional_kwargs=metadata)
+    return AIMessage(content=[block], id=message_id, additional_kwargs=metadata)

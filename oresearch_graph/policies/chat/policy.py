@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda, ensure_config
 from langchain_core.runnables.config import merge_configs
 from langchain_core.tools import BaseTool
+from langgraph.constants import TAG_NOSTREAM
 from pydantic import BaseModel
 
 from oresearch_graph.errors import ConfigurationError, PolicyError, PolicyRefused
@@ -359,10 +360,12 @@ def _opened(given: str, on_text: Callable[[str], None]) -> Callable[[str], None]
 
 
 def _config(thread: Thread) -> RunnableConfig:
-    """The running node's configuration, so that its callbacks and streams see the call."""
+    """The running node's configuration, so that its callbacks and streams see the call. Of the
+    run's own chat messages protocol text is no part: researchers alone are heard, by those who ask
+    for subgraphs."""
     place = "" if thread.branch is None else f":{thread.branch}"
     config: RunnableConfig = {
-        "tags": [thread.role],
+        "tags": [thread.role, *([] if thread.role == "researcher" else [TAG_NOSTREAM])],
         "metadata": {"role": thread.role, "branch": thread.branch, "thread": thread.id},
         "run_name": f"{thread.role}{place}",
     }
