@@ -1,14 +1,11 @@
-"""ResearchSettings: every knob of a run, essential first, and what `effort` makes of the rest.
-
-`resolve_settings` layers them: explicit values beat environment variables (`ORESEARCH_<NAME>`),
-which beat defaults. The same class is the graph's context schema, so LangGraph Studio draws its
-form from it.
-"""
+"""ResearchSettings: every knob of a run, essential first, and what `effort` makes of the rest. The
+same class is the graph's context schema, so LangGraph Studio draws its form from it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import date
+from difflib import get_close_matches
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -19,9 +16,8 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic_core import PydanticCustomError
 
-from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.keys import hidden, holds_secret
 from oresearch_graph.known_secrets import is_secret_name
 from oresearch_graph.limits import EFFORTS, Effort, Limits, Price
@@ -34,7 +30,6 @@ Part = Literal["planner", "turn", "answer", "report"]
 """What a continuation writes: the plan, a researcher's turn, a subtask's answer that the thread was
 told to give, the report."""
 
-PREFIX: Final = "ORESEARCH_"
 _LONGEST: Final = 4_000
 """Characters of a setting on one line."""
 
@@ -254,6 +249,9 @@ class ResearchSettings(BaseModel):
         """A form sends an empty text for a field that was left alone."""
         if not isinstance(values, dict):
             return values
+        for name in values:
+            if name not in cls.model_fields:
+                raise PydanticCustomError("unknown_setting", "{fault}", {"fault": unknown(name)})
         return {name: value for name, value in values.items() if value != ""}
 
     @field_validator("parameters", mode="after")
@@ -307,6 +305,11 @@ class ResearchSettings(BaseModel):
         )
 
     @property
+    def explicit(self) -> dict[str, Any]:
+        """What is set explicitly."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+    @property
     def storable(self) -> tuple[dict[str, Any], tuple[str, ...]]:
         """What is set explicitly, as JSON; and the names of what is not among it, for it holds a
         key."""
@@ -336,33 +339,13 @@ class ResearchSettings(BaseModel):
         return self.by_role or any(map(bool, additions))
 
 
-class _Environment(ResearchSettings, BaseSettings):
-    """The settings that `ORESEARCH_*` variables hold; lists and dicts are written as JSON."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        extra="forbid",
-        frozen=True,
-        env_ignore_empty=True,
-        hide_input_in_errors=True,
-    )
-
-
-def resolve_settings(*layers: ResearchSettings | None) -> ResearchSettings:
-    """Defaults, then the environment, then each layer's explicitly set values in turn.
-
-    Raises ConfigurationError for a value that cannot be.
-    """
-    values: dict[str, Any] = {}
-    try:
-        for layer in (_Environment(), *layers):
-            if layer is not None:
-                values |= {name: getattr(layer, name) for name in layer.model_fields_set}
-        return ResearchSettings.model_validate(values)
-    except ValidationError as error:
-        raise ConfigurationError(setting_fault(error)) from None
-    except SettingsError as error:
-        raise ConfigurationError(f"{brief(error)}: write it as JSON") from None
+def unknown(name: str, prefix: str = "") -> str:
+    """What is wrong with the name of a setting, with the one that was probably meant. `prefix`: in
+    the environment."""
+    near = get_close_matches(name, ResearchSettings.model_fields, n=1, cutoff=0.7)
+    written, *named = [f"{prefix}{each.upper()}" if prefix else each for each in (name, *near)]
+    fix = f"did you mean {named[0]}?" if named else "oresearch settings lists them"
+    return f"there is no setting {brief(repr(written), 60)}; {fix}"
 
 
 def setting_fault(error: ValidationError, prefix: str = "the setting ") -> str:
@@ -371,30 +354,15 @@ def setting_fault(error: ValidationError, prefix: str = "the setting ") -> str:
     Raise what it is told by `from None`: a ValidationError repeats what was given.
     """
     first = error.errors(include_url=False)[0]
+    if first["type"] == "unknown_setting":
+        return first["msg"]
     place = first["loc"]
     name = ".".join(brief(part, 60) for part in place) or "settings"
     fault = brief(first["msg"])
-    hidden = first["type"] == "extra_forbidden" or not {"parameters", "prompts"}.isdisjoint(place)
     if (
-        hidden
+        not {"parameters", "prompts"}.isdisjoint(place)
         or isinstance(first["input"], Mapping)
         or any(is_secret_name(str(part)) for part in place)
     ):
         return f"{prefix}{name}: {fault}"
     return f"{prefix}{name} cannot be {brief(repr(first['input']), 80)}: {fault}"
-
-
-def settings_from(context: object) -> ResearchSettings | None:
-    """The settings that a run's context holds.
-
-    Our own class, or a dict of nothing but its fields. None for anything else: a graph used as a
-    node is handed its parent's context, which is not about us.
-    """
-    if isinstance(context, ResearchSettings):
-        return context
-    if isinstance(context, dict) and context and set(context) <= set(ResearchSettings.model_fields):
-        try:
-            return ResearchSettings.model_validate(context)
-        except ValidationError as error:
-            raise ConfigurationError(setting_fault(error)) from None
-    return None

@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from oresearch_graph.environment import resolve_settings
 from oresearch_graph.graph.build import create_research_graph
 from oresearch_graph.graph.sqlite_saver import SqliteRunSaver, sqlite_saver
 from oresearch_graph.served.client_settings import client_settings
-from oresearch_graph.settings import resolve_settings
 
 _server = resolve_settings()
 _models = os.environ.get("ORESEARCH_ALLOWED_MODELS", "").split(",")

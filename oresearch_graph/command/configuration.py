@@ -11,7 +11,6 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -19,10 +18,11 @@ from platformdirs import user_config_path
 from pydantic import ValidationError
 
 from oresearch_graph.command.terminal import harmless
+from oresearch_graph.environment import PREFIX, resolve_settings
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.keys import holds_secret
 from oresearch_graph.redaction import brief
-from oresearch_graph.settings import PREFIX, ResearchSettings, resolve_settings, setting_fault
+from oresearch_graph.settings import ResearchSettings, setting_fault, unknown
 
 FILE: Final = "oresearch.toml"
 _USERS_ALONE: Final = frozenset((
@@ -52,7 +52,7 @@ def layered(*layers: ResearchSettings) -> ResearchSettings:
     """Each layer's explicitly set values over those of the layers before it."""
     values: dict[str, Any] = {}
     for layer in layers:
-        values |= {name: getattr(layer, name) for name in layer.model_fields_set}
+        values |= layer.explicit
     return ResearchSettings().model_copy(update=values)
 
 
@@ -86,7 +86,7 @@ def _read(path: Path, *, users: bool) -> ResearchSettings:
         ) from None
     for name, value in values.items():
         if name not in ResearchSettings.model_fields:
-            raise ConfigurationError(f"{path}: {_unknown(name)}")
+            raise ConfigurationError(f"{path}: {unknown(name)}")
         if not users and (name in _USERS_ALONE or _reaches(name, value, path.parent)):
             raise ConfigurationError(
                 f"{path}: a project cannot set {name} so, which says where keys are sent, what may "
@@ -111,12 +111,6 @@ def _reaches(name: str, value: object, project: Path) -> bool:
     return name == "search" and "searxng" in text
 
 
-def _unknown(name: str) -> str:
-    near = get_close_matches(name, ResearchSettings.model_fields, n=1, cutoff=0.7)
-    fix = f"did you mean {near[0]}?" if near else "one of " + ", ".join(_names())
-    return f"there is no setting {brief(repr(name), 60)}: {fix}"
-
-
 def _assigned(pairs: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for pair in pairs:
@@ -125,13 +119,9 @@ def _assigned(pairs: Sequence[str]) -> dict[str, Any]:
             excerpt = brief(repr(pair), 60)
             raise ConfigurationError(f"--set {excerpt} is no setting: write --set name=value")
         if name not in ResearchSettings.model_fields:
-            raise ConfigurationError(_unknown(name))
+            raise ConfigurationError(unknown(name))
         values[name] = _value(name, value)
     return values
-
-
-def _names() -> list[str]:
-    return list(ResearchSettings.model_fields)
 
 
 def _value(name: str, text: str) -> Any:  # noqa: ANN401 - of the setting's type

@@ -22,6 +22,7 @@ from langgraph.types import Checkpointer, Send
 from pydantic import BaseModel
 from typing_extensions import TypeIs
 
+from oresearch_graph.environment import resolve_settings
 from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.checkpoints import knowing_records
 from oresearch_graph.graph.clock import Clock, worked
@@ -52,7 +53,7 @@ from oresearch_graph.policies.models import Policies, chat_policies
 from oresearch_graph.policies.policy import Policy
 from oresearch_graph.prompts import protocol
 from oresearch_graph.redaction import redacted
-from oresearch_graph.settings import ResearchSettings, resolve_settings
+from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import visible
 from oresearch_graph.tools.backend import PageReader, SearchBackend
 from oresearch_graph.tools.choose import choose_backend, search_backend

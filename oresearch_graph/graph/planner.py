@@ -24,7 +24,7 @@ from oresearch_graph.graph.state import ResearchState, Run, subtask_list
 from oresearch_graph.policies.chat.metering import metered
 from oresearch_graph.policies.serving import Serving, adapted, forecast
 from oresearch_graph.prompts import follow_up, protocol
-from oresearch_graph.settings import ResearchSettings, settings_from
+from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.text.language import detect_language
 from oresearch_graph.threads import Next
 from oresearch_graph.tools.choose import prepare
@@ -54,7 +54,7 @@ class Planner:
         # The input has already replaced `question`: what was asked before is the last run's.
         earlier, report = state["run"].asked if "run" in state else "", state.get("report")
         follows = bool(state.get("sources")) and bool(earlier) and bool(report)
-        storable, withheld = (settings_from(runtime.context) or ResearchSettings()).storable
+        storable, withheld = self.pool.explicit(runtime.context).storable
         run = Run(
             id=uuid.uuid4().hex,
             started=time.time(),

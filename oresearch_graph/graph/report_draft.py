@@ -21,10 +21,8 @@ _CLOSE: Final = close_tag("suggested_answer")
 _TAG: Final = re.compile(f"{_OPEN}|{_CLOSE}")
 _MARK: Final = r"[\[【]\s?\d{1,7}(?:\s?[,;，、]\s?\d{1,7}){0,9}\s?[\]】]"
 _CLUSTER: Final = re.compile(rf"{_MARK}(?:[ \t]?{_MARK}){{0,19}}")
+_CLOSED: Final = re.compile(r"[\]】\n]")
 _NUMBER: Final = re.compile(r"\d+")
-_UNFINISHED: Final = re.compile(
-    rf"(?:{_CLUSTER.pattern}[ \t]?)?(?:[\[【][^\[\]【】]{{0,80}})?\s*\Z"
-)
 _WINDOW: Final = 400
 """Characters at the end of a text in which something may be unfinished."""
 _HEADING: Final = 60
@@ -87,8 +85,13 @@ class ReportDraft:
         tag = text.rfind("<", max(0, end - len(_CLOSE)))
         if tag >= 0 and any(each.startswith(text[tag:]) for each in (_OPEN, _CLOSE)):
             end = tag
-        if match := _UNFINISHED.search(text, max(0, end - _WINDOW), end):
-            end = match.start()
+        begin = max(0, end - _WINDOW)
+        bracket = max(text.rfind("[", begin, end), text.rfind("【", begin, end))
+        if bracket >= 0 and not _CLOSED.search(text, bracket, end):
+            end = bracket
+        for cluster in _CLUSTER.finditer(text, begin, end):
+            if not text[cluster.end() : end].strip():
+                end = cluster.start()
         line = text.rfind("\n", 0, end) + 1
         if end - line <= _HEADING and (line or not self._mid_line):
             end = line

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, Final
 
+from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool
+from pydantic import ValidationError
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.budget import Budget
@@ -23,11 +27,13 @@ from oresearch_graph.policies.models import Policies
 from oresearch_graph.policies.policy import Policy
 from oresearch_graph.policies.serving import BranchQueue, Serving, adapted
 from oresearch_graph.prompts import system_prompt
-from oresearch_graph.settings import Part, ResearchSettings, settings_from
+from oresearch_graph.settings import Part, ResearchSettings, setting_fault, unknown
 from oresearch_graph.threads import Next, Thread
 from oresearch_graph.tools.backend import PageReader, SearchBackend
 from oresearch_graph.trace import Protocol, Role, Step, Usage
 from oresearch_graph.trace.record import Spender
+
+_log = logging.getLogger("oresearch_graph")
 
 _RUNS: Final = 1_000
 """Runs remembered at one time; an abandoned run is forgotten when so many others went on."""
@@ -187,6 +193,25 @@ def _require(run: Run, present: Collection[str], settings: Collection[str]) -> N
             )
 
 
+def _fields(context: object) -> Mapping[str, Any]:
+    """A context of another graph: a dict, or an object of its own class."""
+    if context is None or isinstance(context, Mapping):
+        return context or {}
+    return getattr(context, "__dict__", {})
+
+
+def _mismatch(name: str, value: object) -> str | None:
+    """Why a value is none of ours, where it looks so."""
+    if name not in ResearchSettings.model_fields:
+        near = get_close_matches(name, ResearchSettings.model_fields, n=1, cutoff=0.8)
+        return unknown(name) if near else None
+    try:
+        ResearchSettings.model_validate({name: value})
+    except ValidationError as error:
+        return setting_fault(error)
+    return None
+
+
 def _adapts(before: ResearchSettings, after: ResearchSettings, run: Run) -> bool:
     return before != after and adapted(before, run.serving) == after
 
@@ -202,22 +227,53 @@ class RunContextPool:
         """`objects`: what the graph was made with, by argument."""
         self.base, self.objects, self._build = base, dict(objects), build
         self._kept: OrderedDict[str, RunContext] = OrderedDict()
+        self._logged: set[str] = set()
         self.schema: Callable[[], type[ResearchSettings]] = lambda: ResearchSettings
         """Of a context: what a state holds of one is checked as the context was."""
 
     def settings(self, context: object, run: Run | None = None) -> ResearchSettings:
         """The graph's settings with what a run's context sets, now or when it began. Raises
         ConfigurationError for what the run was begun with and is not here."""
-        explicit = settings_from(context)
+        explicit = self.explicit(context)
         begun = self._begun(run) if run is not None and (run.settings or run.withheld) else None
         values: dict[str, Any] = {}
         for layer in (begun, explicit):
             if layer is not None:
-                values |= {name: getattr(layer, name) for name in layer.model_fields_set}
+                values |= layer.explicit
         if run is not None:
-            later = explicit.model_fields_set if explicit is not None else set[str]()
-            _require(run, {*self.objects, *later}, values)
+            _require(run, {*self.objects, *explicit.model_fields_set}, values)
         return self.base.model_copy(update=values) if values else self.base
+
+    def explicit(self, context: object) -> ResearchSettings:
+        """What the caller of a run sets: in `configurable`, and over that in the context. Of a
+        parent graph's context, and of `configurable`, our names are taken; a near miss is logged.
+        Raises ConfigurationError."""
+        if isinstance(context, ResearchSettings):
+            values = context.explicit
+        else:
+            values = self._ours(_fields(context), "a parent's context")
+        configurable = ensure_config().get("configurable", {})
+        configured = self._ours(configurable, "configurable")
+        if isinstance(context, ResearchSettings) and not configured:
+            return context
+        try:
+            return self.schema()(**{**configured, **values})
+        except ValidationError as error:
+            raise ConfigurationError(setting_fault(error)) from None
+
+    def _ours(self, foreign: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """The settings among values that are somebody else's too. One that cannot be is an error
+        where all names are ours, else it is another thing of the same name."""
+        names = [name for name in foreign if not str(name).startswith("__")]
+        fields = ResearchSettings.model_fields
+        values = {name: foreign[name] for name in names if name in fields}
+        for name in names:
+            if (fault := _mismatch(name, foreign[name])) and name not in self._logged:
+                if name in values and len(values) == len(names):
+                    raise ConfigurationError(fault)
+                self._logged.add(name)
+                _log.warning("not taken from %s: %s", where, fault)
+        return {name: value for name, value in values.items() if not _mismatch(name, value)}
 
     def _begun(self, run: Run) -> ResearchSettings:
         """What the context set when the run began."""

@@ -30,7 +30,7 @@ from oresearch_graph.graph.state import Findings, ResearchState, add_usage
 from oresearch_graph.policies.chat.metering import metered
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.policy import Policy
-from oresearch_graph.settings import ResearchSettings, settings_from
+from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import (
     CitationReport,
@@ -110,7 +110,7 @@ class Closer:
         if self.last:
             await self.pool.release(run)
         # A setting that came later counts, and is on record.
-        later, _ = (settings_from(runtime.context) or ResearchSettings()).storable
+        later, _ = self.pool.explicit(runtime.context).storable
         return update | {"run": run.model_copy(update={"settings": run.settings | later})}
 
     async def _closed(

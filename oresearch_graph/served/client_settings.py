@@ -18,7 +18,7 @@ from pydantic_core import CoreSchema
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.limits import Effort, Limits
 from oresearch_graph.redaction import redacted
-from oresearch_graph.settings import ResearchSettings, setting_fault
+from oresearch_graph.settings import ResearchSettings, setting_fault, unknown
 
 _MODELS: Final = ("model", "planner_model", "researcher_models", "summarizer_model")
 _LIMITS: Final = tuple(name for name in ResearchSettings.model_fields if name.startswith("max_"))
@@ -91,7 +91,7 @@ def _refusal(context: dict[str, Any]) -> str | None:
     if wrong in ResearchSettings.model_fields:
         why = f"{wrong} is the server's to set (ORESEARCH_{wrong.upper()}), not a run's"
     else:
-        why = f"there is no setting {reprlib.repr(wrong)}"
+        why = unknown(wrong)
     return f"{why}: a run's context may hold {', '.join(CLIENTS)}"
 
 

@@ -58,7 +58,7 @@ def test_a_project_cannot_say_where_keys_are_sent(files: tuple[Path, Path], line
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("efort = 1", "there is no setting 'efort': did you mean effort"),
+        ("efort = 1", "there is no setting 'efort'; did you mean effort"),
         ('effort = "endless"', "the setting effort cannot be 'endless'"),
         ("effort =", "cannot be read: .*write it as TOML"),
     ],

@@ -26,7 +26,6 @@ from oresearch_graph import (
     create_research_graph,
     violations,
 )
-from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.checkpoints import record_serializer
 from oresearch_graph.threads import Thread
 from tests.helpers.scripted import PAGES, REPORT, Documents, ScriptedPolicy, research_script
@@ -194,16 +193,6 @@ async def test_a_tool_that_fails_is_observed_and_the_branch_goes_on(arguments: s
     assert told in trace.steps[4].text
     assert trace.branches[1][-1].kind == "subtask_answer"
     assert [failure.branch for failure in trace.failures] == [1]
-
-
-@pytest.mark.parametrize("name", ["web_search", "observation", "two words"])
-def test_a_tools_name_must_do_as_a_tag(name: str):
-    def answer(question: str) -> str:
-        """Answers."""
-        return question
-
-    with pytest.raises(ConfigurationError, match="names become tags"):
-        create_research_graph(tools=[tool(name)(answer)])
 
 
 async def test_researchers_are_drawn_from_a_pool_by_the_seed():

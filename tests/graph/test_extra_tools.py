@@ -103,7 +103,9 @@ def test_a_name_that_no_tag_can_have_is_mapped(name: str, tag: str):
     assert made.name == name, "the embedder's own is left as it is"
 
 
-@pytest.mark.parametrize("names", [("web-search",), ("get-it", "get_it"), ("think",)])
+@pytest.mark.parametrize(
+    "names", [("web_search",), ("web search",), ("observation",), ("get-it", "get_it")]
+)
 def test_a_name_that_is_taken_is_refused_at_construction(names: tuple[str, ...]):
     made = [StructuredTool.from_function(len, name=name, description="D.") for name in names]
     with pytest.raises(ConfigurationError, match=r"cannot be called .*: the tag <.*; rename it"):

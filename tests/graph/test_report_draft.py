@@ -62,8 +62,8 @@ def told(pieces: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> list[tuple[i
         ("<suggested_answer>A.\n\n**参考文献**\n[1001] x</suggested_answer>", ["A."]),
         ("<suggested_answer>A [1002].</x><suggested_answer>B [1001].</suggested_answer>",
          ["A [1].</x>", "B [1]."]),
-        ("<suggested_answer>A long line that cannot be a heading, for it says too much<suggested",
-         ["A long line that cannot be a heading, for it says too much"]),
+        (f"<suggested_answer>A line too long for a heading{', very' * 9}.<suggested",
+         [f"A line too long for a heading{', very' * 9}."]),
         ("no report", []),
     ],
 )  # fmt: skip

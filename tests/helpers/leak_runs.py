@@ -16,7 +16,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from oresearch_graph import ResearchSettings, create_research_graph
-from oresearch_graph.settings import resolve_settings
+from oresearch_graph.environment import resolve_settings
 from oresearch_graph.tools.providers.mcp import mcp_tools
 from oresearch_graph.tools.providers.tavily import TavilyReader, TavilySearch
 from oresearch_graph.tools.recorded import Recorder

@@ -25,6 +25,7 @@ FLOORS = [
     ["proxies"],
     ["trace"],
     ["settings"],
+    ["environment"],
     ["prompts", "threads"],
     ["text"],
     ["evidence", "rows"],
