@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import Sequence
@@ -38,6 +39,8 @@ from oresearch_graph.trace import (
 from oresearch_graph.trace.plain_text import body_text
 from oresearch_graph.trace.record import Trace
 
+_log = logging.getLogger("oresearch_graph")
+
 
 class Planner:
     """The nodes before research."""
@@ -69,6 +72,8 @@ class Planner:
             objects=self.pool.objects,
         )
         async with self.pool.at_work(run, runtime.context) as run_context:
+            models = ", ".join(dict.fromkeys(run_context.policies.names.values()))
+            _log.info("run %s began: %s", run.id, models, extra={"run_id": run.id})
             run_context.require_prices()
             await prepare(run_context.search)
             account = Account(run_context.budget, "planner")

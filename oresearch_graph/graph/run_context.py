@@ -55,6 +55,8 @@ class RunContext:
     owned: bool = False
     """The policies were made for this run, and end with it."""
     queue: BranchQueue = field(init=False)
+    warned: bool = field(default=False, init=False)
+    """The log has that a limit is near."""
     draft: ReportDraft | None = field(default=None, init=False)
     """What was told of the report."""
     _verifier: Verifier | None = field(default=None, init=False)
@@ -288,6 +290,11 @@ class RunContextPool:
         run_context = await self._of(run, context)
         with run_context.clock.running():
             yield run_context
+        if not run_context.warned and (tight := run_context.budget.tight()) is not None:
+            run_context.warned = True
+            spent = f"{tight.used:,.4g} of {tight.allowed:,.4g}"
+            more = {"run_id": run.id}
+            _log.warning("run %s: %s budget: %s spent", run.id, tight.name, spent, extra=more)
 
     async def _of(self, run: Run, context: object) -> RunContext:
         """Made anew when the run's settings were changed on the way."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -39,6 +40,8 @@ from oresearch_graph.trace import (
     Trace,
 )
 from oresearch_graph.trace.answer import parse_answer
+
+_log = logging.getLogger("oresearch_graph")
 
 _INSTRUCTION = "Fill in the structure from this report alone. Leave out what it does not say."
 
@@ -109,6 +112,7 @@ class Closer:
             update = await self._closed(state, trace, draft)
         if self.last:
             await self.pool.release(run)
+        _log_end(run.id, update["trace"])
         # A setting that came later counts, and is on record.
         later, _ = self.pool.explicit(runtime.context).storable
         return update | {"run": run.model_copy(update={"settings": run.settings | later})}
@@ -143,6 +147,16 @@ class Closer:
             "usage": Overwrite(list(trace.usage)),
             "messages": [_message(delivered, trace, message_id)],
         }
+
+
+def _log_end(run_id: str, trace: Trace) -> None:
+    calls = sum(usage.calls for usage in trace.usage)
+    tokens = sum(usage.tokens for usage in trace.usage)
+    failures = ", ".join(dict.fromkeys(failure.name for failure in trace.failures)) or "none"
+    _log.info(
+        "run %s ended: %s; %d model calls, %d tokens, failures: %s",
+        run_id, trace.outcome, calls, tokens, failures, extra={"run_id": run_id},
+    )  # fmt: skip
 
 
 def _unsummarized(state: ResearchState) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from oresearch_graph.policies.chat.refusals import refusal_of
 from oresearch_graph.policies.chat.reply import Reply, read_message
 from oresearch_graph.redaction import brief, quieted
 from oresearch_graph.text.words import token_count
+
+_log = logging.getLogger("oresearch_graph")
 
 MOST_TIMEOUTS: Final = 2
 """A call that timed out is tried once more, not as often as a cheap refusal."""
@@ -109,13 +112,23 @@ class ModelCall:
             return exhausted or advice > LONGEST_WAIT
 
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(CallFault), stop=no_more, wait=self._wait, reraise=True
-        )
+            retry=retry_if_exception_type(CallFault), stop=no_more, wait=self._wait, reraise=True,
+            before_sleep=lambda state: self._log_retry(state, config),
+        )  # fmt: skip
         try:
             return await retrying(one_try)
         except CallFault as fault:
             tries = int(retrying.statistics.get("attempt_number", 1))
             raise fault.final(self.name, tries) from fault.__cause__
+
+    def _log_retry(self, state: RetryCallState, config: RunnableConfig) -> None:
+        fault = state.outcome.exception() if state.outcome else None
+        thread = str((config.get("metadata") or {}).get("thread", ""))
+        _log.info(
+            "%s: try %d of %s in %.1f s: %s", thread or "a request", state.attempt_number + 1,
+            self.name, state.upcoming_sleep, brief(str(fault)),
+            extra={"run_id": thread.partition("-")[0]},
+        )  # fmt: skip
 
     def _wait(self, state: RetryCallState) -> float:
         advice = _advice(state)
@@ -151,6 +164,8 @@ class ModelCall:
                 metered.lose(text.tokens, refused=refusal_of(error).status is not None)
                 if isinstance(fault, CallFault) and fault.congested:
                     advice = fault.retry_after
+                    pause = "" if advice is None else f" for {advice:g} s"
+                    _log.warning("%s asks for fewer requests%s", self.name, pause)
                     slot.congested(None if advice and advice > LONGEST_WAIT else advice)
                 raise fault from quieted(error)
             reply = read_message(message)
