@@ -343,9 +343,9 @@ def unknown(name: str, prefix: str = "") -> str:
     """What is wrong with the name of a setting, with the one that was probably meant. `prefix`: in
     the environment."""
     near = get_close_matches(name, ResearchSettings.model_fields, n=1, cutoff=0.7)
-    written, *named = [f"{prefix}{each.upper()}" if prefix else each for each in (name, *near)]
-    fix = f"did you mean {named[0]}?" if named else "oresearch settings lists them"
-    return f"there is no setting {brief(repr(written), 60)}; {fix}"
+    wrong, *nearest = [f"{prefix}{each.upper()}" if prefix else each for each in (name, *near)]
+    fix = f"did you mean {nearest[0]}?" if nearest else "oresearch settings lists them"
+    return f"there is no setting {brief(repr(wrong), 60)}; {fix}"
 
 
 def setting_fault(error: ValidationError, prefix: str = "the setting ") -> str:

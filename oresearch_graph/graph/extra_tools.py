@@ -36,36 +36,38 @@ def extra_tools(tools: Sequence[BaseTool | Callable[..., Any]]) -> dict[str, Bas
     ConfigurationError for a name of the protocol's own, or of another tool."""
     extra = dict[str, BaseTool]()
     for each in tools:
-        made = each if isinstance(each, BaseTool) else tool(each)
-        name = re.sub(r"[^0-9A-Za-z_]", "_", made.name)
+        instance = each if isinstance(each, BaseTool) else tool(each)
+        name = re.sub(r"[^0-9A-Za-z_]", "_", instance.name)
         name = f"tool_{name}" if not name or name[0].isdigit() else name
         if name in PROTOCOL_TAGS or name in extra:
             taken = "the protocol's own" if name in PROTOCOL_TAGS else "another tool's"
             raise ConfigurationError(
-                f"a tool cannot be called {made.name!r}: the tag <{name}> is {taken}; rename it"
+                f"a tool cannot be called {instance.name!r}: the tag <{name}> is {taken}; rename it"
             )
-        extra[name] = made if name == made.name else made.model_copy(update={"name": name})
+        extra[name] = (
+            instance if name == instance.name else instance.model_copy(update={"name": name})
+        )
     return extra
 
 
-async def answer_of_tool(chosen: BaseTool, call: Call, state: Mapping[str, Any]) -> ToolAnswer:
+async def answer_of_tool(extra: BaseTool, call: Call, state: Mapping[str, Any]) -> ToolAnswer:
     """What the tool answers to a researcher's call. Raises what it raises, and ToolError for an
     answer that would steer the graph."""
     request = ToolCall(
-        name=chosen.name, args=_typed(call.arguments or {}, chosen.args), id=call.tool,
+        name=extra.name, args=_typed(call.arguments or {}, extra.args), id=call.tool,
         type="tool_call",
     )  # fmt: skip
     answer: Any
-    if _is_injected(chosen):
+    if _is_injected(extra):
         messages = [HumanMessage(str(state["subtask"])), AIMessage("", tool_calls=[request])]
-        node = ToolNode([chosen], handle_tool_errors=False)
+        node = ToolNode([extra], handle_tool_errors=False)
         answer = await node.ainvoke({**state, "messages": messages})
         answer = answer["messages"][-1] if isinstance(answer, dict) else answer
     else:
-        answer = await answer_of(chosen, request)
+        answer = await answer_of(extra, request)
     if not isinstance(answer, ToolMessage):
         raise ToolError(
-            f"the tool {chosen.name} gives no answer and would steer the graph instead: let it "
+            f"the tool {extra.name} gives no answer and would steer the graph instead: let it "
             "return what it knows"
         )
     artifact = answer.artifact if isinstance(answer.artifact, list | tuple) else [answer.artifact]
@@ -78,12 +80,12 @@ def shelf_of(name: str) -> DocumentShelf:
     return DocumentShelf(shelf=name.replace("_", "-").lower())
 
 
-def _is_injected(chosen: BaseTool) -> bool:
+def _is_injected(extra: BaseTool) -> bool:
     """Some argument is no model's to give."""
-    schema = chosen.args_schema
+    schema = extra.args_schema
     if not isinstance(schema, type) or not issubclass(schema, BaseModel):
         return False  # of an MCP server
-    return not set(schema.model_fields) <= set(chosen.args)
+    return not set(schema.model_fields) <= set(extra.args)
 
 
 def _typed(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:

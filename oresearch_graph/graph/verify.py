@@ -120,8 +120,8 @@ class Closer:
     async def _closed(
         self, state: ResearchState, trace: Trace, draft: ReportDraft
     ) -> dict[str, Any]:
-        written = trace.answer.text if trace.answer else ""
-        text = written if written.strip() else _unsummarized(state)
+        report = trace.answer.text if trace.answer else ""
+        text = report if report.strip() else _unsummarized(state)
         citations = delivered = None
         if text is not None:
             answer = parse_answer(text)
@@ -129,7 +129,7 @@ class Closer:
             citations, delivered = await asyncio.to_thread(delivered_answer, answer, trace)
             # Text that no evidence came before is no report.
             delivered = delivered if trace.outcome != "failed" else None
-            if written.strip():
+            if report.strip():
                 trace = trace.model_copy(update={"citations": citations})
                 if trace.sources and (cause := not_understood(answer, citations)) is not None:
                     failure = Failure(

@@ -161,15 +161,15 @@ def forecast(limits: Limits, serving: Serving) -> float | None:
     if serving.pace is None:
         return None
     reading = serving.reading or 4 * serving.pace
-    bounds, written, read = limits.bounds, 0.0, 0.0
+    bounds, output_tokens, input_tokens = limits.bounds, 0.0, 0.0
     turns = min(limits.steps, 2)
-    written += _SHARE * bounds.planner + limits.subtasks * turns * _SHARE * bounds.turn
-    written += _SHARE * bounds.report
-    read += _PROMPT * (2 + limits.subtasks) + limits.subtasks * (turns - 1) * (
+    output_tokens += _SHARE * bounds.planner + limits.subtasks * turns * _SHARE * bounds.turn
+    output_tokens += _SHARE * bounds.report
+    input_tokens += _PROMPT * (2 + limits.subtasks) + limits.subtasks * (turns - 1) * (
         limits.observation_tokens + _TASK
     )
-    read += limits.subtasks * _SHARE * bounds.turn
-    return written / serving.pace + read / reading
+    input_tokens += limits.subtasks * _SHARE * bounds.turn
+    return output_tokens / serving.pace + input_tokens / reading
 
 
 _SHARE: Final = 0.6

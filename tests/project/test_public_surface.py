@@ -56,6 +56,7 @@ def test_the_events_of_the_contract():
         "oresearch.subtask_failed",
         "oresearch.call",
         "oresearch.observation",
+        "oresearch.report",
         "oresearch.report_text",
         "oresearch.verified",
     }

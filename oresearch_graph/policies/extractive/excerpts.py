@@ -82,9 +82,9 @@ def covers(source: ShownSource, focus: Focus) -> bool:
     """
     title = frozenset(terms(source.title))
     source_terms = title | frozenset(terms(source.text))
-    for wanted in _wanted(source, focus):
-        share = len(wanted & source_terms) / len(wanted)
-        if share > 0.5 or (share == 0.5 and wanted & title):
+    for key_words in _wanted(source, focus):
+        share = len(key_words & source_terms) / len(key_words)
+        if share > 0.5 or (share == 0.5 and key_words & title):
             return True
     return False
 
@@ -92,8 +92,10 @@ def covers(source: ShownSource, focus: Focus) -> bool:
 def promises(hit: ShownSource, focus: Focus) -> bool:
     """True when a search hit, which shows a part of its page, has two of the key words, or the only
     one."""
-    shown = frozenset(terms(f"{hit.title}\n{hit.text}"))
-    return any(len(wanted & shown) >= min(2, len(wanted)) for wanted in _wanted(hit, focus))
+    hit_terms = frozenset(terms(f"{hit.title}\n{hit.text}"))
+    return any(
+        len(key_words & hit_terms) >= min(2, len(key_words)) for key_words in _wanted(hit, focus)
+    )
 
 
 def _wanted(source: ShownSource, focus: Focus) -> list[frozenset[str]]:
@@ -109,18 +111,20 @@ def best_excerpts(sources: Sequence[ShownSource], focus: Focus) -> list[Excerpt]
     """What says most about the focus, in page order: of the first page in its tokens, of each other
     the best passage."""
     words = " ".join([*focus.own, *focus.whole])
-    found: list[Excerpt] = []
+    excerpts: list[Excerpt] = []
     for source in sources:
         if covers(source, focus):
             text = _readable_text(source.text, words)
-            passages = best_passages(text, words, _OTHER if found else focus.tokens)
-            best = [max(passages, key=lambda each: each.score)] if found and passages else passages
+            passages = best_passages(text, words, _OTHER if excerpts else focus.tokens)
+            best = (
+                [max(passages, key=lambda each: each.score)] if excerpts and passages else passages
+            )
             for passage in best:
                 for shown in passage.text.split(GAP):
                     paragraphs = tuple(p.strip() for p in _BLANK.split(shown) if p.strip())
                     if _says_enough(paragraphs):
-                        found.append(Excerpt(paragraphs, source))
-    return found
+                        excerpts.append(Excerpt(paragraphs, source))
+    return excerpts
 
 
 def _readable_text(text: str, words: str) -> str:
@@ -151,11 +155,11 @@ def _unmarked(paragraph: str) -> str:
     """A paragraph on one line, list items, rows and code on their own, without the source's own
     citation marks; a subscript such as `a[0]`, which looks like one, is set as code. Empty where
     something would still be read as a citation."""
-    written = [line for line in paragraph.splitlines() if not _FENCE.match(line.strip())]
-    written = _rows([line.strip() for line in written]) or written
-    code = all(line.startswith(("    ", "\t")) for line in written)
+    lines_of_text = [line for line in paragraph.splitlines() if not _FENCE.match(line.strip())]
+    lines_of_text = _rows([line.strip() for line in lines_of_text]) or lines_of_text
+    code = all(line.startswith(("    ", "\t")) for line in lines_of_text)
     lines, joins = list[list[str]](), False
-    for line in written:
+    for line in lines_of_text:
         plain = " ".join(line.split())
         own_line = code or _CODE.match(plain) is not None
         plain = plain if own_line else _MARKS.sub("", plain)
@@ -207,14 +211,14 @@ def _cites(text: str) -> bool:
 def _is_readable(paragraph: str, words: str) -> bool:
     """True but for signs alone, a table, what looks like a tag of the protocol, and a site's frame,
     unless it is what is asked for."""
-    said = sum(character.isalnum() or character.isspace() for character in paragraph)
-    if not terms(paragraph) or said < _SAID * len(paragraph) or _TAG.search(paragraph):
+    readable = sum(character.isalnum() or character.isspace() for character in paragraph)
+    if not terms(paragraph) or readable < _SAID * len(paragraph) or _TAG.search(paragraph):
         return False
     lines = paragraph.splitlines()
     if sum(line[0] == "|" or bool(_RULE.fullmatch(line)) for line in lines) > len(lines) / 2:
         return False
-    asked = frozenset(terms(words))
-    return all(asked.intersection(terms(frame[0])) for frame in _FRAME.finditer(paragraph))
+    focus_terms = frozenset(terms(words))
+    return all(focus_terms.intersection(terms(frame[0])) for frame in _FRAME.finditer(paragraph))
 
 
 def block_quote(paragraphs: Sequence[str], number: int) -> str:
