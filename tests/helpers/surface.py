@@ -146,6 +146,8 @@ def a_neighbour_takes_our_tool() -> None:
     google.ChatGoogleGenerativeAI(model="fake", api_key="fake")
     made: Any = import_module("deepagents")
     made.create_deep_agent(model=model, tools=[oresearch_graph.research_tool(search="python")])
+    output = run("python", "examples/deep_agent.py")
+    assert "## References" in output, "it is the subagent of one that is invoked"
 
 
 def run(*command: str) -> str:
