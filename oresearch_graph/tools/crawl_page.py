@@ -14,6 +14,7 @@ from oresearch_graph.errors import ToolError
 from oresearch_graph.evidence.ledger import cut_to
 from oresearch_graph.text.words import token_count
 from oresearch_graph.tools.backend import Page, PageReader, ToolResult
+from oresearch_graph.tools.event_loop import result_of
 
 _log = logging.getLogger("oresearch_graph")
 
@@ -86,7 +87,11 @@ class CrawlPage:
             result = await self.call(urls, focus=focus)
             return "\n\n".join(_as_text(page) for page in result.pages), result
 
+        def crawl(urls: list[str], focus: str = "") -> tuple[str, ToolResult]:
+            return result_of(crawl_page(urls, focus))
+
         return StructuredTool.from_function(
+            func=crawl,
             coroutine=crawl_page,
             name=self.name,
             description="Open web pages or documents and read the passages about the focus.",

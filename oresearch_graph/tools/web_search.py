@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from oresearch_graph.errors import ToolError
 from oresearch_graph.tools.backend import Hits, SearchBackend, ToolResult
+from oresearch_graph.tools.event_loop import result_of
 
 MAX_QUERIES: Final = 10
 """Of one call: what comes after is answered with one fault."""
@@ -72,7 +73,11 @@ class WebSearch:
             result = await self.call(queries, num)
             return "\n\n".join(_as_text(hits) for hits in result.hits), result
 
+        def search(queries: list[str], num: int | None = None) -> tuple[str, ToolResult]:
+            return result_of(web_search(queries, num))
+
         return StructuredTool.from_function(
+            func=search,
             coroutine=web_search,
             name=self.name,
             description="Search for sources. Several queries may be asked in one call.",
