@@ -204,7 +204,10 @@ class ResearchSettings(BaseModel):
     model_timeout: float = _advanced("Model time-out", "Seconds for one model call.", 180.0, gt=0)
     tool_timeout: float = _advanced("Tool time-out", "Seconds for one tool call.", 45.0, gt=0)
     subtask_timeout: float = _advanced("Subtask time-out", "Seconds of one branch.", 1_200.0, gt=0)
-    concurrency: int = _advanced("Concurrency", "Model calls at one time.", 8, ge=1, le=256)
+    concurrency: int = _advanced(
+        "Concurrency", "Model calls at one time to one server with one key, of all runs of a "
+        "process together. Where runs differ, the lowest of those under way holds.", 8, ge=1, le=256
+    )  # fmt: skip
     corrections: int = _advanced(
         "Corrections",
         "Tries to mend text that breaks the protocol. 0, as in training: what was written is what "

@@ -45,7 +45,6 @@ from oresearch_graph.graph.state import (
 from oresearch_graph.graph.summarizer import Summarizer
 from oresearch_graph.graph.verify import Closer, Structurer, structuring
 from oresearch_graph.known_secrets import remember_within
-from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 from oresearch_graph.policies.chat.model_objects import ChatModel, chat_model, model_name
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.extractive.policy import ExtractivePolicy
@@ -261,7 +260,7 @@ def _policies(
             dialect=settings.dialect,
             tools=tools,
             timeout=settings.model_timeout,
-            limiter=AdaptiveLimiter(settings.concurrency),
+            concurrency=settings.concurrency,
             temperature=settings.temperature,
             max_output_tokens=settings.max_output_tokens,
             price=settings.prices.get(model_name(chat_model(model).model)),

@@ -11,7 +11,6 @@ from langchain_core.tools import BaseTool
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.keys import revealed
-from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.policy import Policy
 from oresearch_graph.policies.serving import ServedPolicy, Serving
@@ -85,13 +84,12 @@ def chat_policies(
     *,
     parameters: Mapping[Role, Mapping[str, Any]] | None = None,
 ) -> Policies:
-    """Chat models for every role; one limiter for all, one policy per distinct model.
+    """Chat models for every role, one policy per distinct model.
 
     A model's name may end in its own server's address, `name@http://…/v1`, where a role is not
     served by `base_url`. `parameters` are extra parameters by role. Raises ConfigurationError when
     a role has no model, or one that cannot be had for lack of a package or a key.
     """
-    limiter = AdaptiveLimiter(settings.concurrency)
     by_model: dict[tuple[str, str], ChatPolicy] = {}
 
     def policy(role: Role, name: str | None) -> ChatPolicy:
@@ -102,7 +100,7 @@ def chat_policies(
         extra = dict((parameters or {}).get(role, {}))
         key = (name, repr(sorted(revealed(extra).items())))
         if key not in by_model:
-            by_model[key] = _chat_policy(name, settings, tools, limiter, extra)
+            by_model[key] = _chat_policy(name, settings, tools, extra)
         return by_model[key]
 
     pool = settings.researcher_models or (settings.model,)
@@ -118,7 +116,6 @@ def _chat_policy(
     name: str,
     settings: ResearchSettings,
     tools: Sequence[BaseTool],
-    limiter: AdaptiveLimiter,
     extra: Mapping[str, Any],
 ) -> ChatPolicy:
     model, at, server = name.partition("@http")
@@ -130,7 +127,7 @@ def _chat_policy(
         dialect=settings.dialect,
         tools=tools,
         timeout=settings.model_timeout,
-        limiter=limiter,
+        concurrency=settings.concurrency,
         temperature=settings.temperature,
         max_output_tokens=settings.max_output_tokens,
         price=settings.prices.get(model),

@@ -1,14 +1,18 @@
 """The limiter's promises: never more than allowed, halved once per congestion, nobody is lost."""
 
 import asyncio
+import gc
 import threading
 import time
+from typing import Any, Final
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from langchain_core.language_models import FakeListChatModel
+from langchain_openai import ChatOpenAI
 
-from oresearch_graph.policies.chat.limiter import AdaptiveLimiter
+from oresearch_graph.policies.chat.limiter import _SHARED, AdaptiveLimiter
 
 
 async def _use(limiter: AdaptiveLimiter, running: list[int], seconds: float = 0.005) -> None:
@@ -110,3 +114,49 @@ def test_concurrency_stays_between_one_and_the_limit(limit: int, luck: list[bool
 def test_a_limit_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         AdaptiveLimiter(0)
+
+
+MODEL: Final = {"model": "fake", "base_url": "http://127.0.0.1:9/v1"}
+
+
+def limiter_of(limit: int, key: str = "one", **options: Any) -> AdaptiveLimiter:
+    return AdaptiveLimiter.of(ChatOpenAI(**{**MODEL, "api_key": key, **options}), limit)
+
+
+async def test_a_server_and_a_key_have_one_limit_however_many_share_it() -> None:
+    limiters, running = [limiter_of(2) for _ in range(6)], [0, 0]
+    await asyncio.gather(*(_use(limiters[i % 6], running) for i in range(24)))
+    assert running == [0, 2]
+    async with limiters[0].slot() as slot:
+        slot.congested(0.0)
+    assert [limiter.concurrency for limiter in limiters] == [1] * 6
+
+
+@pytest.mark.parametrize("other", [{"key": "two"}, {"base_url": "http://127.0.0.1:8/v1"}], ids=str)
+async def test_another_key_or_server_has_a_limit_of_its_own(other: dict[str, Any]) -> None:
+    one, two = limiter_of(1), limiter_of(3, **other)
+    async with one.slot() as slot:
+        slot.congested(0.0)
+        await asyncio.wait_for(_use(two, [0, 0]), 1)
+    assert (one.concurrency, two.concurrency) == (1, 3)
+
+
+async def test_the_lowest_limit_holds_as_long_as_somebody_has_it() -> None:
+    high = limiter_of(4)
+    low = limiter_of(1)
+    assert high.concurrency == 1
+    del low
+    gc.collect()
+    assert high.concurrency == 4
+
+
+async def test_models_that_name_no_server_share_nothing() -> None:
+    one, two = (AdaptiveLimiter.of(FakeListChatModel(responses=["a"]), 1) for _ in range(2))
+    async with one.slot():
+        await asyncio.wait_for(_use(two, [0, 0]), 1)
+
+
+def test_no_key_stands_in_what_limiters_are_known_by() -> None:
+    limiter = limiter_of(1, "sk-very-secret")
+    assert limiter.concurrency == 1
+    assert not any("secret" in name for name in dict(_SHARED))

@@ -7,6 +7,8 @@ import json
 from typing import Any
 
 import pytest
+from langchain_openai import ChatOpenAI
+from pydantic import SecretStr
 
 from oresearch_graph import ChatPolicy, Policies, create_research_graph, violations
 from oresearch_graph.evidence.ledger import NOTICE
@@ -226,3 +228,26 @@ async def test_a_branch_answers_before_the_servers_context_is_full(context: int)
     notices = [s for s in trace.steps if s.kind == "observation" and NOTICE in s.text]
     assert bool(notices) is (context == 1_600)
     assert all("context" in step.text for step in notices)
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["by name", "a chat model"])
+async def test_six_runs_make_as_many_requests_at_once_as_one(named):
+    """Verification among them."""
+    with server("turns", latency=0.02) as on:
+        settings = ResearchSettings(
+            base_url=on.base_url if named else None, rendering="turns", concurrency=2
+        )
+        model = (
+            "fake"
+            if named
+            else ChatOpenAI(model="fake", base_url=on.base_url, api_key=SecretStr("none"))
+        )
+        asked: ResearchInput = {"question": "What is a flume good for?"}
+        graphs = [
+            create_research_graph(model, search=Documents(PAGES), settings=settings)
+            for _ in range(3)
+        ]
+        runs = [graph.ainvoke(asked) for graph in graphs for _ in range(2)]
+        results = await asyncio.gather(*runs)
+    assert [result["trace"].outcome for result in results] == ["complete"] * 6
+    assert on.most_at_once == 2

@@ -78,6 +78,7 @@ class ChatPolicy:
         timeout: float = 180.0,
         patience: Patience | None = None,
         limiter: AdaptiveLimiter | None = None,
+        concurrency: int = 8,
         temperature: float | None = None,
         max_output_tokens: int | None = None,
         price: Price | None = None,
@@ -107,7 +108,7 @@ class ChatPolicy:
         self._tools = {tool.name: tool for tool in tools}
         self._call = ModelCall(
             self.name,
-            limiter or AdaptiveLimiter(8),
+            limiter or AdaptiveLimiter.of(self.model, concurrency),
             (patience or Patience())._replace(timeout=timeout),
             says_finish=speaks_openai(self.model),
         )

@@ -64,7 +64,7 @@ class TextModel:
         self.price: Price | ModelPrice | None = price or list_price(model, self.name)
         self._model, self._timeout, self._concurrency = model, timeout, concurrency
         self._call = ModelCall(
-            self.name, AdaptiveLimiter(concurrency), Patience(tries=tries),
+            self.name, AdaptiveLimiter.of(model, concurrency), Patience(tries=tries),
             says_finish=self.speaks_openai,
         )  # fmt: skip
         choice = Choice("turns", "it is asked for whole texts")
@@ -112,7 +112,8 @@ class TextModel:
     def _use(self, serving: Serving) -> None:
         self._serving = serving
         if serving.slots is not None and serving.slots < self._concurrency:
-            self._call = self._call.with_limiter(AdaptiveLimiter(serving.slots))
+            limiter = AdaptiveLimiter.of(self._model, serving.slots)
+            self._call = self._call.with_limiter(limiter)
 
 
 def _seconds(serving: Serving, messages: Sequence[BaseMessage]) -> float:
