@@ -1,20 +1,16 @@
-"""Progress while it runs: typed events of the graph and of each researcher."""
+"""Progress while it runs: typed events of the graph and of each researcher, and the report."""
 
 import asyncio
 
-from oresearch_graph import create_research_graph, event_from
+from oresearch_graph import create_research_graph, stream_events
 
 
 async def main() -> None:
     graph = create_research_graph(search="python")
-    async for _namespace, value in graph.astream(
-        {"question": "How do generators and coroutines differ in Python?"},
-        stream_mode="custom",
-        subgraphs=True,
+    async for event in stream_events(
+        graph, "How do generators and coroutines differ in Python?", context={"effort": "quick"}
     ):
-        event = event_from(value)
-        if event is not None:
-            print(event.type, event.model_dump(exclude={"type"}))
+        print(event.type, event.model_dump(exclude={"type"}))
 
 
 if __name__ == "__main__":

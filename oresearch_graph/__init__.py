@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from oresearch_graph.evidence.report_check import check_report
     from oresearch_graph.graph.agent_tool import research_tool
     from oresearch_graph.graph.build import create_research_graph
+    from oresearch_graph.graph.event_stream import stream_events
     from oresearch_graph.graph.events import event_from
     from oresearch_graph.policies.chat.policy import ChatPolicy
     from oresearch_graph.policies.extractive.policy import ExtractivePolicy
@@ -53,6 +54,7 @@ _HOMES = {
     "read_traces": "trace",
     "render_trace": "trace",
     "research_tool": "graph.agent_tool",
+    "stream_events": "graph.event_stream",
     "violations": "trace",
     "write_traces": "trace",
 }
@@ -74,6 +76,7 @@ __all__ = [
     "read_traces",
     "render_trace",
     "research_tool",
+    "stream_events",
     "violations",
     "write_traces",
 ]

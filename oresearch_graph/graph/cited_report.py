@@ -1,0 +1,59 @@
+"""What programs get of a run that want no more than its report: MCP and A2A clients, and who
+streams events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from langchain_core.messages import AIMessage
+from pydantic import BaseModel, Field
+
+from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.trace import Outcome, Trace
+
+
+class CitedSource(BaseModel):
+    """A source that the report cites."""
+
+    id: int = Field(description="The report cites it as [id].")
+    url: str
+    title: str
+
+
+class CitedReport(BaseModel):
+    """A report with the sources it cites."""
+
+    outcome: Outcome = Field(
+        description="partial: the report says what is missing; failed: there is no report."
+    )
+    report: str | None = Field(default=None, description="Markdown with citations as [id].")
+    sources: list[CitedSource] = Field(default_factory=list)
+    failure: str | None = Field(default=None, description="Why there is no report.")
+
+    @classmethod
+    def of(cls, result: Mapping[str, Any]) -> CitedReport:
+        """That of a run's result. Raises ConfigurationError where the run waits for a person."""
+        trace: Trace | None = result.get("trace")
+        if trace is None or "__interrupt__" in result:
+            raise ConfigurationError(
+                "the run waits for a person, and nobody can answer here: leave approve_plan off"
+            )
+        report: str | None = result["report"]
+        if report is None:
+            why = "; ".join(failure.message for failure in trace.failures)
+            return cls(outcome=trace.outcome, failure=why or "there is no report")
+        sources = list(_sources(report, result["messages"][-1]))
+        return cls(outcome=trace.outcome, report=report, sources=sources)
+
+
+def _sources(report: str, message: AIMessage) -> Iterator[CitedSource]:
+    """By number; the message has an annotation for each mark of the report."""
+    by_number: dict[int, Any] = {}
+    blocks: list[Any] = message.content if isinstance(message.content, list) else []
+    for annotation in (each for block in blocks for each in block["annotations"]):
+        mark = report[annotation["start_index"] : annotation["end_index"]]
+        by_number[int(mark.strip("[]"))] = annotation
+    for number, annotation in sorted(by_number.items()):
+        url = annotation["url"]
+        yield CitedSource(id=number, url=url, title=annotation.get("title") or url)
