@@ -266,6 +266,14 @@ def doctor(
 
 
 @app.command()
+def mcp() -> None:
+    """Serve research as a tool to an MCP client, on standard input and output; extra mcp."""
+    from oresearch_graph.command.mcp_server import serve
+
+    raise typer.Exit(serve())
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of a trace file's line."""
     from oresearch_graph.trace import trace_json_schema

@@ -59,7 +59,7 @@ DEFAULT_MODEL: Final = "openai:gpt-5-mini"
 _THREAD: Final[RunnableConfig] = {"configurable": {"thread_id": "run"}}
 
 
-async def _with_model(settings: ResearchSettings) -> tuple[ResearchSettings, str]:
+async def with_model(settings: ResearchSettings) -> tuple[ResearchSettings, str]:
     """The settings with the model's name that an address or a key stands for, and the reason."""
     if settings.model or settings.researcher_models:
         return settings, ""
@@ -148,7 +148,7 @@ def research(request: Research) -> int:
             runner.get_loop().set_default_executor(DaemonThreads())
             try:
                 settings, why = (
-                    runner.run(_with_model(settings)) if before is None else (settings, "")
+                    runner.run(with_model(settings)) if before is None else (settings, "")
                 )
                 job = _Job(request, question, settings, places, before, console)
                 return _prepared(runner, job, why)

@@ -4,13 +4,22 @@ streams events."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.messages import AIMessage
 from pydantic import BaseModel, Field
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.trace import Outcome, Trace
+
+DESCRIPTION: Final = (
+    "Researches an open-ended question and answers with a report in Markdown that cites its "
+    "sources: the question is split into subtasks, each is searched and read for, and the report's "
+    "citations are checked against what was read. Takes minutes. Ask one question, complete in "
+    "itself."
+)
+"""Of the tool deep_research, for the models that choose among tools."""
+QUESTION: Final = "An open-ended question, complete in itself, in the report's language."
 
 
 class CitedSource(BaseModel):
