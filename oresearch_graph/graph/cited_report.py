@@ -14,7 +14,7 @@ from oresearch_graph.trace import Outcome, Trace
 
 DESCRIPTION: Final = (
     "Researches an open-ended question and answers with a report in Markdown that cites its "
-    "sources: the question is split into subtasks, each is searched and read for, and the report's "
+    "sources: the question is split into subtasks, each is searched and read for, and the "
     "citations are checked against what was read. Takes minutes. Ask one question, complete in "
     "itself."
 )

@@ -10,7 +10,7 @@ import pytest
 
 from oresearch_graph.command.files import view_files
 from oresearch_graph.command.places import Places, save
-from oresearch_graph.studio import create_checkpointer
+from oresearch_graph.served.checkpointer import create_checkpointer
 from oresearch_graph.trace import TraceWriter
 from tests.helpers.traces import GOOD, trace_of
 

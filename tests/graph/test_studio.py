@@ -59,7 +59,7 @@ async def ended(client: Any, thread: str, run: Any) -> Any:
 
 
 async def test_a_clients_settings_are_a_form(client: Any):
-    (assistant,) = await client.assistants.search()
+    (assistant,) = await client.assistants.search(graph_id="research")
     schemas = await client.assistants.get_schemas(assistant["assistant_id"])
     assert schemas["input_schema"]
     assert schemas["output_schema"]
@@ -80,7 +80,7 @@ async def test_a_clients_settings_are_a_form(client: Any):
 
 
 async def test_the_subgraph_is_drawn(client: Any):
-    (assistant,) = await client.assistants.search()
+    (assistant,) = await client.assistants.search(graph_id="research")
     drawn = await client.assistants.get_graph(assistant["assistant_id"], xray=1)
     names = {str(node["id"]) for node in drawn["nodes"]}
     assert {"research:reason", "research:observe", "research:conclude"} <= names

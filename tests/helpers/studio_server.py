@@ -30,9 +30,7 @@ class StudioServer:
         config = json.loads((CHECKOUT / "langgraph.json").read_text())
         # The checkout's own configuration, read from a folder that a test may fill.
         config["dependencies"] = [str(CHECKOUT / path) for path in config["dependencies"]]
-        config["graphs"] = {n: str(CHECKOUT / path) for n, path in config["graphs"].items()}
-        for part, name in (("checkpointer", "path"), ("http", "app")):
-            config[part][name] = str(CHECKOUT / config[part][name])
+        config["checkpointer"]["path"] = str(CHECKOUT / config["checkpointer"]["path"])
         (folder / "langgraph.json").write_text(json.dumps(config))
         self.log = folder / "server.log"
         self.start()
