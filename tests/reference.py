@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 from pydantic import BaseModel
 
 from oresearch_graph.graph import events
+from oresearch_graph.graph.event_stream import Finished
 from oresearch_graph.limits import EFFORTS, Bounds
 from oresearch_graph.settings import ResearchSettings
 
@@ -58,21 +59,22 @@ def settings() -> str:
 
 def event_contract() -> str:
     """Every event with its fields."""
-    kinds = get_args(get_args(events.Event)[0])
+    kinds = [*get_args(get_args(events.Event)[0]), Finished]
     parts = [
         "# Events\n",
         _MADE
         + 'What `stream_mode="custom"` yields, as plain dicts; with `subgraphs=True` those of '
         "researchers too. `type` tells the event; fields are only ever added. `event_from(value)` "
-        "makes a typed object of one.\n",
+        "makes a typed object of one; `stream_events(graph, question)` yields them so.\n",
     ]
     for kind in kinds:
         (name,) = get_args(kind.model_fields["type"].annotation)
         parts += [f"## `{name}`\n", f"{inspect.getdoc(kind)}\n", "| field | values | meaning |"]
         parts.append("|---|---|---|")
-        meanings = _attribute_docstrings(kind)
+        described = {name: value.description or "" for name, value in kind.model_fields.items()}
+        meanings = described | _attribute_docstrings(kind)
         parts += [
-            f"| `{field}` | {_values(value.annotation)} | {meanings.get(field, '')} |"
+            f"| `{field}` | {_values(value.annotation)} | {meanings[field]} |"
             for field, value in kind.model_fields.items()
             if field != "type"
         ]

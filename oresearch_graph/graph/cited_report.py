@@ -37,7 +37,9 @@ class CitedReport(BaseModel):
         description="partial: the report says what is missing; failed: there is no report."
     )
     report: str | None = Field(default=None, description="Markdown with citations as [id].")
-    sources: list[CitedSource] = Field(default_factory=list)
+    sources: list[CitedSource] = Field(
+        default_factory=list, description="Those that the report cites: id, url and title."
+    )
     failure: str | None = Field(default=None, description="Why there is no report.")
 
     @classmethod

@@ -58,6 +58,19 @@ def an_mcp_server_is_used() -> None:
     assert "On tides" in str(asyncio.run(ask()))
 
 
+def research_is_an_mcp_servers_tool() -> None:
+    program = str(Path(sys.executable).with_name("oresearch"))
+    settings = {"ORESEARCH_SEARCH": "python", "ORESEARCH_EFFORT": "quick"}
+    connection = {"transport": "stdio", "command": program, "args": ["mcp"],
+                  "env": {**os.environ, **settings}}  # fmt: skip
+
+    async def ask() -> object:
+        (tool,) = await mcp_tools({"oresearch": connection})
+        return await tool.ainvoke({"question": "How does pickle store objects?"})
+
+    assert "## References" in str(asyncio.run(ask()))
+
+
 def studio_serves_the_graph() -> None:
     home = Path(os.environ["ORESEARCH_HOME"])
     config = {
@@ -101,6 +114,7 @@ CHECKS = (
     every_module_of_datagen_is_imported,
     questions_become_rows,
     an_mcp_server_is_used,
+    research_is_an_mcp_servers_tool,
     studio_serves_the_graph,
 )
 

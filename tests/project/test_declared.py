@@ -22,7 +22,7 @@ OWN = {"oresearch_graph", "datagen", "rl", "tests"}
 LOCKS = {"dev.lock": ("dev", "datagen", "studio", "mcp", "local", "vectors"), "rl/cpu.lock": ()}
 """The extras and groups that stand in a lock beside the wheel's own dependencies."""
 OF_EXTRAS = {
-    "huggingface_hub": "local", "langchain_mcp_adapters": "mcp", "mcp": "mcp",
+    "anyio": "mcp", "huggingface_hub": "local", "langchain_mcp_adapters": "mcp", "mcp": "mcp",
     "numpy": "vectors", "pyarrow": "datagen", "starlette": "studio", "wordllama": "vectors",
     "xllamacpp": "local",
 }  # fmt: skip
