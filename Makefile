@@ -135,7 +135,7 @@ $(RL_VENV)/installed: rl/cpu.lock pyproject.toml
 LOCK = $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate \
 	--no-header --no-emit-index-url
 lock: $(VENV)/installed
-	$(LOCK) --universal --upgrade --extra studio --extra mcp --extra local --extra vectors --group dev pyproject.toml >dev.lock.new && mv dev.lock.new dev.lock
+	$(LOCK) --universal --upgrade --extra studio --extra mcp --extra local --extra vectors --extra pdf --group dev pyproject.toml >dev.lock.new && mv dev.lock.new dev.lock
 	{ grep '^#' rl/cpu.lock; $(LOCK) --no-deps rl/cpu.lock; } >rl/cpu.lock.new
 	mv rl/cpu.lock.new rl/cpu.lock
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         violations,
         write_traces,
     )
+    from oresearch_graph.view.report_file import write_report
 
 _HOMES = {
     "ChatPolicy": "policies.chat.policy",
@@ -56,6 +57,7 @@ _HOMES = {
     "research_tool": "graph.agent_tool",
     "stream_events": "graph.event_stream",
     "violations": "trace",
+    "write_report": "view.report_file",
     "write_traces": "trace",
 }
 
@@ -78,6 +80,7 @@ __all__ = [
     "research_tool",
     "stream_events",
     "violations",
+    "write_report",
     "write_traces",
 ]
 

@@ -173,9 +173,14 @@ def protocol(settings: ResearchSettings, tools: Sequence[tuple[str, str]] = ()) 
     )
 
 
+_FOLLOWS: Final = "\n\nThis follows up on the question: "
+
+
 def follow_up(question: str, earlier: str, report: str) -> str:
     """A follow-up question with what it refers to."""
-    return (
-        f"{question}\n\nThis follows up on the question: {earlier}\n\n"
-        f"It was answered with this report:\n{report}"
-    )
+    return f"{question}{_FOLLOWS}{earlier}\n\nIt was answered with this report:\n{report}"
+
+
+def own_question(question: str) -> str:
+    """A question without what it refers to."""
+    return question.partition(_FOLLOWS)[0]

@@ -1,4 +1,4 @@
-"""docs/settings.md and docs/events.md, from the code: `python -m tests.reference` writes them."""
+"""Pages of docs/ that are the code's: `python -m tests.reference` writes them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,32 @@ from oresearch_graph.graph import events
 from oresearch_graph.graph.event_stream import Finished
 from oresearch_graph.limits import EFFORTS, Bounds
 from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.view import report_record
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 _MADE: Final = "<!-- Made by `python -m tests.reference`; change the code, not this page. -->\n\n"
+_REPORT: Final = """\
+`oresearch run --out FILE` writes the report in the format of the suffix, and may be repeated; in
+Python `write_report(result, FILE)` does, of what the graph returned or of a `Trace`. Only its
+owner reads the file.
+
+- `.md`: Markdown without pictures, HTML and links but the web's.
+- `.html`: one page that needs nothing from outside and runs nothing, for light and dark, with a
+  style sheet for print, its language and direction. Citations lead to the references, these to
+  the web. Beyond 200,000 characters a report is shown as it is written.
+- `.pdf`: that page on A4 with page numbers, by WeasyPrint (`pip install '.[pdf]'`, and the
+  library Pango of the system: `apt-get install libpango-1.0-0 libpangoft2-1.0-0`). Fonts are the
+  system's: characters that none has are boxes, and are told (`fonts-noto-core`, `fonts-noto-cjk`,
+  `fonts-noto-color-emoji` have them all). It is laid out in a process of its own in at most 300
+  seconds; nothing is fetched. The first 500,000 characters and 10,000 lines are printed.
+- `.json`: one object, `ReportRecord`; a run without a report has one too. `<`, `>` and `&` are
+  escaped in it, so it can stand in a page. `ReportRecord.model_json_schema()` is its schema
+  (`oresearch_graph.view.report_record`). Fields are only ever added.
+
+Another suffix, or PDF without what makes it, is refused before the run. A run that is gone on
+with is delivered where it was to be; one that has ended, with `--resume ID --out FILE`, in
+another format.
+"""
 
 
 def settings() -> str:
@@ -69,17 +92,34 @@ def event_contract() -> str:
     ]
     for kind in kinds:
         (name,) = get_args(kind.model_fields["type"].annotation)
-        parts += [f"## `{name}`\n", f"{inspect.getdoc(kind)}\n", "| field | values | meaning |"]
-        parts.append("|---|---|---|")
-        described = {name: value.description or "" for name, value in kind.model_fields.items()}
-        meanings = described | _attribute_docstrings(kind)
-        parts += [
-            f"| `{field}` | {_values(value.annotation)} | {meanings[field]} |"
-            for field, value in kind.model_fields.items()
-            if field != "type"
-        ]
-        parts.append("")
+        parts += _fields(kind, name)
     return "\n".join(parts).rstrip() + "\n"
+
+
+def report_contract() -> str:
+    """Every field of a report as JSON, and what the other formats are."""
+    parts = ["# A report as a file\n", _MADE + _REPORT]
+    for kind in (
+        report_record.ReportRecord,
+        report_record.ReportClaim,
+        report_record.ReportQuote,
+        report_record.ReportSource,
+        report_record.MissingPart,
+        report_record.RunCost,
+    ):
+        parts += _fields(kind, kind.__name__)
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _fields(kind: type[BaseModel], name: str) -> list[str]:
+    meanings = _attribute_docstrings(kind)
+    rows = [
+        f"| `{field}` | {_values(value.annotation)} | {meanings.get(field, '')} |"
+        for field, value in kind.model_fields.items()
+        if field != "type"
+    ]
+    head = [f"## `{name}`\n", f"{inspect.getdoc(kind)}\n", "| field | values | meaning |"]
+    return [*head, "|---|---|---|", *rows, ""]
 
 
 def _values(annotation: Any) -> str:
@@ -122,7 +162,11 @@ def _attribute_docstrings(kind: type[BaseModel]) -> dict[str, str]:
     return meanings
 
 
-PAGES: Final = {"settings.md": settings, "events.md": event_contract}
+PAGES: Final = {
+    "settings.md": settings,
+    "events.md": event_contract,
+    "report.md": report_contract,
+}
 
 if __name__ == "__main__":
     for file, page in PAGES.items():

@@ -50,6 +50,8 @@ _LINK: Final = re.compile(rf"\]\( {_BEYOND}", re.IGNORECASE | re.VERBOSE)
 _DEFINITION: Final = re.compile(rf"\]: {_BEYOND}", re.IGNORECASE | re.VERBOSE)
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _QUOTED: Final = re.compile(r"%[0-9A-Fa-f]{2}")
+_UNTOLD: Final = HARMLESS | {"citations_not_understood"}
+"""Failures that no report tells: nothing is missing from it, or it comes to light in it."""
 _LONGEST: Final = 60_000
 _BRACKETS: Final = 10_000
 """Beyond these markdown-it may take seconds (50,000 of `[`: 1.6 s): all is disarmed unread."""
@@ -75,7 +77,7 @@ def delivered_answer(answer: ParsedAnswer, trace: Trace) -> tuple[CitationReport
     citations = verify_report(answer, sources)
     if trace.citations is not None:
         citations = with_verdicts(citations, trace.citations, sources)
-    missing = [_missing(f, trace.subtasks) for f in trace.failures if f.name not in HARMLESS]
+    missing = [_missing(f, trace.subtasks) for f in trace.failures if f.name not in _UNTOLD]
     delivered = deliver(
         answer,
         sources,

@@ -37,7 +37,8 @@ def create_private(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a text in UTF-8 over what the file held. Raises OSError."""
+def write_private(path: Path, content: str | bytes) -> None:
+    """Write bytes, or a text in UTF-8, over what the file held. Raises OSError."""
+    content = content.encode("utf-8", "replace") if isinstance(content, str) else content
     with os.fdopen(private_file(path, os.O_WRONLY | os.O_TRUNC), "wb") as file:
-        file.write(text.encode("utf-8", "replace"))
+        file.write(content)

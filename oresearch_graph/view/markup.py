@@ -4,7 +4,7 @@ page. No markup of the text's own, no images, links to the web only."""
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from markdown_it import MarkdownIt
@@ -83,28 +83,35 @@ class Weaver(Protocol):
         ...
 
 
-def rendered(markdown: str, weaver: Weaver) -> Html:
-    """The HTML of a Markdown text."""
-    reader = MarkdownIt("commonmark", {"html": False}, renderer_cls=_with(weaver))
+def rendered(markdown: str, weaver: Weaver, *, below: int = 2) -> Html:
+    """The HTML of a Markdown text, its headings so many levels below what it says."""
+    return Html(_reader(weaver, below).render(markdown))
+
+
+def rendered_line(markdown: str, weaver: Weaver) -> Html:
+    """The HTML of a line of Markdown, without a paragraph around it."""
+    return Html(_reader(weaver, 0).renderInline(markdown))
+
+
+def _reader(weaver: Weaver, below: int) -> MarkdownIt:
+    reader = MarkdownIt(
+        "commonmark", {"html": False}, renderer_cls=lambda _: _Renderer(weaver, below)
+    )
     reader.enable("table").disable(["image", "html_block", "html_inline"])
     reader.validateLink = _is_web  # type: ignore[method-assign]  # markdown-it's way to set it
     reader.normalizeLink = lambda url: normalizeLink(weaver.without_tokens(url))  # type: ignore[method-assign]
-    return Html(reader.render(markdown))
+    return reader
 
 
 def _is_web(url: str) -> bool:
     return web_address(url) is not None
 
 
-def _with(weaver: Weaver) -> Callable[[MarkdownIt], RendererHTML]:
-    return lambda _: _Renderer(weaver)
-
-
 class _Renderer(RendererHTML):
     """markdown-it's own renderer, with every text and address through `markup`."""
 
-    def __init__(self, weaver: Weaver) -> None:
-        self._weaver = weaver
+    def __init__(self, weaver: Weaver, below: int) -> None:
+        self._weaver, self._below = weaver, below
         self._claim: int | None = None
         self._within: int | None = None
         super().__init__()
@@ -143,14 +150,13 @@ class _Renderer(RendererHTML):
     def heading_open(
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
     ) -> str:
-        return f"<{_heading(tokens[idx])}>"
+        return f"<{self._heading(tokens[idx])}>"
 
     def heading_close(
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
     ) -> str:
-        return f"</{_heading(tokens[idx])}>\n"
+        return f"</{self._heading(tokens[idx])}>\n"
 
-
-def _heading(token: Token) -> str:
-    """Two levels below what the text says: the page's own headings stand above."""
-    return f"h{min(6, int(token.tag[1]) + 2)}"
+    def _heading(self, token: Token) -> str:
+        """The page's own headings stand above."""
+        return f"h{min(6, int(token.tag[1]) + self._below)}"

@@ -8,8 +8,17 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from oresearch_graph.evidence.citations import in_words
-from oresearch_graph.trace.record import CitationReport, Failure, Span, Trace, Usage, known_sum
+from oresearch_graph.trace.record import (
+    HARMLESS,
+    CitationReport,
+    Failure,
+    Span,
+    Trace,
+    Usage,
+    known_sum,
+)
 from oresearch_graph.view.markup import Html, joined, tag
+from oresearch_graph.view.report_record import RunCost
 from oresearch_graph.view.steps import Remark, step_id
 
 _WIDE: Final = 1000
@@ -104,10 +113,11 @@ def facts(trace: Trace, citations: CitationReport | None) -> Html:
     """Outcome and figures, on one line that breaks where it must."""
     items = [
         tag("span", trace.outcome, class_=f"outcome {trace.outcome}"),
-        _fact("execution", trace.execution),
-        _fact("language", trace.language),
+        _fact("cost", RunCost.of(trace).in_words()),
         _fact("cited sentences", in_words(citations.counts) if citations else None),
         _fact("coverage", None if citations is None else _percent(citations.coverage)),
+        _fact("language", trace.language),
+        _fact("execution", trace.execution),
         _fact("begun", trace.created),
         _fact("protocol", trace.protocol.fingerprint),
         _fact("trace", trace.id or None),
@@ -119,11 +129,21 @@ def facts(trace: Trace, citations: CitationReport | None) -> Html:
     )  # fmt: skip
 
 
-def failures(failures_of_run: Sequence[Failure]) -> Html | None:
-    """The named failures; None without any."""
-    return (
-        tag("ul", *map(_failure, failures_of_run), class_="failures") if failures_of_run else None
-    )
+def missing(trace: Trace) -> Html | None:
+    """The failures that left something out; None without any."""
+    return _failures("What is missing", [f for f in trace.failures if f.name not in HARMLESS])
+
+
+def mended(trace: Trace) -> Html | None:
+    """The failures after which nothing is missing; None without any."""
+    return _failures("What was set right", [f for f in trace.failures if f.name in HARMLESS])
+
+
+def _failures(title: str, failures: Sequence[Failure]) -> Html | None:
+    if not failures:
+        return None
+    items = tag("ul", *map(_failure, failures), class_="failures")
+    return tag("section", tag("h3", title), items, class_="part")
 
 
 def _failure(failure: Failure) -> Html:

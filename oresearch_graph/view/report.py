@@ -1,4 +1,5 @@
-"""The delivered report as HTML: its claims can be pointed at, its citations lead to passages."""
+"""The delivered report as HTML: beside its evidence, where claims can be pointed at and citations
+lead to passages; or alone, where citations lead to its references."""
 
 from __future__ import annotations
 
@@ -8,16 +9,29 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from oresearch_graph.evidence.delivery import Delivered
-from oresearch_graph.trace.answer import ParsedAnswer
+from oresearch_graph.trace.answer import ParsedAnswer, parse_answer
 from oresearch_graph.trace.marks import Link
-from oresearch_graph.trace.record import Claim, text_hash
-from oresearch_graph.view.markup import Html, escaped, joined, rendered, tag
+from oresearch_graph.trace.record import Claim, Trace, text_hash
+from oresearch_graph.trace.references import ReferenceLine
+from oresearch_graph.trace.report_form import lines_of
+from oresearch_graph.view.markup import (
+    Html,
+    escaped,
+    joined,
+    outside_link,
+    rendered,
+    rendered_line,
+    tag,
+)
 
 _MARKS: Final = re.compile(r"(?:[ \t]*\[\d+\])*")
 LONGEST: Final = 200_000
 """Characters of a report that are read as Markdown; a longer one is shown as plain text."""
 _PREFIX: Final = re.compile(r"[ \t>|]{0,200}+(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(?:#{1,6}[ \t]+)?")
 _WORD: Final = re.compile(r"\w")
+_AFTER_NUMBER: Final = " \t\\]］】.:：)、"
+_DASHES: Final = " \t-–—"
+"""Between an entry's address and its title."""
 
 
 class _Piece(NamedTuple):
@@ -92,12 +106,13 @@ class Cited(NamedTuple):
 
 
 class ReportView:
-    """The body of one delivered report; its references are shown by `sources`."""
+    """The body of one delivered report; its references are shown by `sources`, or by `alone`."""
 
     def __init__(
         self, key: str, answer: ParsedAnswer, delivered: Delivered, claims: Sequence[Claim]
     ) -> None:
         self.key, self.claims, self.delivered = key, claims, delivered.answer
+        self.numbers = frozenset(range(1, len(delivered.references) + 1))
         alignment = Alignment(answer, delivered.report)
         self.spans = [alignment.span(claim.start, claim.end) for claim in claims]
         self._placed = sorted((span[0], n) for n, span in enumerate(self.spans) if span)
@@ -106,33 +121,37 @@ class ReportView:
         self._token = re.compile(rf"⸪([ocm])(\d+)x{self._secret}⸫")
 
     def html(self) -> Html:
-        """The report up to its reference list."""
-        body = self.delivered.body
-        if len(body) > LONGEST:
-            return tag("pre", body, class_="foreign", dir="auto")
-        return rendered(self._with_tokens(body), self)
+        """The report up to its reference list; with a list that no citation uses."""
+        end = self.delivered.body_end if self.numbers else len(self.delivered.text)
+        return self._between(0, end, below=2)
 
-    def _with_tokens(self, body: str) -> str:
-        """The Markdown with a token for each claim's border and each mark."""
+    def _between(self, start: int, end: int, *, below: int) -> Html:
+        if end - start > LONGEST:
+            return as_written(self.delivered.text[start:end])
+        return rendered(self._with_tokens(start, end), self, below=below)
+
+    def _with_tokens(self, first: int, last: int) -> str:
+        """The Markdown between two places with a token for each claim's border and each mark."""
+        body = self.delivered.text[:last]
         inserted: list[tuple[int, int, str]] = []
         for number, span in enumerate(self.spans):
             if span is not None and span[1] <= len(body):
                 start, end = _inside(body, *span)
                 inserted.append((start, start, self._mark("o", number)))
                 inserted.append((end, end, self._mark("c", number)))
-        for start, end, tokens in self._citations(body):
+        for start, end, tokens in self._citations(first, last):
             inserted.append((start, end, tokens))
-        pieces, at = [], 0
+        pieces, at = [], first
         for start, end, token in sorted(inserted, key=lambda each: each[:2]):
             pieces += [body[at : max(at, start)], token]
             at = max(at, end)
         return "".join([*pieces, body[at:]])
 
-    def _citations(self, body: str) -> list[tuple[int, int, str]]:
+    def _citations(self, first: int, last: int) -> list[tuple[int, int, str]]:
         """One token for each cited number, together in place of their bracket."""
         by_span: dict[tuple[int, int], str] = {}
         for mark in self.delivered.marks:
-            if mark.end <= len(body):
+            if first <= mark.start and mark.end <= last:
                 self.marks.append(Cited(mark.number, self._claim_at(mark.start)))
                 token = self._mark("m", len(self.marks) - 1)
                 place = (mark.start, mark.end)
@@ -180,6 +199,8 @@ class ReportView:
                    data_claim=card_id(self.key, claim))  # fmt: skip
 
     def _citation(self, citation: Cited) -> Html:
+        if citation.claim is None and citation.number not in self.numbers:
+            return escaped(f"[{citation.number}]")
         if citation.claim is None:
             return tag("a", f"[{citation.number}]", class_="cite",
                        href=f"#{reference_id(self.key, citation.number)}")  # fmt: skip
@@ -196,6 +217,59 @@ class ReportView:
                 aria_label=f"Citation {mark} was removed: it leads to no source")
             for mark in claim.dangling
         ))  # fmt: skip
+
+    @classmethod
+    def alone(cls, report: str, key: str) -> Html:
+        """All of a report, its reference list as links; one that is too long is plain text."""
+        if len(report) > LONGEST:
+            return as_written(report)
+        answer = parse_answer(report)
+        view = cls(key, answer, Delivered(answer, (), ()), ())
+        start, end = answer.list_span
+        entries = view._entries(start, end)
+        if entries is None:
+            return view._between(0, len(report), below=0)
+        view.numbers = frozenset(answer.references)
+        after = view._between(end, len(report), below=0)
+        return joined(view._between(0, start, below=0), *entries, after)
+
+    def _entries(self, start: int, end: int) -> list[Html] | None:
+        """The reference list; None where more stands in it than headings and numbered lines."""
+        lines = {line.start: line for line in self.delivered.reference_lines}
+        headings = {heading.start for heading in self.delivered.headings}
+        parts: list[Html] = []
+        items: dict[int, Html] = {}
+        for at, text in lines_of(self.delivered.text[start:end]):
+            line = lines.get(start + at)
+            if line is not None and line.reference.number not in items:
+                items[line.reference.number] = self._entry(line)
+            elif start + at in headings and not items:
+                parts.append(rendered(text, self, below=0))
+            elif text.strip():
+                return None
+        return [*parts, tag("ol", *items.values(), class_="references")] if items else None
+
+    def _entry(self, line: ReferenceLine) -> Html:
+        text, number = self.delivered.text, line.reference.number
+        first, last = line.address or (line.end, line.end)
+        before = text[line.number[1] : first].lstrip(_AFTER_NUMBER).rstrip(_DASHES)
+        words = f"{before} {text[last : line.end].lstrip(_DASHES)}".strip()
+        url = text[first:last]
+        return tag(
+            "li", tag("span", f"[{number}] ", class_="number"),
+            rendered_line(words, self) if words != url else None, " ",
+            outside_link(url, url) if url else None, id=reference_id(self.key, number),
+        )  # fmt: skip
+
+
+def as_written(report: str) -> Html:
+    """A report as plain text."""
+    return tag("pre", report, class_="foreign", dir="auto")
+
+
+def language_of(trace: Trace) -> str | None:
+    """What the attribute `lang` says of a trace's report."""
+    return trace.language if trace.language and trace.language.isascii() else None
 
 
 def card_id(key: str, claim: int) -> str:

@@ -12,7 +12,7 @@ from oresearch_graph.trace.references import seen_sources
 from oresearch_graph.view import overview
 from oresearch_graph.view.markup import Html, joined, tag
 from oresearch_graph.view.overview import Panel, time_line
-from oresearch_graph.view.report import ReportView
+from oresearch_graph.view.report import ReportView, language_of
 from oresearch_graph.view.sources import SourceShelf
 from oresearch_graph.view.steps import Remark, branches, plan
 
@@ -36,11 +36,12 @@ def trace_section(
         "section",
         tag("h2", trace.question or "(no question)", id=f"{key}-question", dir="auto"),
         overview.facts(trace, None if bare else citations),
-        overview.failures(trace.failures),
+        overview.missing(trace),
         *(overview.panel(each) for each in panels),
-        _part(key, "findings", f"Findings ({len(findings)})", overview.findings(findings, key)),
-        _part(key, "plan", "Plan", plan(trace)),
         _report(trace, key, answer, citations, delivered),
+        _part(key, "findings", f"Findings ({len(findings)})", overview.findings(findings, key)),
+        overview.mended(trace),
+        _part(key, "plan", "Plan", plan(trace)),
         _part(key, "time", "Time line", time_line(trace)),
         _part(key, "steps", "Steps", branches(trace, key, findings)),
         _part(key, "usage", "Usage", overview.usage(trace)),
@@ -89,7 +90,7 @@ def _report(
     return joined(
         tag("div",
             tag("div", tag("h3", "Report", id=f"{key}-report"), notice,
-                tag("div", body, class_="report", dir="auto", lang=_language(trace))),
+                tag("div", body, class_="report", dir="auto", lang=language_of(trace))),
             _evidence(key, shelf) if claims else None,
             class_="beside"),
         _part(key, "sources", "Sources", shelf.html()),
@@ -106,10 +107,6 @@ def _evidence(key: str, shelf: SourceShelf) -> Html:
         tag("div", shelf.cards(), aria_live="polite", class_="cards"),
         class_="evidence", aria_labelledby=f"{key}-evidence",
     )  # fmt: skip
-
-
-def _language(trace: Trace) -> str | None:
-    return trace.language if trace.language and trace.language.isascii() else None
 
 
 def _part(key: str, name: str, title: str, content: Html) -> Html:

@@ -85,6 +85,25 @@ def test_a_page_shows_the_whole_trace():
     assert page.of_class("world")
 
 
+def test_a_page_opens_with_the_report_its_cost_and_what_is_missing():
+    failures = (
+        Failure(name="not_covered", fault="person", message="was stopped", branch=2),
+        Failure(name="repaired", fault="policy", message="was mended"),
+    )
+    usage = (Usage(role="planner", model="some-model", calls=3, cost=0.5),)
+    text = Page(traces_page([checked(failures=failures, usage=usage)])).text
+    places = [text.index(part) for part in (
+        "3 model calls, 0 tool calls, $0.5000", "What is missing", "was stopped",
+        "Tides are the Moon's", "Sources", "Findings (", "was mended", "Plan", "Time line", "Steps",
+    )]  # fmt: skip
+    assert places == sorted(places)
+
+
+def test_a_list_that_no_citation_uses_is_shown():
+    text = GOOD.replace("[1]", "").replace("[2]", "").replace("- Tides", "- Unused")
+    assert "Unused" in Page(traces_page([trace_of(text)])).text
+
+
 def test_a_citation_leads_to_the_passage_and_tells_its_status():
     page = Page(traces_page([checked()]))
     moon, metres = page.of_class("cite")

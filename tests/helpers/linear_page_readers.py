@@ -65,8 +65,12 @@ from oresearch_graph.trace.escaping import (
     unescape_tokens,
     unescape_world,
 )
+from oresearch_graph.trace.record import Trace
 from oresearch_graph.view.markup import escaped, outside_link
+from oresearch_graph.view.page import report_page
+from oresearch_graph.view.paper import _breakable
 from oresearch_graph.view.report import Alignment
+from oresearch_graph.view.report_record import ReportRecord
 from oresearch_graph.view.trace_view import trace_section
 from tests.helpers.linear_texts import Reader, whole_trace
 
@@ -226,9 +230,12 @@ PAGE_READERS: Final[dict[str, Reader]] = {
     ),
     "tools.domains": _domains,
     "command.terminal": lambda text: (harmless(text), line(text)),
-    "command.places": lambda text: places_for(text, None, None),
+    "command.places": lambda text: places_for(text, (), None),
     "view.markup": lambda text: (escaped(text), outside_link(text, text)),
     "view.alignment": lambda text: Alignment(parse_answer(text), text),
+    "view.report": lambda text: report_page(text, Trace(question=text)),
+    "view.record": lambda text: ReportRecord.of(Trace(question=text), text, None).json_text(),
+    "view.paper": _breakable,
     "view.trace": lambda text: trace_section(whole_trace(text), "k"),
     "datagen.rules": lambda text: Rules(FilterSettings()).findings(whole_trace(text)),
     "datagen.boilerplate": lambda text: (is_boilerplate(text), shows_something(text)),

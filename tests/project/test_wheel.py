@@ -16,4 +16,5 @@ def test_the_wheel_holds_one_package_and_its_files(tmp_path: Path):
     assert {name.split("/")[0].split("-")[0] for name in names} == {"oresearch_graph"}
     assert "oresearch_graph/py.typed" in names
     assert "oresearch_graph/evaluate/questions.jsonl" in names
-    assert {f"oresearch_graph/view/page.{kind}" for kind in ("css", "js")} <= set(names)
+    of_pages = ("page.css", "page.js", "report.css")
+    assert {f"oresearch_graph/view/{name}" for name in of_pages} <= set(names)

@@ -1,0 +1,443 @@
+"""A report as Markdown, HTML, PDF and JSON: by the command line and from Python."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import resource
+import sys
+from html.parser import HTMLParser
+from importlib.util import find_spec
+from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF
+from typing import Any, Final
+
+import pypdfium2  # type: ignore[import-untyped]  # no stubs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from typer.testing import CliRunner
+
+from oresearch_graph import ExtractivePolicy, create_research_graph, write_report
+from oresearch_graph.command.cli import app
+from oresearch_graph.command.places import deliver
+from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.trace import Failure, Source, Trace, Usage, read_traces
+from oresearch_graph.view import paper, report_file
+from oresearch_graph.view.page import report_page
+from oresearch_graph.view.report_record import ReportRecord
+from tests.faults.kills import BRAIN, PAGES
+from tests.helpers.hostile import HOSTILE, hostile_trace
+from tests.helpers.loopback_site import running_site
+from tests.helpers.openai_server import OpenAIServer
+from tests.helpers.scripted import Documents
+from tests.helpers.traces import GOOD, SOURCES, good_trace, trace_of
+
+QUESTION: Final = "What causes tides, and how large are they?"
+ELEMENTS: Final = frozenset((
+    "html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "h3", "h4", "h5", "h6",
+    "p", "a", "span", "em", "strong", "code", "pre", "blockquote", "ul", "ol", "li", "hr", "br",
+    "table", "thead", "tbody", "tr", "th", "td",
+))  # fmt: skip
+ATTRIBUTES: Final = frozenset((
+    "lang", "dir", "charset", "http-equiv", "content", "name", "class", "id", "href", "rel",
+    "target", "start",
+))  # fmt: skip
+
+
+def _has_pango() -> bool:
+    try:
+        paper.require_paper()
+    except ConfigurationError:
+        return False
+    return True
+
+
+needs_pango = pytest.mark.skipif(not _has_pango(), reason="needs WeasyPrint and the library Pango")
+
+
+class Page(HTMLParser):
+    """What a browser would find on a page; every element closed, none but those allowed."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.texts, self.open = list[str](), list[str]()
+        self.links, self.ids = list[str](), list[str]()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        assert tag in ELEMENTS, tag
+        assert attributes.keys() <= ATTRIBUTES, attributes
+        self.elements.append((tag, attributes))
+        self.links += [attributes["href"] or ""] if "href" in attributes else []
+        self.ids += [attributes["id"] or ""] if "id" in attributes else []
+        if tag not in {"meta", "br", "hr"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        assert tag in {"br", "hr"}
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.texts)
+
+
+def pdf_text(content: bytes) -> str:
+    document = pypdfium2.PdfDocument(content)
+    return "\n".join(page.get_textpage().get_text_bounded() for page in document)
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"\w+", text)
+
+
+def marked_words(markdown: str) -> list[str]:
+    """The words that a reader of Markdown sees, by a parser of its own; markup is text."""
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    reader.disable(["html_block", "html_inline"])
+
+    def texts(tokens: list[Token]) -> list[str]:
+        parts = []
+        for token in tokens:
+            parts += texts(token.children) if token.children else [token.content]
+        return parts
+
+    return words(" ".join(texts(reader.parse(markdown))))
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "corpus").mkdir()
+    for name, text in PAGES.items():
+        (tmp_path / "corpus" / name).write_text(text, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ORESEARCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    return tmp_path
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["run", *arguments])
+
+
+OPTIONS: Final = ("--corpus", "corpus", "--trace", "t.jsonl", "--set", "verifier=off")
+
+
+@needs_pango
+def test_a_run_is_delivered_in_every_format_at_once(place: Path):
+    outs = [each for suffix in report_file.SUFFIXES for each in ("--out", f"new/r{suffix}")]
+    done = run(QUESTION, *OPTIONS, *outs)
+    assert done.exit_code == 0, done.output
+    (trace,) = read_traces(place / "t.jsonl")
+    report = (place / "new" / "r.md").read_text("utf-8")
+    assert "[1]" in report
+    page = Page((place / "new" / "r.html").read_text("utf-8"))
+    assert [word for word in marked_words(report) if word not in page.text] == []
+    record = ReportRecord.model_validate_json((place / "new" / "r.json").read_bytes())
+    assert (record.report, record.outcome, record.trace_id) == (report, "complete", trace.id)
+    assert {quote.source for claim in record.claims for quote in claim.quotes} == {1, 2, 3}
+    text = pdf_text((place / "new" / "r.pdf").read_bytes())
+    assert QUESTION in " ".join(text.split())
+    assert f"1 / {text.count(' / ')}" in text
+    assert all(source.title in text for source in record.sources)
+    assert (place / "new" / "r.pdf").stat().st_mode & 0o077 == 0
+
+
+def test_cost_and_what_is_missing_are_in_the_json(place: Path):
+    with OpenAIServer(BRAIN) as server:
+        done = run(QUESTION, *OPTIONS, "--base-url", server.base_url, "--out", "r.json",
+                   "--set", "rendering=turns")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    record = ReportRecord.model_validate_json((place / "r.json").read_bytes())
+    assert record.cost.model_calls == len(server.requests)
+    assert record.cost.prompt_tokens
+    assert record.missing == ()
+    assert [source.number for source in record.sources] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["r.txt", "r", "r.docx", ".md"])
+def test_another_suffix_is_refused_before_anything_is_spent(place: Path, name: str):
+    with OpenAIServer(BRAIN) as server:
+        done = run(QUESTION, *OPTIONS, "--base-url", server.base_url, "--out", name)
+    assert "is written as .md, .html, .pdf or .json: end the name in one of them" in str(
+        done.exception
+    )
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "fix"),
+    [
+        ("raise ImportError('none')", "pip install '.[pdf]'"),
+        ("raise OSError('cannot load library libpango')", "apt-get install libpango-1.0-0"),
+    ],
+)
+def test_pdf_without_what_makes_it_is_refused_before_anything_is_spent(
+    place: Path, monkeypatch: pytest.MonkeyPatch, fault: str, fix: str
+):
+    for module in [name for name in sys.modules if name.partition(".")[0] == "weasyprint"]:
+        monkeypatch.delitem(sys.modules, module)
+    (place / "weasyprint.py").write_text(fault)
+    monkeypatch.syspath_prepend(place)
+    with OpenAIServer(BRAIN) as server:
+        done = run(QUESTION, *OPTIONS, "--base-url", server.base_url, "--out", "r.pdf")
+    assert fix in str(done.exception)
+    assert server.requests == []
+    assert not (place / "r.pdf").exists()
+
+
+def test_two_files_have_two_names(place: Path):
+    done = run(QUESTION, *OPTIONS, "--out", "r.md", "--out", "./r.md")
+    assert "--out and --out are both r.md: name two files" in str(done.exception)
+
+
+def test_a_run_without_a_report_is_told_by_json_alone(place: Path):
+    done = run("Zzyzx qqqq?", *OPTIONS, "--out", "r.json", "--out", "r.html")
+    assert done.exit_code == 1
+    record = ReportRecord.model_validate_json((place / "r.json").read_bytes())
+    assert (record.outcome, record.report, record.claims) == ("failed", None, ())
+    assert record.missing[0].name == "no_evidence"
+    assert not (place / "r.html").exists()
+    (trace,) = read_traces(place / "t.jsonl")
+    with pytest.raises(ConfigurationError, match="there is no report: no evidence was found"):
+        write_report(trace, place / "r.html")
+
+
+async def test_result_and_trace_are_written_alike(tmp_path: Path):
+    documents = Documents({f"https://x.org/{n}": text for n, text in PAGES.items()})
+    graph = create_research_graph(ExtractivePolicy(), search=documents)
+    result = await graph.ainvoke({"question": QUESTION})
+    for suffix in (".md", ".html", ".json"):
+        paths = tmp_path / f"result{suffix}", tmp_path / f"trace{suffix}"
+        write_report(result, paths[0])
+        write_report(result["trace"], str(paths[1]))
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert (tmp_path / "result.md").read_text("utf-8") == result["report"]
+    with pytest.raises(ConfigurationError, match=r"\.md, \.html, \.pdf or \.json"):
+        write_report(result, tmp_path / "r.rtf")
+
+
+def test_a_page_needs_nothing_from_outside_and_runs_nothing():
+    trace = good_trace(usage=(Usage(role="planner", model="m", calls=3, cost=0.5),))
+    source = report_page(trace_report(trace), trace)
+    page = Page(source)
+    (policy,) = [a["content"] for _, a in page.elements if a.get("http-equiv")]
+    assert policy
+    assert policy.startswith("default-src 'none'; script-src 'none'; style-src 'sha256-")
+    assert "url(" not in source
+    assert "@import" not in source
+    assert "@media print" in source
+    assert "prefers-color-scheme: dark" in source
+    assert page.elements[0] == ("html", {"lang": "en", "dir": "ltr"})
+    assert "<title>What are tides?</title>" in source
+    assert "complete · 3 model calls, 0 tool calls, $0.5000" in page.text
+    assert {link[1:] for link in page.links if link.startswith("#")} == set(page.ids)
+    assert {"https://example.org/tides", "https://example.org/range"} <= set(page.links)
+
+
+def trace_report(trace: Trace) -> str:
+    report = report_file._run(trace).report
+    assert report is not None
+    return report
+
+
+def test_a_second_question_is_titled_by_its_own_words():
+    trace = good_trace(
+        question="And the Sun?\n\nThis follows up on the question: Tides?\n\nIt was …"
+    )
+    assert "<title>And the Sun?</title>" in report_page("It does.", trace)
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "[x]: javascript:alert(1)\n\n[x]", "![a](b)"])
+def test_a_hostile_report_does_nothing(text: str):
+    trace = hostile_trace()
+    for report in (text, f"{text} [1].\n\n## References\n\n[1]. https://e.org/ - {text}"):
+        page = Page(report_page(report, trace))  # has no element and attribute but those allowed
+        assert all(re.match(r"https?://|#", link) for link in page.links)
+        record = ReportRecord.of(trace, report, trace.citations)
+        told = record.json_text()
+        assert not set(told) & set("<>&\x1b\x07\x00\u202e\u2066")
+        assert json.loads(told)["report"] == report
+        assert all(re.match("https?://", each.url) for each in record.sources if each.url)
+
+
+PIECES: Final = [
+    "# ", "## ", "- ", "1. ", "> ", "| ", "\n|-|-|\n", "```\n", "`", "*", "**", "_", "[1]", "[2]",
+    "[a](http://b.c)", "[9]. https://x.org/a - T\n", "## References\n\n", "](", "![", "<b>", "&lt;",
+    "&", "\\", "\n", "\n\n", " ", "    ", "潮汐", "المد", "👩‍🔬", "tides", "é", "\u202e", "\x1b",
+    "javascript:x", "<script>", "[x]: http://y.z\n", "~~~\n", "⸪m0x0⸫", "\u200d", "16 metres",
+]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(PIECES) | st.text(max_size=5)).map("".join))
+def test_a_page_keeps_the_words_of_any_report(report: str):
+    report = report.replace("\r", "").replace("\0", "")
+    page = Page(report_page(report, good_trace()))
+    seen = " ".join(words(f"{page.text} {' '.join(page.links)}"))
+    assert [w for w in marked_words(without_commands(report)) if w not in seen] == []
+    assert all(re.match(r"https?://|#", link) for link in page.links)
+
+
+def without_commands(text: str) -> str:
+    return re.sub("[\x00-\x08\x0b-\x1f\x7f-\x9f]", " ", text)
+
+
+SCRIPTS: Final = {
+    "arabic": "يسبب القمر المد والجزر في البحر",
+    "hebrew": "הירח גורם לגאות ולשפל בים",
+    "russian": "Луна вызывает приливы",
+    "greek": "Η Σελήνη προκαλεί παλίρροιες",
+}
+
+
+@pytest.fixture
+def one_font(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DejaVu Sans, which comes with matplotlib, whatever the machine has."""
+    spec = find_spec("matplotlib")
+    assert spec is not None
+    assert spec.origin is not None
+    fonts = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
+    (tmp_path / "fonts").mkdir()
+    (tmp_path / "fonts" / "DejaVuSans.ttf").symlink_to(fonts / "DejaVuSans.ttf")
+    (tmp_path / "fonts.conf").write_text(
+        f"<fontconfig><dir>{tmp_path}/fonts</dir><cachedir>{tmp_path}/cache</cachedir></fontconfig>"
+    )
+    monkeypatch.setenv("FONTCONFIG_FILE", str(tmp_path / "fonts.conf"))
+
+
+@needs_pango
+@pytest.mark.usefixtures("one_font")
+def test_other_scripts_and_tables_survive(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    rows = "\n".join(f"| {name} | {text} 😀 |" for name, text in SCRIPTS.items())
+    report = (
+        f"## تقرير\n\n{SCRIPTS['arabic']} [1]. {SCRIPTS['arabic']}.\n\n| a | b |\n|-|-|\n{rows}\n"
+    )
+    trace = good_trace(language="ar")
+    result = {"trace": trace, "report": report, "citations": None}
+    write_report(result, tmp_path / "r.html")
+    write_report(result, tmp_path / "r.pdf")
+    assert caplog.records == []
+    page = Page((tmp_path / "r.html").read_text("utf-8"))
+    assert page.elements[0] == ("html", {"lang": "ar", "dir": "rtl"})
+    printed = pdf_text((tmp_path / "r.pdf").read_bytes())
+    for name in ("russian", "greek"):
+        assert SCRIPTS[name] in page.text
+        assert SCRIPTS[name] in " ".join(printed.split())
+    for name in ("arabic", "hebrew"):
+        assert SCRIPTS[name] in page.text
+        assert set("".join(words(SCRIPTS[name]))) <= set(printed)
+    assert "😀" in printed
+
+
+@needs_pango
+@pytest.mark.usefixtures("one_font")
+def test_characters_that_no_font_has_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    result = {"trace": good_trace(), "report": "Tides are 潮汐.", "citations": None}
+    with caplog.at_level(logging.WARNING):
+        write_report(result, tmp_path / "r.pdf")
+    (record,) = caplog.records
+    assert "2 of the PDF's characters (潮 汐)" in record.getMessage()
+    assert "潮汐" in pdf_text((tmp_path / "r.pdf").read_bytes())
+
+
+@needs_pango
+def test_paper_fetches_nothing(tmp_path: Path):
+    (tmp_path / "secret.txt").write_text("Tides of silver")
+    with running_site() as site:
+        page = (
+            f"<img src={site.url}/x><link rel=stylesheet href={site.url}/x><style>"
+            f"@import url({site.url}/x); p {{ background: url({site.url}/x) }}</style><p>Words."
+            f"<link rel=attachment href=file://{tmp_path}/secret.txt><object data={site.url}/x>"
+        )
+        content = paper.paper(page)
+        assert site.asked == []
+    assert "Words." in pdf_text(content)
+    assert b"EmbeddedFile" not in content
+
+
+LONG: Final = {
+    "word": "a" * 100_000,
+    "marks": "Tides rise " + "[1]" * 6_000 + ".\n\n## References\n\n[1]. https://x.org/a - A",
+    "letters over letters": "a" + "\u0301" * 100_000,
+    "blanks": "```\na" + " " * 100_000 + "b\n```",
+    "items": "- a\n" * 40_000,
+}
+
+
+def seconds() -> float:
+    """CPU time of this process and of those it has waited for."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (RUSAGE_SELF, RUSAGE_CHILDREN))
+
+
+@needs_pango
+@pytest.mark.hostile
+@pytest.mark.parametrize("kind", LONG)
+def test_paper_takes_time_as_the_report_is_long(tmp_path: Path, kind: str):
+    result = {"trace": good_trace(), "report": LONG[kind], "citations": None}
+    before = seconds()
+    write_report(result, tmp_path / "r.pdf")
+    assert seconds() - before < 30
+
+
+@needs_pango
+def test_a_report_of_five_megabytes_is_delivered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(report_file, "_PRINTED", 20_000)
+    report = "Tides rise *twice* a day, says [1].\n\n" * 135_000
+    result = {"trace": good_trace(), "report": report, "citations": None}
+    before = seconds()
+    for suffix in report_file.SUFFIXES:
+        write_report(result, tmp_path / f"r{suffix}")
+    assert seconds() - before < 30
+    text = pdf_text((tmp_path / "r.pdf").read_bytes())
+    assert f"… {len(report) - 20_000:,} more characters are in the trace file." in text
+
+
+@needs_pango
+def test_a_layout_without_end_costs_its_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(paper, "_SECONDS", 0.01)
+    result = {"trace": good_trace(), "report": "Tides.", "citations": None}
+    faults = deliver([tmp_path / "r.pdf", tmp_path / "r.html"], result)
+    assert faults == [
+        f"{tmp_path}/r.pdf: the layout as PDF takes more than 0 s: take .html and print it"
+    ]
+    assert (tmp_path / "r.html").exists()
+
+
+def test_json_says_what_is_missing_and_what_each_claim_rests_on():
+    text = GOOD.replace("They reach 16 metres [2].", "They reach 99 metres [2]. It is so [7].")
+    failures = (
+        Failure(name="not_covered", fault="person", message="stopped", branch=2),
+        Failure(name="repaired", fault="policy", message="mended"),
+    )
+    odd = Source.of(id=1003, url="javascript:alert(1)", text="x")
+    trace = trace_of(text, failures=failures, sources=(*SOURCES, odd))
+    run = report_file._run(trace)
+    assert run.citations is not None
+    record = ReportRecord.of(*run)
+    assert [claim.status for claim in record.claims] == ["quoted", "contradicted", "dangling"]
+    assert record.claims[0].quotes[0].text == "The Moon causes tides."
+    assert record.claims[0].text == "The Moon causes tides."
+    assert record.claims[1].sources == (2,)
+    assert any("99" in part for part in record.claims[1].missing)
+    assert record.claims[2].dangling == ("[7]",)
+    assert [(part.name, part.subtask) for part in record.missing] == [
+        ("not_covered", "How large they get")
+    ]
+    assert ReportRecord.model_validate_json(record.json_text()) == record
