@@ -112,9 +112,10 @@ def report_contract() -> str:
 
 
 def _fields(kind: type[BaseModel], name: str) -> list[str]:
-    meanings = _attribute_docstrings(kind)
+    described = {field: value.description or "" for field, value in kind.model_fields.items()}
+    meanings = described | _attribute_docstrings(kind)
     rows = [
-        f"| `{field}` | {_values(value.annotation)} | {meanings.get(field, '')} |"
+        f"| `{field}` | {_values(value.annotation)} | {meanings[field]} |"
         for field, value in kind.model_fields.items()
         if field != "type"
     ]

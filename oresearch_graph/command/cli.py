@@ -73,7 +73,10 @@ def run(
     language: Annotated[
         str | None, typer.Option(help="Of the report: en, zh, … Default: the question's.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the report here.")] = None,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(help="Write the report here: .md, .html, .pdf or .json; may be repeated."),
+    ] = None,
     trace: Annotated[Path | None, typer.Option(help="Append the trace here.")] = None,
     approve_plan: Annotated[
         bool, typer.Option("--approve-plan", help="Ask before researching the plan.")
@@ -112,7 +115,7 @@ def run(
         "approve_plan": approve_plan or None,
     }
     request = Research(
-        question, options, more or (), out, trace, resume, ask,
+        question, options, more or (), out or (), trace, resume, ask,
         keep=not no_keep, as_json=as_json, quiet=quiet,
     )  # fmt: skip
     raise typer.Exit(research(request))

@@ -17,14 +17,14 @@ from typing import Any, Final, Literal
 
 from filelock import FileLock, Timeout
 from platformdirs import user_data_path
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
-from oresearch_graph.command.outcome import usage_line
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.redaction import brief
 from oresearch_graph.trace import Outcome, Trace, TraceWriter
 from oresearch_graph.trace.private_files import private_folder, write_private
 from oresearch_graph.trace.validation import FrozenModel
+from oresearch_graph.view.report_record import RunCost
 
 State = Literal["at work", "interrupted", "stopped", Outcome]
 """`interrupted`: its process ended without a word; `stopped`: a person, a signal or a fault ended
@@ -53,9 +53,19 @@ class RunRecord(FrozenModel):
     """Names of settings that hold one: they are read again."""
     spent: str = ""
     """In words."""
-    report: str | None = None
+    reports: tuple[str, ...] = ()
     trace: str | None = None
     """Where they were delivered."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_report(cls, record: object) -> object:
+        """Earlier runs had one report."""
+        if not isinstance(record, dict) or "report" not in record:
+            return record
+        record = dict(record)
+        path = record.pop("report")
+        return {"reports": (path,) if path else (), **record}
 
 
 class KeptRun:
@@ -94,7 +104,7 @@ class KeptRun:
             with TraceWriter(part) as writer:
                 writer.write(trace)
             part.replace(self.folder / "trace.jsonl")
-            fields["spent"] = usage_line(trace)
+            fields["spent"] = RunCost.of(trace).in_words()
         self.update(**fields)
 
     @contextmanager

@@ -16,7 +16,8 @@ from oresearch_graph.evidence.citations import in_words
 from oresearch_graph.graph.build import ResearchGraph
 from oresearch_graph.graph.outcome import assemble
 from oresearch_graph.graph.state import Findings, join_findings, join_sources
-from oresearch_graph.trace import Failure, Trace, Usage, known_sum
+from oresearch_graph.trace import Failure, Trace
+from oresearch_graph.view.report_record import RunCost
 
 
 async def stopped_trace(
@@ -103,8 +104,8 @@ def print_summary(
             f"cited sentences: {in_words(trace.citations.counts)}; "
             f"{sources_cited} source records cited"
         )
-    summary.append(f"usage: {usage_line(trace)}")
-    summary += [] if report is None else [f"report: {places.report}"]
+    summary.append(f"usage: {RunCost.of(trace).in_words()}")
+    summary += [f"report: {path}" for path in places.written(report)]
     summary.append(f"trace:  {places.trace}")
     summary += [] if run_id is None else [f"run:    {run_id} (ask on: --ask {run_id})"]
     console.print(lines("\n".join(summary)), soft_wrap=True)
@@ -113,26 +114,6 @@ def print_summary(
 def _failure(failure: Failure) -> str:
     place = "" if failure.branch is None else f", subtask {failure.branch}"
     return f"  {failure.name} ({failure.fault}{place}): {' '.join(failure.message.split())}"
-
-
-def usage_line(trace: Trace) -> str:
-    """Calls, tokens and money of a run; what is unknown, and what no model did, is left out."""
-    sums = total(trace)
-    calls, tool_calls = sums["model_calls"], f"{sums['tool_calls']} tool calls"
-    if not calls:
-        return tool_calls
-    tokens = known_sum((sums["prompt_tokens"], sums["completion_tokens"]))
-    reading = sum(usage.calls for usage in trace.usage if usage.role == "verifier")
-    notes = [f"{reading} to verify"] if reading else []
-    notes += [f"{sums['unanswered']} unanswered"] if sums["unanswered"] else []
-    noted = f" ({', '.join(notes)})" if notes else ""
-    parts = [f"{calls} model calls{noted}", tool_calls]
-    cached = f" ({sums['cached_tokens']:,} cached)" if sums["cached_tokens"] else ""
-    parts += [] if tokens is None else [f"{tokens:,.0f} tokens{cached}"]
-    estimated = sums["estimated_tokens"]
-    parts += [f"about {estimated:,} tokens that were not told"] if estimated else []
-    parts += [] if sums["cost"] is None else [f"${sums['cost']:.4f}"]
-    return ", ".join(parts)
 
 
 def print_next(console: Console, question: str) -> None:
@@ -153,9 +134,9 @@ def as_json(trace: Trace, report: str | None, places: Places, run_id: str | None
         "report": report,
         "failures": [failure.model_dump() for failure in trace.failures],
         "citations": None,
-        "usage": total(trace),
+        "usage": RunCost.of(trace).model_dump(),
         "models": trace.models,
-        "report_path": str(places.report) if report is not None else None,
+        "report_paths": [str(path) for path in places.written(report)],
         "trace_path": str(places.trace),
         "trace_id": trace.id,
         "run_id": run_id,
@@ -168,18 +149,3 @@ def as_json(trace: Trace, report: str | None, places: Places, run_id: str | None
             "coverage": trace.citations.coverage,
         }
     return json_line(summary)
-
-
-def total(trace: Trace) -> dict[str, Any]:
-    """Usage of all roles; what the extractive policy did is no call of a model."""
-    calls: list[Usage] = [usage for usage in trace.usage if usage.model != "extractive"]
-    return {
-        "model_calls": sum(usage.calls for usage in calls),
-        "unanswered": sum(usage.unanswered for usage in calls),
-        "tool_calls": sum(usage.tool_calls for usage in trace.usage),
-        "prompt_tokens": known_sum(usage.prompt_tokens for usage in calls),
-        "cached_tokens": known_sum(usage.cached_tokens for usage in calls),
-        "completion_tokens": known_sum(usage.completion_tokens for usage in calls),
-        "estimated_tokens": known_sum(usage.estimated_tokens for usage in calls),
-        "cost": known_sum(c for usage in calls for c in (usage.cost, usage.estimated_cost)),
-    }

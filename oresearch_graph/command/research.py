@@ -32,6 +32,8 @@ from oresearch_graph.command.outcome import (
 )
 from oresearch_graph.command.places import (
     Places,
+    deliver,
+    holds,
     leave,
     places_for,
     require_writable,
@@ -106,7 +108,7 @@ class Research:
     options: Mapping[str, Any]
     """Settings that were given, by name; None: not given."""
     assignments: Sequence[str] = ()
-    out: Path | None = None
+    out: Sequence[Path] = ()
     trace: Path | None = None
     resume: str | None = None
     """The run to go on with."""
@@ -195,9 +197,9 @@ def _settings(request: Research, before: KeptRun | None) -> ResearchSettings:
 
 def _places(request: Research, before: KeptRun | None, question: str) -> Places:
     """A run that is gone on with is delivered where it was to be."""
-    if before is not None and request.resume and before.record.report and before.record.trace:
-        kept = Places(Path(before.record.report), Path(before.record.trace))
-        return Places(request.out or kept.report, request.trace or kept.trace)
+    if before is not None and request.resume and before.record.reports and before.record.trace:
+        reports = tuple(request.out) or tuple(map(Path, before.record.reports))
+        return Places(reports, request.trace or Path(before.record.trace))
     return places_for(question, request.out, request.trace)
 
 
@@ -215,10 +217,10 @@ def _kept(job: _Job) -> KeptRun | None:
 def _fields(settings: ResearchSettings, places: Places) -> dict[str, Any]:
     """What of a run's record a command decides."""
     storable, withheld = settings.storable
-    report, trace = (str(path.absolute()) for path in places)
+    *reports, trace = (str(path.absolute()) for path in (*places.reports, places.trace))
     if corpus := storable.get("corpus"):
         storable["corpus"] = str(Path(corpus).expanduser().absolute())
-    return {"settings": storable, "withheld": withheld, "report": report, "trace": trace}
+    return {"settings": storable, "withheld": withheld, "reports": tuple(reports), "trace": trace}
 
 
 def _prepared(runner: asyncio.Runner, job: _Job, why: str) -> int:
@@ -241,6 +243,7 @@ def _run(runner: asyncio.Runner, job: _Job, policies: Policies) -> int:
     if isinstance(saver, AbstractAsyncContextManager):
         saver = runner.run(stack.enter_async_context(saver))
     graph = create_research_graph(policies, settings=job.settings, checkpointer=saver)
+    settled = run is not None and run.record.ended not in {None, "stopped"}
     if run is not None:
         questions = (*run.record.questions, *([job.question] if job.request.ask else []))
         run.update(ended=None, questions=questions, **_fields(job.settings, job.places))
@@ -253,7 +256,7 @@ def _run(runner: asyncio.Runner, job: _Job, policies: Policies) -> int:
         except OresearchError as error:
             _stopped(runner, graph, job, policies, str(error))
             raise
-        status = _finish(job, state["trace"], state["report"], saves=worked)
+        status = _finish(job, state, worked=worked, settled=settled)
         return status if _ended(job, state["trace"].outcome, state["trace"]) else 1
     finally:
         runner.run(stack.aclose())
@@ -277,7 +280,7 @@ def _stopped(
     trace = runner.run(stopped_trace(graph, _THREAD, policies.names, cause))
     messages: list[str] = []
     if trace is not None:
-        messages = save(job.places, trace, None)
+        messages = save(job.places.trace, trace)
         messages = messages or [f"stopped; what was done is in {job.places.trace}"]
     if job.run is not None and _ended(job, "stopped", trace):
         messages.append(f"to go on: oresearch run --resume {job.run.id}")
@@ -334,11 +337,19 @@ async def _show(graph: ResearchGraph, send: Any, progress: Progress) -> None:  #
             progress.checking()
 
 
-def _finish(job: _Job, trace: Trace, report: str | None, *, saves: bool) -> int:
-    """Save first, then tell; a file that could not be written does not cost the report."""
+def _finish(job: _Job, state: Mapping[str, Any], *, worked: bool, settled: bool) -> int:
+    """Save first, then tell; a file that could not be written does not cost the report.
+
+    `settled`: the run had ended before, and was delivered. What is there may have been edited.
+    """
     request, places, console = job.request, job.places, job.console
+    trace, report = state["trace"], state["report"]
     run_id = None if job.run is None else job.run.id
-    faults = save(places, trace, report) if saves else []
+    paths = places.written(report)
+    if settled and not worked:
+        paths = tuple(path for path in paths if path in request.out or not path.exists())
+    saves = worked or not (settled or holds(places.trace, trace))
+    faults = [*(save(places.trace, trace) if saves else ()), *deliver(paths, state)]
     if request.as_json:
         print(as_json(trace, report, places, run_id))  # noqa: T201 - the output asked for
     elif report is not None:

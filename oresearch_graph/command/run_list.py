@@ -48,7 +48,8 @@ def show_run(name: str, *, as_json: bool) -> int:
     facts |= {f"question {n}": text for n, text in enumerate(record.questions, 1)}
     facts |= {name: str(value) for name, value in record.settings.items()}
     facts |= dict.fromkeys(record.withheld, "holds a key, which is not kept")
-    facts |= {"report": record.report or "", "trace": record.trace or "", "kept": str(run.folder)}
+    facts |= {"report": ", ".join(record.reports), "trace": record.trace or ""}
+    facts |= {"kept": str(run.folder)}
     if state in {"interrupted", "stopped"}:
         facts["to go on"] = f"oresearch run --resume {run.id}"
     elif state != "at work":

@@ -13,10 +13,10 @@ from typing import Any, Final
 import pytest
 
 from oresearch_graph import create_research_graph
-from oresearch_graph.command.outcome import usage_line
 from oresearch_graph.policies.chat.context import Slots
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import Trace
+from oresearch_graph.view.report_record import RunCost
 from tests.graph.test_overflow import FILLED
 from tests.helpers.openai_server import OpenAIServer, common_prefix
 from tests.helpers.research_brain import ResearchBrain
@@ -151,7 +151,7 @@ async def test_what_a_thread_sent_before_is_found(slots: int, rendering: Any, st
     assert min(shares) >= 0.9
     researchers = [usage for usage in trace.usage if usage.role == "researcher"]
     assert all(usage.calls >= 2 and usage.cached_tokens for usage in researchers)
-    assert re.search(r"tokens \([\d,]+ cached\)", usage_line(trace))
+    assert re.search(r"tokens \([\d,]+ cached\)", RunCost.of(trace).in_words())
 
 
 def test_threads_beyond_the_slots_take_those_that_wait_longest() -> None:

@@ -123,7 +123,7 @@ def test_json_is_one_object_on_standard_output(tmp_path):
     assert told["usage"]["model_calls"] == 0
     assert told["usage"]["cost"] is None
     assert "outcome: complete" in done.stderr
-    assert (tmp_path / told["report_path"]).exists()
+    assert (tmp_path / told["report_paths"][0]).exists()
     (trace,) = read_traces(tmp_path / told["trace_path"])
     assert trace.execution == "sequential"
     assert len(trace.branches) <= 3
@@ -141,13 +141,14 @@ def test_a_second_run_leaves_the_first_ones_report_alone(tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
 def test_a_report_that_cannot_be_written_is_still_printed(tmp_path):
+    (tmp_path / "full.md").symlink_to("/dev/full")
     done = oresearch(
         "run", QUESTION, "--search", "python", "--effort", "quick", "--quiet",
-        "--out", "/dev/full", "--trace", "t.jsonl", cwd=tmp_path,
+        "--out", "full.md", "--trace", "t.jsonl", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stdout.startswith("## Introduction")
-    assert done.stderr == "oresearch: /dev/full: cannot be written: No space left on device\n"
+    assert done.stderr == "oresearch: full.md: cannot be written: No space left on device\n"
     assert [trace.outcome for trace in read_traces(tmp_path / "t.jsonl")] == ["complete"]
 
 

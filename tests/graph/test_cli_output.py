@@ -28,7 +28,7 @@ def test_a_piped_report_is_harmless(capsys: pytest.CaptureFixture[str]):
 def test_json_is_read_back_and_harmless():
     failure = Failure(name="tool_error", fault="web", message=ODD)
     told = as_json(
-        Trace(question=f"潮汐 {ODD}", failures=(failure,)), ODD, Places(Path("r"), Path("t"))
+        Trace(question=f"潮汐 {ODD}", failures=(failure,)), ODD, Places((Path("r.md"),), Path("t"))
     )
     assert not set(told) & {*COMMANDS, "\u2028", "\ufeff"}
     assert "潮汐" in told

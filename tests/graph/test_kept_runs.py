@@ -107,6 +107,67 @@ def test_a_run_is_asked_further_listed_shown_and_deleted(place: Path):
     assert "there is no such run" in oresearch(place, "runs", "show", run.id).stderr
 
 
+def test_a_run_that_is_gone_on_with_is_delivered_where_it_was_to_be(place: Path):
+    outs = ("--out", "r.html", "--out", "new/r.json", "--trace", "t.jsonl")
+    with OpenAIServer(BRAIN, Habits(latency=0.3)) as server:
+        process = WarmProcess(
+            COMMAND, "run", QUESTION, *outs, *options(server), cwd=place,
+            env=environment(place), streams=streams(place),
+        )  # fmt: skip
+        end = time.monotonic() + 20
+        while len(server.requests) < 3 and time.monotonic() < end:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait(20)
+        (run,) = kept(place).all()
+        assert run.record.reports == (str(place / "r.html"), str(place / "new" / "r.json"))
+        elsewhere = place / "elsewhere"
+        elsewhere.mkdir()
+        done = run_warm(COMMAND, "run", "--resume", run.id, cwd=elsewhere, env=environment(place))
+        assert done.returncode == 0, done.stderr
+    assert "[1]" in (place / "r.html").read_text("utf-8")
+    assert json.loads((place / "new" / "r.json").read_text("utf-8"))["outcome"] == "complete"
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_run_that_has_ended_is_delivered_in_another_format(place: Path):
+    with OpenAIServer(BRAIN) as server:
+        oresearch(place, "run", QUESTION, *options(server), "--out", "r.md", "--trace", "t.jsonl")
+        (run,) = kept(place).all()
+        (place / "r.md").write_text("Edited.")
+        asked = len(server.requests)
+        for name in ("r.md", "r.html"):  # where it was, and where it is now to be
+            out = () if name == "r.md" else ("--out", name)
+            assert oresearch(place, "run", "--resume", run.id, *out).returncode == 0
+            assert (place / name).exists()
+        assert len(server.requests) == asked
+    assert (place / "r.md").read_text() == "Edited."
+    assert len(list(read_traces(place / "t.jsonl"))) == 1
+
+
+def test_a_run_that_was_killed_before_it_was_delivered_is_delivered(place: Path):
+    with OpenAIServer(BRAIN) as server:
+        oresearch(place, "run", QUESTION, *options(server), "--out", "r.md", "--trace", "t.jsonl")
+        (run,) = kept(place).all()
+        run.update(ended=None)
+        (place / "r.md").write_text("Half of")
+        for traces in (1, 1):
+            assert oresearch(place, "run", "--resume", run.id).returncode == 0
+            assert "[1]" in (place / "r.md").read_text("utf-8")
+            assert len(list(read_traces(place / "t.jsonl"))) == traces
+            run.update(ended=None)
+            (place / "t.jsonl").unlink()
+
+
+def test_a_record_of_one_report_is_read(place: Path):
+    run = kept(place).new("tides?")
+    file = run.folder / "run.json"
+    record = json.loads(file.read_text())
+    del record["reports"]
+    file.write_text(json.dumps(record | {"report": "/r.md"}))
+    assert kept(place).find(run.id).record.reports == ("/r.md",)
+
+
 def test_only_their_owner_reads_them(place: Path):
     with OpenAIServer(BRAIN) as server:
         oresearch(place, "run", QUESTION, *options(server))

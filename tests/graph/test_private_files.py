@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from oresearch_graph.command.files import view_files
-from oresearch_graph.command.places import Places, save
+from oresearch_graph.command.places import deliver, save
 from oresearch_graph.served.checkpointer import create_checkpointer
 from oresearch_graph.trace import TraceWriter
 from tests.helpers.traces import GOOD, trace_of
@@ -32,9 +32,11 @@ def open_to_others(folder: Path) -> list[str]:
 
 
 def test_report_trace_and_page_are_the_owners(tmp_path: Path):
-    places = Places(tmp_path / "out" / "tides" / "report.md", tmp_path / "traces" / "trace.jsonl")
-    assert save(places, trace_of(GOOD, id="a"), "A report.") == []
-    assert view_files([places.trace], tmp_path / "pages" / "page.html", []) == 0
+    trace = tmp_path / "traces" / "trace.jsonl"
+    assert save(trace, trace_of(GOOD, id="a")) == []
+    reports = [tmp_path / "out" / "tides" / f"report{suffix}" for suffix in (".md", ".html")]
+    assert deliver(reports, {"trace": trace_of(GOOD), "report": "It.", "citations": None}) == []
+    assert view_files([trace], tmp_path / "pages" / "page.html", []) == 0
     assert {"report.md", "trace.jsonl", "page.html", "tides", "out"} <= everything(tmp_path)
     assert open_to_others(tmp_path) == []
 
@@ -49,15 +51,17 @@ def test_a_line_cut_short_is_moved_to_the_owners_file(tmp_path: Path):
 
 
 def test_what_is_there_keeps_its_mode(tmp_path: Path):
-    places = Places(tmp_path / "out" / "report.md", tmp_path / "out" / "trace.jsonl")
-    places.report.parent.mkdir(mode=0o755)
-    for path in places:
+    report, trace = tmp_path / "out" / "report.md", tmp_path / "out" / "trace.jsonl"
+    report.parent.mkdir(mode=0o755)
+    for path in (report, trace):
         path.touch()
         path.chmod(0o640)
-    save(places, trace_of(GOOD, id="a"), "Short.")
-    save(places, trace_of(GOOD, id="b"), "It.")
-    assert places.report.read_text() == "It."
-    modes = [path.stat().st_mode & 0o777 for path in (*places, places.report.parent)]
+    for name, text in (("a", "Short."), ("b", "It.")):
+        of_run = trace_of(GOOD, id=name)
+        assert save(trace, of_run) == []
+        assert deliver([report], {"trace": of_run, "report": text, "citations": None}) == []
+    assert report.read_text() == "It."
+    modes = [path.stat().st_mode & 0o777 for path in (report, trace, report.parent)]
     assert modes == [0o640, 0o640, 0o755]
 
 
