@@ -34,7 +34,8 @@ def usable_key(value: str, name: str) -> str:
     key = value.strip().strip("\"'").strip()
     if any(not "!" <= character <= "~" for character in key):
         raise ConfigurationError(
-            f"{name} is no key: it holds a blank or a character outside ASCII; copy it anew"
+            f"{name} is no key: it holds a line break, a blank or a character outside ASCII; copy "
+            "it anew"
         )
     remember(key)
     return key

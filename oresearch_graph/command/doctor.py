@@ -14,6 +14,7 @@ from rich.console import Console
 from oresearch_graph.command.terminal import lines
 from oresearch_graph.errors import OresearchError
 from oresearch_graph.keys import Address, environment_key
+from oresearch_graph.network.clients import described_network
 from oresearch_graph.policies.chat.constraint import takes_grammar
 from oresearch_graph.policies.chat.model_faults import fault_of
 from oresearch_graph.policies.chat.policy import ChatPolicy
@@ -128,6 +129,8 @@ def _surroundings(settings: ResearchSettings) -> Iterator[tuple[str, str]]:
     missing = [name for name in names if not environment_key(name)]
     yield "keys", f"not set: {', '.join(missing)}" if missing else "set"
     yield "search", describe_search(settings)
+    if network := described_network():
+        yield "network", network
 
 
 async def _tried(model: BaseChatModel, name: str) -> Trial:

@@ -29,6 +29,7 @@ from typing import IO, Any, Final
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.known_secrets import is_secret_name
+from oresearch_graph.network.causes import cause_of
 from oresearch_graph.redaction import brief
 
 PREFIX: Final = "local:"
@@ -155,8 +156,10 @@ def _fetched(repository: str, file: str) -> Path:
     try:
         return Path(hf_hub_download(repository, file))
     except Exception as error:  # noqa: BLE001 - the boundary to the hub's client
+        cause = cause_of(error)
+        why = f"{cause.words}; {cause.fix}".rstrip("; ") if cause else brief(error, 200)
         raise ConfigurationError(
-            f"{file} is not here, and the hub's {repository} does not give it ({brief(error, 200)})"
+            f"{file} is not here, and the hub's {repository} does not give it ({why})"
         ) from None
 
 

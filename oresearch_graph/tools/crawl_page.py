@@ -10,7 +10,7 @@ from typing import Final
 from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import BaseModel, Field
 
-from oresearch_graph.errors import ToolError
+from oresearch_graph.errors import ConfigurationError, ToolError
 from oresearch_graph.evidence.ledger import cut_to
 from oresearch_graph.text.words import token_count
 from oresearch_graph.tools.backend import Page, PageReader, ToolResult
@@ -76,6 +76,8 @@ class CrawlPage:
             return Page(url=url, fault=f"gave no answer within {self._seconds:g} s")
         except ToolError as error:
             return error
+        except ConfigurationError:
+            raise
         except Exception as error:  # noqa: BLE001 - the boundary to any reader, an embedder's too
             _log.exception("the page reader %s failed", self._reader.name)
             return Page(url=url, fault=f"cannot be read ({type(error).__name__})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 
 import pytest
@@ -9,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oresearch_graph.errors import AddressRefused
+from oresearch_graph.tools.web import address_guard
 from oresearch_graph.tools.web.address_guard import AddressGuard
 from oresearch_graph.tools.web.reader import Fetcher, FetchLimits
+from tests.helpers.loopback_proxy import running_proxy, without_network_variables
 from tests.helpers.loopback_site import running_site
 
 REFUSED = [
@@ -20,6 +23,10 @@ REFUSED = [
     "fec0::1", "fd00:ec2::254", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1",
     "2002:7f00:1::", "2002:0a00:0001::1", "::7f00:1", "198.18.0.1", "192.0.2.1", "2001:db8::1",
 ]  # fmt: skip
+
+
+async def to_loopback(host: str, port: int) -> list[str]:
+    return ["127.0.0.1"]
 
 
 @pytest.mark.parametrize("address", REFUSED)
@@ -88,9 +95,6 @@ async def test_the_checked_address_is_the_one_connected_to() -> None:
 
 
 async def test_the_name_stays_in_the_host_header() -> None:
-    async def to_loopback(host: str, port: int) -> list[str]:
-        return ["127.0.0.1"]
-
     with running_site() as site:
         site.add("/page", "hello")
         port = site.url.rpartition(":")[2]
@@ -117,9 +121,116 @@ async def test_a_redirect_inside_is_refused() -> None:
         assert "inside.test is a private or reserved address" in str(answer.fault)
 
 
-async def test_environment_proxies_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_this_machine_is_reached_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     with running_site() as site:
         url = site.add("/page", "direct")
         async with Fetcher(AddressGuard(allow_private=True)) as fetcher:
             assert (await fetcher.fetch(url)).body == b"direct"
+
+
+def proxied(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    without_network_variables(monkeypatch)
+    monkeypatch.setenv("ALL_PROXY", f"http://{place}")
+
+
+INSIDE = [
+    "http://10.0.0.1/", "http://192.168.1.1:8080/", "http://169.254.1.1/", "http://[fd00::7]/",
+    "http://[::ffff:10.0.0.1]/", "http://0x0a.1/", "http://167772161/", "http://012.0.0.1/",
+    "http://127.0.0.1/", "http://127.1/", "http://localhost/", "http://a.localhost/",
+    "http://0.0.0.0/", "http://router/", "http://nas.local/", "http://wiki.corp/",
+    "http://db.internal./", "http://DB.Internal/", "http://169.254.169.254/latest/meta-data",
+    "http://metadata.google.internal/", "http://metadata/", "http://metadata.goog/",
+    "http://[fd00:ec2::254]/", "https://10.0.0.1/",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", INSIDE)
+async def test_no_proxy_is_asked_for_an_address_inside(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_proxy({}) as proxy:
+        proxied(monkeypatch, proxy.place)
+        async with Fetcher(AddressGuard()) as fetcher:
+            answer = await fetcher.fetch(url)
+    assert answer.fault is not None
+    assert proxy.asked == []
+
+
+async def test_nor_for_a_name_that_leads_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its one public address does not help: which of them the proxy takes is not known."""
+
+    async def both(host: str, port: int) -> list[str]:
+        return ["93.184.216.34", "10.0.0.8"]
+
+    with running_proxy({}) as proxy:
+        proxied(monkeypatch, proxy.place)
+        async with Fetcher(AddressGuard(resolver=both)) as fetcher:
+            answer = await fetcher.fetch("https://page.example/")
+    assert "page.example is a private or reserved address" in str(answer.fault)
+    assert proxy.asked == []
+
+
+async def test_nor_for_a_redirect_that_leads_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_site() as site:
+        places = ["http://10.0.0.1/", "http://metadata.google.internal/x", "http://localhost:1/"]
+        for number, place in enumerate(places):
+            site.add(f"/{number}", status=302, headers={"Location": place})
+        with running_proxy({"page.example": int(site.url.rpartition(":")[2])}) as proxy:
+            proxied(monkeypatch, proxy.place)
+            async with Fetcher(AddressGuard()) as fetcher:
+                for number in range(len(places)):
+                    answer = await fetcher.fetch(f"http://page.example/{number}")
+                    assert "which is not fetched" in str(answer.fault)
+    assert {host for host, _ in proxy.asked} == {"page.example"}
+
+
+async def test_a_name_that_only_the_proxy_knows_is_the_proxys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def silent(host: str, port: int) -> list[str]:
+        await asyncio.sleep(60)
+        return []
+
+    monkeypatch.setattr(address_guard, "_LOOK_UP_SECONDS", 0.05)
+    with running_site() as site:
+        site.add("/page", "hello")
+        with running_proxy({"page.example": int(site.url.rpartition(":")[2])}) as proxy:
+            proxied(monkeypatch, proxy.place)
+            for guard in (AddressGuard(), AddressGuard(resolver=silent)):
+                async with Fetcher(guard) as fetcher:
+                    assert (await fetcher.fetch("http://page.example/page")).body == b"hello"
+    assert len(proxy.asked) == 2
+
+
+async def test_private_names_may_be_allowed_through_a_proxy_but_no_metadata(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with running_site() as site:
+        site.add("/page", "hello")
+        port = int(site.url.rpartition(":")[2])
+        with running_proxy({"wiki": port, "10.0.0.9": port, "metadata.goog": port}) as proxy:
+            proxied(monkeypatch, proxy.place)
+            async with Fetcher(AddressGuard(allow_private=True)) as fetcher:
+                assert (await fetcher.fetch("http://wiki/page")).body == b"hello"
+                assert (await fetcher.fetch("http://10.0.0.9/page")).body == b"hello"
+                refused = await fetcher.fetch("http://metadata.goog/page")
+                direct = await fetcher.fetch(f"{site.url}/page")
+    assert "a cloud metadata name" in str(refused.fault)
+    assert direct.body == b"hello"
+    assert [host for host, _ in proxy.asked] == ["wiki", "10.0.0.9"]
+
+
+async def test_a_page_that_no_proxy_excepts_is_fetched_directly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with running_site() as site, running_proxy({}) as proxy:
+        site.add("/page", "hello")
+        proxied(monkeypatch, proxy.place)
+        monkeypatch.setenv("NO_PROXY", "docs.example.test")
+        port = site.url.rpartition(":")[2]
+        guard = AddressGuard(allow_private=True, resolver=to_loopback)
+        async with Fetcher(guard) as fetcher:
+            answer = await fetcher.fetch(f"http://docs.example.test:{port}/page")
+    assert answer.body == b"hello"
+    assert proxy.asked == []

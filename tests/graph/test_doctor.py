@@ -12,6 +12,7 @@ from oresearch_graph.errors import ConfigurationError, PolicyError
 from oresearch_graph.policies.chat.probe import PROBES
 from oresearch_graph.policies.chat.servers import KINDS
 from oresearch_graph.settings import ResearchSettings
+from tests.helpers.loopback_proxy import without_network_variables
 from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.server_habits import (
     Habits,
@@ -24,6 +25,7 @@ SETTINGS = ResearchSettings(search="python")
 @pytest.fixture(autouse=True)
 def _nothing_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     PROBES.forget()
+    without_network_variables(monkeypatch)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("TAVILY_API_KEY", raising=False)
 

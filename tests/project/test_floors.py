@@ -22,7 +22,7 @@ FLOORS = [
     ["redaction"],
     ["errors"],
     ["keys"],
-    ["proxies"],
+    ["network"],
     ["trace"],
     ["settings"],
     ["environment"],

@@ -27,8 +27,13 @@ from oresearch_graph.keys import (
     usable_key,
 )
 from oresearch_graph.known_secrets import is_secret_name, remember_within
+from oresearch_graph.policies.chat.connections import (
+    OPENAI,
+    async_connections,
+    call_timeout,
+    connections,
+)
 from oresearch_graph.policies.local_model import CONTEXT, local_server
-from oresearch_graph.proxies import proxy_error, tls_context, uses_environment
 from oresearch_graph.redaction import brief
 
 _PROVIDERS: Final = frozenset(
@@ -146,16 +151,14 @@ def _openai(
     from oresearch_graph.policies.chat.openai_compatible import CompatibleChatOpenAI
 
     url = address.url if address else None
-    how: dict[str, Any] = {"verify": tls_context(), "trust_env": uses_environment(url)}
-    try:
-        # Not langchain-openai's clients, which all models of the process share: their open
-        # connections belong to the event loop that used them first.
-        clients = {
-            "http_async_client": openai.DefaultAsyncHttpxClient(**how),
-            "http_client": openai.DefaultHttpxClient(**how),
-        }
-    except (ImportError, ValueError) as error:
-        raise proxy_error(error) from None
+    # Not langchain-openai's clients, which all models of the process share: their open
+    # connections belong to the event loop that used them first.
+    clients = {
+        "http_async_client": async_connections(url or OPENAI),
+        "http_client": connections(url or OPENAI),
+        "http_socket_options": (),  # theirs; else langchain-openai warns of proxies
+    }
+    options["timeout"] = call_timeout(options["timeout"])
     try:
         return CompatibleChatOpenAI(
             model=model,

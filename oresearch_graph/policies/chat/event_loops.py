@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary, ref
 
 from langchain_core.language_models import BaseChatModel
 
-from oresearch_graph.proxies import tls_context, uses_environment
+from oresearch_graph.policies.chat.connections import async_connections
 
 _WORDS: Final = ("different event loop", "different loop", "Event loop is closed", "loop is closed")
 _lock: Final = threading.Lock()
@@ -47,7 +47,7 @@ def in_this_loop(model: BaseChatModel, *, renewable: bool) -> BaseChatModel:
             return model
         clients = _clients.setdefault(loop, {})
         if id(http) not in clients:
-            clients[id(http)] = client.copy(http_client=_like(http))
+            clients[id(http)] = client.copy(http_client=_like(http, str(client.base_url)))
         other = clients[id(http)]
     update = {"root_async_client": other, "async_client": other.chat.completions}
     return model.model_copy(update=update)
@@ -73,11 +73,7 @@ async def close_in_this_loop(model: BaseChatModel) -> None:
         await other.close()
 
 
-def _like(http: Any) -> Any:  # noqa: ANN401 - of the client's own package
-    import openai  # a second to import; whoever has such a client has done so
-
-    url = str(http.base_url)
-    return openai.DefaultAsyncHttpxClient(
-        base_url=http.base_url, timeout=http.timeout, headers=http.headers, verify=tls_context(),
-        trust_env=uses_environment(url),
-    )  # fmt: skip
+def _like(http: Any, url: str) -> Any:  # noqa: ANN401 - of the client's own package
+    return async_connections(
+        url, base_url=http.base_url, timeout=http.timeout, headers=http.headers
+    )

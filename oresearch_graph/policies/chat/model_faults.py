@@ -15,13 +15,14 @@ import httpx
 from langchain_core.exceptions import ModelError
 
 from oresearch_graph.errors import PolicyError, PolicyOverflow, PolicyRefused, PolicyTimeout
+from oresearch_graph.network.causes import Cause, cause_of
 from oresearch_graph.policies.chat.event_loops import of_other_loop
 from oresearch_graph.policies.chat.refusals import ServerRefusal, refusal_of
 from oresearch_graph.redaction import BODY, brief
 
 _AGAIN: Final = frozenset((408, 409, 425, 429))
 _FIXES: Final = {
-    401: "check the API key",
+    401: "the key is refused: check the API key",
     402: "the account has no credit left",
     403: "this key may not use that model",
     404: "check the model's name and the base URL",
@@ -54,8 +55,10 @@ class CallFault(Exception):
     def __init__(
         self, message: str, *, timed_out: bool = False, congested: bool = False,
         retry_after: float | None = None, broken_off: bool = False, other_loop: bool = False,
+        fix: str = "",
     ) -> None:  # fmt: skip
         super().__init__(message)
+        self.fix = fix or "check that the model server is up"
         self.timed_out, self.congested, self.retry_after = timed_out, congested, retry_after
         self.broken_off, self.other_loop = broken_off, other_loop
 
@@ -71,7 +74,7 @@ class CallFault(Exception):
             return PolicyError(f"{text}; {fix}")
         if self.broken_off:
             return PolicyError(f"{text}; try again later, or see the model server's log")
-        return PolicyError(f"{text}; check that the model server is up")
+        return PolicyError(f"{text}; {self.fix}")
 
 
 def fault_of(error: Exception, model: str) -> CallFault | PolicyError:
@@ -85,13 +88,16 @@ def fault_of(error: Exception, model: str) -> CallFault | PolicyError:
     # By name: the oldest langchain-core allowed has no ModelRefusalError.
     if refusal.filtered or _is_a(error, "ModelRefusal"):
         return filtered(model, refusal.words)
+    cause = cause_of(error) if refusal.status in {None, 400, 407} else None
+    if cause is not None:
+        return _by_cause(cause, model)
     if refusal.status is not None:
         return _by_status(error, refusal, model)
     if isinstance(error, TimeoutError | httpx.TimeoutException) or _is_a(error, "Timeout"):
         return CallFault(brief(error) or "no answer in time", timed_out=True)
     if isinstance(error, httpx.TransportError | ConnectionError) or _is_a(error, "Connection"):
-        cause = _innermost(error)
-        return CallFault(f"no connection: {brief(cause) or type(cause).__name__}")
+        inner = _innermost(error)
+        return CallFault(f"no connection: {brief(inner) or type(inner).__name__}")
     if isinstance(error, ModelError):
         kind = CallFault if error.is_retryable else PolicyRefused
         return kind(f"{model}: {brief(error)}")
@@ -118,6 +124,13 @@ def _overflow(refusal: ServerRefusal, model: str) -> PolicyOverflow:
         context=refusal.context,
         prompt=refusal.prompt,
     )
+
+
+def _by_cause(cause: Cause, model: str) -> CallFault | PolicyError:
+    words = f"no connection: {cause.words}"
+    if cause.lasting:
+        return PolicyError(f"{model}: {words}; {cause.fix}")
+    return CallFault(words, fix=cause.fix)
 
 
 def _by_status(error: Exception, refusal: ServerRefusal, model: str) -> CallFault | PolicyError:

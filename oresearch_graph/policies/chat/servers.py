@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 import httpx
 from langchain_core.language_models import BaseChatModel
 
-from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.errors import ConfigurationError, PolicyError
 from oresearch_graph.keys import shown_address
 from oresearch_graph.policies.chat.connect import connect
+from oresearch_graph.policies.chat.model_faults import fault_of
 from oresearch_graph.redaction import brief
 
 
@@ -103,14 +104,16 @@ async def served_model(base_url: str) -> str:
 
     Raises ConfigurationError where it has several, or does not tell.
     """
-    server = await server_at(base_url)
+    faults: list[Exception] = []
+    server = await server_at(base_url, faults)
     if len(server.models) == 1:
         return server.models[0]
     if not server.models:
-        raise ConfigurationError(
-            f"{shown_address(base_url)} does not tell which model it has: add --model NAME, and "
-            "check that the server is up"
-        )
+        untold = f"{shown_address(base_url)} does not tell which model it has"
+        if faults:
+            fault = fault_of(faults[0], untold)
+            untold = str(fault if isinstance(fault, PolicyError) else fault.final(untold, 1))
+        raise ConfigurationError(f"{untold}; if it lists none, add --model NAME")
     names = ", ".join(server.models[:8]) + (", …" if len(server.models) > 8 else "")
     raise ConfigurationError(
         f"{shown_address(base_url)} has {len(server.models)} models: add --model with one of "
@@ -118,16 +121,19 @@ async def served_model(base_url: str) -> str:
     )
 
 
-async def server_at(base_url: str) -> Server:
-    """The server at an address, asked without a model's name."""
+async def server_at(base_url: str, faults: list[Exception] | None = None) -> Server:
+    """The server at an address, asked without a model's name. `faults` gets why it did not
+    answer."""
     model = connect("unnamed", base_url=base_url, timeout=_SECONDS)
     try:
-        return await server_of(model, "unnamed")
+        return await server_of(model, "unnamed", faults)
     finally:
         await cast("Any", model).root_async_client.close()
 
 
-async def server_of(model: BaseChatModel, name: str) -> Server:
+async def server_of(
+    model: BaseChatModel, name: str, faults: list[Exception] | None = None
+) -> Server:
     """The server of an OpenAI-compatible model, asked through the model's own client: its keys,
     headers and proxies. A server that answers none of it is unknown; nothing is raised."""
     client = getattr(model, "root_async_client", None)
@@ -143,7 +149,9 @@ async def server_of(model: BaseChatModel, name: str) -> Server:
                     address, cast_to=httpx.Response
                 )
             return response.json(), response.headers
-        except Exception:  # noqa: BLE001 - whatever it is, the server did not tell
+        except Exception as error:  # noqa: BLE001 - whatever it is, the server did not tell
+            if faults is not None:
+                faults.append(error)
             return None
 
     return await identify(base_url, name, get)

@@ -4,14 +4,21 @@ Needs the extra `mcp`."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
+import httpx
 from langchain_core.tools import BaseTool
 
 from oresearch_graph.errors import ConfigurationError, ToolError
 from oresearch_graph.keys import require_private_connections
-from oresearch_graph.redaction import brief, quieted
+from oresearch_graph.network.clients import CONNECT_SECONDS, client_options
+from oresearch_graph.redaction import quieted
+from oresearch_graph.tools.providers.service_calls import service_error
+
+_BY_HTTP: Final = frozenset(("http", "sse", "streamable-http", "streamable_http"))
+_TIMEOUT: Final = httpx.Timeout(30.0, read=300.0, connect=CONNECT_SECONDS)
+"""What MCP's own clients have, but for the connection."""
 
 
 async def mcp_tools(
@@ -25,9 +32,10 @@ async def mcp_tools(
     """
     require_private_connections(servers)
     client_class, mcp_error = _adapters()
+    connections = await asyncio.to_thread(_connections, servers)
     try:
         async with asyncio.timeout(seconds):
-            client = client_class(cast("dict[str, Any]", dict(servers)))
+            client = client_class(connections)
             return list(await client.get_tools())
     except TimeoutError as error:
         raise ToolError(
@@ -35,11 +43,40 @@ async def mcp_tools(
             "check their commands and addresses"
         ) from error
     except (mcp_error, ExceptionGroup, OSError, ValueError, RuntimeError) as error:
-        cause = brief(_first(error)) or type(error).__name__
-        raise ToolError(
-            f"MCP servers ({', '.join(servers)}) cannot be used ({cause}): check their commands "
-            "and addresses"
-        ) from quieted(_first(error))
+        first = _first(error)
+        status = getattr(getattr(first, "response", None), "status_code", None)
+        fix = (
+            "the key in their headers is refused: correct it"
+            if status in (401, 403)
+            else "check their commands and addresses"
+        )
+        raise service_error(f"MCP servers ({', '.join(servers)})", first, fix) from quieted(first)
+
+
+def _connections(servers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """As given; those by HTTP have clients of ours, where they bring none."""
+    return {
+        name: {"httpx_client_factory": _factory(str(connection["url"])), **connection}
+        if connection.get("transport") in _BY_HTTP and connection.get("url")
+        else dict(connection)
+        for name, connection in servers.items()
+    }
+
+
+def _factory(url: str) -> Callable[..., httpx.AsyncClient]:
+    """What makes the clients of a connection. Raises ConfigurationError as they would."""
+    client_options(url)
+
+    def client(
+        headers: dict[str, str] | None = None,
+        timeout: httpx.Timeout | None = None,
+        auth: httpx.Auth | None = None,
+    ) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            headers=headers, auth=auth, timeout=timeout or _TIMEOUT, **client_options(url)
+        )
+
+    return client
 
 
 def _adapters() -> tuple[type[Any], type[Exception]]:

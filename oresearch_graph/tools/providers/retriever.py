@@ -16,10 +16,10 @@ from langchain_core.tools import BaseTool, ToolException
 
 from oresearch_graph.errors import ConfigurationError, ToolError
 from oresearch_graph.known_secrets import remember_within
-from oresearch_graph.redaction import brief, quieted
+from oresearch_graph.redaction import quieted
 from oresearch_graph.tools.backend import Hit, Hits, Page, PageReader
 from oresearch_graph.tools.daemon_threads import answer_of
-from oresearch_graph.tools.providers.service_calls import each_query
+from oresearch_graph.tools.providers.service_calls import each_query, service_error
 from oresearch_graph.tools.reading.html_text import iso_date
 from oresearch_graph.trace.plain_text import admissible_address
 
@@ -160,8 +160,7 @@ def query_argument(tool: BaseTool) -> str:
 
 
 def _failed(kind: str, name: str, error: Exception) -> ToolError:
-    cause = brief(error) or type(error).__name__
-    return ToolError(f"the {kind} {name} failed ({cause}): check its service and settings")
+    return service_error(f"the {kind} {name}", error, "check its service and settings")
 
 
 def results_in(answer: object, most: int = 20) -> Iterator[tuple[str, Mapping[str, Any]]]:

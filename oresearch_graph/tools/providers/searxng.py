@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -10,14 +9,14 @@ import httpx
 
 from oresearch_graph.errors import ConfigurationError, ToolError
 from oresearch_graph.keys import Address, require_privacy, shown_address
-from oresearch_graph.proxies import tls_context
+from oresearch_graph.network.clients import http_client
 from oresearch_graph.redaction import brief, quieted
 from oresearch_graph.tools.backend import Hit, Hits
 from oresearch_graph.tools.providers.service_calls import (
     Busy,
     each_query,
     retry_after,
-    service_client,
+    service_error,
     with_retries,
 )
 from oresearch_graph.tools.reading.html_text import iso_date
@@ -54,18 +53,15 @@ class SearxngSearch:
         try:
             answer = await with_retries(lambda: self._ask(query))
         except (Busy, httpx.HTTPError) as error:
-            why = brief(error) or type(error).__name__
-            raise ToolError(
-                f"SearXNG at {self._address} failed ({why}): check that it runs and can be reached"
+            raise service_error(
+                f"SearXNG at {self._address}", error, "check that it runs and can be reached"
             ) from quieted(error)
         hits = [_hit(entry) for entry in answer if isinstance(entry, dict) and entry.get("url")]
         return Hits(query=query, hits=tuple(hits[:k]))
 
     async def _ask(self, query: str) -> list[Any]:
-        tls = await asyncio.to_thread(tls_context)
-        async with service_client(
-            self._address, timeout=self._seconds, verify=tls, auth=self._auth
-        ) as client:
+        client = await http_client(self._address, seconds=self._seconds, auth=self._auth)
+        async with client:
             response = await client.get(self._address, params={"q": query, "format": "json"})
         if response.status_code == 429 or response.status_code >= 500:
             raise Busy(f"HTTP status {response.status_code}", retry_after(response))
@@ -73,6 +69,11 @@ class SearxngSearch:
             raise ToolError(
                 f"SearXNG at {self._address} refuses JSON: add json to search.formats in its "
                 "settings.yml"
+            )
+        if response.status_code == 401:
+            raise ToolError(
+                f"SearXNG at {self._address} refuses the user and password: correct them, as in "
+                "searxng:https://USER:PASSWORD@HOST"
             )
         response.raise_for_status()
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import httpx
 from tenacity import (
@@ -17,7 +17,8 @@ from tenacity import (
 )
 
 from oresearch_graph.errors import ToolError
-from oresearch_graph.proxies import proxy_error, uses_environment
+from oresearch_graph.network.causes import cause_of
+from oresearch_graph.redaction import brief
 from oresearch_graph.tools.backend import Hits
 
 T = TypeVar("T")
@@ -36,17 +37,20 @@ class Busy(Exception):
         super().__init__(message)
 
 
-def service_client(url: str | None, **options: Any) -> httpx.AsyncClient:  # noqa: ANN401 - httpx's
-    """A client for the service at an address. Raises ConfigurationError for a proxy that cannot be
-    used."""
-    try:
-        return httpx.AsyncClient(trust_env=uses_environment(url), **options)
-    except (ImportError, ValueError) as error:
-        raise proxy_error(error) from None
+def service_error(service: str, error: BaseException, fix: str) -> ToolError:
+    """The error of a service that failed: the innermost cause and its own fix, where it has one."""
+    cause = cause_of(error)
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    said = f"HTTP status {status}" if status else brief(error) or type(error).__name__
+    words = cause.words if cause else said
+    return ToolError(f"{service} failed ({words}): {cause.fix or fix if cause else fix}")
 
 
 def _passing(error: BaseException) -> bool:
-    return isinstance(error, (Busy, httpx.TransportError))
+    if not isinstance(error, (Busy, httpx.TransportError)):
+        return False
+    cause = cause_of(error)
+    return cause is None or not cause.lasting
 
 
 def _wait(state: RetryCallState) -> float:

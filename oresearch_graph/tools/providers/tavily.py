@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -11,13 +10,13 @@ import httpx
 
 from oresearch_graph.errors import ConfigurationError, ToolError
 from oresearch_graph.keys import Address, require_privacy, shown_address, usable_key
-from oresearch_graph.proxies import tls_context
+from oresearch_graph.network.clients import http_client
 from oresearch_graph.redaction import brief, quieted
 from oresearch_graph.tools.backend import Hit, Hits, Page
 from oresearch_graph.tools.providers.service_calls import (
     Busy,
     each_query,
-    service_client,
+    service_error,
     with_retries,
 )
 from oresearch_graph.tools.reading.extract import clean
@@ -28,6 +27,9 @@ from oresearch_graph.tools.source_rules import SourceRules
 if TYPE_CHECKING:
     from tavily import AsyncTavilyClient
 
+_SERVICE: Final = "https://api.tavily.com"
+_SECONDS: Final = 60.0
+"""Where a call says none."""
 _LONGEST_QUERY: Final = 400
 """Characters; the service refuses more."""
 _BATCH: Final = 20
@@ -59,8 +61,7 @@ class _Account(NamedTuple):
         """Tavily's client on a connection of its own: no loop is bound between calls."""
         from tavily import AsyncTavilyClient
 
-        tls = await asyncio.to_thread(tls_context)
-        async with service_client(self.base_url, verify=tls) as http:
+        async with await http_client(self.base_url or _SERVICE, seconds=_SECONDS) as http:
             yield AsyncTavilyClient(self.key, api_base_url=self.base_url, client=http)
 
 
@@ -186,7 +187,5 @@ async def _request(account: _Account, call: _Call) -> dict[str, Any]:
             error
         )
     except (Busy, httpx.HTTPError) as error:
-        why = brief(error) or type(error).__name__
-        raise ToolError(f"Tavily failed ({why}): check the network, then try again") from quieted(
-            error
-        )
+        fix = "check the network, then try again"
+        raise service_error("Tavily", error, fix) from quieted(error)

@@ -3,7 +3,8 @@
 The guard sits where the connection is made: the host is resolved once, every resolved address is
 checked, and the socket goes to a checked one, while TLS and the Host header keep the name. So a
 name that resolves differently the second time (DNS rebinding) gains nothing, and each redirect
-passes here again. Not covered: proxies; environment proxies are ignored.
+passes here again. A proxy resolves names itself: a host is checked before the proxy is asked, by
+its name and by what it resolves to here (docs/network.md).
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import httpcore
 import httpx
 
 from oresearch_graph.errors import AddressRefused
+from oresearch_graph.network.clients import Way
+from oresearch_graph.network.proxies import Proxy, literal_address, proxy_for
 
 Resolver = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a host, as text, best first. Raises socket.gaierror when there is none."""
@@ -29,6 +32,18 @@ _METADATA: Final = frozenset(
     for address in ("169.254.169.254", "169.254.170.2", "168.63.129.16", "100.100.100.200",
                     "192.0.0.192", "fd00:ec2::254")
 )  # fmt: skip
+_METADATA_NAMES: Final = frozenset((
+    "instance-data", "instance-data.ec2.internal", "metadata", "metadata.azure.internal",
+    "metadata.goog", "metadata.google.internal", "metadata.platformequinix.com",
+    "metadata.tencentyun.com",
+))  # fmt: skip
+_INSIDE: Final = (
+    ".corp", ".home", ".home.arpa", ".internal", ".intranet", ".lan", ".local", ".localdomain",
+    ".localhost", ".private",
+)  # fmt: skip
+"""Ends of names that stand for no host of the public internet."""
+_LOOK_UP_SECONDS: Final = 3.0
+"""For a name that a proxy will resolve as well."""
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 
@@ -76,12 +91,44 @@ class AddressGuard:
         verdicts = {address: self.refusal(address) for address in addresses}
         allowed = [address for address, reason in verdicts.items() if reason is None]
         if not allowed:
-            reason = next(iter(verdicts.values()), None) or "no address at all"
-            raise AddressRefused(
-                f"{host} is {reason}, which is not fetched: give a public address, or set "
-                "allow_private_addresses for private ones"
-            )
+            raise _refused(host, next(iter(verdicts.values()), None) or "no address at all")
         return allowed
+
+    async def check_name(self, host: str, port: int) -> None:
+        """Raise AddressRefused for a host that no proxy is asked for. One that does not resolve
+        here is the proxy's to resolve."""
+        name = host.lower().rstrip(".")
+        reason = self._name_refusal(name)
+        if reason is None:
+            addresses = await self._known_addresses(name, port)
+            reason = next(filter(None, map(self.refusal, addresses)), None)
+        if reason is not None:
+            raise _refused(host, reason)
+
+    def _name_refusal(self, name: str) -> str | None:
+        if name in _METADATA_NAMES:
+            return "a cloud metadata name"
+        if self.allow_private or literal_address(name):
+            return None
+        if "." not in name or name.endswith(_INSIDE):
+            return "a name of a private network"
+        return None
+
+    async def _known_addresses(self, name: str, port: int) -> list[str]:
+        if literal := literal_address(name):
+            return [str(literal)]
+        try:
+            async with asyncio.timeout(_LOOK_UP_SECONDS):
+                return await self._resolver(name, port)
+        except (OSError, UnicodeError):
+            return []
+
+
+def _refused(host: str, reason: str) -> AddressRefused:
+    return AddressRefused(
+        f"{host} is {reason}, which is not fetched: give a public address, or set "
+        "allow_private_addresses for private ones"
+    )
 
 
 def _effective(address: str) -> IPv4Address | IPv6Address:
@@ -141,13 +188,32 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
 
 class GuardedTransport(httpx.AsyncHTTPTransport):
-    """httpx's own transport with its connections made by the guard."""
+    """httpx's own transport with its connections made by the guard, or asked of a proxy with its
+    consent."""
 
     def __init__(self, guard: AddressGuard, tls: ssl.SSLContext, connections: int = 20) -> None:
         super().__init__(verify=tls)
+        self._guard, self._tls = guard, tls
+        self._ways: dict[Proxy, Way] = {}
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls,
             max_connections=connections,
             max_keepalive_connections=connections,
             network_backend=GuardedBackend(guard),
         )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Raises AddressRefused, and ConfigurationError for a proxy that cannot be used."""
+        proxy = proxy_for(str(request.url))
+        if proxy is None:
+            return await super().handle_async_request(request)
+        host, port = request.url.raw_host.decode("ascii"), request.url.port
+        await self._guard.check_name(host, port or (443 if request.url.scheme == "https" else 80))
+        if proxy not in self._ways:
+            self._ways[proxy] = Way(proxy, self._tls)
+        return await self._ways[proxy].handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        for way in self._ways.values():
+            await way.aclose()

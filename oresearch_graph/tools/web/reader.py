@@ -16,8 +16,10 @@ from urllib.parse import urljoin
 
 import httpx
 
-from oresearch_graph.errors import AddressRefused
-from oresearch_graph.proxies import tls_context
+from oresearch_graph.errors import AddressRefused, ConfigurationError, ToolError
+from oresearch_graph.network.causes import cause_of
+from oresearch_graph.network.certificates import tls_context
+from oresearch_graph.redaction import brief
 from oresearch_graph.tools.backend import Page
 from oresearch_graph.tools.reading.pool import READERS, ReaderPool
 from oresearch_graph.tools.reading.shells import says_nothing, shell
@@ -83,18 +85,21 @@ class Fetcher:
             await self._client.aclose()
 
     async def fetch(self, url: str) -> Fetched:
-        """The page at `url` within the limits. An address the guard refuses is a fault too."""
+        """The page at `url` within the limits. An address the guard refuses is a fault too.
+
+        Raises ConfigurationError and ToolError for a proxy that serves no address.
+        """
         try:
             async with asyncio.timeout(self._limits.seconds):
                 return await self._follow(url)
         except TimeoutError:
             return Fetched(url, fault=f"no complete answer within {self._limits.seconds:g} s")
-        except httpx.TimeoutException:
-            return Fetched(url, fault="the server did not answer in time")
+        except ConfigurationError:
+            raise
         except AddressRefused as error:
             return Fetched(url, fault=str(error))
         except Exception as error:  # noqa: BLE001 - one address must not cost those beside it
-            return Fetched(url, fault=f"cannot be fetched: {str(error) or type(error).__name__}")
+            return Fetched(url, fault=_fault(error))
 
     async def _follow(self, url: str) -> Fetched:
         for _ in range(self._limits.redirects + 1):
@@ -112,6 +117,8 @@ class Fetcher:
         async with self._client.stream("GET", url) as response:
             if response.status_code in _REDIRECTS and "location" in response.headers:
                 return urljoin(url, response.headers["location"])
+            if response.status_code == 407:
+                response.raise_for_status()
             if response.status_code != 200:
                 return Fetched(url, fault=f"HTTP status {response.status_code}")
             return await self._body(url, response)
@@ -131,6 +138,16 @@ class Fetcher:
         except zlib.error as error:
             return Fetched(url, media_type, fault=f"damaged compression: {error}")
         return Fetched(url, media_type, charset, bytes(body))
+
+
+def _fault(error: Exception) -> str:
+    """Why a page cannot be had. Raises ToolError where no page by its proxy can."""
+    cause = cause_of(error)
+    if cause is not None and cause.of_proxy:
+        raise ToolError(f"no page can be fetched: {cause.words}; {cause.fix}") from error
+    if cause is None and isinstance(error, httpx.TimeoutException):
+        return "the server did not answer in time"
+    return f"cannot be fetched: {cause.words if cause else brief(error) or type(error).__name__}"
 
 
 def _content_type(header: str) -> tuple[str, str | None]:
