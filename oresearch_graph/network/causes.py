@@ -100,12 +100,12 @@ def cause_of(error: BaseException) -> Cause | None:
 
 def _links(error: BaseException) -> Iterator[BaseException]:
     """The exception and all that it came from, outermost first."""
-    waiting, seen = [error], set[int]()
-    while waiting and len(seen) < _DEEPEST:
+    waiting, visited = [error], set[int]()
+    while waiting and len(visited) < _DEEPEST:
         link = waiting.pop(0)
-        if id(link) in seen:
+        if id(link) in visited:
             continue
-        seen.add(id(link))
+        visited.add(id(link))
         yield link
         under = link.__cause__ or link.__context__  # httpcore suppresses what it came from
         waiting += [under] if under is not None else []
@@ -163,7 +163,7 @@ def _of_tls(link: BaseException, way: _Way) -> Cause | None:
 
 
 def _of_certificate(link: ssl.SSLCertVerificationError, server: str) -> Cause:
-    code, said = link.verify_code, brief(link.verify_message, 120)
+    code, reason = link.verify_code, brief(link.verify_message, 120)
     of_server = f"the certificate of {server}"
     if code == _EXPIRED:
         return Cause(f"{of_server} has expired", "renew it there, or set this machine's clock")
@@ -171,12 +171,12 @@ def _of_certificate(link: ssl.SSLCertVerificationError, server: str) -> Cause:
         return Cause(f"{of_server} is not valid yet", "set this machine's clock")
     if code in (_OTHER_NAME, _OTHER_ADDRESS):
         fix = "correct the host in the address, or give the server a certificate for it"
-        return Cause(f"{of_server} is for another name ({said.rstrip('.')})", fix)
+        return Cause(f"{of_server} is for another name ({reason.rstrip('.')})", fix)
     names = " and ".join(certificate_variables())
     trust = f"add the certificate of its authority to what {names} names"
     if not names:
         trust = "set SSL_CERT_FILE to a PEM file with the certificate of its authority"
-    return Cause(f"{of_server} is not trusted ({said})", trust)
+    return Cause(f"{of_server} is not trusted ({reason})", trust)
 
 
 def _of_proxy(link: BaseException, way: _Way) -> Cause | None:
@@ -187,12 +187,12 @@ def _of_proxy(link: BaseException, way: _Way) -> Cause | None:
         return Cause(f"{proxy.place} does not speak SOCKS5", fix, of_proxy=True)
     if way.proxy is None or not _named(link, "ProxyError"):
         return None
-    said = str(link)
-    if said.startswith(("407", "Invalid username", "Requested ")):
+    text = str(link)
+    if text.startswith(("407", "Invalid username", "Requested ")):
         return _credentials_wanted(way)
-    why = brief(said.removeprefix("Proxy Server could not connect: ").rstrip("."), 80)
-    status = _STATUS.match(said)
-    if (status and status[1].startswith("4")) or "not allowed" in said:
+    why = brief(text.removeprefix("Proxy Server could not connect: ").rstrip("."), 80)
+    status = _STATUS.match(text)
+    if (status and status[1].startswith("4")) or "not allowed" in text:
         fix = f"let it allow that, or name {way.host} in NO_PROXY"
         return Cause(f"{way.proxy.place} does not connect to {way.server} ({why})", fix)
     return Cause(
@@ -236,9 +236,9 @@ def _of_network(link: BaseException, way: _Way) -> Cause | None:
 
 def _of_silence(links: list[BaseException], way: _Way) -> Cause | None:
     """A server that ends the connection, where the reason may be the address's scheme."""
-    ended = any(_named(link, "RemoteProtocolError", "ReadError") for link in links)
-    begun = any("incomplete" in str(link) for link in links)
-    if ended and not begun and way.scheme == "http":
+    end = any(_named(link, "RemoteProtocolError", "ReadError") for link in links)
+    incomplete = any("incomplete" in str(link) for link in links)
+    if end and not incomplete and way.scheme == "http":
         return Cause(
             f"{way.server} closed the connection, or answers no HTTP",
             "if it speaks TLS there, write https:// in its address; else see its log",

@@ -13,14 +13,14 @@ import httpx
 
 from oresearch_graph.errors import ConfigurationError
 
-_OWN: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+_OPENSSL: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _BUNDLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 def certificate_variables() -> tuple[str, ...]:
     """The variables that say whom to trust; none: the usual list counts."""
-    own = tuple(filter(os.environ.get, _OWN))
-    return own or tuple(filter(os.environ.get, _BUNDLES))[:1]
+    variables = tuple(filter(os.environ.get, _OPENSSL))
+    return variables or tuple(filter(os.environ.get, _BUNDLES))[:1]
 
 
 def tls_context() -> ssl.SSLContext:

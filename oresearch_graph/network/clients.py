@@ -77,5 +77,5 @@ class Way(httpx.AsyncHTTPTransport):
 
 def _proxy_of(library: Any, proxy: Proxy, tls: ssl.SSLContext) -> Any:  # noqa: ANN401
     auth = (proxy.user, proxy.password) if proxy.user or proxy.password else None
-    own = tls if proxy.url.startswith("https") else None  # a plain proxy must be given none
-    return library.Proxy(proxy.url, auth=auth, ssl_context=own)
+    context = tls if proxy.url.startswith("https") else None  # for a plain proxy none is allowed
+    return library.Proxy(proxy.url, auth=auth, ssl_context=context)

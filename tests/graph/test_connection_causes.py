@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 from langchain_openai import ChatOpenAI
 
-from oresearch_graph.errors import ConfigurationError, OresearchError
+from oresearch_graph.errors import ConfigurationError, OresearchError, ToolError
 from oresearch_graph.network.causes import cause_of
 from oresearch_graph.network.certificates import certificate_variables, tls_context
 from oresearch_graph.policies.chat.connect import connect
@@ -402,3 +402,16 @@ async def test_pages_of_a_corpus_run_meet_bad_certificates_as_one_line(
     with pytest.raises(ConfigurationError, match="SSL_CERT_FILE"):
         await CrawlPage(WebReader(AddressGuard())).call(["https://a.example"])
     assert caplog.records == []
+
+
+async def test_a_dead_proxy_costs_no_page_that_goes_without_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", f"http://anna:{SECRET}@127.0.0.1:9")
+    with running_site() as site:
+        near = site.add("/page", "<p>The tower is 29 metres high.</p>")
+        pages = await READER.read([near, "https://a.example"], "")
+        assert "29 metres" in pages[0].text
+        assert "(ALL_PROXY) refuses the connection" in str(pages[1].fault)
+        with pytest.raises(ToolError, match="no page can be fetched: the proxy"):
+            await READER.read(["https://a.example", "https://b.example"], "")

@@ -41,8 +41,8 @@ def service_error(service: str, error: BaseException, fix: str) -> ToolError:
     """The error of a service that failed: the innermost cause and its own fix, where it has one."""
     cause = cause_of(error)
     status = getattr(getattr(error, "response", None), "status_code", None)
-    said = f"HTTP status {status}" if status else brief(error) or type(error).__name__
-    words = cause.words if cause else said
+    words = f"HTTP status {status}" if status else brief(error) or type(error).__name__
+    words = cause.words if cause else words
     return ToolError(f"{service} failed ({words}): {cause.fix or fix if cause else fix}")
 
 

@@ -194,14 +194,25 @@ class WebReader:
         self.name = "web+private" if self._guard.allow_private else "web"
 
     async def read(self, urls: Sequence[str], focus: str) -> list[Page]:  # noqa: ARG002 (seam)
+        """Raises ToolError where a proxy serves none of them, and ConfigurationError."""
         slots = asyncio.Semaphore(self._concurrency)
         async with Fetcher(self._guard, self._limits) as fetcher:
 
-            async def one(url: str) -> Page:
+            async def one(url: str) -> Page | ToolError:
                 async with slots:
-                    return await self._page(url, await fetcher.fetch(url))
+                    try:
+                        return await self._page(url, await fetcher.fetch(url))
+                    except ToolError as error:
+                        return error
 
-            return list(await asyncio.gather(*(one(url) for url in urls)))
+            answers = await asyncio.gather(*(one(url) for url in urls))
+        errors = [answer for answer in answers if isinstance(answer, ToolError)]
+        if errors and len(errors) == len(answers):
+            raise errors[0]
+        return [
+            Page(url=url, fault=str(answer)) if isinstance(answer, ToolError) else answer
+            for url, answer in zip(urls, answers, strict=True)
+        ]
 
     async def _page(self, url: str, fetched: Fetched) -> Page:
         final = fetched.url if fetched.url != url else None
