@@ -19,7 +19,10 @@ PROJECT = PYPROJECT["project"]
 SETS = {**PROJECT["optional-dependencies"], **PYPROJECT["dependency-groups"]}
 """Extras of the wheel, and groups of the checkout."""
 OWN = {"oresearch_graph", "datagen", "rl", "tests"}
-LOCKS = {"dev.lock": ("dev", "datagen", "studio", "mcp", "local", "vectors", "pdf"), "rl/cpu.lock": ()}
+LOCKS = {
+    "dev.lock": ("dev", "datagen", "studio", "mcp", "local", "vectors", "pdf"),
+    "rl/cpu.lock": (),
+}
 """The extras and groups that stand in a lock beside the wheel's own dependencies."""
 OF_EXTRAS = {
     "anyio": "mcp", "huggingface_hub": "local", "langchain_mcp_adapters": "mcp", "mcp": "mcp",
