@@ -51,8 +51,10 @@ class Case:
 CASES = (
     Case("oldest", oldest=True),
     Case("newest"),
-    Case("oldest-extras", extras=("local", "mcp", "studio"), groups=("datagen",), oldest=True),
-    Case("newest-extras", extras=("local", "mcp", "studio"), groups=("datagen",)),
+    Case(
+        "oldest-extras", extras=("local", "mcp", "pdf", "studio"), groups=("datagen",), oldest=True
+    ),
+    Case("newest-extras", extras=("local", "mcp", "pdf", "studio"), groups=("datagen",)),
     # Without a floor uv goes back to a deepagents of long ago rather than to an older tenacity.
     Case(
         "neighbours",

@@ -1,4 +1,4 @@
-"""What must work where the extras `datagen`, `mcp` and `studio` are installed as well:
+"""What must work where the group `datagen` and the extras `mcp`, `pdf` and `studio` are installed as well:
 `python -m tests.helpers.surface_extras` in a folder of `datagen`, `examples` and `tests`."""
 
 from __future__ import annotations
@@ -71,6 +71,12 @@ def research_is_an_mcp_servers_tool() -> None:
     assert "## References" in str(asyncio.run(ask()))
 
 
+def a_report_is_printed() -> None:
+    report = Path(os.environ["ORESEARCH_HOME"]) / "report.pdf"
+    run("oresearch", "run", "How does pickle store objects?", "--quiet", "--out", str(report))
+    assert report.read_bytes().startswith(b"%PDF-")
+
+
 def studio_serves_the_graph() -> None:
     home = Path(os.environ["ORESEARCH_HOME"])
     config = {
@@ -115,6 +121,7 @@ CHECKS = (
     questions_become_rows,
     an_mcp_server_is_used,
     research_is_an_mcp_servers_tool,
+    a_report_is_printed,
     studio_serves_the_graph,
 )
 
