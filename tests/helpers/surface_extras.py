@@ -1,4 +1,4 @@
-"""What must work where the group `datagen` and the extras `mcp`, `pdf` and `studio` are installed as well:
+"""What must work where the group `datagen` and the extras `mcp`, `pdf`, `studio` stand as well:
 `python -m tests.helpers.surface_extras` in a folder of `datagen`, `examples` and `tests`."""
 
 from __future__ import annotations

@@ -9,11 +9,12 @@ from typing import Final
 import pytest
 
 from tests.helpers.openai_server import OpenAIServer
+from tests.helpers.postgres import MISSING, postgres
 from tests.helpers.research_brain import ResearchBrain
 from tests.helpers.warm_python import run_warm
 
-ELSEWHERE: Final = {"deep_agent"}
-"""`make matrix` runs it, beside the package that it needs."""
+ELSEWHERE: Final = {"deep_agent", "postgres"}
+"""`make matrix` runs the one, beside the package that it needs; the other has its own test."""
 EXAMPLES = sorted(
     path for path in (Path(__file__).parents[2] / "examples").glob("*.py")
     if path.stem not in ELSEWHERE
@@ -30,12 +31,24 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """As `python -W error::DeprecationWarning:__main__ EXAMPLE`."""
 
 
+def output_of(example: Path, **variables: str) -> str:
+    """What it prints, without a key."""
+    free = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
+    done = run_warm(PROGRAM, str(example), cwd=Path.cwd(), env=free | variables)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_the_example_runs(example: Path):
-    free = {name: value for name, value in os.environ.items() if not name.endswith("_API_KEY")}
     models = ("planner", "small", "other", "writer")
     with OpenAIServer(ResearchBrain(("tasks", "cancel"), calls=1), models=models) as server:
-        served = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "none"}
-        done = run_warm(PROGRAM, str(example), cwd=Path.cwd(), env=free | served)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert len(done.stdout) > 250
+        output = output_of(example, OPENAI_BASE_URL=server.base_url, OPENAI_API_KEY="none")
+    assert len(output) > 250
+
+
+@pytest.mark.skipif(MISSING is not None, reason=str(MISSING))
+def test_a_run_is_kept_in_postgresql():
+    with postgres() as address:
+        output = output_of(EXAMPLES[0].with_name("postgres.py"), DATABASE_URL=address)
+    assert "## References" in output
