@@ -80,6 +80,7 @@ format: $(VENV)/installed
 bench: TRACES ?= 5000
 bench: ROLLOUTS ?= 1000
 bench: $(VENV)/installed $(RL_VENV)/installed
+	$(BIN)/python -m tests.bench.start
 	$(BIN)/python -m tests.bench.trace_speed
 	$(BIN)/python -m tests.bench.graph
 	$(BIN)/python -m tests.bench.hostile

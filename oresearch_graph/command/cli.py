@@ -100,6 +100,8 @@ def run(
     ] = None,
 ) -> None:
     """Answer a question. Exit status: 0 complete, 3 partial, 1 failed."""
+    if sys.stderr.isatty() and not (quiet or as_json):
+        _greet(question or f"the run {resume}")
     from oresearch_graph.command.research import Research, research
 
     options: dict[str, Any] = {
@@ -119,6 +121,12 @@ def run(
         keep=not no_keep, as_json=as_json, quiet=quiet,
     )  # fmt: skip
     raise typer.Exit(research(request))
+
+
+def _greet(subject: str) -> None:
+    """The first line, for a person who waits: what follows takes seconds to import."""
+    plain = "".join(c for c in " ".join(subject.split()) if c.isprintable())
+    typer.echo(f"researching: {plain}", err=True)
 
 
 @runs.callback()

@@ -93,6 +93,7 @@ def test_an_approved_plan_is_researched_in_a_live_view(tmp_path):
         someone.types("\n")
         assert someone.leaves() == 0
     assert re.search(r"at most \d+ model calls, \d+ tool calls, [\d,]+ tokens", someone.seen)
+    assert someone.seen.startswith(f"researching: {QUESTION}"), "before anything is imported"
     after = someone.seen.split("approve, edit or reject")[1]
     assert "complete: citations checked" in after
     assert "sources seen" in after

@@ -49,3 +49,18 @@ def test_the_readme_names_every_room() -> None:
         if not path.name.startswith("__") and path.name != "py.typed"
     }
     assert {room for room in rooms if room not in tree} == set()
+
+
+def test_what_shows_an_integration_is_there() -> None:
+    text = (DOCS / "integrations.md").read_text("utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "](../" in line]
+    missing = []
+    for row in rows:
+        for path, name in re.findall(r"\]\(\.\./([\w/]+\.py)\)(?: `(\w+)`)?", row):
+            source = (ROOT / path).read_text("utf-8")
+            if name and f"def test_{name}(" not in source:
+                missing.append(f"{path}: {name}")
+            if path.startswith("examples/") and "__main__" not in source:
+                missing.append(path)
+    assert missing == []
+    assert len(rows) >= 62
