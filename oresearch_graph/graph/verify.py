@@ -28,6 +28,7 @@ from oresearch_graph.graph.outcome import assemble, with_failures
 from oresearch_graph.graph.report_draft import ReportDraft
 from oresearch_graph.graph.run_context import RunContextPool
 from oresearch_graph.graph.state import Findings, ResearchState, add_usage
+from oresearch_graph.graph.writer import unstreamed
 from oresearch_graph.policies.chat.metering import metered
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.policy import Policy
@@ -81,8 +82,9 @@ class Structurer:
             seconds = run_context.budget.remaining_seconds()
             with boundary(failures, "summarizer"), metered("summarizer", None, account) as meter:
                 policy = structuring(run_context.policy("summarizer"))
-                async with asyncio.timeout(seconds):
-                    answer, _ = await policy.structured(thread, self.response_format)
+                with unstreamed("summarizer"):
+                    async with asyncio.timeout(seconds):
+                        answer, _ = await policy.structured(thread, self.response_format)
         await self.pool.release(run)
         trace = with_failures(trace, failures)
         trace = trace.model_copy(update={"usage": tuple(add_usage(trace.usage, meter.usage))})

@@ -5,8 +5,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
+
+from langchain_core.runnables.config import (
+    ensure_config,
+    merge_configs,
+    var_child_runnable_config,
+)
+from langgraph.constants import TAG_NOSTREAM
 
 from oresearch_graph.errors import BudgetExhausted, PolicyOverflow, PolicyTimeout
 from oresearch_graph.graph.budget import Account, Budget
@@ -21,6 +29,7 @@ from oresearch_graph.text.repetition import repetition, stutter
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import (
     Failure,
+    Role,
     Span,
     Step,
     Usage,
@@ -159,7 +168,7 @@ class Writer:
         whole = Usage(role=thread.role, model=self.policy.name, calls=1, unanswered=1)
         start = self.clock.now()
         try:
-            with metered(thread.role, thread.branch, account) as meter:
+            with unstreamed(thread.role), metered(thread.role, thread.branch, account) as meter:
                 last = await self.policy.continue_thread(thread, stop, on_text=on_text)
             whole = last.usage
             return last
@@ -210,6 +219,18 @@ class Writer:
                 "rejected": rejected,
             }
         )
+
+
+@contextmanager
+def unstreamed(role: Role) -> Iterator[None]:
+    """Protocol text is no part of the run's own chat messages: researchers alone are heard, by
+    those who ask for subgraphs."""
+    tags = [] if role == "researcher" else [TAG_NOSTREAM]
+    token = var_child_runnable_config.set(merge_configs(ensure_config(), {"tags": tags}))
+    try:
+        yield
+    finally:
+        var_child_runnable_config.reset(token)
 
 
 def _loop(thread: Thread, text: str) -> int | None:

@@ -156,6 +156,24 @@ async def test_every_client_ends_with_the_report(rendering: str, execution: str)
     assert protocol == [], "protocol text is no chat message"
 
 
+async def test_a_structure_is_no_chat_message():
+    def brain(messages: Any, body: Any) -> Any:
+        if "Fill in the structure" in str(messages[0]["content"]):
+            return '{"cause": "the Moon"}'
+        return ResearchBrain(TIDES, calls=1)(messages, body)
+
+    schema = {"title": "Cause", "type": "object", "properties": {"cause": {"type": "string"}},
+              "required": ["cause"], "additionalProperties": False}  # fmt: skip
+    with OpenAIServer(brain) as server:
+        settings = ResearchSettings(base_url=server.base_url, rendering="turns", verifier="off")
+        graph = create_research_graph(
+            "fake", search=Documents(PAGES), settings=settings, response_format=schema
+        )
+        client = await streamed(graph)
+    assert client.values["structured_response"] == {"cause": "the Moon"}
+    assert ends_with_the_report(client)
+
+
 def test_a_client_that_streams_without_a_loop_ends_with_it_too():
     client = Client()
     graph = create_research_graph(ScriptedPolicy(research_script()), search=Documents(PAGES))

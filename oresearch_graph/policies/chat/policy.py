@@ -11,7 +11,6 @@ from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda, ensure_config
 from langchain_core.runnables.config import merge_configs
 from langchain_core.tools import BaseTool
-from langgraph.constants import TAG_NOSTREAM
 from pydantic import BaseModel
 
 from oresearch_graph.errors import ConfigurationError, PolicyError, PolicyRefused
@@ -361,12 +360,10 @@ def _opened(given: str, on_text: Callable[[str], None]) -> Callable[[str], None]
 
 
 def _config(thread: Thread) -> RunnableConfig:
-    """The running node's configuration, so that its callbacks and streams see the call. Of the
-    run's own chat messages protocol text is no part: researchers alone are heard, by those who ask
-    for subgraphs."""
+    """The running node's configuration, so that its callbacks and streams see the call."""
     place = "" if thread.branch is None else f":{thread.branch}"
     config: RunnableConfig = {
-        "tags": [thread.role, *([] if thread.role == "researcher" else [TAG_NOSTREAM])],
+        "tags": [thread.role],
         "metadata": {"role": thread.role, "branch": thread.branch, "thread": thread.id},
         "run_name": f"{thread.role}{place}",
     }
