@@ -4,6 +4,7 @@ defaults."""
 from __future__ import annotations
 
 import os
+import re
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -14,8 +15,11 @@ from oresearch_graph.redaction import brief
 from oresearch_graph.settings import ResearchSettings, setting_fault, unknown
 
 PREFIX: Final = "ORESEARCH_"
-_NO_SETTINGS: Final = frozenset(("home", "allowed_models", "allowed_origins", "run_id"))
-"""Variables with that prefix that are read elsewhere."""
+_NO_SETTING: Final = re.compile(
+    r"home|allowed_models|allowed_origins|run_id|(?:service_(?:host|port)|port)(?:_.*)?"
+)
+"""Variables with that prefix that are read elsewhere; the last are Kubernetes' own, of a service of
+that name."""
 
 
 class _Environment(ResearchSettings, BaseSettings):
@@ -38,7 +42,7 @@ def resolve_settings(*layers: ResearchSettings | None) -> ResearchSettings:
     values: dict[str, Any] = {}
     for variable in os.environ:
         name = variable.lower().removeprefix(PREFIX.lower())
-        known = name in ResearchSettings.model_fields or name in _NO_SETTINGS
+        known = name in ResearchSettings.model_fields or _NO_SETTING.fullmatch(name)
         if variable.upper().startswith(PREFIX) and not known:
             raise ConfigurationError(f"in the environment: {unknown(name, PREFIX)}")
     try:

@@ -342,6 +342,15 @@ class ResearchSettings(BaseModel):
         return self.by_role or any(map(bool, additions))
 
 
+CLIENTS: Final = (
+    "effort", "execution", "approve_plan", "language", "length", "tone", "outline", "model",
+    "planner_model", "researcher_models", "summarizer_model", "include_domains", "exclude_domains",
+    "published_after", "published_before", "seed",
+    *(name for name in ResearchSettings.model_fields if name.startswith("max_")),
+)  # fmt: skip
+"""What whoever asks may set, complete: nothing that reads files, sends keys or opens addresses."""
+
+
 def unknown(name: str, prefix: str = "") -> str:
     """What is wrong with the name of a setting, with the one that was probably meant. `prefix`: in
     the environment."""

@@ -281,12 +281,13 @@ def markdown_text(line: str) -> str:
 def safe_markdown(text: str) -> str:
     """The Markdown without pictures, HTML and links beyond the web: they are shown as text."""
     if len(text) > _LONGEST or text.count("[") > _BRACKETS:
-        return _disarmed(text)
+        return disarmed(text)
     ways = (str, partial(_outside_code, prose=True), _outside_code)
-    return next((safe for way in ways if not _acts(safe := way(text))), _disarmed(text))
+    return next((safe for way in ways if not _acts(safe := way(text))), disarmed(text))
 
 
-def _disarmed(text: str, *, prose: bool = False) -> str:
+def disarmed(text: str, *, prose: bool = False) -> str:
+    """The Markdown with all that a reader of it might act upon as text, code too."""
     """`prose`: what might be a link's definition is left, for it may as well be a sentence."""
     # Entities, not backslashes: one may stand before it already, and would undo it.
     text = _HTML.sub("&lt;", _PICTURE.sub("&#33;", text))
@@ -297,9 +298,9 @@ def _disarmed(text: str, *, prose: bool = False) -> str:
 def _outside_code(text: str, *, prose: bool = False) -> str:
     pieces, at = [], 0
     for start, end in _code_spans(text):
-        pieces += [_disarmed(text[at:start], prose=prose), text[start:end]]
+        pieces += [disarmed(text[at:start], prose=prose), text[start:end]]
         at = end
-    return "".join([*pieces, _disarmed(text[at:], prose=prose)])
+    return "".join([*pieces, disarmed(text[at:], prose=prose)])
 
 
 def _code_spans(text: str) -> Iterator[tuple[int, int]]:

@@ -28,7 +28,7 @@ from oresearch_graph.graph.checkpoints import knowing_records
 from oresearch_graph.graph.clock import Clock, worked
 from oresearch_graph.graph.extra_tools import extra_tools
 from oresearch_graph.graph.mend import Mender
-from oresearch_graph.graph.node import Node
+from oresearch_graph.graph.node import InvokedGraph, Node
 from oresearch_graph.graph.planner import Planner
 from oresearch_graph.graph.researcher import research_subgraph
 from oresearch_graph.graph.run_context import RunContext, RunContextPool, described
@@ -150,7 +150,7 @@ def create_research_graph(
     if isinstance(checkpointer, BaseCheckpointSaver):
         shaped = [response_format] if isinstance(response_format, type) else []
         checkpointer = knowing_records(checkpointer, shaped)
-    compiled = graph.compile(
+    plain = graph.compile(
         checkpointer=checkpointer,
         store=store,
         cache=cache,
@@ -159,6 +159,7 @@ def create_research_graph(
         debug=debug,
         name=name,
     )
+    compiled: ResearchGraph = InvokedGraph.of(plain)
     pool.schema = lambda: compiled.context_schema or ResearchSettings
     return compiled
 

@@ -15,11 +15,13 @@ from langgraph.prebuilt import ToolNode
 from pydantic import BaseModel
 
 from oresearch_graph.errors import ConfigurationError, ToolError
+from oresearch_graph.redaction import brief
 from oresearch_graph.tools.daemon_threads import answer_of
 from oresearch_graph.tools.providers.retriever import DocumentShelf
 from oresearch_graph.trace import PROTOCOL_TAGS, Call
 from oresearch_graph.trace.calls import json_value
 
+_NO_TAG: Final = re.compile(r"[^0-9A-Za-z_]")
 _DOCUMENTS: Final = 50
 """Of one answer, at most."""
 
@@ -37,7 +39,7 @@ def extra_tools(tools: Sequence[BaseTool | Callable[..., Any]]) -> dict[str, Bas
     extra = dict[str, BaseTool]()
     for each in tools:
         instance = each if isinstance(each, BaseTool) else tool(each)
-        name = re.sub(r"[^0-9A-Za-z_]", "_", instance.name)
+        name = _NO_TAG.sub("_", instance.name)
         name = f"tool_{name}" if not name or name[0].isdigit() else name
         if name in PROTOCOL_TAGS or name in extra:
             taken = "the protocol's own" if name in PROTOCOL_TAGS else "another tool's"
@@ -70,6 +72,8 @@ async def answer_of_tool(extra: BaseTool, call: Call, state: Mapping[str, Any]) 
             f"the tool {extra.name} gives no answer and would steer the graph instead: let it "
             "return what it knows"
         )
+    if answer.status == "error":
+        raise ToolError(f"the tool {extra.name} failed: {brief(answer.text)}")
     artifact = answer.artifact if isinstance(answer.artifact, list | tuple) else [answer.artifact]
     documents = [each for each in artifact if isinstance(each, Document)]
     return ToolAnswer(answer.content, tuple(documents[:_DOCUMENTS]))

@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessageChunk
 from langgraph.config import get_stream_writer
 from langgraph.graph.message import push_message
 
+from oresearch_graph.evidence.delivery import disarmed
 from oresearch_graph.graph.events import Report, ReportText, emit
 from oresearch_graph.trace import Source, close_tag, open_tag
 from oresearch_graph.trace.references import Ledger, same_address
@@ -23,6 +24,8 @@ _MARK: Final = r"[\[【]\s?\d{1,7}(?:\s?[,;，、]\s?\d{1,7}){0,9}\s?[\]】]"
 _CLUSTER: Final = re.compile(rf"{_MARK}(?:[ \t]?{_MARK}){{0,19}}")
 _CLOSED: Final = re.compile(r"[\]】\n]")
 _NUMBER: Final = re.compile(r"\d+")
+_ACT: Final = re.compile(r"(?:!|<|\][(:]\s?[^\s()]{0,80})\Z")
+"""What a reader of Markdown may act upon, unfinished."""
 _WINDOW: Final = 400
 """Characters at the end of a text in which something may be unfinished."""
 _HEADING: Final = 60
@@ -44,7 +47,7 @@ class ReportDraft:
     def _begin(self, *, writing: bool) -> None:
         self._writing, self._held, self._mid_line = writing, "", False
         self._numbers: dict[str, int] = {}
-        self.text = ""
+        self._pieces: list[str] = []
         """What was told of this draft."""
         self._count += writing
 
@@ -72,9 +75,9 @@ class ReportDraft:
         sure, rest = text[:end], text[end:]
         if (at := self._references(sure)) is not None:
             self._writing, sure = False, sure[:at].rstrip()
-        sure = _CLUSTER.sub(self._renumbered, sure if self.text else sure.lstrip())
-        if sure:
-            self.text += sure
+        sure = _CLUSTER.sub(self._renumbered, sure if self._pieces else sure.lstrip())
+        if sure := disarmed(sure):
+            self._pieces.append(sure)
             self._say(sure)
             self._mid_line = not sure.endswith("\n")
         return rest
@@ -92,10 +95,13 @@ class ReportDraft:
         for cluster in _CLUSTER.finditer(text, begin, end):
             if not text[cluster.end() : end].strip():
                 end = cluster.start()
+        if act := _ACT.search(text, max(0, end - _WINDOW), end):
+            end = act.start()
         line = text.rfind("\n", 0, end) + 1
         if end - line <= _HEADING and (line or not self._mid_line):
             end = line
-        return len(text[:end].rstrip())
+        # Of blanks that go on and on some are told.
+        return max(len(text[:end].rstrip()), end - _WINDOW)
 
     def _references(self, text: str) -> int | None:
         """Where the heading of the references stands."""
@@ -122,9 +128,9 @@ class ReportDraft:
     def end(self, report: str) -> str:
         """Tell what the delivered report has beyond the draft, or all of it where they differ or
         somebody else listens by now. The id of the chat message that now holds it."""
-        known = self._listener is get_stream_writer() and self.text
-        if known and report.startswith(self.text):
-            self._say(report[len(self.text) :])
+        known = "".join(self._pieces) if self._listener is get_stream_writer() else ""
+        if known and report.startswith(known):
+            self._say(report[len(known) :])
             return self.message_id
         emit(Report(text=report))
         return f"{self._id}-report"

@@ -7,7 +7,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -22,12 +22,13 @@ from oresearch_graph.graph.report_draft import ReportDraft
 from oresearch_graph.graph.state import BranchState, ResearchState, Run, spans_of, usage_of
 from oresearch_graph.graph.writer import Writer
 from oresearch_graph.judging.verifier import Verifier
+from oresearch_graph.limits import Limits
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.models import Policies
 from oresearch_graph.policies.policy import Policy
 from oresearch_graph.policies.serving import BranchQueue, Serving, adapted
 from oresearch_graph.prompts import system_prompt
-from oresearch_graph.settings import Part, ResearchSettings, setting_fault, unknown
+from oresearch_graph.settings import CLIENTS, Part, ResearchSettings, setting_fault, unknown
 from oresearch_graph.threads import Next, Thread
 from oresearch_graph.tools.backend import PageReader, SearchBackend
 from oresearch_graph.trace import Protocol, Role, Step, Usage
@@ -199,14 +200,20 @@ def _fields(context: object) -> Mapping[str, Any]:
     """A context of another graph: a dict, or an object of its own class."""
     if context is None or isinstance(context, Mapping):
         return context or {}
+    if is_dataclass(context):
+        return {each.name: getattr(context, each.name) for each in fields(context)}
     return getattr(context, "__dict__", {})
 
 
 def _mismatch(name: str, value: object) -> str | None:
-    """Why a value is none of ours, where it looks so."""
+    """Why a value is none that a client may set, where it looks so."""
     if name not in ResearchSettings.model_fields:
-        near = get_close_matches(name, ResearchSettings.model_fields, n=1, cutoff=0.8)
+        near = get_close_matches(name, CLIENTS, n=1, cutoff=0.8)
         return unknown(name) if near else None
+    if name not in CLIENTS:
+        return f"{name} is set where the graph is made, or in a context of nothing but settings"
+    if "model" in name and ("@http" in str(value) or "local:" in str(value)):
+        return f"{name} names a server or a file, which is set where the graph is made"
     try:
         ResearchSettings.model_validate({name: value})
     except ValidationError as error:
@@ -247,35 +254,45 @@ class RunContextPool:
         return self.base.model_copy(update=values) if values else self.base
 
     def explicit(self, context: object) -> ResearchSettings:
-        """What the caller of a run sets: in `configurable`, and over that in the context. Of a
-        parent graph's context, and of `configurable`, our names are taken; a near miss is logged.
-        Raises ConfigurationError."""
+        """What the caller of a run sets: in `configurable`, and over that in the context. One of
+        nothing but our names is ours; of a parent graph's, and of `configurable`, which a server
+        may have from anybody, it is taken what a client may set. Raises ConfigurationError."""
+        configurable = ensure_config().get("configurable", {})
+        configured = self._taken(configurable, "configurable")
         if isinstance(context, ResearchSettings):
+            if not configured:
+                return context
             values = context.explicit
         else:
-            values = self._ours(_fields(context), "a parent's context")
-        configurable = ensure_config().get("configurable", {})
-        configured = self._ours(configurable, "configurable")
-        if isinstance(context, ResearchSettings) and not configured:
-            return context
+            values = dict(_fields(context))
+            if not set(values) <= set(ResearchSettings.model_fields):
+                values = self._taken(values, "a parent's context")
         try:
             return self.schema()(**{**configured, **values})
         except ValidationError as error:
             raise ConfigurationError(setting_fault(error)) from None
 
-    def _ours(self, foreign: Mapping[str, Any], where: str) -> dict[str, Any]:
-        """The settings among values that are somebody else's too. One that cannot be is an error
-        where all names are ours, else it is another thing of the same name."""
-        names = [name for name in foreign if not str(name).startswith("__")]
-        fields = ResearchSettings.model_fields
-        values = {name: foreign[name] for name in names if name in fields}
-        for name in names:
-            if (fault := _mismatch(name, foreign[name])) and name not in self._logged:
-                if name in values and len(values) == len(names):
-                    raise ConfigurationError(fault)
+    def _taken(self, foreign: Mapping[Any, Any], where: str) -> dict[str, Any]:
+        """The settings among values that are somebody else's too; what looks like one and is none
+        is logged once."""
+        values = dict[str, Any]()
+        for name, value in foreign.items():
+            if not isinstance(name, str) or name.startswith("__") or value in (None, "", (), []):
+                continue
+            if (fault := _mismatch(name, value)) is None:
+                values |= {name: self._lowered(name, value)} if name in CLIENTS else {}
+            elif name not in self._logged:
                 self._logged.add(name)
                 _log.warning("not taken from %s: %s", where, fault)
-        return {name: value for name, value in values.items() if not _mismatch(name, value)}
+        return values
+
+    def _lowered(self, name: str, value: Any) -> Any:  # noqa: ANN401 - of the setting's type
+        """A limit goes down only."""
+        if not name.startswith("max_"):
+            return value
+        figure, limits = name.removeprefix("max_"), self.base.limits
+        most = getattr(limits, figure) if figure in Limits._fields else getattr(self.base, name)
+        return value if most is None else min(value, most)
 
     def _begun(self, run: Run) -> ResearchSettings:
         """What the context set when the run began."""

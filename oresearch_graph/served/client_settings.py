@@ -18,15 +18,10 @@ from pydantic_core import CoreSchema
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.limits import Effort, Limits
 from oresearch_graph.redaction import redacted
-from oresearch_graph.settings import ResearchSettings, setting_fault, unknown
+from oresearch_graph.settings import CLIENTS, ResearchSettings, setting_fault, unknown
 
 _MODELS: Final = ("model", "planner_model", "researcher_models", "summarizer_model")
-_LIMITS: Final = tuple(name for name in ResearchSettings.model_fields if name.startswith("max_"))
-CLIENTS: Final = (
-    "effort", "execution", "approve_plan", "language", "length", "tone", "outline", *_MODELS,
-    "include_domains", "exclude_domains", "published_after", "published_before", "seed", *_LIMITS,
-)  # fmt: skip
-"""The settings that a context may hold, complete."""
+_LIMITS: Final = tuple(name for name in CLIENTS if name.startswith("max_"))
 _LANGGRAPHS: Final = (
     "thread_id", "run_id", "graph_id", "assistant_id", "user_id", "cron_id",
     "checkpoint_id", "checkpoint_ns", "checkpoint_map",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NotRequired
 
+from langgraph.channels import EphemeralValue
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
@@ -30,12 +31,13 @@ class DeepResearchInput(TypedDict):
 
 
 class DeepResearchOutput(TypedDict, total=False):
-    """A `CitedReport`; and, where messages asked, the messages with the report as the last."""
+    """A `CitedReport` of this turn alone; and, where messages asked, the messages with the report
+    as the last."""
 
-    outcome: Outcome
-    report: str | None
-    sources: list[CitedSource]
-    failure: str
+    outcome: Annotated[Outcome, EphemeralValue]
+    report: Annotated[str | None, EphemeralValue]
+    sources: Annotated[list[CitedSource], EphemeralValue]
+    failure: Annotated[str, EphemeralValue]
     messages: _Messages
 
 

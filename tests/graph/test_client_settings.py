@@ -16,7 +16,8 @@ from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.clock import Clock
 from oresearch_graph.graph.run_context import RunContextPool
 from oresearch_graph.graph.state import Run
-from oresearch_graph.served.client_settings import CLIENTS, client_settings
+from oresearch_graph.served.client_settings import client_settings
+from oresearch_graph.settings import CLIENTS
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Protocol, Usage
 from tests.helpers.scripted import PAGES, Documents, ScriptedPolicy, research_script

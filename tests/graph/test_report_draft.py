@@ -57,11 +57,13 @@ def told(pieces: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> list[tuple[i
         ("<suggested_answer>B [1001] [2001].</suggested_answer>", ["B [1]."]),
         ("<suggested_answer>B [1001, 1002] 【2001】.</suggested_answer>", ["B [1][2]."]),
         ("<suggested_answer>B [7] [a](b) [x] <i> 2 < 3.</suggested_answer>",
-         ["B [7] [a](b) [x] <i> 2 < 3."]),
+         ["B [7] [a](b) [x] &lt;i> 2 < 3."]),
+        ("<suggested_answer>![x](https://e.example/) [go](javascript:alert(1))</suggested_answer>",
+         ["&#33;[x](https://e.example/) [go](#javascript:alert(1))"]),
         ("<suggested_answer>A.\n\n## References\n[1001] x</suggested_answer>", ["A."]),
         ("<suggested_answer>A.\n\n**参考文献**\n[1001] x</suggested_answer>", ["A."]),
         ("<suggested_answer>A [1002].</x><suggested_answer>B [1001].</suggested_answer>",
-         ["A [1].</x>", "B [1]."]),
+         ["A [1].&lt;/x>", "B [1]."]),
         (f"<suggested_answer>A line too long for a heading{', very' * 9}.<suggested",
          [f"A line too long for a heading{', very' * 9}."]),
         ("no report", []),
@@ -79,6 +81,7 @@ def test_a_draft_is_the_report_without_tags_and_under_its_numbers(
 _PARTS = (
     "<suggested_answer>", "</suggested_answer>", "<sugg", "[1001]", "[1002][2001]", " [10", "02]",
     "[", "]", "word ", "\n", "\n\n## References\n", "## Findings\n", "# ", "【1001】", " ", "[1]",
+    "![x](https://e.example/a)", "<b>", "[go](javascript:alert(1))", "!",
     "a long sentence that says something about the tides and about the Moon. ", "<", "References",
 )  # fmt: skip
 

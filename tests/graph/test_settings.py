@@ -46,7 +46,9 @@ def test_a_variable_that_sets_nothing_is_refused(
     assert variable.upper() in str(refusal.value)
 
 
-@pytest.mark.parametrize("name", ["HOME", "ALLOWED_MODELS", "ALLOWED_ORIGINS"])
+@pytest.mark.parametrize(
+    "name", ["HOME", "ALLOWED_MODELS", "ALLOWED_ORIGINS", "SERVICE_HOST", "PORT_80_TCP_ADDR"]
+)
 def test_a_variable_that_others_read_is_none_of_a_settings(
     monkeypatch: pytest.MonkeyPatch, name: str
 ):
@@ -116,6 +118,44 @@ def test_a_near_miss_of_a_parents_is_logged_once(caplog: pytest.LogCaptureFixtur
     (line,) = caplog.messages
     assert "not taken from a parent's context: there is no setting 'max_subtask'" in line
     assert "did you mean max_subtasks?" in line
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"base_url": "http://127.0.0.1:9/v1"}, {"search": "corpus", "corpus": "/etc"},
+        {"parameters": {"planner": {"api_key": "x"}}}, {"allow_private_addresses": True},
+        {"allow_plain_http": True}, {"tenant": "other"}, {"prices": {"m": [0, 0, 0]}},
+        {"model": "m@http://127.0.0.1:9/v1"}, {"planner_model": "local:/etc/passwd"},
+        {"researcher_models": ("m@http://127.0.0.1:9/v1",)}, {"model": None}, {"search": None},
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("place", ["context", "configurable"])
+def test_what_reaches_reads_or_sends_is_taken_from_nobody_else(
+    place: str, foreign: dict[str, Any], caplog: pytest.LogCaptureFixture
+):
+    class Parent(TypedDict, total=False):
+        user: str
+
+    values = {"user": "Ada", **foreign}
+    if place == "context":
+        result = within(Parent).invoke(QUESTION, context=values)
+    else:
+        result = within(Parent).invoke(QUESTION, {"configurable": values})
+    assert result["trace"].outcome == "complete"
+    assert set(result["trace"].models.values()) == {"scripted"}
+    assert bool(caplog.messages) == (None not in foreign.values())
+
+
+def test_a_limit_from_elsewhere_goes_down_only():
+    policy = ScriptedPolicy(research_script(SUBTASKS))
+    made = create_research_graph(
+        policy, search=Documents(PAGES), settings=ResearchSettings(max_subtasks=2)
+    )
+    for most, count in ((9, 2), (1, 1)):
+        config: Any = {"configurable": {"max_subtasks": most}}
+        assert branches(made.invoke(QUESTION, config)) == count
 
 
 @pytest.mark.parametrize("context", [{"max_subtasks": "many"}, {"max_subtasks": -1}])

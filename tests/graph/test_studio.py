@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from oresearch_graph.served.client_settings import CLIENTS
 from oresearch_graph.served.gate import STUDIO
+from oresearch_graph.settings import CLIENTS
 from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
 from tests.helpers.server_habits import (

@@ -111,7 +111,7 @@ class _Places:
                         return self._epoch
                     waiter = self._line_up(first=first)
             if pause > 0:
-                await asyncio.sleep(pause)
+                await self._sleep(pause)
             else:
                 await self._wait(waiter)
                 first = False
@@ -132,6 +132,15 @@ class _Places:
             self._waiting.appendleft(entry)
         return waiter
 
+    async def _sleep(self, pause: float) -> None:
+        """One who was woken may sleep here: cancelled, it leaves its turn to the next."""
+        try:
+            await asyncio.sleep(pause)
+        except asyncio.CancelledError:
+            with self._lock:
+                self._wake()
+            raise
+
     async def _wait(self, waiter: asyncio.Future[None]) -> None:
         try:
             await waiter
@@ -146,7 +155,7 @@ class _Places:
         free = self.concurrency - self._active
         while free > 0 and self._waiting:
             loop, waiter = self._waiting.popleft()
-            if not loop.is_closed():
+            if loop.is_running():
                 loop.call_soon_threadsafe(_resolve, waiter)
                 free -= 1
 

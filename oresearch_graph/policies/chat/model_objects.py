@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from langchain_core.callbacks import BaseCallbackManager
+from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager, Callbacks
 from langchain_core.language_models import BaseChatModel, BaseLanguageModel
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableWithFallbacks
 from langchain_core.runnables.base import RunnableBinding, RunnableSequence
@@ -60,6 +60,10 @@ def chat_model(model: object) -> BoundModel:
             f"model cannot be {type(model).__name__}: give a model's name, a chat model, a policy, "
             "or Policies with one for each role"
         )
+    if model.config_factories:
+        raise ConfigurationError(
+            "a model with listeners cannot be used, they would be lost: give it callbacks"
+        )
     inner = chat_model(model.bound)
     if ours := _OURS.intersection(model.kwargs):
         names = ", ".join(sorted(ours))
@@ -73,13 +77,14 @@ def _configured(model: BaseChatModel, config: RunnableConfig) -> BaseChatModel:
         "tags": [*(model.tags or []), *(config.get("tags") or [])],
         "metadata": {**(model.metadata or {}), **(config.get("metadata") or {})},
     }
-    handlers = config.get("callbacks")
-    if isinstance(handlers, BaseCallbackManager):
-        handlers = handlers.handlers
-    if handlers:
-        before = model.callbacks if isinstance(model.callbacks, list) else []
-        update["callbacks"] = [*before, *handlers]
+    update["callbacks"] = [*_handlers(model.callbacks), *_handlers(config.get("callbacks"))]
     return model.model_copy(update={name: value for name, value in update.items() if value})
+
+
+def _handlers(callbacks: Callbacks) -> list[BaseCallbackHandler]:
+    if isinstance(callbacks, BaseCallbackManager):
+        return callbacks.handlers
+    return callbacks or []
 
 
 def model_name(model: BaseChatModel) -> str:
@@ -94,8 +99,8 @@ def equipped(model: BaseChatModel) -> BaseChatModel:
     """The model as it is used here. LangGraph may stream any call, and a stream carries usage only
     when asked to; of a reply nothing that the server adds may be lost; and a try that the client
     made by itself would be paid by nobody."""
-    if getattr(model, "root_async_client", None) is not None:
-        model = model.model_copy(update=_untried(model))
+    if hasattr(model, "root_async_client"):
+        model = model.model_copy(update=_tried_once(model))
     if speaks_openai(model) and getattr(model, "stream_usage", None) is None:
         model = model.model_copy(update={"stream_usage": True})
     if type(model).__name__ == "ChatOpenAI":
@@ -108,11 +113,13 @@ def equipped(model: BaseChatModel) -> BaseChatModel:
     return model
 
 
-def _untried(model: Any) -> Mapping[str, Any]:  # noqa: ANN401 - of langchain-openai's family
-    """Fields of the same model over clients that try once."""
-    at_once = model.root_async_client.with_options(max_retries=0)
-    update = {"root_async_client": at_once, "async_client": at_once.chat.completions}
-    if model.root_client is not None:
-        blocking = model.root_client.with_options(max_retries=0)
-        update |= {"root_client": blocking, "client": blocking.chat.completions}
-    return {"max_retries": 0, **update}
+def _tried_once(model: Any) -> Mapping[str, Any]:  # noqa: ANN401 - of langchain-openai's family
+    """Fields of the same model over its clients, which try once."""
+    update: dict[str, Any] = {"max_retries": 0}
+    for root in ("root_async_client", "root_client"):
+        if (client := getattr(model, root, None)) is not None:
+            update[root] = client.with_options(max_retries=0)
+    for name in ("async_client", "client"):
+        if (client := getattr(getattr(model, name, None), "_client", None)) is not None:
+            update[name] = client.with_options(max_retries=0).chat.completions
+    return update
