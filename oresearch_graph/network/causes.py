@@ -122,19 +122,26 @@ def _url(error: BaseException) -> str:
 
 def _of_request(link: BaseException, way: _Way) -> Cause | None:
     """Requests that no client sends, and answers that speak of the way and not of the request."""
-    ascii_only = isinstance(link, UnicodeEncodeError) and link.encoding == "ascii"
-    if ascii_only or (_named(link, "LocalProtocolError") and "header" in str(link)):
+    of_header = isinstance(link, UnicodeEncodeError) and _raised_in(link, "normalize_header")
+    if of_header or (_named(link, "LocalProtocolError") and "header" in str(link)):
         return Cause(
             "the key (or another header) holds a line break or a character outside ASCII",
             "copy the key anew",
         )
     response = getattr(link, "response", None)
     status = getattr(response, "status_code", None)
-    if status == 407:
+    if way.scheme == "http" and refused_by_proxy(response):
         return _credentials_wanted(way)
     if status == 400 and way.scheme == "http" and _TLS_WANTED.search(_body(response)):
         return Cause(f"{way.server} speaks TLS", "write https:// in its address")
     return None
+
+
+def refused_by_proxy(response: Any) -> bool:  # noqa: ANN401 - of any client
+    """True for a 407 that only a proxy may send (RFC 9110, section 15.5.8); a page's own server can
+    answer with that status, too."""
+    status, headers = (getattr(response, name, None) for name in ("status_code", "headers"))
+    return status == 407 and "proxy-authenticate" in (headers or ())
 
 
 def _body(response: Any) -> str:  # noqa: ANN401 - of any httpx
@@ -204,8 +211,13 @@ def _of_proxy(link: BaseException, way: _Way) -> Cause | None:
 def _asserted(link: BaseException) -> bool:
     """httpcore asserts what a SOCKS proxy answers; openai's client lets that out without a request
     in it."""
-    frames = list(walk_tb(link.__traceback__)) if isinstance(link, AssertionError) else []
-    return bool(frames) and str(frames[-1][0].f_globals["__name__"]).endswith("socks_proxy")
+    return isinstance(link, AssertionError) and _raised_in(link, "socks_proxy")
+
+
+def _raised_in(link: BaseException, name: str) -> bool:
+    """Module and function that raised it, by a part of their names."""
+    frames = [frame for frame, _ in walk_tb(link.__traceback__)][-1:]
+    return any(name in f"{f.f_globals['__name__']}.{f.f_code.co_name}" for f in frames)
 
 
 def _credentials_wanted(way: _Way) -> Cause:

@@ -106,10 +106,16 @@ def _parsed(text: str, variable: str) -> Proxy:
         host, _ = parts.hostname, parts.port
     except ValueError:
         host = None
-    if not host or any(map(str.isspace, text)):
+    # The rest may be of a password with a "/", whose beginning was read as the port.
+    if (
+        not host
+        or text.partition("://")[2].rstrip("/") != parts.netloc
+        or any(map(str.isspace, text))
+    ):
         raise ConfigurationError(
             f"{variable} holds no address of a proxy: write http://HOST:PORT, or user, colon, "
-            "password and @ before the host, with %40 for @, %23 for # and %2F for / in a password"
+            "password and @ before the host, with %40 for @, %23 for #, %2F for / and %3F for ? in "
+            "a password"
         )
     scheme = _SCHEMES.get(parts.scheme)
     if scheme is None:

@@ -277,6 +277,21 @@ async def test_a_plain_request_that_a_proxy_refuses(monkeypatch: pytest.MonkeyPa
             assert "(http_proxy) refuses its user and password" in said
 
 
+async def test_a_407_of_a_page_is_no_fault_of_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_site() as site:
+        site.add("/page", status=407)
+        site.add("/search", status=407)
+        near = site.add("/near", "<p>The tower is 29 metres high.</p>")
+        with running_proxy({"a.example": int(site.url.rpartition(":")[2])}) as proxy:
+            monkeypatch.setenv("http_proxy", f"http://{proxy.place}")
+            pages = await READER.read(["http://a.example/page", near], "")
+            said = await said_by(ask_searxng, "http://a.example")
+    assert pages[0].fault == "HTTP status 407"
+    assert "29 metres" in pages[1].text
+    assert "HTTP status 407" in said
+    assert "proxy" not in said
+
+
 async def test_a_proxy_in_tls_is_checked_by_the_same_certificates(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -360,6 +375,9 @@ async def test_a_server_that_asks_for_tls_in_plain_words(body: str) -> None:
 
 def test_an_error_of_another_kind_has_no_cause() -> None:
     assert cause_of(ValueError("broken")) is None
+    with pytest.raises(UnicodeEncodeError) as raised:
+        "\u2013".encode("ascii")
+    assert cause_of(raised.value) is None
     looped = RuntimeError("first")
     looped.__context__ = KeyError("second")
     looped.__context__.__context__ = looped

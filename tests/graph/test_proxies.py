@@ -150,6 +150,10 @@ def test_other_machines_are(host: str) -> None:
     [
         (f"http://anna:{SECRET}#1@127.0.0.1:9", "ALL_PROXY holds no address.*%23 for #"),
         (f"http://anna:{SECRET}/1@127.0.0.1:9", "ALL_PROXY holds no address"),
+        (f"http://anna:8080/{SECRET}@127.0.0.1:9", "ALL_PROXY holds no address.*%2F for /"),
+        (f"http://anna:80?{SECRET}@127.0.0.1:9", "ALL_PROXY holds no address.*%3F for ?"),
+        (f"http://anna:80#{SECRET}@127.0.0.1:9", "ALL_PROXY holds no address"),
+        (f"anna:8080/{SECRET}@127.0.0.1:9", "ALL_PROXY holds no address"),
         (f"anna:{SECRET}@127.0.0.1:99999", "ALL_PROXY holds no address"),
         (f"http://anna {SECRET}@127.0.0.1:9", "ALL_PROXY holds no address"),
         ("http://", "ALL_PROXY holds no address"),
@@ -170,6 +174,7 @@ async def test_a_proxy_that_cannot_be_used_is_one_line(
             await fetcher.fetch("https://page.example")
     for raised in (of_model, of_search, of_pages):
         assert SECRET not in str(raised.value)
+        assert "80" not in str(raised.value)
         assert "\n" not in str(raised.value)
 
 

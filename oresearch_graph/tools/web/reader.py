@@ -17,7 +17,7 @@ from urllib.parse import urljoin
 import httpx
 
 from oresearch_graph.errors import AddressRefused, ConfigurationError, ToolError
-from oresearch_graph.network.causes import cause_of
+from oresearch_graph.network.causes import cause_of, refused_by_proxy
 from oresearch_graph.network.certificates import tls_context
 from oresearch_graph.redaction import brief
 from oresearch_graph.tools.backend import Page
@@ -117,7 +117,7 @@ class Fetcher:
         async with self._client.stream("GET", url) as response:
             if response.status_code in _REDIRECTS and "location" in response.headers:
                 return urljoin(url, response.headers["location"])
-            if response.status_code == 407:
+            if refused_by_proxy(response):
                 response.raise_for_status()
             if response.status_code != 200:
                 return Fetched(url, fault=f"HTTP status {response.status_code}")
