@@ -94,3 +94,8 @@ class BudgetExhausted(OresearchError):
 
 class TraceFileError(OresearchError):
     """A trace file that cannot be read; the message names file and line."""
+
+
+def missing_extra(name: str) -> str:
+    """The end of a message: what is missing is an extra of the package, and how it is installed."""
+    return f"an extra that is not installed: pip install '.[{name}]' in the checkout"

@@ -91,9 +91,7 @@ class KeptRun:
     def update(self, **fields: Any) -> None:  # noqa: ANN401 - of the record
         """Write what has changed. Raises OSError."""
         self.record = self.record.model_copy(update={"updated": _now(), **fields})
-        part = self.folder / f"{_RECORD}.part"
-        write_private(part, self.record.model_dump_json(indent=1))
-        part.replace(self.folder / _RECORD)
+        write_private(self.folder / _RECORD, self.record.model_dump_json(indent=1))
 
     def end(self, ended: Literal["stopped", Outcome], trace: Trace | None) -> None:
         """The run has ended, with this trace. Raises OSError."""

@@ -13,7 +13,7 @@ from oresearch_graph.command.configuration import settings_of
 from oresearch_graph.command.progress import progress_line
 from oresearch_graph.command.research import with_model
 from oresearch_graph.command.terminal import harmless
-from oresearch_graph.errors import ConfigurationError, ToolError
+from oresearch_graph.errors import ConfigurationError, ToolError, missing_extra
 from oresearch_graph.graph.build import ResearchGraph, create_research_graph
 from oresearch_graph.graph.cited_report import DESCRIPTION, QUESTION, CitedReport
 from oresearch_graph.graph.event_stream import Finished, stream_events
@@ -45,9 +45,7 @@ def serve() -> int:
     try:
         import mcp  # noqa: F401 - what follows needs it
     except ImportError as error:
-        raise ConfigurationError(
-            "oresearch mcp needs an extra that is not installed: pip install 'oresearch-graph[mcp]'"
-        ) from error
+        raise ConfigurationError(f"oresearch mcp needs {missing_extra('mcp')}") from error
     # Whatever else this process and its children print goes to standard error.
     protocol = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
 from rich.console import Console
@@ -76,6 +76,7 @@ def _stop(cause: str, what: str, branch: int | None = None) -> Failure:
     )
 
 
+_REFERENCE: Final = re.compile(r"\n(?=\[\d+\]\. )")
 STATUS = {"complete": 0, "partial": 3, "failed": 1}
 """Exit status by outcome."""
 
@@ -85,7 +86,7 @@ def print_report(report: str) -> None:
     console = Console()
     if console.is_terminal:
         # Markdown would run the lines of the reference list together.
-        console.print(Markdown(re.sub(r"\n(?=\[\d+\]\. )", "  \n", harmless(report))))
+        console.print(Markdown(_REFERENCE.sub("  \n", harmless(report))))
     else:
         print(harmless(report))  # noqa: T201 - the report is this command's output
 

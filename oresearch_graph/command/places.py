@@ -39,12 +39,13 @@ def places_for(question: str, out: Sequence[Path], trace: Path | None) -> Places
 
 
 _OUT: Final = Path("out")
+_NO_WORD: Final = re.compile(r"\W+")
 
 
 def _new_folder(question: str) -> Path:
     """A folder that no other run has: whoever makes it has it. One that cannot be made is named all
     the same, and refused with its files."""
-    slug = re.sub(r"[^\w]+", "-", question.lower()).strip("-")[:60].rstrip("-") or "run"
+    slug = _NO_WORD.sub("-", question.lower()).strip("-")[:60].rstrip("-") or "run"
     for number in count(1):
         folder = _OUT / (slug if number == 1 else f"{slug}-{number}")
         try:

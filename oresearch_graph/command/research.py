@@ -355,7 +355,7 @@ def _finish(job: _Job, state: Mapping[str, Any], *, worked: bool, settled: bool)
     elif report is not None:
         print_report(report)
     elif request.quiet:
-        reasons = "; ".join(" ".join(failure.message.split()) for failure in trace.failures)
+        reasons = " ".join(trace.why_no_report.split())
         console.print(lines(f"oresearch: there is no report: {reasons}"), soft_wrap=True)
     if not request.quiet:
         print_summary(console, trace, report, places, run_id)

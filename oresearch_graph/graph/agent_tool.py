@@ -7,8 +7,8 @@ from typing import Any
 from langchain_core.tools import StructuredTool, ToolException
 from pydantic import BaseModel, Field
 
-from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.build import ResearchGraph, create_research_graph
+from oresearch_graph.graph.cited_report import final_trace
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.trace import Trace
 
@@ -36,14 +36,9 @@ def research_tool(
     runner = graph or create_research_graph(settings=settings, **arguments)
 
     def report_of(result: dict[str, Any]) -> tuple[str, Trace]:
-        if result.get("trace") is None:
-            raise ConfigurationError(
-                "the plan waits for a person's approval, and nothing keeps it meanwhile: give the "
-                "agent a checkpointer, or leave approve_plan off"
-            )
-        trace: Trace = result["trace"]
+        trace = final_trace(result, "give the agent a checkpointer, or leave approve_plan off")
         if result["report"] is None:
-            raise ToolException("; ".join(failure.message for failure in trace.failures))
+            raise ToolException(trace.why_no_report)
         return str(result["report"]), trace
 
     def research(question: str) -> tuple[str, Trace]:

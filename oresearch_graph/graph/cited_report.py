@@ -22,6 +22,19 @@ DESCRIPTION: Final = (
 QUESTION: Final = "An open-ended question, complete in itself, in the report's language."
 
 
+def final_trace(result: Mapping[str, Any], fix: str) -> Trace:
+    """The record of a run in what the graph returned.
+
+    Raises ConfigurationError with this fix where the run waits for a person or has not ended.
+    """
+    trace: Trace | None = result.get("trace")
+    if "__interrupt__" in result:  # beside the trace of an earlier question of its thread
+        raise ConfigurationError(f"the run waits for a person: {fix}")
+    if trace is None:
+        raise ConfigurationError(f"the run has not ended: {fix}")
+    return trace
+
+
 class CitedSource(BaseModel):
     """A source that the report cites."""
 
@@ -44,16 +57,11 @@ class CitedReport(BaseModel):
 
     @classmethod
     def of(cls, result: Mapping[str, Any]) -> CitedReport:
-        """That of a run's result. Raises ConfigurationError where the run waits for a person."""
-        trace: Trace | None = result.get("trace")
-        if trace is None or "__interrupt__" in result:
-            raise ConfigurationError(
-                "the run waits for a person, and nobody can answer here: leave approve_plan off"
-            )
+        """That of a run's result. Raises ConfigurationError where the run has not ended."""
+        trace = final_trace(result, "leave approve_plan off, as nobody can answer here")
         report: str | None = result["report"]
         if report is None:
-            why = "; ".join(failure.message for failure in trace.failures)
-            return cls(outcome=trace.outcome, failure=why or "there is no report")
+            return cls(outcome=trace.outcome, failure=trace.why_no_report)
         sources = list(_sources(report, result["messages"][-1]))
         return cls(outcome=trace.outcome, report=report, sources=sources)
 

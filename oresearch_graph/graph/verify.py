@@ -188,8 +188,7 @@ def _message(delivered: Delivered | None, trace: Trace, message_id: str) -> AIMe
     """The report as a chat message with the standard citation annotations."""
     metadata = {"oresearch": {"trace_id": trace.id, "outcome": trace.outcome}}
     if delivered is None:
-        why = "; ".join(failure.message for failure in trace.failures) or "there is no report"
-        text = f"There is no report: {why}."
+        text = f"There is no report: {trace.why_no_report}."
         return AIMessage(text, id=message_id, additional_kwargs=metadata)
     annotations = citation_annotations(delivered)
     block = {"type": "text", "text": delivered.report, "annotations": annotations}

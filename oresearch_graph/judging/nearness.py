@@ -16,7 +16,7 @@ from math import exp, log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.errors import ConfigurationError, missing_extra
 from oresearch_graph.judging.ground_truth import Judged, Scored, weighted_mean
 from oresearch_graph.rows.ground_truth import GroundTruth
 from oresearch_graph.text.stop_words import STOP_WORDS
@@ -116,9 +116,7 @@ def _model() -> Any:  # noqa: ANN401 - wordllama has no types
     try:
         import wordllama
     except ImportError as error:
-        raise ConfigurationError(
-            "word vectors are not installed: pip install 'oresearch[vectors]'"
-        ) from error
+        raise ConfigurationError(f"word vectors need {missing_extra('vectors')}") from error
     # Weights and tokenizer are in the package; without its own folder it would ask the network.
     return wordllama.WordLlama.load(
         cache_dir=Path(wordllama.__file__).parent, disable_download=True

@@ -27,7 +27,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Final
 
-from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.errors import ConfigurationError, missing_extra
 from oresearch_graph.known_secrets import is_secret_name
 from oresearch_graph.network.causes import cause_of
 from oresearch_graph.redaction import brief
@@ -120,9 +120,7 @@ def local_server(
 
 def _require_extra(module: str) -> None:
     if find_spec(module) is None:
-        raise ConfigurationError(
-            "local models need an extra that is not installed: pip install 'oresearch-graph[local]'"
-        )
+        raise ConfigurationError(f"local models need {missing_extra('local')}")
 
 
 def _file(model: str) -> Path:

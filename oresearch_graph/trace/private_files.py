@@ -1,11 +1,12 @@
 """Files that only their owner reads: a question and its sources are nobody else's business.
 
-What is there already keeps the mode that a person gave it.
+What is only added to keeps the mode that a person gave it.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -38,7 +39,22 @@ def create_private(path: Path) -> None:
 
 
 def write_private(path: Path, content: str | bytes) -> None:
-    """Write bytes, or a text in UTF-8, over what the file held. Raises OSError."""
+    """Write bytes, or a text in UTF-8, in the place of the file, which stays as it was if they
+    cannot all be written. Raises OSError.
+
+    What cannot be replaced is written over: a device, or a file in a folder of somebody else's.
+    """
     content = content.encode("utf-8", "replace") if isinstance(content, str) else content
-    with os.fdopen(private_file(path, os.O_WRONLY | os.O_TRUNC), "wb") as file:
-        file.write(content)
+    target = Path(os.path.realpath(path))
+    private_folder(target.parent)
+    if target.exists() and not (target.is_file() and os.access(target.parent, os.W_OK)):
+        with os.fdopen(private_file(path, os.O_WRONLY | os.O_TRUNC), "wb") as file:
+            file.write(content)
+        return
+    descriptor, part = tempfile.mkstemp(prefix=".oresearch-", dir=target.parent)  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(part).replace(target)
+    finally:
+        Path(part).unlink(missing_ok=True)

@@ -318,6 +318,11 @@ class Trace(FrozenModel):
         return {**trace, "version": SCHEMA_VERSION, "citations": citations}
 
     @property
+    def why_no_report(self) -> str:
+        """What its failures say, of a run that ended without a report."""
+        return "; ".join(each.message for each in self.failures) or "the run gives no reason"
+
+    @property
     def execution(self) -> Execution:
         return self.protocol.execution
 

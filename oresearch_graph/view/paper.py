@@ -18,7 +18,7 @@ import warnings
 from contextlib import suppress
 from typing import Any, Final
 
-from oresearch_graph.errors import ConfigurationError, OresearchError
+from oresearch_graph.errors import ConfigurationError, OresearchError, missing_extra
 from oresearch_graph.text.scripts import CJK
 
 _log: Final = logging.getLogger("oresearch_graph")
@@ -48,9 +48,7 @@ def require_paper() -> None:
         with warnings.catch_warnings(action="ignore"):  # of libraries that it will need one day
             import weasyprint  # noqa: F401 - whether it is there
     except ImportError as error:
-        raise ConfigurationError(
-            "PDF needs an extra that is not installed: pip install '.[pdf]' in the checkout"
-        ) from error
+        raise ConfigurationError(f"PDF needs {missing_extra('pdf')}") from error
     except OSError as error:  # it loads Pango, which pip does not bring
         raise ConfigurationError(
             "PDF needs the library Pango, which is not installed: apt-get install "

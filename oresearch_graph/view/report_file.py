@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.evidence.citations import citations_of
 from oresearch_graph.evidence.delivery import delivered_answer
+from oresearch_graph.graph.cited_report import final_trace
 from oresearch_graph.trace.answer import parse_answer
 from oresearch_graph.trace.private_files import write_private
 from oresearch_graph.trace.record import CitationReport, Trace
@@ -35,10 +36,7 @@ class _Run(NamedTuple):
     def text(self) -> str:
         """The report. Raises ConfigurationError without one."""
         if self.report is None:
-            why = (
-                "; ".join(failure.message for failure in self.trace.failures) or "none was written"
-            )
-            raise ConfigurationError(f"there is no report: {why}")
+            raise ConfigurationError(f"there is no report: {self.trace.why_no_report}")
         return self.report
 
 
@@ -75,8 +73,8 @@ def write_report(result: Trace | Mapping[str, Any], path: str | Path) -> None:
     """Write what the graph returned, or a trace's report, in the format that the path's suffix
     names: `.md`, `.html`, `.pdf` (the extra `pdf`) or `.json`. Only its owner may read the file.
 
-    Raises ConfigurationError for another suffix, a missing extra or a run without a report (which
-    JSON tells), OSError for a path that cannot be written.
+    Raises ConfigurationError for another suffix, a missing extra, a run that has not ended or one
+    without a report (which JSON tells), OSError for a path that cannot be written.
     """
     path = Path(path)
     require_format(path)
@@ -85,7 +83,8 @@ def write_report(result: Trace | Mapping[str, Any], path: str | Path) -> None:
 
 def _run(result: Trace | Mapping[str, Any]) -> _Run:
     if not isinstance(result, Trace):
-        return _Run(result["trace"], result["report"], result["citations"])
+        trace = final_trace(result, "resume it with Command(resume=…), then write its result")
+        return _Run(trace, result["report"], result["citations"])
     citations, report = citations_of(result), None
     if result.answer is not None and result.outcome != "failed":
         citations, delivered = delivered_answer(parse_answer(result.answer.text), result)

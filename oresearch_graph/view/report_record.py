@@ -27,7 +27,12 @@ from oresearch_graph.trace.references import same_address
 from oresearch_graph.trace.validation import FrozenModel
 
 _ACTIVE: Final = re.compile(
-    "[<>&\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff]"
+    "[<>&\x7f-\x9f\u2028\u2029"
+    # Unicode's category Cf and Default_Ignorable_Code_Point
+    "\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff"
+    "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff]"
 )
 
 
@@ -181,7 +186,13 @@ class ReportRecord(FrozenModel):
         """Indented JSON in which nothing is markup, commands a terminal or cannot be seen: such
         characters are escaped."""
         text = self.model_dump_json(indent=2)
-        return _ACTIVE.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
+        return _ACTIVE.sub(_escaped, text) + "\n"
+
+
+def _escaped(match: re.Match[str]) -> str:
+    """JSON escapes UTF-16."""
+    units = match[0].encode("utf-16-be").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def _sources(report: str, ledger: Mapping[int, Source]) -> tuple[ReportSource, ...]:

@@ -222,7 +222,7 @@ def test_what_cannot_be_a_model_is_named_with_the_fix(tmp_path: Path) -> None:
 )
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, module: str, name: str) -> None:
     monkeypatch.setattr(local_model, "find_spec", lambda other: None if other == module else 1)
-    with pytest.raises(ConfigurationError, match=r"pip install 'oresearch-graph\[local\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install '\.\[local\]' in the checkout"):
         connect(f"local:{name}", timeout=30)
 
 

@@ -183,4 +183,4 @@ def test_without_the_extra_there_is_one_clear_line(tmp_path: Path):
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
-    assert line.endswith("pip install 'oresearch-graph[mcp]'")
+    assert line.endswith("pip install '.[mcp]' in the checkout")

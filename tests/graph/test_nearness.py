@@ -43,7 +43,7 @@ async def test_it_judges_by_weight_and_needs_points():
 def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "wordllama", None)
     module._model.cache_clear()
-    with pytest.raises(ConfigurationError, match=r"pip install 'oresearch\[vectors\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install '\.\[vectors\]' in the checkout"):
         nearness("A word that was never looked up: zzyzx.", ["zzyzx"])
     module._model.cache_clear()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from oresearch_graph.command.files import view_files
 from oresearch_graph.command.places import deliver, save
 from oresearch_graph.served.checkpointer import create_checkpointer
 from oresearch_graph.trace import TraceWriter
+from oresearch_graph.trace.private_files import write_private
 from tests.helpers.traces import GOOD, trace_of
 
 
@@ -50,7 +52,7 @@ def test_a_line_cut_short_is_moved_to_the_owners_file(tmp_path: Path):
     assert open_to_others(tmp_path) == [str(path)]
 
 
-def test_what_is_there_keeps_its_mode(tmp_path: Path):
+def test_a_trace_file_keeps_its_mode_and_a_report_does_not(tmp_path: Path):
     report, trace = tmp_path / "out" / "report.md", tmp_path / "out" / "trace.jsonl"
     report.parent.mkdir(mode=0o755)
     for path in (report, trace):
@@ -62,7 +64,41 @@ def test_what_is_there_keeps_its_mode(tmp_path: Path):
         assert deliver([report], {"trace": of_run, "report": text, "citations": None}) == []
     assert report.read_text() == "It."
     modes = [path.stat().st_mode & 0o777 for path in (report, trace, report.parent)]
-    assert modes == [0o640, 0o640, 0o755]
+    assert modes == [0o600, 0o640, 0o755]
+
+
+def test_a_report_that_does_not_fit_leaves_the_old_one(tmp_path: Path):
+    report = tmp_path / "report.md"
+    write_private(report, "The old one.")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_private(report, "x" * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert report.read_text() == "The old one."
+    assert everything(tmp_path) == {"report.md"}
+
+
+def test_a_link_to_a_report_stays_one(tmp_path: Path):
+    (tmp_path / "new").mkdir()
+    link = tmp_path / "link.md"
+    link.symlink_to("new/report.md")
+    for text in ("One.", "Two."):
+        write_private(link, text)
+        assert (link.is_symlink(), (tmp_path / "new" / "report.md").read_text()) == (True, text)
+
+
+def test_a_file_in_a_folder_of_somebody_else_is_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    report = tmp_path / "report.md"
+    report.write_text("The old one.")
+    before = report.stat().st_ino
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    write_private(report, "It.")
+    assert (report.read_text(), report.stat().st_ino) == ("It.", before)
 
 
 async def test_studios_checkpoints_are_the_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -7,6 +7,7 @@ import logging
 import re
 import resource
 import sys
+import unicodedata
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,14 +18,22 @@ import pypdfium2  # type: ignore[import-untyped]  # no stubs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from typer.testing import CliRunner
 
-from oresearch_graph import ExtractivePolicy, create_research_graph, write_report
+from oresearch_graph import (
+    ExtractivePolicy,
+    ResearchSettings,
+    create_research_graph,
+    write_report,
+)
 from oresearch_graph.command.cli import app
 from oresearch_graph.command.places import deliver
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.graph.cited_report import CitedReport
 from oresearch_graph.trace import Failure, Source, Trace, Usage, read_traces
 from oresearch_graph.view import paper, report_file
 from oresearch_graph.view.page import report_page
@@ -231,6 +240,52 @@ async def test_result_and_trace_are_written_alike(tmp_path: Path):
     assert (tmp_path / "result.md").read_text("utf-8") == result["report"]
     with pytest.raises(ConfigurationError, match=r"\.md, \.html, \.pdf or \.json"):
         write_report(result, tmp_path / "r.rtf")
+
+
+async def test_a_run_that_has_not_ended_has_no_report_to_write(tmp_path: Path):
+    graph = create_research_graph(
+        ExtractivePolicy(), search=Documents({}), settings=ResearchSettings(approve_plan=True),
+        checkpointer=InMemorySaver(),
+    )  # fmt: skip
+    thread: RunnableConfig = {"configurable": {"thread_id": "one"}}
+    result = await graph.ainvoke({"question": QUESTION}, thread)
+    with pytest.raises(ConfigurationError, match=r"the run waits for a person: resume it with Com"):
+        write_report(result, tmp_path / "r.json")
+    state = (await graph.aget_state(thread)).values
+    with pytest.raises(ConfigurationError, match="the run has not ended: resume it"):
+        write_report(state, tmp_path / "r.md")
+    # A thread's second question waits, and the first one's trace is still there.
+    ended = {"trace": good_trace(), "report": "It.", "citations": None}
+    with pytest.raises(ConfigurationError, match="the run waits for a person: leave approve_plan"):
+        CitedReport.of({**ended, "__interrupt__": ()})
+
+
+def test_why_there_is_no_report_is_said_alike(tmp_path: Path):
+    trace = Trace(question="q", outcome="failed")
+    result = {"trace": trace, "report": None, "citations": None}
+    for why, failures in (
+        ("the run gives no reason", ()),
+        ("one; two", tuple(Failure(name="not_covered", fault="person", message=message)
+                           for message in ("one", "two"))),
+    ):  # fmt: skip
+        result["trace"] = trace.model_copy(update={"failures": failures})
+        with pytest.raises(ConfigurationError, match=f"there is no report: {why}$"):
+            write_report(result, tmp_path / "r.md")
+        assert CitedReport.of(result).failure == why
+
+
+def test_json_holds_nothing_that_cannot_be_seen():
+    hidden = "".join(
+        chr(code)
+        for code in range(sys.maxunicode + 1)
+        if unicodedata.category(chr(code)) in {"Cc", "Cf"} or 0xE0000 <= code < 0xE1000
+    )
+    hidden += "\u034f\u115f\u1160\u180b\u3164\ufe0f\uffa0"
+    trace = trace_of(GOOD, question=hidden)
+    record = ReportRecord.of(trace, hidden, None)
+    text = record.json_text()
+    assert set(text) & set(hidden) == {"\n"}
+    assert ReportRecord.model_validate_json(text) == record
 
 
 def test_a_page_needs_nothing_from_outside_and_runs_nothing():

@@ -32,6 +32,7 @@ OF_EXTRAS = {
 """What the wheel imports for an extra or a group only, where its commands ask for it."""
 OF_OTHERS = {"ray", "tokenizers"}
 """What datagen uses where a cluster or a model is there already."""
+_NAMED_EXTRA = re.compile(r"missing_extra\(['\"](\w+)")
 _PIN = re.compile(r"^([\w.-]+)==(\S+)", re.MULTILINE)
 
 
@@ -109,3 +110,11 @@ def test_torch_is_in_no_lock():
     for lock in LOCKS:
         names = [name for name, _ in _PIN.findall((CHECKOUT / lock).read_text(encoding="utf-8"))]
         assert "torch" not in names
+
+
+def test_an_extra_that_a_message_names_is_declared_and_named_in_one_way():
+    texts = [path.read_text("utf-8") for path in (CHECKOUT / "oresearch_graph").rglob("*.py")]
+    named = {name for text in texts for name in _NAMED_EXTRA.findall(text)}
+    assert named == {"local", "mcp", "pdf", "vectors"}
+    assert named <= PROJECT["optional-dependencies"].keys()
+    assert sum(text.count("an extra that is not installed") for text in texts) == 1

@@ -10,7 +10,7 @@ from typing import Any, Final
 import httpx
 from langchain_core.tools import BaseTool
 
-from oresearch_graph.errors import ConfigurationError, ToolError
+from oresearch_graph.errors import ConfigurationError, ToolError, missing_extra
 from oresearch_graph.keys import require_private_connections
 from oresearch_graph.network.clients import CONNECT_SECONDS, client_options
 from oresearch_graph.redaction import quieted
@@ -85,9 +85,7 @@ def _adapters() -> tuple[type[Any], type[Exception]]:
         from langchain_mcp_adapters.client import MultiServerMCPClient
         from mcp import McpError
     except ImportError as error:
-        raise ConfigurationError(
-            "MCP tools need an extra that is not installed: pip install 'oresearch-graph[mcp]'"
-        ) from error
+        raise ConfigurationError(f"MCP tools need {missing_extra('mcp')}") from error
     return MultiServerMCPClient, McpError
 
 
