@@ -39,13 +39,17 @@ class DaemonThreads(ThreadPoolExecutor):
 _THREADS: Final = DaemonThreads()
 
 
+async def in_thread(function: Callable[..., T], *args: object) -> T:
+    """What a function that blocks returns, called in this context."""
+    loop, context = asyncio.get_running_loop(), copy_context()
+    return await loop.run_in_executor(_THREADS, lambda: context.run(function, *args))
+
+
 async def answer_of(runnable: BaseRetriever | BaseTool, request: Any) -> Any:  # noqa: ANN401
     """What a retriever or tool answers. One that has no coroutine blocks no thread of asyncio's."""
     if not _blocks(runnable):
         return await runnable.ainvoke(request)
-    config, context = ensure_config(), copy_context()
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_THREADS, context.run, runnable.invoke, request, config)
+    return await in_thread(runnable.invoke, request, ensure_config())
 
 
 def _blocks(runnable: BaseRetriever | BaseTool) -> bool:
