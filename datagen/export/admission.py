@@ -23,6 +23,7 @@ from oresearch_graph.trace.references import Ledger, seen_sources
 Reason = Literal[
     "extractive",  # written without a language model
     "repaired",  # rejected text was corrected under a prompt that rows do not show
+    "changed",  # middleware changed a request or a reply: the rows would show neither
     "failed",  # nothing to read
     "rejected_by_people",
     "other_dialect",
@@ -97,6 +98,8 @@ class Admission:
             )
         if trace.repaired and not self.settings.allow_repaired:
             raise Refused("repaired", "text was corrected; export.allow_repaired admits it")
+        if names := trace.changed_by:
+            raise Refused("changed", f"middleware changed it: {', '.join(names)}; run without")
         if trace.outcome == "failed":
             raise Refused("failed", "it has no report")
         original, plain = trace.protocol, self.protocols[trace.execution]

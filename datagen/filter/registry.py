@@ -16,6 +16,7 @@ RULES: Final[dict[RuleName, Check]] = {
     "outcome": run_rules.outcome,
     "infrastructure": run_rules.infrastructure,
     "repaired": run_rules.repaired,
+    "changed": run_rules.changed,
     "extractive": run_rules.extractive,
     "extended_prompt": run_rules.extended_prompt,
     "constrained": run_rules.constrained,

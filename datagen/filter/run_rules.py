@@ -92,6 +92,12 @@ def repaired(case: Case) -> Iterator[Finding]:
             yield finding("repaired", f"corrected: {failure.message[:200]}", branch=failure.branch)
 
 
+def changed(case: Case) -> Iterator[Finding]:
+    """An embedder's middleware changed what a researcher was asked or answered."""
+    if names := case.trace.changed_by:
+        yield finding("changed", f"middleware changed it: {', '.join(names)[:200]}")
+
+
 def extractive(case: Case) -> Iterator[Finding]:
     """A role was played without a language model."""
     if case.trace.extractive and not case.settings.allow_extractive:

@@ -11,7 +11,7 @@ from oresearch_graph.trace.validation import FrozenModel
 
 RuleName = Literal[
     "violation",
-    "outcome", "infrastructure", "repaired", "extractive", "extended_prompt",
+    "outcome", "infrastructure", "repaired", "changed", "extractive", "extended_prompt",
     "constrained",
     "few_subtasks", "call_bounds", "unanswered_subtask", "repeated_call", "short_path",
     "token_limit",

@@ -83,11 +83,14 @@ class Protocol(FrozenModel):
     only, never training."""
     constrained: bool = False
     """True when the server held the policy's text to the protocol's grammar."""
+    changed_by: tuple[Text, ...] = ()
+    """Names of an embedder's middleware that changed what was asked or answered."""
 
     @property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits over every field; a field that came later counts when set."""
-        fields = self.model_dump(mode="json", exclude=None if self.constrained else {"constrained"})
+        unset = {name for name in ("constrained", "changed_by") if not getattr(self, name)}
+        fields = self.model_dump(mode="json", exclude=unset)
         canonical = json.dumps(fields, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
@@ -352,6 +355,11 @@ class Trace(FrozenModel):
         parallel run was written by who has seen that subtask alone: it is none."""
         places = range(len(self.steps) - 1, -1, -1)
         return next((at for at in places if _is_report(self.steps[at])), None)
+
+    @property
+    def changed_by(self) -> tuple[str, ...]:
+        """Names of the middleware that changed a request or a reply of some researcher."""
+        return self.protocol.changed_by
 
     @property
     def extractive(self) -> bool:

@@ -120,6 +120,7 @@ def facts(trace: Trace, citations: CitationReport | None) -> Html:
         _fact("execution", trace.execution),
         _fact("begun", trace.created),
         _fact("protocol", trace.protocol.fingerprint),
+        _fact("changed by", ", ".join(trace.changed_by) or None),
         _fact("trace", trace.id or None),
     ]
     return joined(

@@ -130,6 +130,8 @@ class RewardJudge:
             raise ValueError(f"this rollout is to be dropped, not scored: {culprit.message}")
         if trace.extractive:
             raise ValueError("excerpts are nobody's writing: an extractive trace is never scored")
+        if trace.changed_by:
+            raise ValueError("middleware changed the trace: it is not what the policy wrote")
         truth = ground_truth(row, trace.question)
         judged = await self._quality(trace, truth)
         faults = violations(trace)

@@ -63,7 +63,7 @@ def read_fingerprint(folder: Path | str) -> Protocol | None:
 
 def dataset_fingerprint(path: Path | str) -> dict[Execution, str]:
     """The fingerprint of a file of SFT rows or Traces, by execution. Traces of extended prompts,
-    which are never trained on, do not count.
+    and those that middleware changed, are never trained on and do not count.
 
     Raises ConfigurationError where one execution has two.
     """
@@ -83,5 +83,5 @@ def _fingerprints(path: Path) -> Iterator[tuple[Execution, str]]:
         yield from row_fingerprints(path)
         return
     for trace in read_traces(path):
-        if not trace.protocol.extended:
+        if not (trace.protocol.extended or trace.changed_by):
             yield trace.execution, trace.protocol.fingerprint

@@ -26,6 +26,7 @@ from rl.rows.fingerprint import training_protocol
 
 Reason = Literal[
     "extended",  # prompts beyond the training protocol
+    "changed",  # middleware changed a request or a reply
     "other_fingerprint",
     "extractive",  # written without a language model
     "repaired",  # rejected text was corrected under a prompt that training does not show
@@ -107,6 +108,8 @@ class RowFilter:
         allowed, protocol = self.settings, trace.protocol
         if protocol.extended:
             return "extended", "its prompts go beyond the training protocol"
+        if protocol.changed_by:
+            return "changed", f"middleware changed it: {', '.join(protocol.changed_by)}"
         expected = self.protocols[trace.execution]
         if protocol.fingerprint != expected.fingerprint:
             return "other_fingerprint", _difference(protocol, expected)

@@ -163,6 +163,17 @@ async def test_model_free_and_repaired_traces_are_left_out_unless_named(tmp_path
     )
 
 
+async def test_a_trace_that_middleware_changed_is_left_out_with_its_reason(tmp_path):
+    trace = await traced("s1.1")
+    protocol = trace.protocol.model_copy(update={"changed_by": ("PIIMiddleware[email]",)})
+    changed = trace.model_copy(update={"protocol": protocol})
+    work = work_of(
+        tmp_path, [changed, await traced("s2.1")], allow_extractive=True, allow_repaired=True
+    )
+    counts = write_dataset(work)
+    assert (counts["traces"], counts["refused_changed"]) == (1, 1)
+
+
 async def test_nothing_but_refused_traces_is_one_clear_line(tmp_path):
     work = work_of(tmp_path, [await traced("s1.1", models={"planner": "extractive"})])
     with pytest.raises(ConfigurationError, match=r"1 extractive .*export\.allow_extractive"):

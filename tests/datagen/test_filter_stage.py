@@ -81,6 +81,13 @@ def test_a_candidate_carries_all_its_reasons_and_is_counted_once_for_each(tmp_pa
     assert [found.rule for found in line.findings] == ["repaired", "call_bounds", "call_bounds"]
 
 
+def test_a_candidate_that_middleware_changed_does_not_pass(tmp_path):
+    work = work_in(tmp_path, allow_repaired=True, allow_extractive=True)
+    protocol = planted_trace(id="a.1").protocol.model_copy(update={"changed_by": ("Mine",)})
+    write_traces(work.run.generated, [planted_trace(id="a.1", protocol=protocol)])
+    assert filter_traces(work) == {"candidates": 1, "passed": 0, "changed": 1}
+
+
 def test_several_processes_write_the_file_that_one_writes(tmp_path):
     work = work_in(tmp_path)
     write_many(work.run.generated, 40)

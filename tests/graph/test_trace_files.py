@@ -169,6 +169,7 @@ def test_fingerprints_tell_protocols_apart():
     protocols = [
         Protocol(), Protocol(dialect="released"), Protocol(execution="sequential"),
         Protocol(prompt="x"), Protocol(tools=("look_up",)), Protocol(extended=True),
+        Protocol(constrained=True), Protocol(changed_by=("PIIMiddleware[email]",)),
     ]  # fmt: skip
     assert len({protocol.fingerprint for protocol in protocols}) == len(protocols)
     assert Protocol().fingerprint == Protocol().fingerprint

@@ -95,6 +95,9 @@ def _origins() -> Iterator[Planted]:
     mended = failed("repaired", "policy", branch=1, rejected="<think")
     yield bad("repaired", "corrected once", planted_trace(failures=(mended,)))
     yield fine("repaired", "asked for", planted_trace(failures=(mended,)), allow_repaired=True)
+    redacted = planted_trace().protocol.model_copy(update={"changed_by": ("PIIMiddleware[email]",)})
+    yield bad("changed", "an address was redacted", planted_trace(protocol=redacted))
+    yield fine("changed", "nothing stood around it", planted_trace())
     quoting = {"planner": "a", "researcher": "extractive", "summarizer": "a"}
     yield bad("extractive", "one role", planted_trace(models=quoting))
     yield fine("extractive", "asked for", planted_trace(models=quoting), allow_extractive=True)

@@ -140,6 +140,7 @@ async def test_refused_traces_are_counted_by_reason(tmp_path, capsys):
     spoiled = {
         "extended": {"protocol": told.model_copy(update={"extended": True})},
         "other_fingerprint": {"protocol": told.model_copy(update={"dialect": "released"})},
+        "changed": {"protocol": told.model_copy(update={"changed_by": ("Mine",)})},
         "extractive": {"models": {"planner": "extractive"}},
         "repaired": {"failures": (mended,)},
         "outcome": {"outcome": "failed"},
@@ -151,9 +152,10 @@ async def test_refused_traces_are_counted_by_reason(tmp_path, capsys):
     found = dataset(path)
     assert len(found) == 4
     assert {r.trace: r.reason for r in found.row_filter.refused} == {name: name for name in spoiled}
-    assert "refused 6 of 7" in capsys.readouterr().out
+    assert "refused 7 of 8" in capsys.readouterr().out
     admitted = dataset(path, allow_extractive=True, allow_repaired=True, outcomes=["failed"])
-    assert admitted.row_filter.reasons == {"outcome": 4, "extended": 1, "other_fingerprint": 1}
+    reasons = {"outcome": 4, "extended": 1, "other_fingerprint": 1, "changed": 1}
+    assert admitted.row_filter.reasons == reasons
 
 
 async def test_a_constrained_trace_is_refused_unless_an_export_restates_it(tmp_path):
