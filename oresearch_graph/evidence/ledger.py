@@ -7,7 +7,7 @@ that observations showed, for a claim can rest on nothing else.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from oresearch_graph.known_secrets import without_known
@@ -61,6 +61,50 @@ class SourceLedger:
         self._by_address[same_address(url)] = source
         self._changed[source.id] = source
         return source
+
+    def copy(self) -> SourceLedger:
+        """The same sources, to go on with apart."""
+        other = SourceLedger(self.branch)
+        other._by_address, other._ids = dict(self._by_address), set(self._ids)
+        other._count, other._changed = self._count, dict(self._changed)
+        return other
+
+    def reshow(self, before: str, after: str) -> list[int]:
+        """An observation that showed `before` shows `after` in its place: sources keep what stands
+        there or was shown elsewhere, and those of which nothing does are forgotten. The ids that
+        `after` shows."""
+        later = self._bodies(after)
+        for number, earlier in self._bodies(before).items():
+            address, now = same_address(earlier.url), later.get(number)
+            record = self._by_address[address]
+            stretches = record.text.split(_BETWEEN)
+            texts = [s for s in stretches if s.strip() not in before or s.strip() in after]
+            if now is not None and len(texts) < len(stretches):
+                texts = [*(s for s in texts if s.strip() not in now.text), now.text]
+            if now is None and not any(map(str.strip, texts)):
+                del self._by_address[address]
+                self._changed.pop(number, None)
+                continue
+            title = now.title if now is not None else record.title
+            if (texts, title) != (stretches, earlier.title):
+                facts = record.model_dump(include={"id", "url", "read", "branch", "published"})
+                record = Source.of(**facts, text=_BETWEEN.join(texts), title=title)
+                self._by_address[address] = self._changed[number] = record
+        return list(later)
+
+    @property
+    def sources(self) -> list[Source]:
+        return list(self._by_address.values())
+
+    def _bodies(self, text: str) -> dict[int, ShownSource]:
+        """The sources of this ledger that an observation shows, by id."""
+        bodies: dict[int, ShownSource] = {}
+        for each in read_observation(text, {s.id: s.url for s in self._by_address.values()}):
+            record = self.get(each.url)
+            dated = f"{record.published}\n" if record and record.published else ""
+            body = each._replace(text=each.text.removeprefix(dated))
+            bodies.setdefault(each.id, body)
+        return bodies
 
     def _new_id(self) -> int:
         while True:
@@ -179,9 +223,10 @@ class ShownSource(NamedTuple):
     text: str
 
 
-def read_observation(text: str) -> list[ShownSource]:
-    """The sources that an observation shows, in order."""
-    heads = list(_HEADER.finditer(text))
+def read_observation(text: str, urls: Mapping[int, str] | None = None) -> list[ShownSource]:
+    """The sources that an observation shows, in order; with `urls`, those alone of the ids and
+    addresses."""
+    heads = [m for m in _HEADER.finditer(text) if urls is None or urls.get(int(m[1])) == m[3]]
     sources = []
     for head, following in zip(heads, [*heads[1:], None][: len(heads)], strict=True):
         end = following.start() if following else len(text)

@@ -89,6 +89,15 @@ def _shown_often(text: str) -> None:
         ledger.show("https://example.org/one", text[at : at + 400])
 
 
+def _reshown(text: str) -> None:
+    """An observation that middleware changed."""
+    ledger = observed.SourceLedger(1)
+    for nth in range(1, 4):
+        ledger.show(f"https://example.org/{nth}", text, title="t")
+    heads = "".join(f"\n[{1000 + n}] t\nhttps://example.org/{n}\n{text}" for n in range(1, 4))
+    ledger.reshow(heads, heads.replace("a", "b"))
+
+
 def _matched(text: str) -> None:
     index = SourceIndex(Source.of(id=1, url="u", text=text, title=text[:200]))
     sample = text[:400]
@@ -206,6 +215,7 @@ PAGE_READERS: Final[dict[str, Reader]] = {
     "evidence.read_observation": observed.read_observation,
     "evidence.source_heads": observed.source_heads,
     "evidence.ledger": _shown_often,
+    "evidence.reshow": _reshown,
     "evidence.verify": lambda text: verify_report(
         parse_answer(f"{text} [1001]."), whole_trace(text).sources or ()
     ),
