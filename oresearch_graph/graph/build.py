@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable
@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from typing_extensions import TypeIs
 
 from oresearch_graph.environment import resolve_settings
+from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.checkpoints import knowing_records
 from oresearch_graph.graph.clock import Clock, worked
@@ -57,6 +58,11 @@ from oresearch_graph.threads import visible
 from oresearch_graph.tools.backend import PageReader, SearchBackend
 from oresearch_graph.tools.choose import choose_backend, search_backend
 
+if TYPE_CHECKING:
+    from langchain.agents.middleware import AgentMiddleware
+
+    from oresearch_graph.graph.middleware.stack import MiddlewareStack
+
 Model: TypeAlias = str | ChatModel | Policy | Policies
 Search: TypeAlias = str | Path | SearchBackend | BaseRetriever | VectorStore | BaseTool
 ResearchGraph: TypeAlias = CompiledStateGraph[
@@ -68,6 +74,7 @@ def create_research_graph(
     model: Model | None = None,
     tools: Sequence[BaseTool | Callable[..., Any]] = (),
     *,
+    middleware: Sequence[AgentMiddleware[Any, Any]] = (),
     search: Search | None = None,
     reader: PageReader | None = None,
     settings: ResearchSettings | None = None,
@@ -87,15 +94,17 @@ def create_research_graph(
     are extra tools that researchers may call. `search` finds documents: a name such as `tavily`,
     the Path of a folder, a retriever, a vector store, a search tool or a backend of your own; left
     out, as the settings say.
-    `reader` opens pages, where the backend's own will not do. With `response_format` the report
-    is also given as `structured_response`.
+    `reader` opens pages, where the backend's own will not do. `middleware` is LangChain's, around
+    researchers: what it changes marks the Trace (`Trace.changed_by`). With `response_format` the
+    report is also given as `structured_response`.
 
     `settings` fix what a run's context does not set; the context (`context={"effort": "quick"}`)
     beats them. Raises ConfigurationError for what cannot work.
     """
     base = resolve_settings(settings, _as_settings(model, search))
     extra = extra_tools(tools)
-    remember_within(model, extra, search, reader)
+    remember_within(model, extra, search, reader, list(middleware))
+    stack = _stack(middleware, model)
     if search is not None and not isinstance(search, str | Path):
         search_backend(search, base)  # what cannot search is refused here, not in a run
     about = described(list(extra.values()))
@@ -104,6 +113,8 @@ def create_research_graph(
         policies = _policies(model, settings, list(extra.values()))
         if response_format is not None:
             structuring(policies.summarizer)
+        if stack is not None and stack.asks_model:
+            _require_chat(policies, stack.names)
         backend, own_reader = _documents(search, settings)
         clock = Clock()
         return RunContext(
@@ -116,9 +127,10 @@ def create_research_graph(
             clock=clock,
             protocol=protocol(settings, about),
             owned=model is None or isinstance(model, str),
+            middleware=stack,
         )
 
-    pool = RunContextPool(base, build, _objects(base, model, search, reader, extra))
+    pool = RunContextPool(base, build, _objects(base, model, search, reader, extra, stack))
     planner = Planner(pool, about)
     summarizer, closer = Summarizer(pool), Closer(pool, last=response_format is None)
     graph = StateGraph(
@@ -158,6 +170,7 @@ def create_research_graph(
         interrupt_after=interrupt_after,
         debug=debug,
         name=name,
+        transformers=stack.transformers if stack is not None else None,
     )
     compiled: ResearchGraph = InvokedGraph.of(plain)
     pool.schema = lambda: compiled.context_schema or ResearchSettings
@@ -200,6 +213,31 @@ def _branch_input(state: ResearchState, branch: int) -> BranchInput:
     return {"task": task}
 
 
+def _stack(
+    middleware: Sequence[AgentMiddleware[Any, Any]], model: Model | None
+) -> MiddlewareStack | None:
+    """The middleware around researchers. Raises ConfigurationError for what cannot stand there."""
+    if not middleware:
+        return None
+    # LangChain's agents take a fifth of a second to import.
+    from oresearch_graph.graph.middleware.stack import MiddlewareStack
+
+    stack = MiddlewareStack(middleware)
+    if stack.asks_model and (isinstance(model, Policies) or _is_policy(model)):
+        policies = model if isinstance(model, Policies) else Policies.single(model)
+        _require_chat(policies, stack.names)
+    return stack
+
+
+def _require_chat(policies: Policies, names: Sequence[str]) -> None:
+    for policy in policies.researchers:
+        if not isinstance(policy, ChatPolicy):
+            raise ConfigurationError(
+                f"middleware {', '.join(names)} stands around a chat model, and researchers are "
+                f"{policy.name}: give a model, or middleware with wrap_tool_call alone"
+            )
+
+
 def _as_settings(model: Model | None, search: Search | None) -> ResearchSettings:
     """What names given as arguments say, as settings: an explicit layer of its own."""
     values: dict[str, Any] = {}
@@ -221,7 +259,7 @@ _NAMED: Final[tuple[str, ...]] = (
 
 def _objects(
     base: ResearchSettings, model: Model | None, search: Search | None, reader: PageReader | None,
-    tools: Iterable[str],
+    tools: Iterable[str], stack: MiddlewareStack | None,
 ) -> dict[str, str]:  # fmt: skip
     """What a graph was made with, by argument or setting."""
     explicit = {name: getattr(base, name) for name in _NAMED if name in base.model_fields_set}
@@ -240,6 +278,8 @@ def _objects(
         objects["reader"] = redacted(reader.name)
     if names := ", ".join(tools):
         objects["tools"] = names
+    if stack is not None:
+        objects["middleware"] = redacted(", ".join(stack.names))
     return objects
 
 

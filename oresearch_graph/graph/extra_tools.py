@@ -42,9 +42,9 @@ def extra_tools(tools: Sequence[BaseTool | Callable[..., Any]]) -> dict[str, Bas
         name = _NO_TAG.sub("_", instance.name)
         name = f"tool_{name}" if not name or name[0].isdigit() else name
         if name in PROTOCOL_TAGS or name in extra:
-            taken = "the protocol's own" if name in PROTOCOL_TAGS else "another tool's"
+            owner = "the protocol's own" if name in PROTOCOL_TAGS else "another tool's"
             raise ConfigurationError(
-                f"a tool cannot be called {instance.name!r}: the tag <{name}> is {taken}; rename it"
+                f"a tool cannot be called {instance.name!r}: the tag <{name}> is {owner}; rename it"
             )
         extra[name] = (
             instance if name == instance.name else instance.model_copy(update={"name": name})

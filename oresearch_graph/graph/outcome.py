@@ -22,6 +22,7 @@ from oresearch_graph.trace import (
     Failure,
     FailureName,
     Outcome,
+    Protocol,
     Source,
     Step,
     Trace,
@@ -118,7 +119,7 @@ def assemble(
         id=run.id,
         question=run.question,
         language=run.language,
-        protocol=run.protocol,
+        protocol=_protocol(run.protocol, findings),
         steps=steps,
         sources=tuple(sources),
         outcome=ended,
@@ -130,11 +131,18 @@ def assemble(
     )
 
 
+def _protocol(protocol: Protocol, findings: Sequence[Findings]) -> Protocol:
+    """What the policies were told, and who changed it on the way."""
+    names = sorted({name for branch in findings for name in branch.changed_by})
+    return protocol.model_copy(update={"changed_by": tuple(names)}) if names else protocol
+
+
 def _writers(usage: Sequence[Usage], models: Mapping[str, str]) -> dict[str, str]:
-    """Who wrote as which role: a run that was resumed with another model has had two."""
+    """Who wrote as which role: a run that was resumed with another model, or fell back to one, has
+    had two."""
     writers: dict[str, list[str]] = {}
     for each in usage:
-        if each.role in models and each.calls and each.model:
+        if each.role in models and each.calls > each.unanswered and each.model:
             writers.setdefault(each.role, []).append(each.model)
     return {
         role: ", ".join(dict.fromkeys(writers.get(role) or [name])) for role, name in models.items()

@@ -8,7 +8,8 @@ the steps it has, and its siblings go on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -44,6 +45,9 @@ from oresearch_graph.trace import (
     violations,
     world_step,
 )
+
+if TYPE_CHECKING:
+    from oresearch_graph.graph.middleware.turn import Turn
 
 _WRITTEN: frozenset[ViolationCode] = frozenset((
     "stray_text", "missing_open_tag", "missing_close_tag", "nested_tag", "malformed_call",
@@ -82,7 +86,7 @@ class Researcher:
         branch, steps_before = state["task"].branch, list(state.get("steps", []))
         started = state["started"] if "started" in state else run_context.clock.now()
         new, failures = self._opening(state, run_context), list[Failure]()
-        writer = run_context.writer("researcher", branch)
+        writer, turn = run_context.writer("researcher", branch), run_context.turn(state)
         if not steps_before and branch > (most := run_context.settings.limits.subtasks):
             failures.append(_beyond(branch, most))
             return {"started": started, "steps": new, "faults": failures, "ended": True}
@@ -91,7 +95,8 @@ class Researcher:
             return {"started": started, "steps": new, "faults": failures, "ended": True}
         steps, room = tuple[Step, ...](), None
         with boundary(failures, "researcher", branch):
-            continuation = await writer.write(
+            write = writer.write if turn is None else partial(turn.write, writer)
+            continuation = await write(
                 _thread(state, run_context, [*steps_before, *new]),
                 self._stops(run_context, forced=state.get("forced", False)),
                 lambda steps_new: [
@@ -107,7 +112,7 @@ class Researcher:
         ended = state.get("forced", False) or not any(map(asks, steps))
         if ended:
             run_context.budget.end(branch)
-        return {
+        update = {
             "started": started,
             "steps": [*new, *visible],
             "waiting": waiting,
@@ -118,6 +123,7 @@ class Researcher:
             "spent": writer.usage,
             "timings": writer.spans,
         }
+        return update if turn is None else turn.update(update)
 
     async def observe(
         self, state: BranchState, runtime: Runtime[ResearchSettings]
@@ -136,21 +142,25 @@ class Researcher:
         )
         *earlier, request = filter(asks, branch_steps)
         calls = [request, *filter(asks, waiting)]
-        caller = self._caller(state, run_context, self._tokens(state, run_context, len(calls)))
+        turn = run_context.turn(state)
+        caller = self._caller(
+            state, run_context, self._tokens(state, run_context, len(calls)), turn
+        )
         calls_left = run_context.settings.limits.tool_calls - len(earlier)
         observations = await caller.carry_out(calls, earlier, calls_left)
         size = sum(len(each.text.encode("utf-8", "replace")) for each in observations)
         run_context.budget.grow(branch, size // _BYTES)
-        reason = self._limit_reached(state, run_context, len(earlier) + len(calls))
+        reason = turn and turn.ending
+        reason = reason or self._limit_reached(state, run_context, len(earlier) + len(calls))
         steps = interleave(waiting, observations, branch, _notice(reason))
         usage = Usage(
             role="researcher",
             branch=branch,
             model=run_context.policy("researcher", branch).name,
-            tool_calls=sum(o.span is not None for o in observations),
+            tool_calls=caller.tries,
         )
         run_context.budget.charge(usage)
-        return {
+        update = {
             "steps": steps,
             "waiting": [],
             "forced": reason is not None,
@@ -159,6 +169,7 @@ class Researcher:
             "spent": [usage],
             "timings": [o.span for o in observations if o.span],
         }
+        return update if turn is None else turn.update(update)
 
     async def conclude(
         self, state: BranchState, runtime: Runtime[ResearchSettings]
@@ -178,6 +189,7 @@ class Researcher:
             usage=tuple(state.get("spent", [])),
             spans=tuple(state.get("timings", [])),
             has_sources=_has_sources(state),
+            changed_by=tuple(state.get("middleware", {}).get("changed", ())),
         )
         if findings.answered or findings.reported:
             calls = sum(map(asks, findings.steps))
@@ -234,14 +246,16 @@ class Researcher:
         free = room - _outputs(run_context.settings, "answer")
         return max(_LEAST, min(tokens, int(_SCALE * free / calls)))
 
-    def _caller(self, state: BranchState, run_context: RunContext, tokens: int) -> Caller:
+    def _caller(
+        self, state: BranchState, run_context: RunContext, tokens: int, turn: Turn | None
+    ) -> Caller:
         sources = [*state["task"].known, *state.get("seen", [])]
         search, reader = run_context.search, run_context.reader
         if state["task"].run.follow_up:
             search, reader = ledger_first(search, reader, sources)
         return Caller(
             run_context, state["task"].branch, state["task"].subtask, sources, search, reader,
-            question=state["task"].run.question, tokens=tokens,
+            question=state["task"].run.question, tokens=tokens, turn=turn,
         )  # fmt: skip
 
     @staticmethod

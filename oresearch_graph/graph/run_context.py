@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool
 from pydantic import ValidationError
@@ -23,6 +24,7 @@ from oresearch_graph.graph.state import BranchState, ResearchState, Run, spans_o
 from oresearch_graph.graph.writer import Writer
 from oresearch_graph.judging.verifier import Verifier
 from oresearch_graph.limits import Limits
+from oresearch_graph.policies.chat.model_objects import chat_model, model_name
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.models import Policies
 from oresearch_graph.policies.policy import Policy
@@ -33,6 +35,10 @@ from oresearch_graph.threads import Next, Thread
 from oresearch_graph.tools.backend import PageReader, SearchBackend
 from oresearch_graph.trace import Protocol, Role, Step, Usage
 from oresearch_graph.trace.record import Spender
+
+if TYPE_CHECKING:
+    from oresearch_graph.graph.middleware.stack import MiddlewareStack
+    from oresearch_graph.graph.middleware.turn import Turn
 
 _log = logging.getLogger("oresearch_graph")
 
@@ -55,12 +61,18 @@ class RunContext:
     protocol: Protocol
     owned: bool = False
     """The policies were made for this run, and end with it."""
+    middleware: MiddlewareStack | None = None
+    """What an embedder put around researchers."""
     queue: BranchQueue = field(init=False)
     warned: bool = field(default=False, init=False)
     """The log has that a limit is near."""
     draft: ReportDraft | None = field(default=None, init=False)
     """What was told of the report."""
     _verifier: Verifier | None = field(default=None, init=False)
+    _others: dict[tuple[int, str], tuple[BaseChatModel, ChatPolicy]] = field(
+        default_factory=dict, init=False
+    )
+    """Policies for models that middleware names."""
 
     def __post_init__(self) -> None:
         self.queue = BranchQueue(self.settings.branches_at_once)
@@ -108,10 +120,25 @@ class RunContext:
             self.policy(role, branch), self.budget, self.settings, self.clock, tuple(self.tools)
         )
 
+    def turn(self, state: BranchState) -> Turn | None:
+        """The middleware around a node of a branch, where there is some."""
+        return None if self.middleware is None else self.middleware.turn(self, state)
+
+    def other_policy(
+        self, policy: ChatPolicy, model: BaseChatModel, arguments: Mapping[str, Any]
+    ) -> ChatPolicy:
+        """Another model asked in the policy's place, or the same with more arguments. Raises
+        ConfigurationError for one that cannot be paid."""
+        key = (id(model), repr(sorted(arguments.items())))
+        if key not in self._others:
+            price = self.settings.prices.get(model_name(chat_model(model).model))
+            other = policy.beside(model.bind(**arguments) if arguments else model, price)
+            self._require_price(other.name, other.price)
+            self._others[key] = model, other
+        return self._others[key][1]
+
     def require_prices(self) -> None:
         """Raise ConfigurationError where money is limited and a model's price is not known."""
-        if self.settings.max_cost is None:
-            return
         policies = self.policies
         every = (policies.planner, *policies.researchers, policies.summarizer)
         writers = [policy for policy in every if isinstance(policy, ChatPolicy)]
@@ -119,12 +146,15 @@ class RunContext:
         if self._verifier is not None:
             prices[self._verifier.name] = self._verifier.price
         for name, price in prices.items():
-            if price is None:
-                raise ConfigurationError(
-                    f"max_cost is set and the price of {name} is not known: set "
-                    f'prices={{"{name}": [prompt, cached, reply]}} in US dollars per million '
-                    "tokens, or leave max_cost out"
-                )
+            self._require_price(name, price)
+
+    def _require_price(self, name: str, price: object) -> None:
+        if price is None and self.settings.max_cost is not None:
+            raise ConfigurationError(
+                f"max_cost is set and the price of {name} is not known: set "
+                f'prices={{"{name}": [prompt, cached, reply]}} in US dollars per million '
+                "tokens, or leave max_cost out"
+            )
 
     def restore(self, state: ResearchState) -> None:
         """Go on counting where the state has it, where another process has worked on the run."""
@@ -309,9 +339,9 @@ class RunContextPool:
             yield run_context
         if not run_context.warned and (tight := run_context.budget.tight()) is not None:
             run_context.warned = True
-            spent = f"{tight.used:,.4g} of {tight.allowed:,.4g}"
+            share = f"{tight.used:,.4g} of {tight.allowed:,.4g}"
             more = {"run_id": run.id}
-            _log.warning("run %s: %s budget: %s spent", run.id, tight.name, spent, extra=more)
+            _log.warning("run %s: %s budget: %s spent", run.id, tight.name, share, extra=more)
 
     async def _of(self, run: Run, context: object) -> RunContext:
         """Made anew when the run's settings were changed on the way."""

@@ -92,6 +92,8 @@ class Findings(BaseModel):
 
     has_sources: bool = True
     """Sources were at hand: shown to it, to branches before it in sequence, or in earlier runs."""
+    changed_by: tuple[str, ...] = ()
+    """Names of the middleware that changed a request or a reply of it."""
 
     @property
     def answer(self) -> Answer:
@@ -310,6 +312,8 @@ class BranchState(BranchInput, total=False):
     forced: bool
     """The next continuation is the answer: limits leave no room for more."""
     ended: bool
+    middleware: dict[str, Any]
+    """What the middleware around it has noted: see `graph.middleware.turn.Notes`."""
     seen: Annotated[list[Source], join_sources]
     faults: Annotated[list[Failure], append_failures]
     spent: Annotated[list[Usage], add_usage]

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from langchain_core.runnables.config import ensure_config, get_async_callback_manager_for_config
@@ -34,6 +35,9 @@ from oresearch_graph.tools.web_search import WebSearch
 from oresearch_graph.trace import Call, Failure, Source, Span, Step, read_call, world_step
 from oresearch_graph.trace.plain_text import body_text, title_line
 from oresearch_graph.trace.references import same_address
+
+if TYPE_CHECKING:
+    from oresearch_graph.graph.middleware.turn import Turn
 
 _COVERED: Final = 0.8
 """Share of a query's terms that one source must hold to count as an answer."""
@@ -114,6 +118,21 @@ Shown = tuple[str, list[int]]
 """An observation's text and the ledger ids it shows."""
 
 
+class Showing(NamedTuple):
+    """An observation that may be shown, and the ledger as it is then."""
+
+    text: str
+    ids: list[int]
+    ledger: SourceLedger
+
+
+class _Answer(NamedTuple):
+    """What a call brought, to be shown in its turn."""
+
+    text: str | Shown | Callable[[], Shown]
+    span: Span | None = None
+
+
 class Observation(BaseModel):
     """What one call brought."""
 
@@ -131,13 +150,17 @@ class Caller:
     def __init__(
         self, run_context: RunContext, branch: int, focus: str, sources: Sequence[Source],
         search: SearchBackend, reader: PageReader, *, question: str, tokens: int,
+        turn: Turn | None = None,
     ) -> None:  # fmt: skip
-        """`tokens`: of one observation."""
+        """`tokens`: of one observation; `turn`: the middleware around the calls."""
+        self._turn = turn
         self._state = {"question": question, "subtask": focus, "branch": branch}
         """What a tool may have injected."""
         self.run_context, self.branch, self.focus = run_context, branch, focus
         self.ledger = SourceLedger(branch, sources)
         self.failures: list[Failure] = []
+        self.tries = 0
+        """How often a tool was called."""
         settings = run_context.settings
         self._tokens = tokens
         self._seconds = min(settings.tool_timeout, run_context.budget.seconds_for_tools())
@@ -147,25 +170,32 @@ class Caller:
     async def carry_out(
         self, calls: Sequence[Step], earlier: Sequence[Step], calls_left: int
     ) -> list[Observation]:
-        """The observations of `calls`, in order; the calls run side by side.
+        """The observations of `calls`, in order; the calls run side by side, or with middleware
+        around them one after another.
 
         `done` are the branch's earlier calls: asking the same again brings a pointer, not a
         fetch. Beyond the `left` calls that the branch still has, none is carried out.
         """
         requests: set[tuple[str, str]] = {(step.kind, step.text.strip()) for step in earlier}
-        work: list[Awaitable[tuple[str | Callable[[], Shown], Span | None]]] = []
-        for step in calls:
+        work: list[Callable[[], Awaitable[_Answer]]] = []
+        for nth, step in enumerate(calls, start=len(earlier) + 1):
             refusal = self._refusal(step, requests, calls_left)
+            if self._turn is not None:
+                refusal = self._turn.refusal(nth) or refusal
             requests.add((step.kind, step.text.strip()))
             if refusal is None:
                 calls_left -= 1
-                work.append(self._one(read_call(step)))
+                work.append(partial(self._one, step, nth))
             else:
-                work.append(_plain_answer(refusal))
+                work.append(partial(_plain_answer, refusal))
+        if self._wrapped:
+            answers = [await each() for each in work]
+        else:
+            answers = await asyncio.gather(*(each() for each in work))
         observations = []
         # Ids are given after all calls have come back, in the order in which they were written.
-        for step, (answer, span) in zip(calls, await asyncio.gather(*work), strict=True):
-            text, source_ids = (answer, []) if isinstance(answer, str) else self._render(answer)
+        for step, (answer, span) in zip(calls, answers, strict=True):
+            text, source_ids = self._shown(answer)
             text = without_known(text)
             observations.append(Observation(text=text, shown=tuple(source_ids), span=span))
             emit(
@@ -188,31 +218,55 @@ class Caller:
             return "This call was not carried out: no tool call is left for this subtask."
         return None
 
-    async def _one(self, call: Call) -> tuple[str | Callable[[], Shown], Span | None]:
-        start = self.run_context.clock.now()
+    @property
+    def _wrapped(self) -> bool:
+        """Something stands around each call: what it shows, the next one builds on."""
+        return self._turn is not None and bool(self._turn.hooks.around_tools)
+
+    async def _one(self, step: Step, nth: int) -> _Answer:
+        call, start = read_call(step), self.run_context.clock.now()
         emit(Called(branch=self.branch, tool=call.tool, items=_items(call)))
         failures: list[Failure] = []
-        answer: str | Callable[[], Shown] = ""
+        answer: str | Shown | Callable[[], Shown] = ""
         with boundary(failures, "researcher", self.branch):
-            answer = await self._ask(call)
+            if self._turn is not None and self._wrapped:
+                answer = await self._turn.carry_out(self, step, nth)
+            else:
+                answer = await self.ask(call, self._state)
         if failures:
             self.failures += failures
             answer = f"This call failed: {title_line(failures[0].message, _FAULT)}"
         seconds = round(self.run_context.clock.now() - start, 3)
         span = Span(name=call.tool, branch=self.branch, start=round(start, 3), seconds=seconds)
-        return answer, span
+        return _Answer(answer, span)
 
-    def _render(self, show: Callable[[], Shown]) -> Shown:
+    def showing(self, show: Callable[[], Shown]) -> Showing:
+        """What would be shown, this ledger left as it is."""
+        ledger, self.ledger = self.ledger, self.ledger.copy()
+        try:
+            text, ids = show()
+            return Showing(without_known(text), ids, self.ledger)
+        finally:
+            self.ledger = ledger
+
+    def _shown(self, answer: str | Shown | Callable[[], Shown]) -> Shown:
+        if isinstance(answer, str):
+            return answer, []
+        if isinstance(answer, tuple):
+            return answer
         failures: list[Failure] = []
         text, ids = "", list[int]()
         with boundary(failures, "researcher", self.branch):
-            text, ids = show()
+            text, ids = answer()
         if failures:
             self.failures += failures
             text = f"This call failed: {failures[0].message}"
         return text, ids
 
-    async def _ask(self, call: Call) -> Callable[[], Shown]:
+    async def ask(self, call: Call, state: Mapping[str, Any]) -> Callable[[], Shown]:
+        """Carry the call out; what shows its answer. `state`: what may be injected into a tool.
+        Raises ToolError, and whatever an extra tool raises."""
+        self.tries += 1
         if call.tool == "web_search":
             most = self.run_context.settings.limits.results
             num = min(call.num or most, most)
@@ -224,7 +278,7 @@ class Caller:
             return lambda: self._show_pages(result.pages)
         tool = self.run_context.tools[call.tool]
         async with asyncio.timeout(self._seconds):
-            answer = await answer_of_tool(tool, call, self._state)
+            answer = await answer_of_tool(tool, call, state)
         return lambda: self._show_answer(call, answer)
 
     def _show_hits(self, hits: Sequence[Hits]) -> Shown:
@@ -268,7 +322,8 @@ class Caller:
         hits = [shelf_of(call.tool).put(each.page_content, each.metadata) for each in documents]
         parts, ids = list[str](), list[int]()
         if not hits or any(hit.snippet not in text for hit in hits):
-            parts, ids = self._show_text(call, text, self._tokens // (2 if hits else 1))
+            block, ids = self.show_text(call, text, self._tokens // (2 if hits else 1))
+            parts = [block]
         left = self._tokens // (len(hits) * (2 if parts else 1)) if hits else 0
         for hit in hits:
             excerpt = cut_to(body_text(hit.snippet, PAGE), self.focus, left)
@@ -279,13 +334,14 @@ class Caller:
             ids.append(source.id)
         return "\n\n".join(parts), list(dict.fromkeys(ids))
 
-    def _show_text(self, call: Call, text: str, tokens: int) -> tuple[list[str], list[int]]:
-        text = cut_to(body_text(text, PAGE), self.focus, tokens)
+    def show_text(self, call: Call, text: str, tokens: int | None = None) -> Shown:
+        """An answer as a source of its own, cut to so many tokens."""
+        text = cut_to(body_text(text, PAGE), self.focus, tokens or self._tokens)
         arguments = call.arguments or {}
         url = f"tool:{call.tool}?{urlencode(sorted(arguments.items()))}"
         title = f"{call.tool} {json.dumps(arguments, ensure_ascii=False)}"
         source = self.ledger.show(url, text, title=title, read=True)
-        return [source_block(source, text)], [source.id]
+        return source_block(source, text), [source.id]
 
 
 async def _as_tool(call: Call, work: Awaitable[ToolResult]) -> ToolResult:
@@ -303,8 +359,8 @@ async def _as_tool(call: Call, work: Awaitable[ToolResult]) -> ToolResult:
     return result
 
 
-async def _plain_answer(text: str) -> tuple[str, None]:
-    return text, None
+async def _plain_answer(text: str) -> _Answer:
+    return _Answer(text)
 
 
 def _items(call: Call) -> tuple[str, ...]:

@@ -62,6 +62,8 @@ class Writer:
     ) -> None:  # fmt: skip
         self.policy, self.budget, self.settings = policy, budget, settings
         self.clock, self.tools = clock, tuple(tools)
+        self.ask = policy.continue_thread
+        """By which the policy is asked: middleware may stand around it."""
         self.usage: list[Usage] = []
         self.spans: list[Span] = []
         self.faults: list[Failure] = []
@@ -169,7 +171,7 @@ class Writer:
         start = self.clock.now()
         try:
             with unstreamed(thread.role), metered(thread.role, thread.branch, account) as meter:
-                last = await self.policy.continue_thread(thread, stop, on_text=on_text)
+                last = await self.ask(thread, stop, on_text=on_text)
             whole = last.usage
             return last
         finally:

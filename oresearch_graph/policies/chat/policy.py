@@ -103,6 +103,7 @@ class ChatPolicy:
         self._server = getattr(self.model, "openai_api_base", None)
         self.own_price = price
         self.price = price or list_price(self.model, self.name)
+        self._rendering_setting: Rendering = rendering
         self._dialect: Dialect = dialect
         self._tools = {tool.name: tool for tool in tools}
         self._call = ModelCall(
@@ -120,6 +121,14 @@ class ChatPolicy:
         self._exchange = Exchange(
             self.model, self.name, known_choice(self.model, rendering), self._arguments,
             connected=connected, price=self.price,
+        )  # fmt: skip
+
+    def beside(self, model: ChatModel, price: Price | None) -> ChatPolicy:
+        """Another model, asked as patiently and by as many at one time as this one."""
+        return ChatPolicy(
+            model, rendering=self._rendering_setting, dialect=self._dialect,
+            tools=tuple(self._tools.values()), timeout=self._call.patience.timeout,
+            patience=self._call.patience, limiter=self._call.limiter, price=price,
         )  # fmt: skip
 
     async def aclose(self) -> None:

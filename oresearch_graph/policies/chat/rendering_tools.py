@@ -79,7 +79,7 @@ class Tools:
         steps = [*thread.steps]
         while steps:
             step = steps.pop(0)
-            arguments = _arguments(step) if step.is_call else None
+            arguments = call_arguments(step) if step.is_call else None
             if is_hidden_think(step):
                 talk.new_turn()
             elif arguments is not None and steps and steps[0].kind == "observation":
@@ -108,7 +108,7 @@ class Tools:
             text += "</think>"  # else what the thinking mentions would be read as calls
         hidden = "<think>" not in text
         unknown = [call.name for call in reply.calls if not known_name(call.name, self.names)]
-        elements = [self._element(call) for call in reply.calls]
+        elements = [self.element(call) for call in reply.calls]
         text_with_calls = "\n".join(part for part in (text.rstrip(), *elements) if part)
         faults = tuple(
             f"there is no tool {brief(name, 60)!r}; the tools are {', '.join(self.names)}"
@@ -118,7 +118,7 @@ class Tools:
             text_with_calls, "stop", reasoning, hidden_reasoning=hidden, faults=faults
         )
 
-    def _element(self, call: NativeCall) -> str:
+    def element(self, call: NativeCall) -> str:
         """The call as protocol text; arguments that make no sense are kept as written."""
         name = known_name(call.name, self.names) or call.name
         return f"{open_tag(name)}{self._call_text(name, call)}{close_tag(name)}"
@@ -132,7 +132,7 @@ class Tools:
             arguments = value if isinstance(value, dict) else {"items": value}
         if name == "web_search":
             items = item_strings(arguments, name)
-            return write_call("web_search", items, _count(arguments), self.dialect)
+            return write_call("web_search", items, asked_count(arguments), self.dialect)
         if name == "crawl_page":
             return write_call("crawl_page", item_strings(arguments, name), None, self.dialect)
         return json.dumps(arguments, ensure_ascii=False)
@@ -200,7 +200,7 @@ class _Conversation:
         return self._done
 
 
-def _arguments(step: Step) -> dict[str, Any] | None:
+def call_arguments(step: Step) -> dict[str, Any] | None:
     """The arguments of a call step; None where its text holds none."""
     call = read_call(step)
     if step.kind == "tool_call":
@@ -212,7 +212,8 @@ def _arguments(step: Step) -> dict[str, Any] | None:
     return {"queries": list(call.items)} | ({} if call.num is None else {"num": call.num})
 
 
-def _count(arguments: Mapping[str, Any]) -> int | None:
+def asked_count(arguments: Mapping[str, Any]) -> int | None:
+    """Results per query that a search's arguments ask for."""
     num = next((arguments[name] for name in _COUNTS if name in arguments), None)
     if isinstance(num, str) and num.isdecimal() and len(num) <= 4:
         return int(num)

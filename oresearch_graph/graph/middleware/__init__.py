@@ -1,0 +1,1 @@
+"""LangChain's AgentMiddleware around researchers: loaded only where a graph has some."""
