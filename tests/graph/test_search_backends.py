@@ -261,5 +261,5 @@ async def test_mcp_faults_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ToolError, match="check their commands"):
         await mcp_tools({"library": broken})
     monkeypatch.setitem(sys.modules, "langchain_mcp_adapters.client", None)
-    with pytest.raises(ConfigurationError, match=r"oresearch-graph\[mcp\]"):
+    with pytest.raises(ConfigurationError, match=r"pip install '\.\[mcp\]'"):
         await mcp_tools({})
