@@ -160,7 +160,7 @@ async def test_the_wait_for_a_turn_counts_into_no_time_out():
 
 async def test_faults_are_the_same_at_every_run():
     async def played() -> list[bool]:
-        own = tools(FaultyTools(Flaky(), Flaky(), timeouts=0.2, seed=7), timeout=0.02, tries=1)
+        own = tools(FaultyTools(Flaky(), Flaky(), timeouts=0.2, seed=7), timeout=0.3, tries=1)
         found = await asyncio.gather(
             *(own.search.search([f"query {n}"], 1) for n in range(100)), return_exceptions=True
         )
