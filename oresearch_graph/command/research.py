@@ -305,6 +305,9 @@ def _answer(runner: asyncio.Runner, graph: ResearchGraph, job: _Job) -> tuple[di
                 worked = True
                 runner.run(_show(graph, send, progress))
             snapshot = runner.run(graph.aget_state(_THREAD))
+            if not snapshot.interrupts and send is None and "trace" not in snapshot.values:
+                send = {"question": job.question}  # it was killed before anything was kept of it
+                continue
             if not snapshot.interrupts:
                 return snapshot.values, worked
             progress.pause()
