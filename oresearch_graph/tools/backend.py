@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from oresearch_graph.errors import ToolError
 from oresearch_graph.trace.plain_text import (
     OWN_SCHEMES,
     WEB_SCHEMES,
@@ -165,3 +166,15 @@ class PageReader(Protocol):
         is unavailable.
         """
         ...
+
+
+def pages_of(urls: Sequence[str], answers: Sequence[Page | ToolError]) -> list[Page]:
+    """The pages that were asked for, what failed for one address as its fault. Raises the first
+    ToolError where none was read."""
+    errors = [answer for answer in answers if isinstance(answer, ToolError)]
+    if errors and len(errors) == len(answers):
+        raise errors[0]
+    return [
+        Page(url=url, fault=str(answer)) if isinstance(answer, ToolError) else answer
+        for url, answer in zip(urls, answers, strict=True)
+    ]

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from oresearch_graph.errors import ConfigurationError, ToolError
 from oresearch_graph.evidence.ledger import cut_to
 from oresearch_graph.text.words import token_count
-from oresearch_graph.tools.backend import Page, PageReader, ToolResult
+from oresearch_graph.tools.backend import Page, PageReader, ToolResult, pages_of
 from oresearch_graph.tools.event_loop import result_of
 
 _log = logging.getLogger("oresearch_graph")
@@ -59,13 +59,7 @@ class CrawlPage:
     async def _read(self, urls: Sequence[str], focus: str) -> list[Page]:
         """Each page on its own: what one of them does costs none of the others."""
         answers = await asyncio.gather(*(self._one(url, focus) for url in urls))
-        errors = [answer for answer in answers if isinstance(answer, ToolError)]
-        if errors and len(errors) == len(answers):
-            raise errors[0]
-        return [
-            Page(url=url, fault=str(answer)) if isinstance(answer, ToolError) else answer
-            for url, answer in zip(urls, answers, strict=True)
-        ]
+        return pages_of(urls, answers)
 
     async def _one(self, url: str, focus: str) -> Page | ToolError:
         try:

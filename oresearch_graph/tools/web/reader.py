@@ -20,7 +20,7 @@ from oresearch_graph.errors import AddressRefused, ConfigurationError, ToolError
 from oresearch_graph.network.causes import cause_of, refused_by_proxy
 from oresearch_graph.network.certificates import tls_context
 from oresearch_graph.redaction import brief
-from oresearch_graph.tools.backend import Page
+from oresearch_graph.tools.backend import Page, pages_of
 from oresearch_graph.tools.reading.pool import READERS, ReaderPool
 from oresearch_graph.tools.reading.shells import says_nothing, shell
 from oresearch_graph.tools.web.address_guard import AddressGuard, GuardedTransport
@@ -206,13 +206,7 @@ class WebReader:
                         return error
 
             answers = await asyncio.gather(*(one(url) for url in urls))
-        errors = [answer for answer in answers if isinstance(answer, ToolError)]
-        if errors and len(errors) == len(answers):
-            raise errors[0]
-        return [
-            Page(url=url, fault=str(answer)) if isinstance(answer, ToolError) else answer
-            for url, answer in zip(urls, answers, strict=True)
-        ]
+        return pages_of(urls, answers)
 
     async def _page(self, url: str, fetched: Fetched) -> Page:
         final = fetched.url if fetched.url != url else None
