@@ -21,8 +21,12 @@ from tests.helpers.openai_server import OpenAIServer
 collect_ignore_glob = [] if find_spec("verl") else ["rl/*"]
 
 # A busy machine draws slowly and runs late; neither is a fault of what is tested.
-settings.register_profile("any_load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any_load")
+settings.register_profile(
+    "same_every_time", deadline=None, suppress_health_check=[HealthCheck.too_slow],
+    derandomize=True,
+)  # fmt: skip
+settings.register_profile("search", settings.get_profile("same_every_time"), derandomize=False)
+settings.load_profile("same_every_time")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -114,6 +114,7 @@ class _Renderer(RendererHTML):
         self._weaver, self._below = weaver, below
         self._claim: int | None = None
         self._within: int | None = None
+        self._link = "a"  # links do not nest
         super().__init__()
 
     def text(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
@@ -131,7 +132,15 @@ class _Renderer(RendererHTML):
         self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
     ) -> str:
         address = escaped(str(tokens[idx].attrGet("href") or ""))
+        self._link = "a" if address else "span"  # `[text]()` would be a link to this page
+        if not address:
+            return "<span>"
         return f'<a href="{address}" rel="noopener noreferrer nofollow" target="_blank">'
+
+    def link_close(
+        self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return f"</{self._link}>"
 
     def fence(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
         return tag("pre", tag("code", self._weaver.without_tokens(tokens[idx].content)))

@@ -336,7 +336,8 @@ PIECES: Final = [
     "# ", "## ", "- ", "1. ", "> ", "| ", "\n|-|-|\n", "```\n", "`", "*", "**", "_", "[1]", "[2]",
     "[a](http://b.c)", "[9]. https://x.org/a - T\n", "## References\n\n", "](", "![", "<b>", "&lt;",
     "&", "\\", "\n", "\n\n", " ", "    ", "潮汐", "المد", "👩‍🔬", "tides", "é", "\u202e", "\x1b",
-    "javascript:x", "<script>", "[x]: http://y.z\n", "~~~\n", "⸪m0x0⸫", "\u200d", "16 metres",
+    "javascript:x", "<script>", "[x]: http://y.z\n", "[a]()", "[a](<>)", "~~~\n", "⸪m0x0⸫",
+    "\u200d", "16 metres",
 ]  # fmt: skip
 
 
