@@ -175,7 +175,16 @@ def known_secrets() -> tuple[str, ...]:
 def without_known(text: str) -> str:
     """The text with `MARK` for every known secret, however it is spelled, and for its beginning or
     end where somebody has cut it. All else stays: a page may show keys that are not ours."""
+    return _without(text, known_secrets())
+
+
+def all_without_known(*texts: str) -> tuple[str, ...]:
+    """Each text so; what is known is looked up once."""
     secrets = known_secrets()
+    return tuple(_without(text, secrets) for text in texts)
+
+
+def _without(text: str, secrets: tuple[str, ...]) -> str:
     for spelling in _spellings(secrets):
         if spelling in text:
             text = text.replace(spelling, MARK)

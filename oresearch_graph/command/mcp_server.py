@@ -10,8 +10,8 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, TextIO, get_args
 
 from oresearch_graph.command.configuration import settings_of
+from oresearch_graph.command.models import with_model
 from oresearch_graph.command.progress import progress_line
-from oresearch_graph.command.research import with_model
 from oresearch_graph.command.terminal import harmless
 from oresearch_graph.errors import ConfigurationError, ToolError, missing_extra
 from oresearch_graph.graph.build import ResearchGraph, create_research_graph

@@ -4,10 +4,8 @@ asked further. Every fault is one line with the fix."""
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -22,6 +20,7 @@ from oresearch_graph.command.approval import ask_about_plan, require_terminal
 from oresearch_graph.command.configuration import given_settings, layered, settings_of
 from oresearch_graph.command.indexing import prepare_corpus
 from oresearch_graph.command.kept_runs import KeptRun, KeptRuns
+from oresearch_graph.command.models import introduction, policies_for, with_model
 from oresearch_graph.command.outcome import (
     STATUS,
     as_json,
@@ -40,64 +39,20 @@ from oresearch_graph.command.places import (
     save,
 )
 from oresearch_graph.command.progress import Progress, progress_on
+from oresearch_graph.command.signals import signals_as_interrupts
 from oresearch_graph.command.terminal import lines
 from oresearch_graph.errors import ConfigurationError, OresearchError
 from oresearch_graph.graph.build import ResearchGraph, create_research_graph
 from oresearch_graph.graph.events import event_from
 from oresearch_graph.graph.sqlite_saver import sqlite_saver
-from oresearch_graph.policies.chat.policy import ChatPolicy
-from oresearch_graph.policies.chat.servers import served_model
-from oresearch_graph.policies.extractive.policy import ExtractivePolicy
-from oresearch_graph.policies.models import Policies, chat_policies
+from oresearch_graph.policies.models import Policies
 from oresearch_graph.redaction import brief
 from oresearch_graph.settings import ResearchSettings, setting_fault
-from oresearch_graph.tools.choose import describe_search, search_name
 from oresearch_graph.tools.daemon_threads import DaemonThreads
 from oresearch_graph.trace import Outcome, Trace
 from oresearch_graph.trace.plain_text import body_text
 
-DEFAULT_MODEL: Final = "openai:gpt-5-mini"
-"""Used when OPENAI_API_KEY is set and no model is named."""
 _THREAD: Final[RunnableConfig] = {"configurable": {"thread_id": "run"}}
-
-
-async def with_model(settings: ResearchSettings) -> tuple[ResearchSettings, str]:
-    """The settings with the model's name that an address or a key stands for, and the reason."""
-    if settings.model or settings.researcher_models:
-        return settings, ""
-    if settings.base_url:
-        return settings.model_copy(update={"model": await served_model(settings.base_url)}), ""
-    if os.environ.get("OPENAI_API_KEY"):
-        why = f"OPENAI_API_KEY is set and no --model: {DEFAULT_MODEL}. "
-        return settings.model_copy(update={"model": DEFAULT_MODEL}), why
-    return settings, ""
-
-
-def policies_for(settings: ResearchSettings) -> Policies:
-    """The policies of settings; without any model's name, the extractive one."""
-    models = (settings.model, settings.planner_model, settings.summarizer_model)
-    if any(models) or settings.researcher_models:
-        return chat_policies(settings, parameters=settings.parameters)
-    return Policies.single(ExtractivePolicy())
-
-
-async def introduction(policies: Policies, why: str, settings: ResearchSettings) -> str:
-    """The line. Raises PolicyError for a server that does not answer."""
-    documents = describe_search(settings)
-    chats = {
-        policy.name: policy
-        for policy in (policies.planner, *policies.researchers, policies.summarizer)
-        if isinstance(policy, ChatPolicy)
-    }
-    if not chats:
-        return (
-            f"No language model: the extractive policy quotes passages of {documents}. Set "
-            "OPENAI_API_KEY or --model for a model."
-        )
-    reasons = [f"{name} ({await policy.settle()})" for name, policy in chats.items()]
-    is_default = settings.search.strip() == "auto" and search_name(settings) == "python"
-    hint = " Set TAVILY_API_KEY for the web, or --corpus DIR." if is_default else ""
-    return f"{why}{'; '.join(reasons)} over {documents}.{hint}"
 
 
 @dataclass(frozen=True)
@@ -372,29 +327,3 @@ def _finish(job: _Job, state: Mapping[str, Any], *, worked: bool, settled: bool)
 def _say(request: Research, console: Console, text: str) -> None:
     if not request.quiet:
         console.print(lines(text), soft_wrap=True)
-
-
-@dataclass
-class _Received:
-    number: int = signal.SIGINT
-
-
-@contextmanager
-def signals_as_interrupts() -> Iterator[_Received]:
-    """SIGTERM and SIGHUP end a run as Ctrl-C does; which one it was decides the exit status."""
-    received = _Received()
-
-    def interrupt(number: int, _frame: object) -> None:
-        received.number = number
-        signal.raise_signal(signal.SIGINT)
-
-    before: dict[int, Any] = {}
-    for number in (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")):
-        # `nohup` has SIGHUP ignored, and means it.
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            before[number] = signal.signal(number, interrupt)
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

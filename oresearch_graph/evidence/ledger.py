@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from oresearch_graph.known_secrets import without_known
+from oresearch_graph.known_secrets import all_without_known
 from oresearch_graph.text.passages import best_passages
 from oresearch_graph.trace import Source
 from oresearch_graph.trace.plain_text import title_line
@@ -48,7 +48,7 @@ class SourceLedger:
         published: str | None = None,
     ) -> Source:  # fmt: skip
         """Record that `text` of this address is being shown, and return its record."""
-        url, text, title = without_known(url), without_known(text), without_known(title)
+        url, text, title = all_without_known(url, text, title)
         record = self.get(url)
         if record is None:
             source = Source.of(id=self._new_id(), url=url, text=text, title=title, read=read,

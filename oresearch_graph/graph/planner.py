@@ -29,13 +29,7 @@ from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.text.language import detect_language
 from oresearch_graph.threads import Next
 from oresearch_graph.tools.choose import prepare
-from oresearch_graph.trace import (
-    Failure,
-    Step,
-    close_tag,
-    list_items,
-    violations,
-)
+from oresearch_graph.trace import Failure, Step, close_tag, list_items, violations
 from oresearch_graph.trace.plain_text import body_text
 from oresearch_graph.trace.record import Trace
 

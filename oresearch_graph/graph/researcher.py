@@ -16,27 +16,21 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
 from oresearch_graph.evidence.ledger import NOTICE
+from oresearch_graph.graph.allowance import Allowance
 from oresearch_graph.graph.boundary import boundary
+from oresearch_graph.graph.branch_thread import branch_thread
 from oresearch_graph.graph.events import SubtaskFailed, SubtaskFinished, SubtaskStarted, emit
 from oresearch_graph.graph.node import Node
 from oresearch_graph.graph.run_context import RunContext, RunContextPool
 from oresearch_graph.graph.state import BranchInput, BranchState, Findings
-from oresearch_graph.graph.tool_calls import (
-    Caller,
-    asks,
-    interleave,
-    ledger_first,
-    until_call,
-)
+from oresearch_graph.graph.tool_calls import Caller, asks, interleave, until_call
 from oresearch_graph.prompts import NO_EVIDENCE
-from oresearch_graph.settings import Part, ResearchSettings
-from oresearch_graph.text.words import names_and_figures
-from oresearch_graph.threads import Citable, Next, Thread
+from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.tools.known_sources import known_first
 from oresearch_graph.trace import (
     ANSWER_KINDS,
     Failure,
     Protocol,
-    Source,
     Step,
     Trace,
     Usage,
@@ -55,10 +49,6 @@ _WRITTEN: frozenset[ViolationCode] = frozenset((
     "branch_without_turn", "step_outside_branch", "step_after_answer",
 ))  # fmt: skip
 """What a policy can be told to write otherwise at once."""
-_SCALE: Final = 0.75
-"""How many of our tokens one of a model's is, at least."""
-_LEAST: Final = 100
-"""Tokens of an observation."""
 _BYTES: Final = 4
 """Of a token, in any script: a guess that costs nothing."""
 
@@ -87,23 +77,20 @@ class Researcher:
         started = state["started"] if "started" in state else run_context.clock.now()
         new, failures = self._opening(state, run_context), list[Failure]()
         writer, turn = run_context.writer("researcher", branch), run_context.turn(state)
-        if not steps_before and branch > (most := run_context.settings.limits.subtasks):
-            failures.append(_beyond(branch, most))
-            return {"started": started, "steps": new, "faults": failures, "ended": True}
-        if not steps_before and (tight := run_context.budget.tight()):
-            failures.append(_not_covered(branch, tight.name))
-            return {"started": started, "steps": new, "faults": failures, "ended": True}
+        allowance = Allowance(state, run_context)
+        if not steps_before and (failure := allowance.never_begun()):
+            return {"started": started, "steps": new, "faults": [failure], "ended": True}
         steps, room = tuple[Step, ...](), None
         with boundary(failures, "researcher", branch):
             write = writer.write if turn is None else partial(turn.write, writer)
             continuation = await write(
-                _thread(state, run_context, [*steps_before, *new]),
+                branch_thread(state, run_context, [*steps_before, *new]),
                 self._stops(run_context, forced=state.get("forced", False)),
                 lambda steps_new: [
                     *self._faults([*steps_before, *new], steps_new, run_context.protocol),
                     *_unfounded(state, steps_new, run_context),
                 ],
-                seconds=self._seconds(run_context, started),
+                seconds=allowance.seconds(started),
             )
             steps, room = continuation.steps, continuation.room
             failures += continuation.failures
@@ -143,15 +130,15 @@ class Researcher:
         *earlier, request = filter(asks, branch_steps)
         calls = [request, *filter(asks, waiting)]
         turn = run_context.turn(state)
-        caller = self._caller(
-            state, run_context, self._tokens(state, run_context, len(calls)), turn
-        )
+        allowance = Allowance(state, run_context)
+        tokens = allowance.observation_tokens(len(calls))
+        caller = self._caller(state, run_context, tokens, turn)
         calls_left = run_context.settings.limits.tool_calls - len(earlier)
         observations = await caller.carry_out(calls, earlier, calls_left)
         size = sum(len(each.text.encode("utf-8", "replace")) for each in observations)
         run_context.budget.grow(branch, size // _BYTES)
         reason = turn and turn.ending
-        reason = reason or self._limit_reached(state, run_context, len(earlier) + len(calls))
+        reason = reason or allowance.limit_reached(len(earlier) + len(calls))
         steps = interleave(waiting, observations, branch, _notice(reason))
         usage = Usage(
             role="researcher",
@@ -164,7 +151,7 @@ class Researcher:
             "steps": steps,
             "waiting": [],
             "forced": reason is not None,
-            "seen": caller.ledger.take_changed(),
+            "seen": caller.display.ledger.take_changed(),
             "faults": caller.failures,
             "spent": [usage],
             "timings": [o.span for o in observations if o.span],
@@ -231,124 +218,17 @@ class Researcher:
             faults.append("write a tool call, or <subtask_answer> to end the subtask")
         return faults
 
-    @staticmethod
-    def _seconds(run_context: RunContext, started: float) -> float:
-        branch = run_context.settings.subtask_timeout - (run_context.clock.now() - started)
-        return max(0.001, min(branch, run_context.budget.remaining_seconds("researcher")))
-
-    @staticmethod
-    def _tokens(state: BranchState, run_context: RunContext, calls: int) -> int:
-        """Of each of so many observations: what the context leaves beside the answer."""
-        left = run_context.budget.observation(state["task"].branch) // calls
-        tokens = min(run_context.settings.limits.observation_tokens, max(_LEAST, left))
-        if (room := state.get("room")) is None:
-            return tokens
-        free = room - _outputs(run_context.settings, "answer")
-        return max(_LEAST, min(tokens, int(_SCALE * free / calls)))
-
     def _caller(
         self, state: BranchState, run_context: RunContext, tokens: int, turn: Turn | None
     ) -> Caller:
         sources = [*state["task"].known, *state.get("seen", [])]
         search, reader = run_context.search, run_context.reader
         if state["task"].run.follow_up:
-            search, reader = ledger_first(search, reader, sources)
+            search, reader = known_first(search, reader, sources)
         return Caller(
             run_context, state["task"].branch, state["task"].subtask, sources, search, reader,
             question=state["task"].run.question, tokens=tokens, turn=turn,
         )  # fmt: skip
-
-    @staticmethod
-    def _limit_reached(state: BranchState, run_context: RunContext, calls: int) -> str | None:
-        """Why the next continuation must be the answer; None while there is room."""
-        limits = run_context.settings.limits
-        if calls >= limits.tool_calls:
-            return "no tool call is left for this subtask"
-        if state.get("turns", 0) + 1 >= limits.steps:
-            return "no step is left for this subtask"
-        tight, branch = run_context.budget.tight(), state["task"].branch
-        limit = tight.name if tight else run_context.budget.spent_for("researcher", branch)
-        if limit is not None:
-            return f"the {limit} budget of this run is nearly spent"
-        needed = 2 * limits.observation_tokens + _outputs(run_context.settings, "turn", "answer")
-        if (room := state.get("room")) is not None and room < needed:
-            return "the context of this thread is nearly full"
-        if run_context.clock.now() - state["started"] >= _share_of_time(state, run_context):
-            return "the time for this subtask is nearly over"
-        return None
-
-
-def _outputs(settings: ResearchSettings, *parts: Part) -> int:
-    """Tokens of one continuation of each part."""
-    bounds, most = settings.limits.bounds._asdict(), settings.max_output_tokens
-    return sum(min(bounds[part], most or bounds[part]) for part in parts)
-
-
-def _share_of_time(state: BranchState, run_context: RunContext) -> float:
-    """Seconds after which a branch has to answer; branches that wait for it have their share."""
-    settings, waiting = run_context.settings, run_context.queue.waiting
-    seconds = 0.8 * settings.subtask_timeout
-    if waiting:
-        end = settings.soft_limit * settings.limits.seconds
-        seconds = min(seconds, (end - state["started"]) / (1 + waiting))
-    return seconds
-
-
-def citable(source: Source, asked: Sequence[str]) -> Citable:
-    """A source with its names and, as the question writes them, those of `asked` that it holds."""
-    text = f"{source.title}\n{source.text}"
-    folded = text.casefold()
-    held = (name for name in asked if name.casefold() in folded)
-    return Citable(id=source.id, names=tuple(dict.fromkeys([*held, *names_and_figures(text)])))
-
-
-def _thread(state: BranchState, run_context: RunContext, branch_steps: Sequence[Step]) -> Thread:
-    """The branch's thread, with what may come next in it."""
-    observed = any(step.kind == "observation" for step in branch_steps)
-    sources, forced = state.get("seen", []), state.get("forced", False)
-    begins = run_context.protocol.execution == "sequential" and not branch_steps
-    names = names_and_figures(f"{state['task'].run.question}\n{state['task'].subtask}")
-    expected = Next(
-        tag="subtask_answer" if forced else "subtask" if begins else "think",
-        calls=("web_search", "crawl_page", *run_context.tools),
-        may_answer=observed,
-        sources=tuple(
-            citable(source, names) if run_context.constrained else Citable(id=source.id)
-            for source in sources
-        ),
-        names=names,
-        addresses=tuple(source.url for source in sources if not source.read),
-    )
-    return run_context.thread(
-        state["task"].run,
-        expected,
-        role="researcher",
-        branch=state["task"].branch,
-        steps=(*state["task"].before, *branch_steps),
-        forced=forced,
-    )
-
-
-def _not_covered(branch: int, limit: str) -> Failure:
-    """A subtask that a budget left no room for. Time is spent by services, the rest by policies."""
-    return Failure(
-        name="not_covered",
-        fault="infrastructure" if limit == "time" else "policy",
-        message=f"subtask {branch} was not begun: the {limit} budget was nearly spent",
-        role="researcher",
-        branch=branch,
-    )
-
-
-def _beyond(branch: int, most: int) -> Failure:
-    """A subtask that an edited state has beyond the limit, which binds whoever may edit it."""
-    return Failure(
-        name="not_covered",
-        fault="person",
-        message=f"subtask {branch} was not begun: the limit is {most} subtasks",
-        role="researcher",
-        branch=branch,
-    )
 
 
 def _no_evidence(branch: int) -> Failure:

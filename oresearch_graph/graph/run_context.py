@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.language_models import BaseChatModel
@@ -235,11 +236,16 @@ def _fields(context: object) -> Mapping[str, Any]:
     return getattr(context, "__dict__", {})
 
 
+@lru_cache(maxsize=256)  # every node of a run reads the same names
+def _looks_like_one(name: str) -> bool:
+    longest = 2 * max(map(len, CLIENTS))
+    return len(name) <= longest and bool(get_close_matches(name, CLIENTS, n=1, cutoff=0.8))
+
+
 def _mismatch(name: str, value: object) -> str | None:
     """Why a value is none that a client may set, where it looks so."""
     if name not in ResearchSettings.model_fields:
-        near = get_close_matches(name, CLIENTS, n=1, cutoff=0.8)
-        return unknown(name) if near else None
+        return unknown(name) if _looks_like_one(name) else None
     if name not in CLIENTS:
         return f"{name} is set where the graph is made, or in a context of nothing but settings"
     if "model" in name and ("@http" in str(value) or "local:" in str(value)):

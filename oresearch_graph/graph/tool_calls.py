@@ -1,5 +1,4 @@
-"""Carrying out a researcher's calls: from a call step to the observation that answers it. What the
-sources at hand answer is not searched again."""
+"""Carrying out a researcher's calls: from a call step to the observation that answers it."""
 
 from __future__ import annotations
 
@@ -7,123 +6,30 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.runnables.config import ensure_config, get_async_callback_manager_for_config
 from pydantic import BaseModel, ConfigDict
 
-from oresearch_graph.evidence.ledger import SourceLedger, cut_to, query_heading, source_block
+from oresearch_graph.evidence.ledger import SourceLedger
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.events import Called, Observed, emit
-from oresearch_graph.graph.extra_tools import ToolAnswer, answer_of_tool, shelf_of
+from oresearch_graph.graph.extra_tools import answer_of_tool
+from oresearch_graph.graph.observations import Display, Shown
 from oresearch_graph.graph.run_context import RunContext
 from oresearch_graph.known_secrets import without_known
-from oresearch_graph.text.passages import best_passages
-from oresearch_graph.text.words import terms
-from oresearch_graph.tools.backend import (
-    PAGE,
-    Hit,
-    Hits,
-    Page,
-    PageReader,
-    SearchBackend,
-    ToolResult,
-)
+from oresearch_graph.tools.backend import PageReader, SearchBackend, ToolResult
 from oresearch_graph.tools.crawl_page import CrawlPage
 from oresearch_graph.tools.web_search import WebSearch
 from oresearch_graph.trace import Call, Failure, Source, Span, Step, read_call, world_step
-from oresearch_graph.trace.plain_text import body_text, title_line
-from oresearch_graph.trace.references import same_address
+from oresearch_graph.trace.plain_text import title_line
 
 if TYPE_CHECKING:
     from oresearch_graph.graph.middleware.turn import Turn
 
-_COVERED: Final = 0.8
-"""Share of a query's terms that one source must hold to count as an answer."""
-_SNIPPET_TOKENS: Final = 300
-_HIT_TOKENS: Final = 90
-"""Of one result, its number, title and address among them, at least."""
-
-
-def ledger_first(
-    search: SearchBackend, reader: PageReader, sources: Sequence[Source]
-) -> tuple[SearchBackend, PageReader]:
-    """The backend and reader, with the known sources asked first."""
-    return _LedgerFirstSearch(search, sources), _LedgerFirstReader(reader, sources)
-
-
-class _LedgerFirstSearch:
-    def __init__(self, beyond: SearchBackend, sources: Sequence[Source]) -> None:
-        self.name = f"ledger, then {beyond.name}"
-        self._beyond = beyond
-        self._known = [(source, frozenset(terms(source.text))) for source in sources if source.text]
-
-    async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
-        hits = {query: self._from_ledger(query, k) for query in queries}
-        outside = [query for query, of_query in hits.items() if not of_query.hits]
-        if outside:
-            new = await self._beyond.search(outside, k)
-            hits |= dict(zip(outside, new, strict=True))
-        return [hits[query] for query in queries]
-
-    def _from_ledger(self, query: str, k: int) -> Hits:
-        query_terms = set(terms(query))
-        ranked = sorted(
-            (
-                (len(query_terms & words) / max(1, len(query_terms)), source)
-                for source, words in self._known
-            ),
-            key=lambda pair: (-pair[0], pair[1].id),
-        )
-        return Hits(
-            query=query,
-            hits=tuple(
-                Hit(
-                    url=source.url,
-                    title=source.title,
-                    snippet="\n".join(
-                        passage.text
-                        for passage in best_passages(source.text, query, _SNIPPET_TOKENS)
-                    ),
-                    published=source.published,
-                )
-                for share, source in ranked[:k]
-                if share >= _COVERED
-            ),
-        )
-
-
-class _LedgerFirstReader:
-    def __init__(self, beyond: PageReader, sources: Sequence[Source]) -> None:
-        self.name = beyond.name
-        self._beyond = beyond
-        self._read = {same_address(s.url): s for s in sources if s.read and s.text}
-
-    async def read(self, urls: Sequence[str], focus: str) -> list[Page]:
-        outside = [url for url in urls if same_address(url) not in self._read]
-        fetched = await self._beyond.read(outside, focus) if outside else []
-        pages = dict(zip(outside, fetched, strict=True))
-        return [pages.get(url) or self._page(url) for url in urls]
-
-    def _page(self, url: str) -> Page:
-        source = self._read[same_address(url)]
-        return Page(url=url, title=source.title, text=source.text, published=source.published)
-
 
 _FAULT = 1_000
 """Characters of a failure that the policy is told."""
-
-Shown = tuple[str, list[int]]
-"""An observation's text and the ledger ids it shows."""
-
-
-class Showing(NamedTuple):
-    """An observation that may be shown, and the ledger as it is then."""
-
-    text: str
-    ids: list[int]
-    ledger: SourceLedger
 
 
 class _Answer(NamedTuple):
@@ -145,7 +51,7 @@ class Observation(BaseModel):
 
 
 class Caller:
-    """Carries out the calls of one branch and keeps its source ledger."""
+    """Carries out the calls of one branch; its display keeps the branch's source ledger."""
 
     def __init__(
         self, run_context: RunContext, branch: int, focus: str, sources: Sequence[Source],
@@ -156,13 +62,12 @@ class Caller:
         self._turn = turn
         self._state = {"question": question, "subtask": focus, "branch": branch}
         """What a tool may have injected."""
-        self.run_context, self.branch, self.focus = run_context, branch, focus
-        self.ledger = SourceLedger(branch, sources)
+        self.run_context, self.branch, self._focus = run_context, branch, focus
+        self.display = Display(SourceLedger(branch, sources), focus, tokens)
         self.failures: list[Failure] = []
         self.tries = 0
         """How often a tool was called."""
         settings = run_context.settings
-        self._tokens = tokens
         self._seconds = min(settings.tool_timeout, run_context.budget.seconds_for_tools())
         self._search = WebSearch(search, k=settings.limits.results, seconds=self._seconds)
         self._crawl = CrawlPage(reader, tokens=tokens, seconds=self._seconds)
@@ -240,15 +145,6 @@ class Caller:
         span = Span(name=call.tool, branch=self.branch, start=round(start, 3), seconds=seconds)
         return _Answer(answer, span)
 
-    def showing(self, show: Callable[[], Shown]) -> Showing:
-        """What would be shown, this ledger left as it is."""
-        ledger, self.ledger = self.ledger, self.ledger.copy()
-        try:
-            text, ids = show()
-            return Showing(without_known(text), ids, self.ledger)
-        finally:
-            self.ledger = ledger
-
     def _shown(self, answer: str | Shown | Callable[[], Shown]) -> Shown:
         if isinstance(answer, str):
             return answer, []
@@ -270,78 +166,16 @@ class Caller:
         if call.tool == "web_search":
             most = self.run_context.settings.limits.results
             num = min(call.num or most, most)
-            work = self._search.call(call.items, num, focus=self.focus)
+            work = self._search.call(call.items, num, focus=self._focus)
             result = await _as_tool(call, work)
-            return lambda: self._show_hits(result.hits)
+            return lambda: self.display.hits(result.hits)
         if call.tool == "crawl_page":
-            result = await _as_tool(call, self._crawl.call(call.items, focus=self.focus))
-            return lambda: self._show_pages(result.pages)
+            result = await _as_tool(call, self._crawl.call(call.items, focus=self._focus))
+            return lambda: self.display.pages(result.pages)
         tool = self.run_context.tools[call.tool]
         async with asyncio.timeout(self._seconds):
             answer = await answer_of_tool(tool, call, state)
-        return lambda: self._show_answer(call, answer)
-
-    def _show_hits(self, hits: Sequence[Hits]) -> Shown:
-        most = max(1, self._tokens // (_HIT_TOKENS * len(hits))) if hits else 0
-        hits = [result.model_copy(update={"hits": result.hits[:most]}) for result in hits]
-        each = max(60, self._tokens // max(1, sum(len(result.hits) for result in hits)))
-        parts, ids = [], []
-        for result in hits:
-            parts.append(query_heading(result.query))
-            if result.fault:
-                parts.append(f"This query failed: {result.fault}")
-            elif not result.hits:
-                parts.append("No results.")
-            for hit in result.hits:
-                text = cut_to(hit.snippet, f"{result.query} {self.focus}", each)
-                earlier = self.ledger.get(hit.url)
-                again = earlier is not None and earlier.id in ids
-                source = self.ledger.show(hit.url, text, title=hit.title, published=hit.published)
-                parts.append(source_block(source, "(shown above)" if again else text))
-                ids.append(source.id)
-        return "\n\n".join(parts), list(dict.fromkeys(ids))
-
-    def _show_pages(self, pages: Sequence[Page]) -> Shown:
-        parts, ids = [], []
-        for page in pages:
-            if page.fault is not None:
-                parts.append(f"{page.url}: could not be read: {page.fault}")
-                continue
-            source = self.ledger.show(
-                page.url, page.text, title=page.title, read=True, published=page.published
-            )
-            parts.append(source_block(source, page.text))
-            ids.append(source.id)
-        return "\n\n".join(parts), list(dict.fromkeys(ids))
-
-    def _show_answer(self, call: Call, answer: ToolAnswer) -> Shown:
-        """An extra tool's answer becomes a source of its own, so that it can be cited; documents
-        behind it are the sources where they say all of it."""
-        content, documents = answer
-        text = content if isinstance(content, str) else json.dumps(content, default=str)
-        hits = [shelf_of(call.tool).put(each.page_content, each.metadata) for each in documents]
-        parts, ids = list[str](), list[int]()
-        if not hits or any(hit.snippet not in text for hit in hits):
-            block, ids = self.show_text(call, text, self._tokens // (2 if hits else 1))
-            parts = [block]
-        left = self._tokens // (len(hits) * (2 if parts else 1)) if hits else 0
-        for hit in hits:
-            excerpt = cut_to(body_text(hit.snippet, PAGE), self.focus, left)
-            source = self.ledger.show(
-                hit.url, excerpt, title=hit.title, read=True, published=hit.published
-            )
-            parts.append(source_block(source, excerpt))
-            ids.append(source.id)
-        return "\n\n".join(parts), list(dict.fromkeys(ids))
-
-    def show_text(self, call: Call, text: str, tokens: int | None = None) -> Shown:
-        """An answer as a source of its own, cut to so many tokens."""
-        text = cut_to(body_text(text, PAGE), self.focus, tokens or self._tokens)
-        arguments = call.arguments or {}
-        url = f"tool:{call.tool}?{urlencode(sorted(arguments.items()))}"
-        title = f"{call.tool} {json.dumps(arguments, ensure_ascii=False)}"
-        source = self.ledger.show(url, text, title=title, read=True)
-        return source_block(source, text), [source.id]
+        return lambda: self.display.answer(call, answer)
 
 
 async def _as_tool(call: Call, work: Awaitable[ToolResult]) -> ToolResult:

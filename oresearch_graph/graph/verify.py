@@ -15,11 +15,7 @@ from langgraph.types import Overwrite
 from pydantic import BaseModel
 
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.evidence.delivery import (
-    Delivered,
-    citation_annotations,
-    delivered_answer,
-)
+from oresearch_graph.evidence.delivery import Delivered, citation_annotations, delivered_answer
 from oresearch_graph.evidence.report_check import not_understood
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.budget import Account
@@ -34,12 +30,7 @@ from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.policy import Policy
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import Thread
-from oresearch_graph.trace import (
-    CitationReport,
-    Failure,
-    Outcome,
-    Trace,
-)
+from oresearch_graph.trace import CitationReport, Failure, Outcome, Trace
 from oresearch_graph.trace.answer import parse_answer
 
 _log = logging.getLogger("oresearch_graph")

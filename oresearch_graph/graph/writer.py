@@ -9,11 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from langchain_core.runnables.config import (
-    ensure_config,
-    merge_configs,
-    var_child_runnable_config,
-)
+from langchain_core.runnables.config import ensure_config, merge_configs, var_child_runnable_config
 from langgraph.constants import TAG_NOSTREAM
 
 from oresearch_graph.errors import BudgetExhausted, PolicyOverflow, PolicyTimeout

@@ -18,17 +18,23 @@ from oresearch_graph.errors import ConfigurationError, OresearchError, ToolError
 from oresearch_graph.network.causes import cause_of
 from oresearch_graph.network.certificates import certificate_variables, tls_context
 from oresearch_graph.policies.chat.connect import connect
-from oresearch_graph.policies.chat.model_call import Patience
-from oresearch_graph.policies.chat.policy import ChatPolicy
-from oresearch_graph.policies.chat.servers import served_model
-from oresearch_graph.threads import Thread
 from oresearch_graph.tools.crawl_page import CrawlPage
 from oresearch_graph.tools.providers import service_calls
-from oresearch_graph.tools.providers.mcp import mcp_tools
-from oresearch_graph.tools.providers.searxng import SearxngSearch
-from oresearch_graph.tools.providers.tavily import TavilySearch
 from oresearch_graph.tools.web.address_guard import AddressGuard
 from oresearch_graph.tools.web.reader import WebReader
+from tests.helpers.clients import (
+    CLIENTS,
+    KEY,
+    READER,
+    SECRET,
+    ask_for_models,
+    ask_mcp,
+    ask_model,
+    ask_searxng,
+    ask_tavily,
+    open_page,
+    said_by,
+)
 from tests.helpers.loopback_proxy import (
     VARIABLES,
     listening,
@@ -42,13 +48,6 @@ from tests.helpers.research_brain import research_brain
 from tests.helpers.server_habits import Fault
 from tests.helpers.warm_python import run_warm
 
-SECRET = "of-the-proxy-77"
-PLAN = Thread(id="t", system="You research.", question="Why?", role="planner")
-KEY = "sk-of-the-test-4711"
-READER = WebReader(AddressGuard(allow_private=True))
-QUICK = Patience(timeout=5.0, tries=2, backoff=0.01)
-
-
 # httpcore leaves the connection to a SOCKS proxy that refuses to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -60,51 +59,6 @@ def _bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(service_calls, "_waits", lambda _: 0.0)
     yield
     gc.collect()
-
-
-async def ask_model(url: str, model: ChatOpenAI | str = "fake") -> None:
-    more = {} if isinstance(model, ChatOpenAI) else {"base_url": f"{url}/v1"}
-    policy = ChatPolicy(model, rendering="turns", patience=QUICK, **more)  # type: ignore[arg-type]
-    try:
-        await policy.continue_thread(PLAN, ("</subtask_list>",), on_text=lambda _: None)
-    finally:
-        await policy.aclose()
-
-
-async def ask_for_models(url: str) -> None:
-    await served_model(f"{url}/v1")
-
-
-async def ask_searxng(url: str) -> None:
-    await SearxngSearch(url).search(["q"], 1)
-
-
-async def ask_tavily(url: str) -> None:
-    await TavilySearch("tvly-of-the-test", base_url=url).search(["q"], 1)
-
-
-async def ask_mcp(url: str) -> None:
-    await mcp_tools({"docs": {"transport": "streamable_http", "url": f"{url}/mcp"}})
-
-
-async def open_page(url: str) -> None:
-    result = await CrawlPage(READER).call([f"{url}/page"])
-    assert result.pages[0].fault is not None
-    raise OresearchError(result.pages[0].fault)
-
-
-CLIENTS: list[Callable[[str], Awaitable[None]]] = [
-    ask_model, ask_for_models, ask_searxng, ask_tavily, ask_mcp, open_page,
-]  # fmt: skip
-
-
-async def said_by(client: Callable[[str], Awaitable[None]], url: str) -> str:
-    with pytest.raises(OresearchError) as raised:
-        await client(url)
-    said = str(raised.value)
-    assert "\n" not in said
-    assert not any(secret in said for secret in (SECRET, KEY, "tvly-of"))
-    return said
 
 
 class World(NamedTuple):
@@ -140,7 +94,6 @@ CASES = {
     "no TLS": ("https://{plain}", "{plain} does not speak TLS", "write http:// in its address"),
     "TLS": ("http://{good}", "{good} closed the connection", "write https:// in its address"),
 }
-"""What is asked, what is said of it, and the fix."""
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -245,7 +198,6 @@ PROXIES = {
     "no socks": ("socks5://{http}", "(ALL_PROXY) does not speak SOCKS5", "write http:// in ALL"),
     "no TLS": ("https://{http}", "(ALL_PROXY) does not speak TLS", "or in ALL_PROXY"),
 }
-"""A proxy's address, what is said of it, and the fix."""
 
 
 @pytest.mark.parametrize("case", PROXIES)

@@ -3,130 +3,35 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
-import resource
 import sys
 import unicodedata
-from html.parser import HTMLParser
-from importlib.util import find_spec
 from pathlib import Path
-from resource import RUSAGE_CHILDREN, RUSAGE_SELF
 from typing import Any, Final
 
-import pypdfium2  # type: ignore[import-untyped]  # no stubs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 from typer.testing import CliRunner
 
-from oresearch_graph import (
-    ExtractivePolicy,
-    ResearchSettings,
-    create_research_graph,
-    write_report,
-)
+from oresearch_graph import ExtractivePolicy, ResearchSettings, create_research_graph, write_report
 from oresearch_graph.command.cli import app
-from oresearch_graph.command.places import deliver
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.cited_report import CitedReport
 from oresearch_graph.trace import Failure, Source, Trace, Usage, read_traces
-from oresearch_graph.view import paper, report_file
+from oresearch_graph.view import report_file
 from oresearch_graph.view.page import report_page
 from oresearch_graph.view.report_record import ReportRecord
 from tests.faults.kills import BRAIN, PAGES
 from tests.helpers.hostile import HOSTILE, hostile_trace
-from tests.helpers.loopback_site import running_site
 from tests.helpers.openai_server import OpenAIServer
+from tests.helpers.report_pages import Page, marked_words, needs_pango, pdf_text, words
 from tests.helpers.scripted import Documents
 from tests.helpers.traces import GOOD, SOURCES, good_trace, trace_of
 
 QUESTION: Final = "What causes tides, and how large are they?"
-ELEMENTS: Final = frozenset((
-    "html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "h3", "h4", "h5", "h6",
-    "p", "a", "span", "em", "strong", "code", "pre", "blockquote", "ul", "ol", "li", "hr", "br",
-    "table", "thead", "tbody", "tr", "th", "td",
-))  # fmt: skip
-ATTRIBUTES: Final = frozenset((
-    "lang", "dir", "charset", "http-equiv", "content", "name", "class", "id", "href", "rel",
-    "target", "start",
-))  # fmt: skip
-
-
-def _has_pango() -> bool:
-    try:
-        paper.require_paper()
-    except ConfigurationError:
-        return False
-    return True
-
-
-needs_pango = pytest.mark.skipif(not _has_pango(), reason="needs WeasyPrint and the library Pango")
-
-
-class Page(HTMLParser):
-    """What a browser would find on a page; every element closed, none but those allowed."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.texts, self.open = list[str](), list[str]()
-        self.links, self.ids = list[str](), list[str]()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(page)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = dict(attrs)
-        assert tag in ELEMENTS, tag
-        assert attributes.keys() <= ATTRIBUTES, attributes
-        self.elements.append((tag, attributes))
-        self.links += [attributes["href"] or ""] if "href" in attributes else []
-        self.ids += [attributes["id"] or ""] if "id" in attributes else []
-        if tag not in {"meta", "br", "hr"}:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        assert tag in {"br", "hr"}
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return "".join(self.texts)
-
-
-def pdf_text(content: bytes) -> str:
-    document = pypdfium2.PdfDocument(content)
-    return "\n".join(page.get_textpage().get_text_bounded() for page in document)
-
-
-def words(text: str) -> list[str]:
-    return re.findall(r"\w+", text)
-
-
-def marked_words(markdown: str) -> list[str]:
-    """The words that a reader of Markdown sees, by a parser of its own; markup is text."""
-    reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
-    reader.disable(["html_block", "html_inline"])
-
-    def texts(tokens: list[Token]) -> list[str]:
-        parts = []
-        for token in tokens:
-            parts += texts(token.children) if token.children else [token.content]
-        return parts
-
-    return words(" ".join(texts(reader.parse(markdown))))
 
 
 @pytest.fixture
@@ -353,127 +258,6 @@ def test_a_page_keeps_the_words_of_any_report(report: str):
 
 def without_commands(text: str) -> str:
     return re.sub("[\x00-\x08\x0b-\x1f\x7f-\x9f]", " ", text)
-
-
-SCRIPTS: Final = {
-    "arabic": "يسبب القمر المد والجزر في البحر",
-    "hebrew": "הירח גורם לגאות ולשפל בים",
-    "russian": "Луна вызывает приливы",
-    "greek": "Η Σελήνη προκαλεί παλίρροιες",
-}
-
-
-@pytest.fixture
-def one_font(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DejaVu Sans, which comes with matplotlib, whatever the machine has."""
-    spec = find_spec("matplotlib")
-    assert spec is not None
-    assert spec.origin is not None
-    fonts = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
-    (tmp_path / "fonts").mkdir()
-    (tmp_path / "fonts" / "DejaVuSans.ttf").symlink_to(fonts / "DejaVuSans.ttf")
-    (tmp_path / "fonts.conf").write_text(
-        f"<fontconfig><dir>{tmp_path}/fonts</dir><cachedir>{tmp_path}/cache</cachedir></fontconfig>"
-    )
-    monkeypatch.setenv("FONTCONFIG_FILE", str(tmp_path / "fonts.conf"))
-
-
-@needs_pango
-@pytest.mark.usefixtures("one_font")
-def test_other_scripts_and_tables_survive(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    rows = "\n".join(f"| {name} | {text} 😀 |" for name, text in SCRIPTS.items())
-    report = (
-        f"## تقرير\n\n{SCRIPTS['arabic']} [1]. {SCRIPTS['arabic']}.\n\n| a | b |\n|-|-|\n{rows}\n"
-    )
-    trace = good_trace(language="ar")
-    result = {"trace": trace, "report": report, "citations": None}
-    write_report(result, tmp_path / "r.html")
-    write_report(result, tmp_path / "r.pdf")
-    assert caplog.records == []
-    page = Page((tmp_path / "r.html").read_text("utf-8"))
-    assert page.elements[0] == ("html", {"lang": "ar", "dir": "rtl"})
-    printed = pdf_text((tmp_path / "r.pdf").read_bytes())
-    for name in ("russian", "greek"):
-        assert SCRIPTS[name] in page.text
-        assert SCRIPTS[name] in " ".join(printed.split())
-    for name in ("arabic", "hebrew"):
-        assert SCRIPTS[name] in page.text
-        assert set("".join(words(SCRIPTS[name]))) <= set(printed)
-    assert "😀" in printed
-
-
-@needs_pango
-@pytest.mark.usefixtures("one_font")
-def test_characters_that_no_font_has_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    result = {"trace": good_trace(), "report": "Tides are 潮汐.", "citations": None}
-    with caplog.at_level(logging.WARNING):
-        write_report(result, tmp_path / "r.pdf")
-    (record,) = caplog.records
-    assert "2 of the PDF's characters (潮 汐)" in record.getMessage()
-    assert "潮汐" in pdf_text((tmp_path / "r.pdf").read_bytes())
-
-
-@needs_pango
-def test_paper_fetches_nothing(tmp_path: Path):
-    (tmp_path / "secret.txt").write_text("Tides of silver")
-    with running_site() as site:
-        page = (
-            f"<img src={site.url}/x><link rel=stylesheet href={site.url}/x><style>"
-            f"@import url({site.url}/x); p {{ background: url({site.url}/x) }}</style><p>Words."
-            f"<link rel=attachment href=file://{tmp_path}/secret.txt><object data={site.url}/x>"
-        )
-        content = paper.paper(page)
-        assert site.asked == []
-    assert "Words." in pdf_text(content)
-    assert b"EmbeddedFile" not in content
-
-
-LONG: Final = {
-    "word": "a" * 100_000,
-    "marks": "Tides rise " + "[1]" * 6_000 + ".\n\n## References\n\n[1]. https://x.org/a - A",
-    "letters over letters": "a" + "\u0301" * 100_000,
-    "blanks": "```\na" + " " * 100_000 + "b\n```",
-    "items": "- a\n" * 40_000,
-}
-
-
-def seconds() -> float:
-    """CPU time of this process and of those it has waited for."""
-    return sum(sum(resource.getrusage(who)[:2]) for who in (RUSAGE_SELF, RUSAGE_CHILDREN))
-
-
-@needs_pango
-@pytest.mark.hostile
-@pytest.mark.parametrize("kind", LONG)
-def test_paper_takes_time_as_the_report_is_long(tmp_path: Path, kind: str):
-    result = {"trace": good_trace(), "report": LONG[kind], "citations": None}
-    before = seconds()
-    write_report(result, tmp_path / "r.pdf")
-    assert seconds() - before < 30
-
-
-@needs_pango
-def test_a_report_of_five_megabytes_is_delivered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(report_file, "_PRINTED", 20_000)
-    report = "Tides rise *twice* a day, says [1].\n\n" * 135_000
-    result = {"trace": good_trace(), "report": report, "citations": None}
-    before = seconds()
-    for suffix in report_file.SUFFIXES:
-        write_report(result, tmp_path / f"r{suffix}")
-    assert seconds() - before < 30
-    text = pdf_text((tmp_path / "r.pdf").read_bytes())
-    assert f"… {len(report) - 20_000:,} more characters are in the trace file." in text
-
-
-@needs_pango
-def test_a_layout_without_end_costs_its_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(paper, "_SECONDS", 0.01)
-    result = {"trace": good_trace(), "report": "Tides.", "citations": None}
-    faults = deliver([tmp_path / "r.pdf", tmp_path / "r.html"], result)
-    assert faults == [
-        f"{tmp_path}/r.pdf: the layout as PDF takes more than 0 s: take .html and print it"
-    ]
-    assert (tmp_path / "r.html").exists()
 
 
 def test_json_says_what_is_missing_and_what_each_claim_rests_on():

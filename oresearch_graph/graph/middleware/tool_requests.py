@@ -23,7 +23,8 @@ from oresearch_graph.trace.plain_text import body_text
 
 if TYPE_CHECKING:
     from oresearch_graph.graph.middleware.turn import Turn
-    from oresearch_graph.graph.tool_calls import Caller, Showing, Shown
+    from oresearch_graph.graph.observations import Showing, Shown
+    from oresearch_graph.graph.tool_calls import Caller
 
 
 async def carried_out(turn: Turn, caller: Caller, step: Step, key: str) -> Shown:
@@ -42,7 +43,7 @@ async def carried_out(turn: Turn, caller: Caller, step: Step, key: str) -> Shown
             failure = error
             raise
         failure = None
-        showings.append(caller.showing(show))
+        showings.append(caller.display.preview(show))
         name, text = sent.tool_call["name"], showings[-1].text
         return ToolMessage(text, tool_call_id=key, name=name)
 
@@ -61,17 +62,17 @@ async def carried_out(turn: Turn, caller: Caller, step: Step, key: str) -> Shown
     same = next((each for each in reversed(showings) if each.text == text), None)
     text = without_known(body_text(text, PAGE))
     if same is not None:
-        caller.ledger = same.ledger
+        caller.display.ledger = same.ledger
         return same.text, same.ids
     if showings:
-        caller.ledger = showings[-1].ledger
-        return text, caller.ledger.reshow(showings[-1].text, text)
+        caller.display.ledger = showings[-1].ledger
+        return text, caller.display.ledger.reshow(showings[-1].text, text)
     if message.status == "error":
         return text, []
     # What middleware says in a tool's place can be cited as a tool's answer can.
     call = Call(tool=request.tool_call["name"], arguments=request.tool_call["args"])
-    answer = caller.showing(lambda: caller.show_text(call, text))
-    caller.ledger = answer.ledger
+    answer = caller.display.preview(lambda: caller.display.text(call, text))
+    caller.display.ledger = answer.ledger
     return answer.text, answer.ids
 
 

@@ -15,18 +15,14 @@ from langgraph.graph.message import add_messages
 from langgraph.runtime import get_runtime
 from langgraph.types import Overwrite
 
-from oresearch_graph.errors import (
-    BudgetExhausted,
-    ConfigurationError,
-    OresearchError,
-    PolicyError,
-)
+from oresearch_graph.errors import BudgetExhausted, ConfigurationError, OresearchError, PolicyError
 from oresearch_graph.evidence.ledger import SourceLedger
 from oresearch_graph.graph.middleware.conversation import Conversation, call_id
 from oresearch_graph.graph.middleware.layers import Changes, Hook, Through, called, looked_at
 from oresearch_graph.graph.middleware.tool_requests import carried_out
+from oresearch_graph.graph.observations import Shown
 from oresearch_graph.graph.state import BranchState
-from oresearch_graph.graph.tool_calls import Caller, Shown, asks
+from oresearch_graph.graph.tool_calls import Caller, asks
 from oresearch_graph.graph.writer import Continued, Faults, Writer
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.chat.rendering_tools import Tools
