@@ -11,7 +11,7 @@ from rich.prompt import Prompt
 
 from oresearch_graph.command.terminal import lines
 from oresearch_graph.errors import ConfigurationError
-from oresearch_graph.graph.approval import PlanDecision
+from oresearch_graph.graph.plan_decision import PlanDecision
 
 _ALIKE: Final = 0.5
 """Overlap from which two subtasks are pointed out."""

@@ -7,9 +7,12 @@ of a dict; it gives None for the custom events of other graphs.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from uuid import uuid4
 
+from langchain_core.messages import AIMessage, ToolCall
 from langgraph.config import get_stream_writer
+from langgraph.graph.message import push_message
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from oresearch_graph.trace.record import ClaimStatus
@@ -129,8 +132,20 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 def emit(event: _Event) -> None:
-    """Send an event to whoever streams this run with `stream_mode="custom"`."""
+    """Send an event to whoever streams this run with `stream_mode="custom"`. What a researcher
+    begins is also a call of a tool, without text, for whoever streams chat messages."""
     get_stream_writer()(event.model_dump(mode="json"))
+    if isinstance(event, SubtaskStarted):
+        _push_call("research", {"subtask": event.subtask})
+    elif isinstance(event, Called):
+        _push_call(event.tool, {"asked": " | ".join(event.items)})
+
+
+def _push_call(name: str, arguments: dict[str, Any]) -> None:
+    """Chats draw such calls; no state has them."""
+    key = uuid4().hex
+    call = ToolCall(name=name, args=arguments, id=key, type="tool_call")
+    push_message(AIMessage("", tool_calls=[call], id=key), state_key=None)
 
 
 def event_from(value: object) -> Event | None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage
 from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
 
@@ -20,6 +20,7 @@ from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.budget import Account
 from oresearch_graph.graph.events import Planned, TimeForecast, emit
 from oresearch_graph.graph.near_misses import repeats_prompt
+from oresearch_graph.graph.plan_decision import PlanDecision
 from oresearch_graph.graph.run_context import RunContext, RunContextPool
 from oresearch_graph.graph.state import ResearchState, Run, subtask_list
 from oresearch_graph.policies.chat.metering import metered
@@ -150,7 +151,9 @@ class Planner:
             failures.append(_fallback(failures))
         within, beyond = _within(subtasks, run_context)
         emit(Planned(subtasks=tuple(within)))
+        shown = subtask_list(within).text.strip()
         return {
+            "messages": [AIMessage(shown, id=_plan_id(run))] if run.approve_plan else [],
             "plan": steps,
             "subtasks": within,
             "failures": [*failures, *beyond],
@@ -162,9 +165,15 @@ class Planner:
         self, state: ResearchState, runtime: Runtime[ResearchSettings]
     ) -> dict[str, Any]:
         """Wait until a person approves, edits or rejects the plan."""
-        subtasks = state["subtasks"]
-        async with self.pool.at_work(state["run"], runtime.context) as run_context:
+        subtasks, run = state["subtasks"], state["run"]
+        async with self.pool.at_work(run, runtime.context) as run_context:
             decision = decide(state["question"], subtasks, run_context)
+        shown = [m.id for m in state.get("messages") or [] if m.id == _plan_id(run)]
+        decided = self._decided(decision, subtasks)
+        return {**decided, "messages": [RemoveMessage(id=str(each)) for each in shown]}
+
+    @staticmethod
+    def _decided(decision: PlanDecision, subtasks: Sequence[str]) -> dict[str, Any]:
         if decision.action == "reject":
             why = f"the plan was rejected{': ' if decision.reason else ''}{decision.reason}"
             failure = Failure(name="plan_rejected", fault="person", message=why, role="planner")
@@ -173,8 +182,12 @@ class Planner:
         if decision.action == "approve":
             return {}
         emit(Planned(subtasks=tuple(decision.subtasks)))
-        subtasks = decision.subtasks
-        return {"plan": [subtask_list(subtasks)], "subtasks": subtasks}
+        return {"plan": [subtask_list(decision.subtasks)], "subtasks": decision.subtasks}
+
+
+def _plan_id(run: Run) -> str:
+    """Of the chat message that is the plan, which is there while a person decides on it."""
+    return f"{run.id}-plan"
 
 
 def _question(state: ResearchState) -> tuple[str, list[HumanMessage]]:

@@ -111,14 +111,25 @@ def edited(arguments: Any, name: str = "research") -> dict[str, Any]:
     return {"type": "edit", "edited_action": {"name": name, "args": arguments}}
 
 
+def inbox_edit(subtasks: Any, action: str = "research") -> dict[str, Any]:
+    """As agent-chat-ui sends it."""
+    return {"type": "edit", "args": {"action": action, "args": {"subtasks": subtasks}}}
+
+
 NO_ANSWERS: dict[str, tuple[Any, str | None]] = {
     "a word": ("yes", "answer cannot be 'yes'"),
     "approve, bare": ("approve", "answer cannot be"),
     "true": (True, "answer cannot be True"),
     "false": (False, "answer cannot be False"),
     "zero": (0, "answer cannot be 0"),
-    "a list": (["approve"], "answer cannot be"),
-    "an inbox's list": ([{"type": "accept", "args": None}], "answer cannot be"),
+    "a list": (["approve"], "answer.0 cannot be 'approve'"),
+    "two responses": ([{"type": "accept"}, {"type": "accept"}], "answer cannot be"),
+    "a response in words": ([{"type": "response", "args": "go"}], "type cannot be 'response'"),
+    "an ignore with words": ([{"type": "ignore", "args": "?"}], "args cannot be '?'"),
+    "an inbox's edit to nothing": ([inbox_edit(" \n")], "edit needs the subtasks"),
+    "an inbox's edit to a list": ([inbox_edit(["One"])], "subtasks cannot be ['One']"),
+    "an inbox's edit of another action": ([inbox_edit("One", "rm")], "action cannot be 'rm'"),
+    "an inbox's endless edit": ([inbox_edit("x" * 999_999)], "subtasks cannot be"),
     "nothing": ({}, None),  # LangGraph itself takes it for no answer, and asks again
     "another field": ({"foo": 1}, "action is missing"),
     "LangChain's type alone": ({"type": "reject"}, "action is missing"),
@@ -183,10 +194,17 @@ async def test_what_is_no_answer_is_asked_for_again_and_nothing_is_spent():
         (decisions({"type": "reject"}), 0, "failed"),
         (decisions({"type": "reject", "message": "too broad"}), 0, "failed"),
         ({"action": "approve", "subtasks": [], "reason": ""}, 2, "complete"),
+        ([{"type": "accept", "args": None}], 2, "complete"),
+        ([{"type": "accept", "args": {"action": "research", "args": {}}}], 2, "complete"),
+        ([inbox_edit("1. What causes tides?\n2. How large\nare they?")], 2, "complete"),
+        ([{"type": "ignore", "args": None}], 0, "failed"),
     ],
-    ids=["approve", "edit", "reject", "reject with its reason", "a form left alone"],
-)
-async def test_langchains_form_has_its_meaning(answer, subtasks, outcome):
+    ids=[
+        "approve", "edit", "reject", "reject with its reason", "a form left alone",
+        "accept", "accept what was sent", "edit lines", "ignore",
+    ],
+)  # fmt: skip
+async def test_an_inboxs_form_has_its_meaning(answer, subtasks, outcome):
     built = graph()
     (stop,) = (await built.ainvoke(QUESTION, THREAD))["__interrupt__"]
     trace = (await built.ainvoke(Command(resume={stop.id: answer}), THREAD))["trace"]
@@ -202,6 +220,23 @@ async def test_an_inbox_can_draw_its_buttons():
     assert request["args"] == {"subtasks": ["What causes tides?", "How large are tides?"]}
     assert review["allowed_decisions"] == ["approve", "edit", "reject"]
     assert stop.response_schema["required"] == ["action"]
+    assert stop.value["action_request"] == {
+        "action": "research",
+        "args": {"subtasks": "1. What causes tides?\n2. How large are tides?"},
+    }
+    allowed = [name for name, allows in stop.value["config"].items() if allows]
+    assert allowed == ["allow_accept", "allow_edit", "allow_ignore"]
+
+
+@pytest.mark.parametrize("action", ["approve", "reject"])
+async def test_the_plan_is_a_chat_message_while_a_person_decides(action: str):
+    built = graph()
+    waiting = await built.ainvoke(QUESTION, THREAD)
+    assert [m.type for m in waiting["messages"]] == ["human", "ai"]
+    assert waiting["messages"][-1].text == "1. What causes tides?\n2. How large are tides?"
+    ended = await built.ainvoke(Command(resume={"action": action}), THREAD)
+    assert [m.type for m in ended["messages"]] == ["human", "ai"]
+    assert "1. What causes tides?" not in ended["messages"][-1].text[:60]
 
 
 async def test_a_second_answer_changes_nothing():

@@ -34,7 +34,8 @@ from oresearch_graph.evidence.delivery import (
 )
 from oresearch_graph.evidence.source_index import SourceIndex
 from oresearch_graph.evidence.support import support
-from oresearch_graph.graph.approval import overlaps, read_decision
+from oresearch_graph.graph.approval import overlaps
+from oresearch_graph.graph.plan_decision import read_decision
 from oresearch_graph.rows.sft import trace_rows
 from oresearch_graph.served.gate import refusal
 from oresearch_graph.text import passages, sentences, words

@@ -148,6 +148,7 @@ def a_neighbour_takes_our_tool() -> None:
     made.create_deep_agent(model=model, tools=[oresearch_graph.research_tool(search="python")])
     output = run("python", "examples/deep_agent.py")
     assert "## References" in output, "it is the subagent of one that is invoked"
+    assert output.endswith("awaited: the same")
 
 
 def run(*command: str) -> str:
