@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal
 from uuid import uuid4
 
 from langchain_core.messages import AIMessage, ToolCall
-from langgraph.config import get_stream_writer
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import set_config_context
+from langgraph.config import get_config, get_stream_writer
 from langgraph.graph.message import push_message
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -142,10 +144,17 @@ def emit(event: _Event) -> None:
 
 
 def _push_call(name: str, arguments: dict[str, Any]) -> None:
-    """Chats draw such calls; no state has them."""
+    """Chats draw such calls; no state has them. Said by the graph's node `research`, as few chats
+    listen to subgraphs."""
     key = uuid4().hex
     call = ToolCall(name=name, args=arguments, id=key, type="tool_call")
-    push_message(AIMessage("", tool_calls=[call], id=key), state_key=None)
+    config = get_config()
+    place = config["metadata"]["langgraph_checkpoint_ns"].rpartition("|")[0]
+    of_graph = {"langgraph_checkpoint_ns": place, "langgraph_node": "research"}
+    said: RunnableConfig = {**config, "metadata": {**config["metadata"], **of_graph}}
+    with set_config_context(said) as context:
+        message = AIMessage("", tool_calls=[call], id=key)
+        context.run(push_message, message, state_key=None)
 
 
 def event_from(value: object) -> Event | None:
