@@ -7,14 +7,9 @@ of a dict; it gives None for the custom events of other graphs.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
-from uuid import uuid4
+from typing import Annotated, Literal
 
-from langchain_core.messages import AIMessage, ToolCall
-from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import set_config_context
-from langgraph.config import get_config, get_stream_writer
-from langgraph.graph.message import push_message
+from langgraph.config import get_stream_writer
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from oresearch_graph.trace.record import ClaimStatus
@@ -134,27 +129,8 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 def emit(event: _Event) -> None:
-    """Send an event to whoever streams this run with `stream_mode="custom"`. What a researcher
-    begins is also a call of a tool, without text, for whoever streams chat messages."""
+    """Send an event to whoever streams this run with `stream_mode="custom"`."""
     get_stream_writer()(event.model_dump(mode="json"))
-    if isinstance(event, SubtaskStarted):
-        _push_call("research", {"subtask": event.subtask})
-    elif isinstance(event, Called):
-        _push_call(event.tool, {"asked": " | ".join(event.items)})
-
-
-def _push_call(name: str, arguments: dict[str, Any]) -> None:
-    """Chats draw such calls; no state has them. Said by the graph's node `research`, as few chats
-    listen to subgraphs."""
-    key = uuid4().hex
-    call = ToolCall(name=name, args=arguments, id=key, type="tool_call")
-    config = get_config()
-    place = config["metadata"]["langgraph_checkpoint_ns"].rpartition("|")[0]
-    of_graph = {"langgraph_checkpoint_ns": place, "langgraph_node": "research"}
-    said: RunnableConfig = {**config, "metadata": {**config["metadata"], **of_graph}}
-    with set_config_context(said) as context:
-        message = AIMessage("", tool_calls=[call], id=key)
-        context.run(push_message, message, state_key=None)
 
 
 def event_from(value: object) -> Event | None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage
+from langchain_core.messages import HumanMessage
 from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
 
@@ -20,7 +20,7 @@ from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.budget import Account
 from oresearch_graph.graph.events import Planned, TimeForecast, emit
 from oresearch_graph.graph.near_misses import repeats_prompt
-from oresearch_graph.graph.plan_decision import PlanDecision
+from oresearch_graph.graph.plan_message import plan_messages, without_plan
 from oresearch_graph.graph.run_context import RunContext, RunContextPool
 from oresearch_graph.graph.state import ResearchState, Run, subtask_list
 from oresearch_graph.policies.chat.metering import metered
@@ -61,6 +61,7 @@ class Planner:
             language=settings.language or await asyncio.to_thread(detect_language, question),
             protocol=protocol(settings, self.tools),
             follow_up=follows,
+            chat=not messages,
             approve_plan=settings.approve_plan,
             settings=storable,
             withheld=withheld,
@@ -75,7 +76,7 @@ class Planner:
             with metered("planner", None, account) as meter:
                 run = await self._served(run, run_context, runtime)
         return {
-            "messages": messages,
+            "messages": [*without_plan(state.get("run"), state.get("messages")), *messages],
             "question": question,
             "run": run,
             "plan": [],
@@ -151,9 +152,8 @@ class Planner:
             failures.append(_fallback(failures))
         within, beyond = _within(subtasks, run_context)
         emit(Planned(subtasks=tuple(within)))
-        shown = subtask_list(within).text.strip()
         return {
-            "messages": [AIMessage(shown, id=_plan_id(run))] if run.approve_plan else [],
+            "messages": plan_messages(run, within),
             "plan": steps,
             "subtasks": within,
             "failures": [*failures, *beyond],
@@ -168,12 +168,6 @@ class Planner:
         subtasks, run = state["subtasks"], state["run"]
         async with self.pool.at_work(run, runtime.context) as run_context:
             decision = decide(state["question"], subtasks, run_context)
-        shown = [m.id for m in state.get("messages") or [] if m.id == _plan_id(run)]
-        decided = self._decided(decision, subtasks)
-        return {**decided, "messages": [RemoveMessage(id=str(each)) for each in shown]}
-
-    @staticmethod
-    def _decided(decision: PlanDecision, subtasks: Sequence[str]) -> dict[str, Any]:
         if decision.action == "reject":
             why = f"the plan was rejected{': ' if decision.reason else ''}{decision.reason}"
             failure = Failure(name="plan_rejected", fault="person", message=why, role="planner")
@@ -182,12 +176,12 @@ class Planner:
         if decision.action == "approve":
             return {}
         emit(Planned(subtasks=tuple(decision.subtasks)))
-        return {"plan": [subtask_list(decision.subtasks)], "subtasks": decision.subtasks}
-
-
-def _plan_id(run: Run) -> str:
-    """Of the chat message that is the plan, which is there while a person decides on it."""
-    return f"{run.id}-plan"
+        subtasks = decision.subtasks
+        return {
+            "messages": plan_messages(run, subtasks),
+            "plan": [subtask_list(subtasks)],
+            "subtasks": subtasks,
+        }
 
 
 def _question(state: ResearchState) -> tuple[str, list[HumanMessage]]:

@@ -21,6 +21,7 @@ from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.branch_thread import branch_thread
 from oresearch_graph.graph.events import SubtaskFailed, SubtaskFinished, SubtaskStarted, emit
 from oresearch_graph.graph.node import Node
+from oresearch_graph.graph.plan_message import show_call
 from oresearch_graph.graph.run_context import RunContext, RunContextPool
 from oresearch_graph.graph.state import BranchInput, BranchState, Findings
 from oresearch_graph.graph.tool_calls import Caller, asks, interleave, until_call
@@ -36,6 +37,7 @@ from oresearch_graph.trace import (
     Usage,
     ViolationCode,
     close_tag,
+    read_call,
     violations,
     world_step,
 )
@@ -133,6 +135,8 @@ class Researcher:
         allowance = Allowance(state, run_context)
         tokens = allowance.observation_tokens(len(calls))
         caller = self._caller(state, run_context, tokens, turn)
+        for call in calls:
+            show_call(state["task"].run, read_call(call))
         calls_left = run_context.settings.limits.tool_calls - len(earlier)
         observations = await caller.carry_out(calls, earlier, calls_left)
         size = sum(len(each.text.encode("utf-8", "replace")) for each in observations)

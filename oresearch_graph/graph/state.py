@@ -64,6 +64,8 @@ class Run(BaseModel):
     protocol: Protocol
     follow_up: bool = False
     """True when earlier runs on this thread of messages have left sources."""
+    chat: bool = False
+    """The question came as a chat message."""
     approve_plan: bool = False
     """A person is asked after planning. Kept in state because a fork routes by state alone."""
     verifies: bool = False

@@ -21,6 +21,7 @@ from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.budget import Account
 from oresearch_graph.graph.events import Verified, emit
 from oresearch_graph.graph.outcome import assemble, with_failures
+from oresearch_graph.graph.plan_message import without_plan
 from oresearch_graph.graph.report_draft import ReportDraft
 from oresearch_graph.graph.run_context import RunContextPool
 from oresearch_graph.graph.state import Findings, ResearchState, add_usage
@@ -138,7 +139,10 @@ class Closer:
             "trace": trace,
             "failures": Overwrite(list(trace.failures)),
             "usage": Overwrite(list(trace.usage)),
-            "messages": [_message(delivered, trace, message_id)],
+            "messages": [
+                *without_plan(state["run"], state.get("messages")),
+                _message(delivered, trace, message_id),
+            ],
         }
 
 

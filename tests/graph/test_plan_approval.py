@@ -228,17 +228,6 @@ async def test_an_inbox_can_draw_its_buttons():
     assert allowed == ["allow_accept", "allow_edit", "allow_ignore"]
 
 
-@pytest.mark.parametrize("action", ["approve", "reject"])
-async def test_the_plan_is_a_chat_message_while_a_person_decides(action: str):
-    built = graph()
-    waiting = await built.ainvoke(QUESTION, THREAD)
-    assert [m.type for m in waiting["messages"]] == ["human", "ai"]
-    assert waiting["messages"][-1].text == "1. What causes tides?\n2. How large are tides?"
-    ended = await built.ainvoke(Command(resume={"action": action}), THREAD)
-    assert [m.type for m in ended["messages"]] == ["human", "ai"]
-    assert "1. What causes tides?" not in ended["messages"][-1].text[:60]
-
-
 async def test_a_second_answer_changes_nothing():
     spent = Spent()
     built = graph(spent=spent)

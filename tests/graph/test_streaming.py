@@ -198,22 +198,3 @@ async def test_events_of_langchain_are_streamed_too(served: Any):
     assert sorted(ends) == ["planner"] + ["researcher:1"] * 3 + ["researcher:2"] * 3 + [
         "summarizer", "verifier",
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("subgraphs", [False, True])
-async def test_what_researchers_begin_is_a_call_in_the_stream_of_messages(subgraphs: bool):
-    parts = await streamed(graph(), "messages", subgraphs=subgraphs)
-    spoken = [(part[0], part[1][0]) if subgraphs else ((), part[0]) for part in parts]
-    shown = [(space, m) for space, m in spoken if isinstance(m, AIMessage) and m.tool_calls]
-    calls = [call for _, message in shown for call in message.tool_calls]
-    subtasks = [call["args"]["subtask"] for call in calls if call["name"] == "research"]
-    assert sorted(subtasks) == ["How large are tides?", "What causes tides?"]
-    searches = [call["args"] for call in calls if call["name"] == "web_search"]
-    assert searches == [{"asked": "tides Moon Sun 1"}] * 2
-    assert len({message.id for _, message in shown}) == len(calls)
-    assert {(space, m.text) for space, m in shown} == {((), "")}, "said by the graph, in no words"
-
-
-async def test_calls_that_are_shown_are_kept_nowhere():
-    result = await graph().ainvoke(QUESTION)
-    assert [message.type for message in result["messages"]] == ["human", "ai"]
