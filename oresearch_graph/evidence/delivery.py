@@ -144,7 +144,8 @@ def _references(sources: Sequence[Source], language: str | None) -> str:
         f"[{number}]. {source.url} - {markdown_text(source.title) or source.url}"
         for number, source in enumerate(sources, 1)
     ]
-    return "\n".join([f"## {heading_for('references', language)}", "", *lines])
+    # A paragraph each: Markdown joins lines that nothing stands between.
+    return "\n\n".join([f"## {heading_for('references', language)}", *lines])
 
 
 def _notes(

@@ -323,7 +323,8 @@ class Trace(FrozenModel):
     @property
     def why_no_report(self) -> str:
         """What its failures say, of a run that ended without a report."""
-        return "; ".join(each.message for each in self.failures) or "the run gives no reason"
+        reasons = dict.fromkeys(each.message for each in self.failures)
+        return "; ".join(reasons) or "the run gives no reason"
 
     @property
     def execution(self) -> Execution:

@@ -50,7 +50,7 @@ def test_citations_are_renumbered_by_first_appearance_and_one_address_is_one_num
     assert [source.url for source in done.references] == [LOGS.url, TASKS.url]
     assert done.report.endswith(
         "## References\n\n"
-        "[1]. https://d.example/logging - https://d.example/logging\n"
+        "[1]. https://d.example/logging - https://d.example/logging\n\n"
         "[2]. https://d.example/tasks - Tasks\n"
     )
     assert [mark.number for mark in done.answer.marks] == [1, 2, 2, 1]
