@@ -66,6 +66,10 @@ def _show_plan(config: DictConfig, console: Console) -> None:
 
 def _prepare(config: DictConfig, variables: dict[str, str], console: Console) -> None:
     """What must be there before the first process of the run."""
+    from rl.plan.admission import admit
+    from rl.plan.step import launch_plan
+
+    admit(config, launch_plan(config).rollouts_at_once)
     add_environment(config, {**variables, **metrics_environment(config.trainer.default_local_dir)})
     joins = os.environ.get("RAY_ADDRESS") or config.ray_kwargs.ray_init.get("address")
     if joins and (cluster_keys := join_cluster(config)):

@@ -110,6 +110,9 @@ class RLSettings(FrozenModel):
 
     research: dict[str, Any] = Field(default_factory=dict)
     """ResearchSettings of the graph that is trained: execution, effort, limits, dialect."""
+    rollouts_at_once: int | None = Field(default=None, ge=1)
+    """Rollouts at one time in one worker; the others wait, and their clocks with them. None: as
+    many as the engines' caches hold (`rl.plan.admission`)."""
     turn_tokens: int = Field(default=1_024, ge=8)
     """Most tokens of one continuation by planner or researcher."""
     report_tokens: int = Field(default=4_096, ge=8)
@@ -137,6 +140,8 @@ class RLSettings(FrozenModel):
             "tool_timeout": self.tools.longest_call,
             "subtask_timeout": self.seconds.branch,
             "max_seconds": self.seconds.rollout,
+            # Nobody is told to hurry: the reward would depend on how busy the engine is.
+            "soft_limit": 1.0,
         }
         # A rollout's own limits are threads and calls; the run's token budget would end the
         # slowest branch of a long rollout at a place that depends on its siblings.

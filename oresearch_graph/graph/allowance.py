@@ -73,7 +73,7 @@ class Allowance:
     def _share_of_time(self) -> float:
         """Seconds after which the branch has to answer; those that wait for it have their share."""
         settings, waiting = self._settings, self._run_context.queue.waiting
-        seconds = 0.8 * settings.subtask_timeout
+        seconds = settings.soft_limit * settings.subtask_timeout
         if waiting:
             end = settings.soft_limit * settings.limits.seconds
             seconds = min(seconds, (end - self._state["started"]) / (1 + waiting))

@@ -10,8 +10,9 @@ verl 0.9.1, trainer/ppo/v1/trainer_base.py; the names in comments are its.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import transfer_queue as tq
 from omegaconf import DictConfig, open_dict
@@ -32,10 +33,12 @@ from rl.learning.advantage import ESTIMATOR
 from rl.learning.groups import MiniBatches, arrange, parse_row_key, plan_mini_batches
 from rl.learning.replay_buffer import ResearchReplayBuffer
 from rl.learning.step_metrics import mismatch, step_metrics, validation_metrics
+from rl.rollouts.engine_client import ResearchLLMClient
 from rl.rollouts.log import open_rollout_log
 from rl.rows.fingerprint import training_protocol, write_fingerprint
 from rl.settings import from_config
 
+Worker = TypeVar("Worker")
 MODE = "oresearch"
 """The value of `trainer.v1.trainer_mode`."""
 
@@ -95,6 +98,9 @@ class ResearchTrainer(PPOTrainerSync):  # type: ignore[misc, unused-ignore]
                 self.config.data.gen_batch_size = 1
         super()._init_dataloader()
 
+    def get_llm_client(self) -> ResearchLLMClient:
+        return self.llm_server_manager.get_client(client_cls=ResearchLLMClient)
+
     def on_step_begin(self) -> None:
         super().on_step_begin()
         self.questions.clear()
@@ -103,6 +109,9 @@ class ResearchTrainer(PPOTrainerSync):  # type: ignore[misc, unused-ignore]
         for uid, messages in zip(list(batch["uid"]), list(batch["raw_prompt"]), strict=True):
             self.questions[str(_plain(uid))] = str(_plain(messages)[-1]["content"])
         submitted: int = super()._submit_batch_to_rollout(batch)
+        # Upstream gives the first prompts to the first workers: refills of one all went to one.
+        workers = self.agent_loop_manager.agent_loop_workers
+        workers[:] = rotated(workers, submitted)
         return submitted
 
     def _get_required_batch_multiple(self, dp_size: int) -> int:
@@ -229,6 +238,12 @@ class ResearchTrainer(PPOTrainerSync):  # type: ignore[misc, unused-ignore]
         super()._save_checkpoint()
         folder = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
         write_fingerprint(folder / "actor", training_protocol(self.settings.research_settings))
+
+
+def rotated(workers: Sequence[Worker], prompts: int) -> list[Worker]:
+    """The workers in the order in which the next prompts go to them, after so many."""
+    at = prompts % len(workers)
+    return [*workers[at:], *workers[:at]]
 
 
 def micro_batch_rows(config: DictConfig) -> int:

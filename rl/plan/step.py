@@ -22,6 +22,7 @@ from transformers import AutoConfig, PretrainedConfig
 
 from rl.check.lengths import ThreadBudget, opening_tokens, thread_budgets
 from rl.check.problem import Launch
+from rl.plan.admission import rollouts_at_once
 from rl.settings import from_config
 
 GIB: Final = 2**30
@@ -220,6 +221,8 @@ class LaunchPlan(NamedTuple):
     optimizer_steps: int
     replicas: int
     """Engines."""
+    rollouts_at_once: int
+    """Of one worker."""
     data_parallel: int
     sequence_parallel: int
     tensor_parallel: int
@@ -245,6 +248,9 @@ def launch_plan(config: DictConfig) -> LaunchPlan:
         "actor_rollout_ref.actor.ppo_epochs",
     )
     shape = model_shape(launch.get("actor_rollout_ref.model.path"))
+    needed = memory(launch, shape) if shape else None
+    replicas = launch.gpus // tensor
+    begun = launch.settings.rollouts_at_once
     return LaunchPlan(
         prompts=prompts,
         rollouts=rollouts,
@@ -255,13 +261,15 @@ def launch_plan(config: DictConfig) -> LaunchPlan:
         * (turn + limits.subtasks * limits.steps * turn + launch.settings.report_tokens),
         requests=rollouts * (2 + limits.subtasks * limits.steps),
         optimizer_steps=math.ceil(prompts / int(launch.get(mini))) * int(launch.get(epochs, 1)),
-        replicas=launch.gpus // tensor,
+        replicas=replicas,
+        rollouts_at_once=begun
+        or rollouts_at_once(launch, threads, replicas, needed and needed.cache_tokens),
         data_parallel=launch.gpus // launch.sequence_parallel,
         sequence_parallel=launch.sequence_parallel,
         tensor_parallel=tensor,
         gpus=launch.gpus,
         shape=shape,
-        memory=memory(launch, shape) if shape else None,
+        memory=needed,
         row=int(launch.get("data.max_prompt_length")) + int(launch.get("data.max_response_length")),
     )
 
@@ -287,6 +295,7 @@ def _step_lines(plan: LaunchPlan) -> list[tuple[str, str]]:
         ("rows", f"{plan.rows:,}: {plan.rows // plan.rollouts} for each rollout"),
         ("tokens", f"{plan.tokens:,} in all rows, of which the policy samples {plan.sampled:,}"),
         ("engine requests", f"{plan.requests:,}"),
+        ("at one time", f"{plan.rollouts_at_once:,} rollouts a worker; the others wait"),
         ("optimizer steps", f"{plan.optimizer_steps}, whatever the number of rows"),
     ]
 

@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -76,6 +77,8 @@ class RolloutWorker:
         self.judge = judge or RewardJudge(settings.reward, judge_from(settings.judge))
         self._documents, self._policy = documents, policy
         self._openings = SingleFlight[Documents](goes_on=True)
+        places = settings.rollouts_at_once
+        self._places = nullcontext() if places is None else asyncio.Semaphore(places)
         self._writers: dict[Path, TraceWriter] = {}
         self._writing, self._warned = threading.Lock(), False
 
@@ -91,7 +94,8 @@ class RolloutWorker:
         failures, calls, scored = dict[str, int](), dict[str, int](), None
         self.log.begin(uid, session, question, int(row.get("global_steps", 0)), validate)
         try:
-            scored = await self._run_and_score(question, row, engine, sampling, failures, calls)
+            async with self._places:  # the rollout's clocks begin behind it
+                scored = await self._run_and_score(question, row, engine, sampling, failures, calls)
         except ConfigurationError:
             failures["infrastructure.configuration"] = 1
             raise
