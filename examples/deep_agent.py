@@ -7,7 +7,6 @@ from typing import Any, Self
 from deepagents import CompiledSubAgent, create_deep_agent
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage
-from langgraph.graph.state import CompiledStateGraph
 
 from oresearch_graph import create_research_graph
 
@@ -19,7 +18,7 @@ class YourModel(GenericFakeChatModel):
         return self
 
 
-def agent() -> CompiledStateGraph[Any]:
+def agent() -> Any:  # noqa: ANN401 - deepagents has no types
     research = CompiledSubAgent(
         name="research",
         description="Researches an open-ended question and returns a cited report.",

@@ -28,7 +28,7 @@ class Allowance:
         if self._branch > most:  # an edited state; the limit binds whoever may edit it
             return self._not_covered("person", f"the limit is {most} subtasks")
         if tight := budget.tight():  # time is spent by services, the rest by policies
-            fault = "infrastructure" if tight.name == "time" else "policy"
+            fault: Fault = "infrastructure" if tight.name == "time" else "policy"
             return self._not_covered(fault, f"the {tight.name} budget was nearly spent")
         return None
 

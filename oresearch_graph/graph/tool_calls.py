@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from langchain_core.runnables.config import ensure_config, get_async_callback_manager_for_config
 from pydantic import BaseModel, ConfigDict
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from oresearch_graph.graph.middleware.turn import Turn
 
 
+_DISPLAYS: Final = ThreadPoolExecutor(1, "displays")
+"""Choosing passages may take a second of Python: one thread takes half of the interpreter from the
+event loop, and several take nearly all of it."""
 _FAULT = 1_000
 """Characters of a failure that the policy is told."""
 
@@ -35,7 +40,7 @@ _FAULT = 1_000
 class _Answer(NamedTuple):
     """What a call brought, to be shown in its turn."""
 
-    text: str | Shown | Callable[[], Shown]
+    show: Callable[[], Shown]
     span: Span | None = None
 
 
@@ -99,9 +104,8 @@ class Caller:
             answers = await asyncio.gather(*(each() for each in work))
         observations = []
         # Ids are given after all calls have come back, in the order in which they were written.
-        for step, (answer, span) in zip(calls, answers, strict=True):
-            text, source_ids = self._shown(answer)
-            text = without_known(text)
+        for step, (show, span) in zip(calls, answers, strict=True):
+            text, source_ids = await self._in_thread(partial(self._shown, show))
             observations.append(Observation(text=text, shown=tuple(source_ids), span=span))
             emit(
                 Observed(
@@ -132,32 +136,33 @@ class Caller:
         call, start = read_call(step), self.run_context.clock.now()
         emit(Called(branch=self.branch, tool=call.tool, items=_items(call)))
         failures: list[Failure] = []
-        answer: str | Shown | Callable[[], Shown] = ""
+        show: Callable[[], Shown] = partial(_plain, "")
         with boundary(failures, "researcher", self.branch):
             if self._turn is not None and self._wrapped:
-                answer = await self._turn.carry_out(self, step, nth)
+                show = partial(_plain, *await self._turn.carry_out(self, step, nth))
             else:
-                answer = await self.ask(call, self._state)
+                show = await self.ask(call, self._state)
         if failures:
             self.failures += failures
-            answer = f"This call failed: {title_line(failures[0].message, _FAULT)}"
+            show = partial(_plain, f"This call failed: {title_line(failures[0].message, _FAULT)}")
         seconds = round(self.run_context.clock.now() - start, 3)
         span = Span(name=call.tool, branch=self.branch, start=round(start, 3), seconds=seconds)
-        return _Answer(answer, span)
+        return _Answer(show, span)
 
-    def _shown(self, answer: str | Shown | Callable[[], Shown]) -> Shown:
-        if isinstance(answer, str):
-            return answer, []
-        if isinstance(answer, tuple):
-            return answer
+    @staticmethod
+    async def _in_thread(show: Callable[[], Shown]) -> Shown:
+        loop, context = asyncio.get_running_loop(), copy_context()
+        return await loop.run_in_executor(_DISPLAYS, context.run, show)
+
+    def _shown(self, show: Callable[[], Shown]) -> Shown:
         failures: list[Failure] = []
         text, ids = "", list[int]()
         with boundary(failures, "researcher", self.branch):
-            text, ids = answer()
+            text, ids = show()
         if failures:
             self.failures += failures
             text = f"This call failed: {failures[0].message}"
-        return text, ids
+        return without_known(text), ids
 
     async def ask(self, call: Call, state: Mapping[str, Any]) -> Callable[[], Shown]:
         """Carry the call out; what shows its answer. `state`: what may be injected into a tool.
@@ -193,8 +198,12 @@ async def _as_tool(call: Call, work: Awaitable[ToolResult]) -> ToolResult:
     return result
 
 
+def _plain(text: str, ids: Sequence[int] = ()) -> Shown:
+    return text, list(ids)
+
+
 async def _plain_answer(text: str) -> _Answer:
-    return _Answer(text)
+    return _Answer(partial(_plain, text))
 
 
 def _items(call: Call) -> tuple[str, ...]:

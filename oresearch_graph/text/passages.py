@@ -10,6 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from oresearch_graph.text.scripts import CJK
@@ -22,6 +23,9 @@ _WORD: Final = 40
 _GAP = re.compile(r"\n[ \t]*\n\s*")
 _RANKED: Final = 200_000
 """Characters that are split and ranked: half a second of work."""
+_REMEMBERED: Final = 2_000
+"""Characters of a paragraph whose parts, and of a passage whose terms are remembered: all together
+50 MB at most."""
 _WINDOW: Final = 2_000
 _TERMS: Final = 20
 _OFTEN: Final = 5
@@ -49,8 +53,8 @@ def split_passages(text: str, tokens: int = 180, longest: int | None = None) -> 
     spans: list[tuple[int, int]] = []
     run: list[tuple[int, int]] = []
     size = 0
-    for piece in _pieces(text, tokens, max(tokens, longest or 0)):
-        cost = token_count(text[piece[0] : piece[1]]) + 1
+    for start, end, count in _pieces(text, tokens, max(tokens, longest or 0)):
+        piece, cost = (start, end), count + 1
         if run and size + cost > tokens:
             carried = [run.pop()] if len(run) > 1 and _is_heading(text, run[-1]) else []
             spans.append((run[0][0], run[-1][1]))
@@ -67,13 +71,29 @@ def _is_heading(text: str, span: tuple[int, int]) -> bool:
     return len(line) < 80 and "\n" not in line and not line.endswith((".", "。", ":", "!", "?"))
 
 
-def _pieces(text: str, tokens: int, longest: int) -> Iterator[tuple[int, int]]:
+def _pieces(text: str, tokens: int, longest: int) -> Iterator[tuple[int, int, int]]:
+    """Beginning, end, and size in tokens."""
     for start, end in _paragraphs(text):
-        if token_count(text[start:end]) < tokens:
-            yield start, end
-            continue
-        for low, high in sentence_spans(text[start:end]):
-            yield from _cut(text, start + low, start + high, longest)
+        cut = _pieces_before if end - start <= _REMEMBERED else _pieces_of
+        for low, high, count in cut(text[start:end], tokens, longest):
+            yield start + low, start + high, count
+
+
+def _pieces_of(paragraph: str, tokens: int, longest: int) -> list[tuple[int, int, int]]:
+    if (count := token_count(paragraph)) < tokens:
+        return [(0, len(paragraph), count)]
+    sentences = sentence_spans(paragraph)
+    cut = (piece for low, high in sentences for piece in _cut(paragraph, low, high, longest))
+    return [(low, high, token_count(paragraph[low:high])) for low, high in cut]
+
+
+# A corpus has the same paragraphs for many queries, of a run and of all rollouts of a worker.
+_pieces_before: Final = lru_cache(maxsize=4_096)(_pieces_of)
+
+
+@lru_cache(maxsize=16_384)
+def _terms_before(text: str) -> tuple[str, ...]:
+    return tuple(terms(text))
 
 
 def _paragraphs(text: str) -> Iterator[tuple[int, int]]:
@@ -121,10 +141,14 @@ def best_passages(text: str, focus: str, tokens: int) -> list[Passage]:
     ]
     if not pieces:
         return []
-    scores = bm25([terms(piece.text) for piece in pieces], terms(focus))
+    scores = bm25([_terms(piece.text) for piece in pieces], terms(focus))
     order = sorted(range(len(pieces)), key=lambda i: (-scores[i], i))
     relevant = [i for i in order if scores[i] > 0] or order
     return _joined(text, pieces, scores, _affordable(text, pieces, relevant, tokens))
+
+
+def _terms(passage: str) -> Sequence[str]:
+    return _terms_before(passage) if len(passage) <= _REMEMBERED else terms(passage)
 
 
 def _windows(text: str, focus: str) -> list[tuple[int, int]]:

@@ -99,7 +99,8 @@ class ResearchTrainer(PPOTrainerSync):  # type: ignore[misc, unused-ignore]
         super()._init_dataloader()
 
     def get_llm_client(self) -> ResearchLLMClient:
-        return self.llm_server_manager.get_client(client_cls=ResearchLLMClient)
+        client: ResearchLLMClient = self.llm_server_manager.get_client(client_cls=ResearchLLMClient)
+        return client
 
     def on_step_begin(self) -> None:
         super().on_step_begin()
