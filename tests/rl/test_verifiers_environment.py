@@ -88,7 +88,7 @@ def server() -> Iterator[OpenAIServer]:
 
 async def evaluated(
     folder: Path, base_url: str, out: Path, *, agent: Any = None, task: Any = None,
-    rollouts: int = 1, client: Any = None, sampling: Any = None, **select: Any,
+    harness: Any = None, rollouts: int = 1, client: Any = None, sampling: Any = None, **select: Any,
 ) -> list[vf.Trace]:  # fmt: skip
     """The traces of verifiers' own evaluation."""
     tools = {"source": "corpus", "path": str(folder / "docs")}
@@ -96,7 +96,7 @@ async def evaluated(
     config = EvalConfig.model_validate({
         "env": {
             "taskset": taskset,
-            "agent": {"harness": {"id": "rl", "tools": tools}, **(agent or {})},
+            "agent": {"harness": {"id": "rl", "tools": tools, **(harness or {})}, **(agent or {})},
         },
         "model": "fake",
         "client": {"base_url": base_url, "api_key_var": "NO_KEY_IS_NEEDED", **(client or {})},
@@ -149,6 +149,16 @@ async def test_twenty_rollouts_are_rewarded_as_ours_and_each_thread_is_a_branch(
         assert trace.reward == parts.pop("total")
         assert trace.metrics == {name: value for name, value in parts.items() if value is not None}
     assert len({trace.reward for trace in traces}) == len(POINTS), "they differ by their questions"
+
+
+async def test_one_growing_context_is_one_branch(
+    folder: Path, server: OpenAIServer, tmp_path: Path
+):
+    harness = {"research": {"execution": "sequential"}}
+    [trace] = await evaluated(folder, server.base_url, tmp_path, harness=harness, limit=1)
+    assert trace.ok, trace.errors
+    assert (trace.num_branches, trace.num_turns) == (1, 11)
+    assert trace.reward == (await ours(research_of(trace)))["total"]
 
 
 async def test_the_graph_is_the_one_that_serves(folder: Path, server: OpenAIServer, tmp_path: Path):
