@@ -1,7 +1,8 @@
 # Two commands need nothing but Python 3.11: `make demo` and `make test`.
 # The virtual environments are made once and anew when what they are made of changes: .venv from
 # dev.lock, and .venv-rl, which trains (verl, ray, vllm, torch on CPU), from rl/cpu.lock. The ranges
-# of pyproject.toml, which users get, are tried by `make matrix`.
+# of pyproject.toml, which users get, are tried by `make matrix`, and by `make verifiers` beside that
+# package.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,6 +10,7 @@ BIN := $(VENV)/bin
 QUESTION ?= How does asyncio cancel tasks?
 RL_VENV := .venv-rl
 RL_BIN := $(RL_VENV)/bin
+VERIFIERS_VENV := .venv-verifiers
 RUN ?= out/learn
 # Tests that need no server, browser or language model.
 FAST := not server and not browser and not hostile and not real
@@ -16,8 +18,8 @@ FAST := not server and not browser and not hostile and not real
 # fits both. It is installed first, by version, and verified by import.
 TORCH := 2.13.0
 
-.PHONY: demo test test-server test-browser test-train check hostile faults soak real measure agreement matrix format bench \
-	evaluate studio rl-cpu learn data data-loopback lock clean
+.PHONY: demo test test-server test-browser test-train verifiers check hostile faults soak real \
+	measure agreement matrix format bench evaluate studio rl-cpu learn data data-loopback lock clean
 
 demo: $(VENV)/installed
 	@$(BIN)/oresearch run "$(QUESTION)" --search python \
@@ -105,6 +107,11 @@ test-train: $(RL_VENV)/installed
 	$(RL_BIN)/pytest -m "not training" -n 2 tests/rl
 	$(RL_BIN)/pytest -m training tests/rl
 
+# What needs verifiers is skipped where it is missing; here it must not be.
+verifiers: $(VERIFIERS_VENV)/installed
+	$(VERIFIERS_VENV)/bin/python -c 'import verifiers.v1'
+	$(VERIFIERS_VENV)/bin/pytest tests/rl/test_verifiers_environment.py
+
 learn: $(RL_VENV)/installed
 	$(RL_BIN)/python -m rl.tiny.demonstrate $(RUN)
 
@@ -131,6 +138,11 @@ $(RL_VENV)/installed: rl/cpu.lock pyproject.toml
 	$(RL_BIN)/python -c 'import torch as t; t.__version__.split("+")[0] == "$(TORCH)" or exit(f"torch is {t}")'
 	@touch $@
 
+$(VERIFIERS_VENV)/installed: $(VENV)/installed pyproject.toml
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VERIFIERS_VENV)
+	$(BIN)/uv pip install --quiet --python $(VERIFIERS_VENV) --group verifiers --group test -e .
+	@touch $@
+
 # Today's versions within the ranges of pyproject.toml. The pins of rl/cpu.lock are verl's and are
 # changed by hand: it gets their hashes, and keeps its comments.
 LOCK = $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-annotate \
@@ -141,4 +153,4 @@ lock: $(VENV)/installed
 	mv rl/cpu.lock.new rl/cpu.lock
 
 clean:
-	rm -rf $(VENV) $(RL_VENV) out .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(RL_VENV) $(VERIFIERS_VENV) out .mypy_cache .ruff_cache .pytest_cache

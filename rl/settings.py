@@ -7,14 +7,16 @@ tools, judged how. `from_config` reads it from a composed verl configuration.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, ValidationError
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.settings import ResearchSettings, setting_fault
 from oresearch_graph.trace.validation import FrozenModel
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 class ToolSettings(FrozenModel):
@@ -154,6 +156,8 @@ class RLSettings(FrozenModel):
 
 def from_config(config: DictConfig) -> RLSettings:
     """The settings in a verl configuration. Raises ConfigurationError, naming the line."""
+    from omegaconf import OmegaConf  # verl's; the settings themselves are read without it
+
     raw = OmegaConf.to_container(config.get("oresearch") or OmegaConf.create({}), resolve=True)
     try:
         return RLSettings.model_validate(raw)

@@ -7,6 +7,7 @@ import inspect
 import os
 from collections.abc import AsyncIterator, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +18,11 @@ from oresearch_graph.policies.chat.connect import connect
 from oresearch_graph.tools.corpus.python_docs import PythonCorpus
 from tests.helpers.openai_server import OpenAIServer
 
-# Tests of training belong to the training environment: `make test-train` runs them there.
-collect_ignore_glob = [] if find_spec("verl") else ["rl/*"]
+# Tests of training belong to the training environment: `make test-train` runs them there, and
+# `make verifiers` those of verifiers in its own.
+_IN_RL = (Path(__file__).parent / "rl").glob("*.py")
+_WITH_VERIFIERS = {"test_verifiers_environment.py"} if find_spec("verifiers") else set[str]()
+collect_ignore = [] if find_spec("verl") else [p for p in _IN_RL if p.name not in _WITH_VERIFIERS]
 
 # A busy machine draws slowly and runs late; neither is a fault of what is tested.
 settings.register_profile(

@@ -25,7 +25,6 @@ from oresearch_graph.tools.recorded import Replay
 from oresearch_graph.tools.source_rules import RuledReader, RuledSearch, SourceRules
 from rl.settings import RLSettings, ToolSettings
 from rl.tools.index_service import Health, PagesRequest, SearchRequest
-from rl.tools.job_actors import shared_index
 
 T = TypeVar("T")
 _CONNECTIONS: Final = 8
@@ -212,6 +211,8 @@ def _service(tools: ToolSettings) -> IndexClient:
     if tools.address:
         client = IndexClient(tools.address, seconds=seconds)
     else:
+        from rl.tools.job_actors import shared_index  # needs Ray
+
         folder = str(_path(tools))
         client = IndexClient(lambda: shared_index(folder), seconds=seconds)
     client.check()

@@ -17,7 +17,7 @@ from ray.exceptions import RayError
 
 from oresearch_graph.errors import ConfigurationError, ToolError
 from rl.tools.index_service import IndexService, open_corpus, serving
-from rl.tools.tool_limiter import Permits, PermitStore, ToolLimiter
+from rl.tools.tool_limiter import Permits
 
 _NAME_SECONDS: Final = 1.0
 """Until Ray has noticed an actor's death and its name is free."""
@@ -125,9 +125,3 @@ class RayPermits:
     def _connect(self) -> Any:  # noqa: ANN401 - Ray's handles have no type
         self._actor = job_actor(self._name, Permits, self._limit, max_concurrency=10_000)
         return self._actor
-
-
-def tool_limiter(limit: int, *, lease: float, longest_wait: float) -> ToolLimiter:
-    """The limiter of this process: one count of all workers where Ray runs, else its own."""
-    store: PermitStore = RayPermits(limit) if ray.is_initialized() else Permits(limit)
-    return ToolLimiter(store, lease=lease, longest_wait=longest_wait)

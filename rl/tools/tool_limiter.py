@@ -10,6 +10,7 @@ time is over. Not covered: a worker whose event loop stands still for longer tha
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 import uuid
 from collections import deque
@@ -197,3 +198,13 @@ class ToolLimiter:
                 turn.set_result(lease)
                 return True
         return False
+
+
+def tool_limiter(limit: int, *, lease: float, longest_wait: float) -> ToolLimiter:
+    """The limiter of this process: one count of all workers where Ray runs, else its own."""
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return ToolLimiter(Permits(limit), lease=lease, longest_wait=longest_wait)
+    from rl.tools.job_actors import RayPermits
+
+    return ToolLimiter(RayPermits(limit), lease=lease, longest_wait=longest_wait)

@@ -30,8 +30,7 @@ from oresearch_graph.tools.backend import Hits, Page, PageReader, SearchBackend
 from oresearch_graph.tools.choose import Documents
 from rl.settings import RLSettings, ToolSettings
 from rl.tools.documents import open_documents
-from rl.tools.job_actors import tool_limiter
-from rl.tools.tool_limiter import NoTurn, ToolLimiter
+from rl.tools.tool_limiter import NoTurn, ToolLimiter, tool_limiter
 
 T = TypeVar("T")
 _WAITS: Final = wait_exponential(0.2, max=3.0) + wait_random(0, 0.3)

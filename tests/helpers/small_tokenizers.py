@@ -23,6 +23,16 @@ def protocol_tokenizer() -> PreTrainedTokenizerFast:
 
 
 @cache
+def thinking_tokenizer() -> PreTrainedTokenizerFast:
+    """Has the tokens of its own that Qwen3's has."""
+    split = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    marks = [
+        f"<{slash}{tag}>" for tag in ("think", "tool_call", "tool_response") for slash in ("", "/")
+    ]
+    return _trained(split, [GOOD], ("<|endoftext|>", *marks))
+
+
+@cache
 def greedy_tokenizer() -> PreTrainedTokenizerFast:
     """Merges across anything, above all from a close tag over the blank line into the next tag."""
     whole = pre_tokenizers.Split(Regex(r"[^\r]+"), behavior="isolated")
@@ -31,14 +41,16 @@ def greedy_tokenizer() -> PreTrainedTokenizerFast:
     return _trained(pre_tokenizers.Sequence([whole, bytes_only]), [GOOD, *[border] * 40])
 
 
-def _trained(split: pre_tokenizers.PreTokenizer, texts: Sequence[str]) -> PreTrainedTokenizerFast:
+def _trained(
+    split: pre_tokenizers.PreTokenizer, texts: Sequence[str], marks: Sequence[str] = ()
+) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = split
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=600,
         show_progress=False,
-        special_tokens=["<|im_start|>", "<|im_end|>"],
+        special_tokens=["<|im_start|>", "<|im_end|>", *marks],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
     tokenizer.train_from_iterator(texts, trainer)

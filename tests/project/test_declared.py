@@ -20,7 +20,7 @@ SETS = {**PROJECT["optional-dependencies"], **PYPROJECT["dependency-groups"]}
 """Extras of the wheel, and groups of the checkout."""
 OWN = {"oresearch_graph", "datagen", "rl", "tests"}
 LOCKS = {
-    "dev.lock": ("dev", "datagen", "studio", "mcp", "local", "vectors", "pdf"),
+    "dev.lock": ("dev", "test", "datagen", "studio", "mcp", "local", "vectors", "pdf"),
     "rl/cpu.lock": (),
 }
 """The extras and groups that stand in a lock beside the wheel's own dependencies."""

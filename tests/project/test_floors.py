@@ -111,7 +111,7 @@ RL_FLOORS = [
     ["settings"],
     ["cpu", "tools"],
     ["rollouts"],
-    ["rows"],
+    ["rows", "environment"],
     ["learning"],
     ["rl_rows", "metrics"],
     ["tiny"],

@@ -16,8 +16,8 @@ from oresearch_graph.errors import ToolError
 from oresearch_graph.tools.reading.pool import READERS
 from rl.settings import RLSettings, ToolSettings
 from rl.tools.documents import IndexClient, open_documents
-from rl.tools.job_actors import shared_index, tool_limiter
-from rl.tools.tool_limiter import ToolLimiter
+from rl.tools.job_actors import shared_index
+from rl.tools.tool_limiter import ToolLimiter, tool_limiter
 from rl.tools.training_tools import training_tools
 from tests.helpers.hostile_pages import self_drawing_form
 

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import pytest
 
 from oresearch_graph.errors import ToolError
-from rl.tools.job_actors import tool_limiter
-from rl.tools.tool_limiter import NoTurn, Permits, ToolLimiter
+from rl.tools.tool_limiter import NoTurn, Permits, ToolLimiter, tool_limiter
 
 
 def limiter(permits: Permits, *, lease: float = 5.0, longest_wait: float = 5.0) -> ToolLimiter:

@@ -1,0 +1,1 @@
+"""The research graph in environments that others train and evaluate in."""
