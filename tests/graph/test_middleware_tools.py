@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 from langchain.agents.middleware import (
     ToolCallLimitMiddleware,
     ToolRetryMiddleware,
-    wrap_model_call,
     wrap_tool_call,
 )
 from langchain_core.messages import ToolMessage
@@ -183,22 +181,6 @@ def test_ids_are_those_of_a_run_without_middleware():
             traces.append(traced(server, *middleware, rendering="tools", effort="standard"))
     assert steps_of(traces[0]) == steps_of(traces[1])
     assert traces[0].sources == traces[1].sources
-
-
-def test_a_hook_that_blocks_stops_nobody_else(server: OpenAIServer):
-    both = threading.Barrier(2, timeout=20)
-    threads = set[int]()
-
-    @wrap_model_call
-    def meeting(request: Any, handler: Any) -> Any:
-        """Waits until the other branch is here too."""
-        threads.add(threading.get_ident())
-        both.wait()
-        return handler(request)
-
-    trace = traced(server, meeting)
-    assert (trace.outcome, trace.changed_by) == ("complete", ())
-    assert threading.main_thread().ident not in threads
 
 
 def test_what_steers_the_graph_is_a_failed_call(server: OpenAIServer):

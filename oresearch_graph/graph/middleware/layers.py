@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Future
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,10 +12,8 @@ from langgraph.errors import GraphBubbleUp
 
 from oresearch_graph.errors import ConfigurationError, OresearchError, PolicyError, ToolError
 from oresearch_graph.redaction import brief
-from oresearch_graph.tools.daemon_threads import in_thread
+from oresearch_graph.tools.daemon_threads import Handler, in_thread, in_thread_asking
 
-Handler = Callable[[Any], Awaitable[Any]]
-"""Carries a request out."""
 Look = Callable[[Any], object]
 """What counts of a request or an answer, to be compared: a snapshot, for messages are mutable."""
 
@@ -63,27 +59,7 @@ def _awaited(middleware: AgentMiddleware[Any, Any], hook: str) -> Callable[..., 
     function = getattr(middleware, name)
     if name != hook:
         return function  # type: ignore[no-any-return]  # a coroutine function by its name
-    return partial(_blocking if hook.startswith("wrap") else in_thread, function)
-
-
-async def _blocking(hook: Callable[..., Any], request: object, handler: Handler) -> object:
-    """What a hook returns that blocks its own thread while this loop carries the request out."""
-    loop, waiting = asyncio.get_running_loop(), set[Future[Any]]()
-
-    def carried_out(request: object) -> object:
-        future = asyncio.run_coroutine_threadsafe(_coroutine(handler, request), loop)
-        waiting.add(future)
-        return future.result()
-
-    try:
-        return await in_thread(hook, request, carried_out)
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
-async def _coroutine(handler: Handler, request: object) -> object:
-    return await handler(request)
+    return partial(in_thread_asking if hook.startswith("wrap") else in_thread, function)
 
 
 class Changes:
