@@ -14,8 +14,6 @@ from langchain.agents.middleware import (
     ClearToolUsesEdit,
     ContextEditingMiddleware,
     ModelCallLimitMiddleware,
-    ModelFallbackMiddleware,
-    ModelRetryMiddleware,
     PIIMiddleware,
     after_model,
     dynamic_prompt,
@@ -27,7 +25,6 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from oresearch_graph import ResearchSettings, create_research_graph
-from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.middleware.conversation import Conversation
 from oresearch_graph.graph.tool_calls import asks
 from oresearch_graph.policies.chat.rendering_tools import Tools
@@ -43,14 +40,12 @@ from tests.helpers.middleware_runs import (
     graph,
     model,
     of_researchers,
-    refusing_researchers,
     steps_of,
     traced,
 )
 from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
 from tests.helpers.scripted import Documents
-from tests.helpers.server_habits import Habits
 
 
 @pytest.fixture
@@ -129,66 +124,6 @@ async def test_it_is_the_same_awaited_invoked_and_resumed(server: OpenAIServer):
     await kept.ainvoke(QUESTION, config)
     result = await kept.ainvoke(Command(resume={"action": "approve"}), config)
     assert result["trace"].changed_by == ("PIIMiddleware[email]",)
-
-
-def test_another_model_answers_where_the_first_refuses(server: OpenAIServer):
-    server.fault_for = refusing_researchers
-    with OpenAIServer(BRAIN, models=("other",)) as second:
-        trace = traced(server, ModelFallbackMiddleware(model(second, "other")))
-    assert trace.outcome == "complete"
-    assert trace.models == {"planner": "fake", "researcher": "other", "summarizer": "fake"}
-    assert trace.changed_by == ()
-    by_model = {(u.role, u.branch, u.model): u for u in trace.usage if u.role == "researcher"}
-    for branch in (1, 2):
-        refused = by_model["researcher", branch, "fake"]
-        assert (refused.calls, refused.unanswered) == (3, 3)
-        assert by_model["researcher", branch, "other"].calls == 3
-    asked = [body for body in second.requests if "messages" in body]
-    assert len(asked) == 6
-
-
-def test_the_budget_counts_what_middleware_tries(server: OpenAIServer):
-    """Ten calls: two are the planner's and a report's, and no retry is free."""
-    server.fault_for = refusing_researchers
-    retry = ModelRetryMiddleware(max_retries=50, initial_delay=0.0, jitter=False)
-    trace = traced(server, retry, max_model_calls=10)
-    asked = [body for body in server.requests if "messages" in body]
-    assert sum(usage.calls for usage in trace.usage) == len(asked) <= 10
-    names = {f.name for f in trace.failures if f.role == "researcher"}
-    assert "budget" in names
-
-
-def test_words_about_an_error_are_no_answer(server: OpenAIServer):
-    server.fault_for = refusing_researchers
-    retry = ModelRetryMiddleware(max_retries=1, initial_delay=0.0, jitter=False)
-    trace = traced(server, retry)
-    assert "Model call failed" not in str(steps_of(trace))
-    assert {f.name for f in trace.failures if f.branch} == {"model_error"}
-    assert trace.changed_by == ()
-    assert len(of_researchers(server)) == 4
-
-
-def test_a_model_without_a_price_is_not_asked_where_money_is_limited(server: OpenAIServer):
-    server.fault_for = refusing_researchers
-    with OpenAIServer(BRAIN, models=("other",)) as second:
-        subject = graph(
-            server, ModelFallbackMiddleware(model(second, "other")), max_cost=1.0,
-            prices={"fake": [1, 1, 1]},
-        )  # fmt: skip
-        with pytest.raises(ConfigurationError, match="the price of other is not known"):
-            subject.invoke(QUESTION)
-    assert not [body for body in second.requests if "messages" in body]
-
-
-def test_settings_of_a_request_are_sent_and_mark_the_trace(server: OpenAIServer):
-    @wrap_model_call
-    def seeded(request: Any, handler: Any) -> Any:
-        return handler(request.override(model_settings={"seed": 7}))
-
-    trace = traced(server, seeded)
-    assert sum(body.get("seed") == 7 for body in server.requests) == 6
-    assert trace.outcome == "complete"
-    assert trace.changed_by == ("seeded",)
 
 
 @pytest.mark.parametrize("most", [2, 3])
@@ -352,16 +287,3 @@ def test_an_answer_that_was_asked_for_may_be_rewritten(rendering: str):
     assert [("SAY" in step.text, step.opened) for step in answers] == [(True, "world")] * 2
     assert [v.code for v in violations(trace)] == []
     assert trace.changed_by == ("louder",)
-
-
-def test_a_model_of_another_rendering_goes_on_with_the_thread():
-    with (
-        OpenAIServer(BRAIN, RENDERINGS["prefill"]) as first,
-        OpenAIServer(BRAIN, Habits(on_final_assistant="refuse"), models=("other",)) as second,
-    ):
-        first.fault_for = refusing_researchers
-        fallback = ModelFallbackMiddleware(model(second, "other"))
-        trace = traced(first, fallback, rendering="auto")
-    assert trace.outcome == "complete"
-    assert trace.models["researcher"] == "other"
-    assert any("continue_final_message" in body for body in first.requests)

@@ -24,6 +24,7 @@ from oresearch_graph.graph.observations import Shown
 from oresearch_graph.graph.state import BranchState
 from oresearch_graph.graph.tool_calls import Caller, asks
 from oresearch_graph.graph.writer import Continued, Faults, Writer
+from oresearch_graph.policies.chat.model_objects import model_name
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.chat.rendering_tools import Tools
 from oresearch_graph.policies.chat.reply import read_message
@@ -281,7 +282,9 @@ class Turn:
             system_message=conversation.system, runtime=cast("Any", self.runtime),
             state=cast("Any", self.state(conversation.messages)),
         )  # fmt: skip
-        handler = self.changes.layered(self.hooks.around_model, ask, _request, _response)
+        handler = self.changes.layered(
+            self.hooks.around_model, ask, partial(_request, policy), _response
+        )
         try:
             response = await handler(request)
         except Through as through:
@@ -322,12 +325,15 @@ class Turn:
         return self.run_context.other_policy(policy, request.model, request.model_settings)
 
 
-def _request(request: ModelRequest[Any]) -> object:
-    system = request.system_message
+def _request(policy: ChatPolicy, request: ModelRequest[Any]) -> object:
+    """A snapshot. Usage names another model; one of the same name it cannot tell."""
+    model, system = request.model, request.system_message
+    alike = model_name(getattr(model, "bound", model)) == policy.name
     return (
         None if system is None else looked_at(system),
         tuple(map(looked_at, request.messages)),
         repr(sorted(request.model_settings.items())),
+        id(model) if alike and model is not policy.model else None,
     )
 
 
