@@ -122,23 +122,6 @@ def test_middleware_may_answer_by_itself(server: OpenAIServer):
     assert [u.tool_calls for u in trace.usage if u.role == "researcher"] == [0, 0]
 
 
-def test_a_source_that_is_no_longer_shown_is_none(server: OpenAIServer):
-    @wrap_tool_call
-    def first_only(request: Any, handler: Any) -> Any:
-        message = handler(request)
-        first, gap, rest = str(message.text).partition("\n\n[")
-        second, *_ = rest.partition("\n\n[")
-        return message.model_copy(update={"content": f"{first}{gap}{second}"})
-
-    trace = traced(server, first_only)
-    assert trace.outcome == "complete"
-    shown = "".join(step.text for step in trace.steps if step.kind == "observation")
-    assert trace.sources
-    assert all(f"[{source.id}]" in shown for source in trace.sources)
-    assert len(trace.sources) == 2
-    assert trace.changed_by == ("first_only",)
-
-
 def test_extra_tools_have_middleware_around_them(server: OpenAIServer):
     @tool
     def depth(place: str) -> str:

@@ -14,7 +14,6 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from oresearch_graph.errors import ToolError
 from oresearch_graph.graph.boundary import failure_of
-from oresearch_graph.known_secrets import without_known
 from oresearch_graph.policies.chat.rendering_tools import asked_count, call_arguments
 from oresearch_graph.tools.backend import PAGE
 from oresearch_graph.trace import Call, Step, read_call
@@ -43,7 +42,7 @@ async def carried_out(turn: Turn, caller: Caller, step: Step, key: str) -> Shown
             failure = error
             raise
         failure = None
-        showings.append(caller.display.preview(show))
+        showings.append(caller.display.preview(show, showings))
         name, text = sent.tool_call["name"], showings[-1].text
         return ToolMessage(text, tool_call_id=key, name=name)
 
@@ -59,21 +58,13 @@ async def carried_out(turn: Turn, caller: Caller, step: Step, key: str) -> Shown
     if failure is not None:
         caller.failures.append(failure_of(failure, "researcher", caller.branch))
     text = str(message.text)
-    same = next((each for each in reversed(showings) if each.text == text), None)
-    text = without_known(body_text(text, PAGE))
-    if same is not None:
-        caller.display.ledger = same.ledger
-        return same.text, same.ids
     if showings:
-        caller.display.ledger = showings[-1].ledger
-        return text, caller.display.ledger.reshow(showings[-1].text, text)
+        return caller.display.settle(showings, text)
     if message.status == "error":
-        return text, []
+        return body_text(text, PAGE), []
     # What middleware says in a tool's place can be cited as a tool's answer can.
     call = Call(tool=request.tool_call["name"], arguments=request.tool_call["args"])
-    answer = caller.display.preview(lambda: caller.display.text(call, text))
-    caller.display.ledger = answer.ledger
-    return answer.text, answer.ids
+    return caller.display.text(call, text)
 
 
 def _request(turn: Turn, step: Step, key: str) -> ToolCallRequest:
