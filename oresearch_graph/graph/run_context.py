@@ -38,8 +38,8 @@ from oresearch_graph.trace import Protocol, Role, Step, Usage
 from oresearch_graph.trace.record import Spender
 
 if TYPE_CHECKING:
+    from oresearch_graph.graph.middleware.branch import BranchMiddleware
     from oresearch_graph.graph.middleware.stack import MiddlewareStack
-    from oresearch_graph.graph.middleware.turn import Turn
 
 _log = logging.getLogger("oresearch_graph")
 
@@ -124,9 +124,9 @@ class RunContext:
             self.policy(role, branch), self.budget, self.settings, self.clock, tuple(self.tools)
         )
 
-    def turn(self, state: BranchState) -> Turn | None:
+    def around(self, state: BranchState) -> BranchMiddleware | None:
         """The middleware around a node of a branch, where there is some."""
-        return None if self.middleware is None else self.middleware.turn(self, state)
+        return None if self.middleware is None else self.middleware.of_branch(self, state)
 
     def other_policy(
         self, policy: ChatPolicy, model: BaseChatModel, arguments: Mapping[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Annotated, Any, NotRequired
 
@@ -13,14 +14,22 @@ from langchain.agents.middleware import (
     AgentState,
     ClearToolUsesEdit,
     ContextEditingMiddleware,
+    ExtendedModelResponse,
     ModelCallLimitMiddleware,
     PIIMiddleware,
     after_model,
+    before_model,
     dynamic_prompt,
     wrap_model_call,
 )
 from langchain.agents.middleware.types import PrivateStateAttr
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    HumanMessage,
+    ToolMessage,
+    convert_to_messages,
+    convert_to_openai_messages,
+)
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
@@ -46,6 +55,7 @@ from tests.helpers.middleware_runs import (
 from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
 from tests.helpers.scripted import Documents
+from tests.helpers.server_habits import Body
 
 
 @pytest.fixture
@@ -104,6 +114,8 @@ def test_what_only_watches_changes_nothing(rendering: str, execution: str):
     assert watched.protocol.fingerprint == plain.protocol.fingerprint
     assert len(watching.calls) == 4
     assert watching.heard.count("before_model") == watching.heard.count("after_model") >= 6
+    assert all(reply.usage_metadata for reply in watching.replies)
+    assert {reply.response_metadata["model_name"] for reply in watching.replies} == {"fake"}
     said = [call["name"] for reply in watching.replies for call in reply.tool_calls]
     assert sorted(said) == ["crawl_page"] * 2 + ["web_search"] * 2
     observations = [m for m in watching.requests[-1].messages if isinstance(m, ToolMessage)]
@@ -116,7 +128,8 @@ async def test_it_is_the_same_awaited_invoked_and_resumed(server: OpenAIServer):
     invoked, awaited = subject.invoke(QUESTION), await subject.ainvoke(QUESTION)
     assert steps_of(invoked["trace"]) == steps_of(awaited["trace"])
     kept = create_research_graph(
-        model(server), middleware=[PIIMiddleware("email")], search=Documents(WITH_MAIL),
+        model(server), search=Documents(WITH_MAIL),
+        middleware=[PIIMiddleware("email", apply_to_tool_results=True)],
         settings=ResearchSettings(rendering="turns", effort="quick", approve_plan=True),
         checkpointer=InMemorySaver(),
     )  # fmt: skip
@@ -145,7 +158,10 @@ def test_a_limit_that_leaves_no_answer_is_named(server: OpenAIServer, behavior: 
     assert all("ModelCallLimitMiddleware" in f.message for f in failures)
     assert all("run limit (1/1)" in f.message for f in failures)
     assert {f.name for f in failures} == {"not_covered" if behavior == "end" else "model_error"}
-    assert len([step for step in trace.steps if step.kind == "observation"]) == 2
+    observations = [step.text for step in trace.steps if step.kind == "observation"]
+    assert len(observations) == 2
+    assert "model call is left" not in "".join(observations)
+    assert "withheld" not in "".join(observations)
     assert trace.outcome == "failed"
 
 
@@ -170,6 +186,46 @@ def test_a_prompt_and_messages_may_be_changed_for_one_request(server: OpenAIServ
     assert trace.protocol.fingerprint != plain.fingerprint
 
 
+@pytest.mark.parametrize("rendering", ["turns", "tools"])
+def test_messages_that_a_hook_makes_anew_are_the_same(rendering: str):
+    """Without ids, as from a format of another library."""
+
+    @wrap_model_call
+    def anew(request: Any, handler: Any) -> Any:
+        plain = convert_to_openai_messages(request.messages)
+        return handler(request.override(messages=convert_to_messages(plain)))
+
+    bodies = []
+    for middleware in ([], [anew]):
+        with OpenAIServer(BRAIN) as server:
+            trace = traced(server, *middleware, rendering=rendering)
+            bodies.append(sorted(str(body["messages"]) for body in server.requests))
+    assert bodies[0] == bodies[1]
+    assert trace.changed_by == ()
+
+
+@pytest.mark.parametrize("content", ["", "<think>One.</think>\n<plan>Two.</plan>"])
+def test_an_earlier_reply_may_be_made_of_other_steps(server: OpenAIServer, content: str):
+    """The steps of the branch are those that it had, and its answer among them."""
+
+    @before_model
+    def terse(state: Any, runtime: Any) -> dict[str, Any] | None:
+        said = [m for m in state["messages"] if isinstance(m, AIMessage) and m.tool_calls]
+        shorter = [message.model_copy(update={"content": content}) for message in said[:1]]
+        return {"messages": shorter} if shorter else None
+
+    @after_model
+    def watching(state: Any, runtime: Any) -> None: ...
+
+    trace = traced(server, terse, watching)
+    for branch in (1, 2):
+        assert [step.kind for step in trace.branches[branch]] == [
+            "subtask", "think", "web_search", "observation", "think", "crawl_page", "observation",
+            "think", "subtask_answer",
+        ]  # fmt: skip
+    assert trace.changed_by == ("terse",)
+
+
 def test_old_observations_may_be_cleared_for_a_request(server: OpenAIServer):
     edit = ClearToolUsesEdit(trigger=1, keep=0, placeholder="[cleared]")
     trace = traced(server, ContextEditingMiddleware(edits=[edit]))
@@ -192,6 +248,24 @@ def test_a_reply_may_be_written_anew(server: OpenAIServer):
     assert kinds == ["subtask", "think", "web_search", "observation", "think", "subtask_answer"]
     assert of_researchers(server) == []
     assert trace.changed_by == ("answering",)
+
+
+def test_an_answer_that_was_cut_stays_so_when_it_is_rewritten():
+    @wrap_model_call
+    def louder(request: Any, handler: Any) -> Any:
+        (message,) = handler(request).result
+        return message.model_copy(update={"content": str(message.text).replace("say", "SAY")})
+
+    def brain(messages: Any, body: Body) -> Any:
+        words = " ".join(f"say{n}" for n in range(900))
+        return str(BRAIN(messages, body)).replace("this is what the sources say", words)
+
+    with OpenAIServer(brain) as server:
+        trace = traced(server, louder, continuations=0, max_output_tokens=500)
+    cut = [failure for failure in trace.failures if failure.name == "cut" and failure.branch]
+    assert len(cut) == 2
+    answers = [step for step in trace.steps if step.kind == "subtask_answer"]
+    assert [("SAY" in step.text, step.closed) for step in answers] == [(True, None)] * 2
 
 
 def test_the_first_is_outermost(server: OpenAIServer):
@@ -241,6 +315,37 @@ def test_state_that_is_its_own_is_kept_for_each_branch(server: OpenAIServer):
     assert trace.changed_by == ()
 
 
+def test_a_response_may_set_state_that_is_its_own(server: OpenAIServer):
+    counts: list[int] = []
+
+    @wrap_model_call(state_schema=Counting)
+    async def count(request: Any, handler: Any) -> Any:
+        nth = request.state.get("turns", 0) + 1
+        counts.append(nth)
+        return ExtendedModelResponse(await handler(request), Command(update={"turns": nth}))
+
+    trace = traced(server, count)
+    assert sorted(counts) == [1, 1, 2, 2, 3, 3]
+    assert trace.changed_by == ()
+
+
+def test_hooks_and_the_model_share_the_time_of_a_step(server: OpenAIServer):
+    """Each of them alone would have been in time."""
+
+    @before_model
+    async def slow(state: Any, runtime: Any) -> None:
+        await asyncio.sleep(0.6)
+
+    @after_model
+    async def slow_too(state: Any, runtime: Any) -> None:
+        await asyncio.sleep(0.6)
+
+    trace = traced(server, slow, slow_too, subtask_timeout=1.0)
+    assert {f.name for f in trace.failures if f.branch} == {"timeout"}
+    assert len(of_researchers(server)) == 2
+    assert "web_search" not in [step.kind for step in trace.steps]
+
+
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["think", "web_search", "crawl_page", "look_up", "stray", "subtask"]),
@@ -250,11 +355,13 @@ STEPS = st.lists(
 )  # fmt: skip
 
 
-@given(STEPS, st.sets(st.integers(0, 12)), st.integers(0, 9), st.text(max_size=9))
+@given(STEPS, st.booleans(), st.none() | st.integers(0, 12), st.text(max_size=9))
 def test_messages_that_nobody_changed_are_the_thread(
-    parts: list[tuple[str, str, int]], begins: set[int], start: int, pending: str
+    parts: list[tuple[str, str, int]], opens: bool, reply: int | None, pending: str
 ):
     steps: list[Step] = []
+    if opens:
+        steps += [world_step("subtask_list", "1. a"), world_step("subtask", "a", branch=1)]
     for tag, text, branch in parts:
         text = f"<{tag}>{text}</{tag}>" if tag != "stray" else text
         for step in parse_policy_text(text, ("look_up",)):
@@ -265,8 +372,12 @@ def test_messages_that_nobody_changed_are_the_thread(
         id="t", system="s", question="q", role="researcher", branch=1, steps=tuple(steps),
         pending=pending,
     )  # fmt: skip
-    conversation = Conversation(thread, Tools(("look_up",)), start, begins)
-    assert conversation.edited(conversation.messages, conversation.system) == thread
+    conversation = Conversation(thread, Tools(("look_up",)), reply)
+    assert conversation.edited(conversation.messages) == thread
+    anonymous = [m.model_copy(update={"id": None}) for m in conversation.messages]
+    assert conversation.edited(anonymous) == thread
+    told = [m for m in conversation.messages if isinstance(m, HumanMessage)]
+    assert len(told) == 1, "what reads the last of them reads all that a researcher is given"
     calls = [c["id"] for m in conversation.messages for c in getattr(m, "tool_calls", ())]
     answers = [m.tool_call_id for m in conversation.messages if isinstance(m, ToolMessage)]
     assert len(answers) == len(set(answers)) == sum(map(asks, steps))
