@@ -69,14 +69,17 @@ class SourceLedger:
         other._count, other._changed = self._count, dict(self._changed)
         return other
 
-    def reshow(self, before: str, after: str) -> list[int]:
+    def reshow(self, before: str, after: str, earlier: SourceLedger | None = None) -> list[int]:
         """An observation that showed `before` shows `after` in its place: sources keep what stands
-        there or was shown elsewhere, and those of which nothing does are forgotten. The ids that
-        `after` shows."""
+        there or was shown elsewhere, and those of which nothing does are forgotten. One that
+        `after` does not show is as an `earlier` ledger has it. The ids that `after` shows."""
         later = self._bodies(after)
-        for number, earlier in self._bodies(before).items():
-            address, now = same_address(earlier.url), later.get(number)
+        for number, body in self._bodies(before).items():
+            address, now = same_address(body.url), later.get(number)
             record = self._by_address[address]
+            if now is None and earlier is not None and (was := earlier.get(body.url)) is not None:
+                self._by_address[address] = self._changed[number] = was
+                continue
             stretches = record.text.split(_BETWEEN)
             texts = [s for s in stretches if s.strip() not in before or s.strip() in after]
             if now is not None and len(texts) < len(stretches):
@@ -86,7 +89,7 @@ class SourceLedger:
                 self._changed.pop(number, None)
                 continue
             title = now.title if now is not None else record.title
-            if (texts, title) != (stretches, earlier.title):
+            if (texts, title) != (stretches, body.title):
                 facts = record.model_dump(include={"id", "url", "read", "branch", "published"})
                 record = Source.of(**facts, text=_BETWEEN.join(texts), title=title)
                 self._by_address[address] = self._changed[number] = record

@@ -25,8 +25,8 @@ class Showing(NamedTuple):
     """An observation that may be shown, and the ledger as it is then."""
 
     text: str
-    ids: list[int]
     ledger: SourceLedger
+    show: Callable[[], Shown]
 
 
 class Display:
@@ -37,14 +37,25 @@ class Display:
         self.ledger = ledger
         self._focus, self._tokens = focus, tokens
 
-    def preview(self, show: Callable[[], Shown]) -> Showing:
-        """What would be shown, this ledger left as it is."""
-        ledger, self.ledger = self.ledger, self.ledger.copy()
+    def preview(self, show: Callable[[], Shown], earlier: Sequence[Showing] = ()) -> Showing:
+        """What would be shown, after what would be shown `earlier`; this ledger is left as it
+        is."""
+        ledger = self.ledger
+        self.ledger = (earlier[-1].ledger if earlier else ledger).copy()
         try:
-            text, ids = show()
-            return Showing(without_known(text), ids, self.ledger)
+            return Showing(without_known(show()[0]), self.ledger, show)
         finally:
             self.ledger = ledger
+
+    def settle(self, showings: Sequence[Showing], text: str) -> Shown:
+        """Show a text in place of previews: one of them as it is, or what is left of them all."""
+        for showing in showings:
+            if showing.text == text:
+                return showing.show()
+        text = without_known(body_text(text, PAGE))
+        earlier, self.ledger = self.ledger, showings[-1].ledger
+        before = "\n\n".join(showing.text for showing in showings)
+        return text, self.ledger.reshow(before, text, earlier)
 
     def hits(self, hits: Sequence[Hits]) -> Shown:
         """The results of each query, in shares of the observation."""

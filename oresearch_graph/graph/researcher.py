@@ -43,7 +43,7 @@ from oresearch_graph.trace import (
 )
 
 if TYPE_CHECKING:
-    from oresearch_graph.graph.middleware.turn import Turn
+    from oresearch_graph.graph.middleware.branch import BranchMiddleware
 
 _WRITTEN: frozenset[ViolationCode] = frozenset((
     "stray_text", "missing_open_tag", "missing_close_tag", "nested_tag", "malformed_call",
@@ -78,13 +78,13 @@ class Researcher:
         branch, steps_before = state["task"].branch, list(state.get("steps", []))
         started = state["started"] if "started" in state else run_context.clock.now()
         new, failures = self._opening(state, run_context), list[Failure]()
-        writer, turn = run_context.writer("researcher", branch), run_context.turn(state)
+        writer, around = run_context.writer("researcher", branch), run_context.around(state)
         allowance = Allowance(state, run_context)
         if not steps_before and (failure := allowance.never_begun()):
             return {"started": started, "steps": new, "faults": [failure], "ended": True}
         steps, room = tuple[Step, ...](), None
         with boundary(failures, "researcher", branch):
-            write = writer.write if turn is None else partial(turn.write, writer)
+            write = writer.write if around is None else partial(around.write, writer)
             continuation = await write(
                 branch_thread(state, run_context, [*steps_before, *new]),
                 self._stops(run_context, forced=state.get("forced", False)),
@@ -112,7 +112,7 @@ class Researcher:
             "spent": writer.usage,
             "timings": writer.spans,
         }
-        return update if turn is None else turn.update(update)
+        return update if around is None else around.update(update)
 
     async def observe(
         self, state: BranchState, runtime: Runtime[ResearchSettings]
@@ -131,17 +131,17 @@ class Researcher:
         )
         *earlier, request = filter(asks, branch_steps)
         calls = [request, *filter(asks, waiting)]
-        turn = run_context.turn(state)
+        around = run_context.around(state)
         allowance = Allowance(state, run_context)
         tokens = allowance.observation_tokens(len(calls))
-        caller = self._caller(state, run_context, tokens, turn)
+        caller = self._caller(state, run_context, tokens, around)
         for call in calls:
             show_call(state["task"].run, read_call(call))
         calls_left = run_context.settings.limits.tool_calls - len(earlier)
         observations = await caller.carry_out(calls, earlier, calls_left)
         size = sum(len(each.text.encode("utf-8", "replace")) for each in observations)
         run_context.budget.grow(branch, size // _BYTES)
-        reason = turn and turn.ending
+        reason = around and around.ending
         reason = reason or allowance.limit_reached(len(earlier) + len(calls))
         steps = interleave(waiting, observations, branch, _notice(reason))
         usage = Usage(
@@ -160,7 +160,7 @@ class Researcher:
             "spent": [usage],
             "timings": [o.span for o in observations if o.span],
         }
-        return update if turn is None else turn.update(update)
+        return update if around is None else around.update(update)
 
     async def conclude(
         self, state: BranchState, runtime: Runtime[ResearchSettings]
@@ -223,15 +223,16 @@ class Researcher:
         return faults
 
     def _caller(
-        self, state: BranchState, run_context: RunContext, tokens: int, turn: Turn | None
-    ) -> Caller:
+        self, state: BranchState, run_context: RunContext, tokens: int,
+        middleware: BranchMiddleware | None,
+    ) -> Caller:  # fmt: skip
         sources = [*state["task"].known, *state.get("seen", [])]
         search, reader = run_context.search, run_context.reader
         if state["task"].run.follow_up:
             search, reader = known_first(search, reader, sources)
         return Caller(
             run_context, state["task"].branch, state["task"].subtask, sources, search, reader,
-            question=state["task"].run.question, tokens=tokens, turn=turn,
+            question=state["task"].run.question, tokens=tokens, middleware=middleware,
         )  # fmt: skip
 
 

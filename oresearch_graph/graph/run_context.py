@@ -38,13 +38,15 @@ from oresearch_graph.trace import Protocol, Role, Step, Usage
 from oresearch_graph.trace.record import Spender
 
 if TYPE_CHECKING:
+    from oresearch_graph.graph.middleware.branch import BranchMiddleware
     from oresearch_graph.graph.middleware.stack import MiddlewareStack
-    from oresearch_graph.graph.middleware.turn import Turn
 
 _log = logging.getLogger("oresearch_graph")
 
 _RUNS: Final = 1_000
 """Runs remembered at one time; an abandoned run is forgotten when so many others went on."""
+_OTHERS: Final = 16
+"""Models that middleware named."""
 
 
 @dataclass
@@ -70,10 +72,11 @@ class RunContext:
     draft: ReportDraft | None = field(default=None, init=False)
     """What was told of the report."""
     _verifier: Verifier | None = field(default=None, init=False)
-    _others: dict[tuple[int, str], tuple[BaseChatModel, ChatPolicy]] = field(
-        default_factory=dict, init=False
+    _others: OrderedDict[tuple[int, str], tuple[BaseChatModel, ChatPolicy]] = field(
+        default_factory=OrderedDict, init=False
     )
-    """Policies for models that middleware names."""
+    """Policies for models that middleware names, the last that were asked. A model that is held
+    keeps its id."""
 
     def __post_init__(self) -> None:
         self.queue = BranchQueue(self.settings.branches_at_once)
@@ -121,21 +124,26 @@ class RunContext:
             self.policy(role, branch), self.budget, self.settings, self.clock, tuple(self.tools)
         )
 
-    def turn(self, state: BranchState) -> Turn | None:
+    def around(self, state: BranchState) -> BranchMiddleware | None:
         """The middleware around a node of a branch, where there is some."""
-        return None if self.middleware is None else self.middleware.turn(self, state)
+        return None if self.middleware is None else self.middleware.of_branch(self, state)
 
     def other_policy(
         self, policy: ChatPolicy, model: BaseChatModel, arguments: Mapping[str, Any]
     ) -> ChatPolicy:
         """Another model asked in the policy's place, or the same with more arguments. Raises
         ConfigurationError for one that cannot be paid."""
-        key = (id(model), repr(sorted(arguments.items())))
+        inner = chat_model(model)
+        arguments = {**inner.arguments, **arguments}
+        key = (id(inner.model), repr(sorted(arguments.items())))
         if key not in self._others:
-            price = self.settings.prices.get(model_name(chat_model(model).model))
-            other = policy.beside(model.bind(**arguments) if arguments else model, price)
+            price = self.settings.prices.get(model_name(inner.model))
+            other = policy.beside(inner.model, arguments, price)
             self._require_price(other.name, other.price)
-            self._others[key] = model, other
+            self._others[key] = inner.model, other
+        self._others.move_to_end(key)
+        while len(self._others) > _OTHERS:
+            self._others.popitem(last=False)
         return self._others[key][1]
 
     def require_prices(self) -> None:

@@ -315,7 +315,7 @@ class BranchState(BranchInput, total=False):
     """The next continuation is the answer: limits leave no room for more."""
     ended: bool
     middleware: dict[str, Any]
-    """What the middleware around it has noted: see `graph.middleware.turn.Notes`."""
+    """What the middleware around it has noted: see `graph.middleware.branch.Notes`."""
     seen: Annotated[list[Source], join_sources]
     faults: Annotated[list[Failure], append_failures]
     spent: Annotated[list[Usage], add_usage]

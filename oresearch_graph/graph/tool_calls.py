@@ -27,7 +27,7 @@ from oresearch_graph.trace import Call, Failure, Source, Span, Step, read_call, 
 from oresearch_graph.trace.plain_text import title_line
 
 if TYPE_CHECKING:
-    from oresearch_graph.graph.middleware.turn import Turn
+    from oresearch_graph.graph.middleware.branch import BranchMiddleware
 
 
 _DISPLAYS: Final = ThreadPoolExecutor(1, "displays")
@@ -61,10 +61,10 @@ class Caller:
     def __init__(
         self, run_context: RunContext, branch: int, focus: str, sources: Sequence[Source],
         search: SearchBackend, reader: PageReader, *, question: str, tokens: int,
-        turn: Turn | None = None,
+        middleware: BranchMiddleware | None = None,
     ) -> None:  # fmt: skip
-        """`tokens`: of one observation; `turn`: the middleware around the calls."""
-        self._turn = turn
+        """`tokens`: of one observation; `middleware`: what stands around the calls."""
+        self._middleware = middleware
         self._state = {"question": question, "subtask": focus, "branch": branch}
         """What a tool may have injected."""
         self.run_context, self.branch, self._focus = run_context, branch, focus
@@ -88,10 +88,10 @@ class Caller:
         """
         requests: set[tuple[str, str]] = {(step.kind, step.text.strip()) for step in earlier}
         work: list[Callable[[], Awaitable[_Answer]]] = []
-        for nth, step in enumerate(calls, start=len(earlier) + 1):
+        for nth, step in enumerate(calls):
             refusal = self._refusal(step, requests, calls_left)
-            if self._turn is not None:
-                refusal = self._turn.refusal(nth) or refusal
+            if self._middleware is not None:
+                refusal = self._middleware.refusal(nth) or refusal
             requests.add((step.kind, step.text.strip()))
             if refusal is None:
                 calls_left -= 1
@@ -130,7 +130,7 @@ class Caller:
     @property
     def _wrapped(self) -> bool:
         """Something stands around each call: what it shows, the next one builds on."""
-        return self._turn is not None and bool(self._turn.hooks.around_tools)
+        return self._middleware is not None and bool(self._middleware.stack.around_tools)
 
     async def _one(self, step: Step, nth: int) -> _Answer:
         call, start = read_call(step), self.run_context.clock.now()
@@ -138,8 +138,8 @@ class Caller:
         failures: list[Failure] = []
         show: Callable[[], Shown] = partial(_plain, "")
         with boundary(failures, "researcher", self.branch):
-            if self._turn is not None and self._wrapped:
-                show = partial(_plain, *await self._turn.carry_out(self, step, nth))
+            if self._middleware is not None and self._wrapped:
+                show = partial(_plain, *await self._middleware.carry_out(self, step, nth))
             else:
                 show = await self.ask(call, self._state)
         if failures:
@@ -179,7 +179,7 @@ class Caller:
             return lambda: self.display.pages(result.pages)
         tool = self.run_context.tools[call.tool]
         async with asyncio.timeout(self._seconds):
-            answer = await answer_of_tool(tool, call, state)
+            answer = await answer_of_tool(tool, call, {**self._state, **state})
         return lambda: self.display.answer(call, answer)
 
 

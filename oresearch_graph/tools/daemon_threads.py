@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Awaitable, Callable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import ensure_config
@@ -16,6 +16,8 @@ from langchain_core.tools import BaseTool, StructuredTool, Tool
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Handler = Callable[[Any], Awaitable[Any]]
+"""Carries a request out."""
 
 
 class DaemonThreads(ThreadPoolExecutor):
@@ -43,6 +45,37 @@ async def in_thread(function: Callable[..., T], *args: object) -> T:
     """What a function that blocks returns, called in this context."""
     loop, context = asyncio.get_running_loop(), copy_context()
     return await loop.run_in_executor(_THREADS, lambda: context.run(function, *args))
+
+
+async def in_thread_asking(
+    function: Callable[[Any, Callable[[Any], Any]], T], request: object, handler: Handler
+) -> T:
+    """What a function that blocks returns while this loop carries out what it asks for. Once
+    nobody waits for it, what it asked for ends, and it can ask for nothing more."""
+    loop, tasks, over = asyncio.get_running_loop(), set[asyncio.Task[Any]](), False
+
+    async def carry_out(request: object) -> object:
+        if over:
+            raise asyncio.CancelledError
+        tasks.add(cast("asyncio.Task[Any]", asyncio.current_task()))
+        return await handler(request)
+
+    def ask(request: object) -> object:
+        if over:
+            raise asyncio.CancelledError
+        try:
+            return asyncio.run_coroutine_threadsafe(carry_out(request), loop).result()
+        except CancelledError:
+            # It is an Exception, which a function may answer by asking again: asyncio's is none.
+            raise asyncio.CancelledError from None
+
+    try:
+        return await in_thread(function, request, ask)
+    finally:
+        over = True
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def answer_of(runnable: BaseRetriever | BaseTool, request: Any) -> Any:  # noqa: ANN401

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Annotated, Any, NotRequired
 
@@ -13,21 +14,26 @@ from langchain.agents.middleware import (
     AgentState,
     ClearToolUsesEdit,
     ContextEditingMiddleware,
+    ExtendedModelResponse,
     ModelCallLimitMiddleware,
-    ModelFallbackMiddleware,
-    ModelRetryMiddleware,
     PIIMiddleware,
     after_model,
+    before_model,
     dynamic_prompt,
     wrap_model_call,
 )
 from langchain.agents.middleware.types import PrivateStateAttr
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    HumanMessage,
+    ToolMessage,
+    convert_to_messages,
+    convert_to_openai_messages,
+)
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 from oresearch_graph import ResearchSettings, create_research_graph
-from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.middleware.conversation import Conversation
 from oresearch_graph.graph.tool_calls import asks
 from oresearch_graph.policies.chat.rendering_tools import Tools
@@ -43,14 +49,13 @@ from tests.helpers.middleware_runs import (
     graph,
     model,
     of_researchers,
-    refusing_researchers,
     steps_of,
     traced,
 )
 from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
 from tests.helpers.scripted import Documents
-from tests.helpers.server_habits import Habits
+from tests.helpers.server_habits import Body
 
 
 @pytest.fixture
@@ -109,6 +114,8 @@ def test_what_only_watches_changes_nothing(rendering: str, execution: str):
     assert watched.protocol.fingerprint == plain.protocol.fingerprint
     assert len(watching.calls) == 4
     assert watching.heard.count("before_model") == watching.heard.count("after_model") >= 6
+    assert all(reply.usage_metadata for reply in watching.replies)
+    assert {reply.response_metadata["model_name"] for reply in watching.replies} == {"fake"}
     said = [call["name"] for reply in watching.replies for call in reply.tool_calls]
     assert sorted(said) == ["crawl_page"] * 2 + ["web_search"] * 2
     observations = [m for m in watching.requests[-1].messages if isinstance(m, ToolMessage)]
@@ -121,7 +128,8 @@ async def test_it_is_the_same_awaited_invoked_and_resumed(server: OpenAIServer):
     invoked, awaited = subject.invoke(QUESTION), await subject.ainvoke(QUESTION)
     assert steps_of(invoked["trace"]) == steps_of(awaited["trace"])
     kept = create_research_graph(
-        model(server), middleware=[PIIMiddleware("email")], search=Documents(WITH_MAIL),
+        model(server), search=Documents(WITH_MAIL),
+        middleware=[PIIMiddleware("email", apply_to_tool_results=True)],
         settings=ResearchSettings(rendering="turns", effort="quick", approve_plan=True),
         checkpointer=InMemorySaver(),
     )  # fmt: skip
@@ -129,66 +137,6 @@ async def test_it_is_the_same_awaited_invoked_and_resumed(server: OpenAIServer):
     await kept.ainvoke(QUESTION, config)
     result = await kept.ainvoke(Command(resume={"action": "approve"}), config)
     assert result["trace"].changed_by == ("PIIMiddleware[email]",)
-
-
-def test_another_model_answers_where_the_first_refuses(server: OpenAIServer):
-    server.fault_for = refusing_researchers
-    with OpenAIServer(BRAIN, models=("other",)) as second:
-        trace = traced(server, ModelFallbackMiddleware(model(second, "other")))
-    assert trace.outcome == "complete"
-    assert trace.models == {"planner": "fake", "researcher": "other", "summarizer": "fake"}
-    assert trace.changed_by == ()
-    by_model = {(u.role, u.branch, u.model): u for u in trace.usage if u.role == "researcher"}
-    for branch in (1, 2):
-        refused = by_model["researcher", branch, "fake"]
-        assert (refused.calls, refused.unanswered) == (3, 3)
-        assert by_model["researcher", branch, "other"].calls == 3
-    asked = [body for body in second.requests if "messages" in body]
-    assert len(asked) == 6
-
-
-def test_the_budget_counts_what_middleware_tries(server: OpenAIServer):
-    """Ten calls: two are the planner's and a report's, and no retry is free."""
-    server.fault_for = refusing_researchers
-    retry = ModelRetryMiddleware(max_retries=50, initial_delay=0.0, jitter=False)
-    trace = traced(server, retry, max_model_calls=10)
-    asked = [body for body in server.requests if "messages" in body]
-    assert sum(usage.calls for usage in trace.usage) == len(asked) <= 10
-    names = {f.name for f in trace.failures if f.role == "researcher"}
-    assert "budget" in names
-
-
-def test_words_about_an_error_are_no_answer(server: OpenAIServer):
-    server.fault_for = refusing_researchers
-    retry = ModelRetryMiddleware(max_retries=1, initial_delay=0.0, jitter=False)
-    trace = traced(server, retry)
-    assert "Model call failed" not in str(steps_of(trace))
-    assert {f.name for f in trace.failures if f.branch} == {"model_error"}
-    assert trace.changed_by == ()
-    assert len(of_researchers(server)) == 4
-
-
-def test_a_model_without_a_price_is_not_asked_where_money_is_limited(server: OpenAIServer):
-    server.fault_for = refusing_researchers
-    with OpenAIServer(BRAIN, models=("other",)) as second:
-        subject = graph(
-            server, ModelFallbackMiddleware(model(second, "other")), max_cost=1.0,
-            prices={"fake": [1, 1, 1]},
-        )  # fmt: skip
-        with pytest.raises(ConfigurationError, match="the price of other is not known"):
-            subject.invoke(QUESTION)
-    assert not [body for body in second.requests if "messages" in body]
-
-
-def test_settings_of_a_request_are_sent_and_mark_the_trace(server: OpenAIServer):
-    @wrap_model_call
-    def seeded(request: Any, handler: Any) -> Any:
-        return handler(request.override(model_settings={"seed": 7}))
-
-    trace = traced(server, seeded)
-    assert sum(body.get("seed") == 7 for body in server.requests) == 6
-    assert trace.outcome == "complete"
-    assert trace.changed_by == ("seeded",)
 
 
 @pytest.mark.parametrize("most", [2, 3])
@@ -210,7 +158,10 @@ def test_a_limit_that_leaves_no_answer_is_named(server: OpenAIServer, behavior: 
     assert all("ModelCallLimitMiddleware" in f.message for f in failures)
     assert all("run limit (1/1)" in f.message for f in failures)
     assert {f.name for f in failures} == {"not_covered" if behavior == "end" else "model_error"}
-    assert len([step for step in trace.steps if step.kind == "observation"]) == 2
+    observations = [step.text for step in trace.steps if step.kind == "observation"]
+    assert len(observations) == 2
+    assert "model call is left" not in "".join(observations)
+    assert "withheld" not in "".join(observations)
     assert trace.outcome == "failed"
 
 
@@ -235,6 +186,46 @@ def test_a_prompt_and_messages_may_be_changed_for_one_request(server: OpenAIServ
     assert trace.protocol.fingerprint != plain.fingerprint
 
 
+@pytest.mark.parametrize("rendering", ["turns", "tools"])
+def test_messages_that_a_hook_makes_anew_are_the_same(rendering: str):
+    """Without ids, as from a format of another library."""
+
+    @wrap_model_call
+    def anew(request: Any, handler: Any) -> Any:
+        plain = convert_to_openai_messages(request.messages)
+        return handler(request.override(messages=convert_to_messages(plain)))
+
+    bodies = []
+    for middleware in ([], [anew]):
+        with OpenAIServer(BRAIN) as server:
+            trace = traced(server, *middleware, rendering=rendering)
+            bodies.append(sorted(str(body["messages"]) for body in server.requests))
+    assert bodies[0] == bodies[1]
+    assert trace.changed_by == ()
+
+
+@pytest.mark.parametrize("content", ["", "<think>One.</think>\n<plan>Two.</plan>"])
+def test_an_earlier_reply_may_be_made_of_other_steps(server: OpenAIServer, content: str):
+    """The steps of the branch are those that it had, and its answer among them."""
+
+    @before_model
+    def terse(state: Any, runtime: Any) -> dict[str, Any] | None:
+        said = [m for m in state["messages"] if isinstance(m, AIMessage) and m.tool_calls]
+        shorter = [message.model_copy(update={"content": content}) for message in said[:1]]
+        return {"messages": shorter} if shorter else None
+
+    @after_model
+    def watching(state: Any, runtime: Any) -> None: ...
+
+    trace = traced(server, terse, watching)
+    for branch in (1, 2):
+        assert [step.kind for step in trace.branches[branch]] == [
+            "subtask", "think", "web_search", "observation", "think", "crawl_page", "observation",
+            "think", "subtask_answer",
+        ]  # fmt: skip
+    assert trace.changed_by == ("terse",)
+
+
 def test_old_observations_may_be_cleared_for_a_request(server: OpenAIServer):
     edit = ClearToolUsesEdit(trigger=1, keep=0, placeholder="[cleared]")
     trace = traced(server, ContextEditingMiddleware(edits=[edit]))
@@ -257,6 +248,24 @@ def test_a_reply_may_be_written_anew(server: OpenAIServer):
     assert kinds == ["subtask", "think", "web_search", "observation", "think", "subtask_answer"]
     assert of_researchers(server) == []
     assert trace.changed_by == ("answering",)
+
+
+def test_an_answer_that_was_cut_stays_so_when_it_is_rewritten():
+    @wrap_model_call
+    def louder(request: Any, handler: Any) -> Any:
+        (message,) = handler(request).result
+        return message.model_copy(update={"content": str(message.text).replace("say", "SAY")})
+
+    def brain(messages: Any, body: Body) -> Any:
+        words = " ".join(f"say{n}" for n in range(900))
+        return str(BRAIN(messages, body)).replace("this is what the sources say", words)
+
+    with OpenAIServer(brain) as server:
+        trace = traced(server, louder, continuations=0, max_output_tokens=500)
+    cut = [failure for failure in trace.failures if failure.name == "cut" and failure.branch]
+    assert len(cut) == 2
+    answers = [step for step in trace.steps if step.kind == "subtask_answer"]
+    assert [("SAY" in step.text, step.closed) for step in answers] == [(True, None)] * 2
 
 
 def test_the_first_is_outermost(server: OpenAIServer):
@@ -306,6 +315,37 @@ def test_state_that_is_its_own_is_kept_for_each_branch(server: OpenAIServer):
     assert trace.changed_by == ()
 
 
+def test_a_response_may_set_state_that_is_its_own(server: OpenAIServer):
+    counts: list[int] = []
+
+    @wrap_model_call(state_schema=Counting)
+    async def count(request: Any, handler: Any) -> Any:
+        nth = request.state.get("turns", 0) + 1
+        counts.append(nth)
+        return ExtendedModelResponse(await handler(request), Command(update={"turns": nth}))
+
+    trace = traced(server, count)
+    assert sorted(counts) == [1, 1, 2, 2, 3, 3]
+    assert trace.changed_by == ()
+
+
+def test_hooks_and_the_model_share_the_time_of_a_step(server: OpenAIServer):
+    """Each of them alone would have been in time."""
+
+    @before_model
+    async def slow(state: Any, runtime: Any) -> None:
+        await asyncio.sleep(0.6)
+
+    @after_model
+    async def slow_too(state: Any, runtime: Any) -> None:
+        await asyncio.sleep(0.6)
+
+    trace = traced(server, slow, slow_too, subtask_timeout=1.0)
+    assert {f.name for f in trace.failures if f.branch} == {"timeout"}
+    assert len(of_researchers(server)) == 2
+    assert "web_search" not in [step.kind for step in trace.steps]
+
+
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["think", "web_search", "crawl_page", "look_up", "stray", "subtask"]),
@@ -315,11 +355,13 @@ STEPS = st.lists(
 )  # fmt: skip
 
 
-@given(STEPS, st.sets(st.integers(0, 12)), st.integers(0, 9), st.text(max_size=9))
+@given(STEPS, st.booleans(), st.none() | st.integers(0, 12), st.text(max_size=9))
 def test_messages_that_nobody_changed_are_the_thread(
-    parts: list[tuple[str, str, int]], begins: set[int], start: int, pending: str
+    parts: list[tuple[str, str, int]], opens: bool, reply: int | None, pending: str
 ):
     steps: list[Step] = []
+    if opens:
+        steps += [world_step("subtask_list", "1. a"), world_step("subtask", "a", branch=1)]
     for tag, text, branch in parts:
         text = f"<{tag}>{text}</{tag}>" if tag != "stray" else text
         for step in parse_policy_text(text, ("look_up",)):
@@ -330,8 +372,12 @@ def test_messages_that_nobody_changed_are_the_thread(
         id="t", system="s", question="q", role="researcher", branch=1, steps=tuple(steps),
         pending=pending,
     )  # fmt: skip
-    conversation = Conversation(thread, Tools(("look_up",)), start, begins)
-    assert conversation.edited(conversation.messages, conversation.system) == thread
+    conversation = Conversation(thread, Tools(("look_up",)), reply)
+    assert conversation.edited(conversation.messages) == thread
+    anonymous = [m.model_copy(update={"id": None}) for m in conversation.messages]
+    assert conversation.edited(anonymous) == thread
+    told = [m for m in conversation.messages if isinstance(m, HumanMessage)]
+    assert len(told) == 1, "what reads the last of them reads all that a researcher is given"
     calls = [c["id"] for m in conversation.messages for c in getattr(m, "tool_calls", ())]
     answers = [m.tool_call_id for m in conversation.messages if isinstance(m, ToolMessage)]
     assert len(answers) == len(set(answers)) == sum(map(asks, steps))
@@ -352,16 +398,3 @@ def test_an_answer_that_was_asked_for_may_be_rewritten(rendering: str):
     assert [("SAY" in step.text, step.opened) for step in answers] == [(True, "world")] * 2
     assert [v.code for v in violations(trace)] == []
     assert trace.changed_by == ("louder",)
-
-
-def test_a_model_of_another_rendering_goes_on_with_the_thread():
-    with (
-        OpenAIServer(BRAIN, RENDERINGS["prefill"]) as first,
-        OpenAIServer(BRAIN, Habits(on_final_assistant="refuse"), models=("other",)) as second,
-    ):
-        first.fault_for = refusing_researchers
-        fallback = ModelFallbackMiddleware(model(second, "other"))
-        trace = traced(first, fallback, rendering="auto")
-    assert trace.outcome == "complete"
-    assert trace.models["researcher"] == "other"
-    assert any("continue_final_message" in body for body in first.requests)

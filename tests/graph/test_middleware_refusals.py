@@ -11,10 +11,13 @@ import pytest
 from langchain.agents.middleware import (
     AgentMiddleware,
     AgentState,
+    ExtendedModelResponse,
     FilesystemFileSearchMiddleware,
     HumanInTheLoopMiddleware,
     LLMToolSelectorMiddleware,
     ModelCallLimitMiddleware,
+    ModelRefusalMiddleware,
+    ProviderToolSearchMiddleware,
     SummarizationMiddleware,
     TodoListMiddleware,
     after_agent,
@@ -83,6 +86,14 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "chooses tools": (
         lambda: LLMToolSelectorMiddleware(), "LLMToolSelectorMiddleware is not supported"
+    ),
+    "searches for tools": (
+        lambda: ProviderToolSearchMiddleware(searchable_tools=["web_search"]),
+        "ProviderToolSearchMiddleware is not supported: it changes tools",
+    ),
+    "waits for refusals": (
+        lambda: ModelRefusalMiddleware(),
+        "ModelRefusalMiddleware is not supported: .* a failure in the trace by itself",
     ),
     "jumps": (
         lambda: after_model(name="Mine", can_jump_to=["model"])(_none),
@@ -164,6 +175,14 @@ FORBIDDEN: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: before_model(name="Mine")(lambda state, runtime: {"jump_to": "tools"}),
         "Mine sets jump_to=tools, which a researcher has not",
     ),
+    "sends the graph elsewhere": (
+        lambda: wrap_model_call(name="Mine")(
+            lambda request, handler: ExtendedModelResponse(
+                handler(request), Command(goto="end", update={"messages": []})
+            )
+        ),
+        "Mine sets goto, messages, which a researcher has not",
+    ),
     "changes tools": (
         lambda: wrap_model_call(name="Mine")(
             lambda request, handler: handler(request.override(tools=[]))
@@ -178,6 +197,17 @@ def test_what_middleware_must_not_do_ends_the_run_by_name(server: OpenAIServer, 
     make, message = FORBIDDEN[case]
     with pytest.raises(ConfigurationError, match=message):
         traced(server, make())
+
+
+def test_a_hook_that_returns_nothing_is_named(server: OpenAIServer):
+    @wrap_model_call
+    def forgetful(request: Any, handler: Any) -> Any:
+        handler(request)
+
+    trace = traced(server, wrap_model_call(name="outer")(lambda r, h: h(r)), forgetful)
+    messages = [f.message for f in trace.failures if f.branch]
+    assert all(m.startswith("forgetful: wrap_model_call returned no AIMessage") for m in messages)
+    assert messages
 
 
 def test_without_middleware_langchains_agents_are_not_loaded():

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from langchain.agents.middleware import (
     ToolCallLimitMiddleware,
     ToolRetryMiddleware,
-    wrap_model_call,
+    after_model,
     wrap_tool_call,
 )
-from langchain_core.messages import ToolMessage
+from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.tools import tool
+from langgraph.prebuilt import InjectedState
 
-from oresearch_graph.errors import ToolError
+from oresearch_graph.errors import ConfigurationError, ToolError
 from oresearch_graph.tools.backend import Hits
-from tests.helpers.middleware_runs import BRAIN, TIDES, of_researchers, steps_of, traced
+from tests.helpers.middleware_runs import (
+    BRAIN,
+    TIDES,
+    of_researchers,
+    steps_of,
+    traced,
+)
 from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
 from tests.helpers.scripted import PAGES, Documents
@@ -108,6 +115,19 @@ def test_arguments_may_be_rewritten(server: OpenAIServer, blocks: bool):
     assert trace.changed_by == ("rewrites",)
 
 
+def test_arguments_may_be_rewritten_where_they_stand(server: OpenAIServer):
+    @wrap_tool_call
+    def mutating(request: Any, handler: Any) -> Any:
+        if request.tool_call["name"] == "web_search":
+            request.tool_call["args"]["queries"][:] = ["Sun"]
+        return handler(request)
+
+    documents = Documents(PAGES)
+    trace = traced(server, mutating, search=documents)
+    assert set(documents.searched) == {"Sun"}
+    assert trace.changed_by == ("mutating",)
+
+
 def test_middleware_may_answer_by_itself(server: OpenAIServer):
     @wrap_tool_call
     async def cached(request: Any, handler: Any) -> ToolMessage:
@@ -122,23 +142,6 @@ def test_middleware_may_answer_by_itself(server: OpenAIServer):
     assert "The Moon causes tides. </observation>" not in "".join(of_researchers(server))
     assert trace.changed_by == ("cached",)
     assert [u.tool_calls for u in trace.usage if u.role == "researcher"] == [0, 0]
-
-
-def test_a_source_that_is_no_longer_shown_is_none(server: OpenAIServer):
-    @wrap_tool_call
-    def first_only(request: Any, handler: Any) -> Any:
-        message = handler(request)
-        first, gap, rest = str(message.text).partition("\n\n[")
-        second, *_ = rest.partition("\n\n[")
-        return message.model_copy(update={"content": f"{first}{gap}{second}"})
-
-    trace = traced(server, first_only)
-    assert trace.outcome == "complete"
-    shown = "".join(step.text for step in trace.steps if step.kind == "observation")
-    assert trace.sources
-    assert all(f"[{source.id}]" in shown for source in trace.sources)
-    assert len(trace.sources) == 2
-    assert trace.changed_by == ("first_only",)
 
 
 def test_extra_tools_have_middleware_around_them(server: OpenAIServer):
@@ -164,6 +167,138 @@ def test_extra_tools_have_middleware_around_them(server: OpenAIServer):
     assert texts == ["Fundy: 13 metres"] * 2
 
 
+def calling(name: str, arguments: dict[str, Any]) -> Any:
+    """A brain that calls this in the place of a page."""
+
+    def brain(messages: Any, body: Body) -> Any:
+        reply = BRAIN(messages, body)
+        if isinstance(reply, ToolCalls) and reply.calls[0][0] == "crawl_page":
+            return ToolCalls(((name, arguments),), reply.text)
+        return reply
+
+    return brain
+
+
+def test_a_graph_that_cannot_work_is_not_tried_again(server: OpenAIServer):
+    tries = []
+
+    @tool
+    def depth(place: str) -> str:
+        """The depth of the sea."""
+        tries.append(place)
+        raise ConfigurationError("no map is set: set one")
+
+    @wrap_tool_call
+    def stubborn(request: Any, handler: Any) -> Any:
+        with contextlib.suppress(Exception):
+            return handler(request)
+        return ToolMessage("Deep.", tool_call_id=request.tool_call["id"])
+
+    server.brain = calling("depth", {"place": "Fundy"})
+    for middleware in (ToolRetryMiddleware(initial_delay=0.0, jitter=False), stubborn):
+        tries.clear()
+        with pytest.raises(ConfigurationError, match="no map is set"):
+            traced(server, middleware, tools=[depth], rendering="tools", branches_at_once=1)
+        assert len(tries) <= 2, "once in each branch"
+
+
+def test_the_tool_of_a_call_is_the_calls(server: OpenAIServer):
+    @tool
+    def depth(place: str) -> str:
+        """The depth of the sea."""
+        return place
+
+    @wrap_tool_call
+    def swapping(request: Any, handler: Any) -> Any:
+        return handler(request.override(tool=depth))
+
+    with pytest.raises(ConfigurationError, match="swapping: the tool of a request is none"):
+        traced(server, swapping)
+
+
+def test_what_a_tool_has_injected_may_be_changed(server: OpenAIServer):
+    seen: list[Any] = []
+
+    @tool
+    def depth(place: str, subtask: Annotated[str, InjectedState("subtask")]) -> str:
+        """The depth of the sea."""
+        seen.append(subtask)
+        return f"{place}: 12 metres"
+
+    @wrap_tool_call
+    def pretending(request: Any, handler: Any) -> Any:
+        return handler(request.override(state={**request.state, "subtask": "another"}))
+
+    server.brain = calling("depth", {"place": "Fundy"})
+    trace = traced(server, pretending, tools=[depth], rendering="tools")
+    assert seen == ["another"] * 2
+    assert trace.changed_by == ("pretending",)
+
+
+def test_a_guard_that_refuses_a_call_is_named(server: OpenAIServer):
+    @wrap_tool_call
+    def guard(request: Any, handler: Any) -> Any:
+        if request.tool_call["name"] == "crawl_page":
+            raise PermissionError("no pages")
+        return handler(request)
+
+    trace = traced(server, guard)
+    texts = [step.text for step in trace.steps if step.kind == "observation"]
+    assert len([text for text in texts if text.startswith("This call failed: guard: ")]) == 2
+    assert trace.changed_by == ("guard",)
+
+
+def two_calls(messages: Any, body: Body) -> Any:
+    """A brain that reads a page with each search."""
+    reply = BRAIN(messages, body)
+    if isinstance(reply, ToolCalls) and reply.calls[0][0] == "web_search":
+        return ToolCalls((*reply.calls, ("crawl_page", {"urls": list(PAGES)[:1]})), reply.text)
+    return reply
+
+
+def test_a_hook_around_a_call_sees_all_calls_of_the_reply():
+    counts: list[int] = []
+
+    @wrap_tool_call
+    def looking(request: Any, handler: Any) -> Any:
+        said = [m for m in request.state["messages"] if isinstance(m, AIMessage)]
+        ids = [call["id"] for call in said[-1].tool_calls]
+        assert request.tool_call["id"] in ids
+        counts.append(len(ids))
+        return handler(request)
+
+    with OpenAIServer(two_calls) as server:
+        trace = traced(server, looking, rendering="tools", effort="standard")
+    assert counts == [2] * len(counts)
+    assert counts
+    assert trace.changed_by == ()
+
+
+def test_a_call_that_is_blocked_stays_so_when_one_before_it_is_taken_out():
+    @after_model
+    def blocks(state: Any, runtime: Any) -> dict[str, Any] | None:
+        pages = [c for c in state["messages"][-1].tool_calls if c["name"] == "crawl_page"]
+        results = [ToolMessage("Blocked.", tool_call_id=call["id"]) for call in pages]
+        return {"messages": results} if results else None
+
+    @after_model
+    def takes_out(state: Any, runtime: Any) -> dict[str, Any] | None:
+        last = state["messages"][-1]
+        calls = [call for call in last.tool_calls if call["name"] != "web_search"]
+        return {"messages": [last.model_copy(update={"tool_calls": calls})]}
+
+    for middleware in ([blocks, takes_out], [takes_out, blocks]):
+        documents = Documents(PAGES)
+        with OpenAIServer(two_calls) as server:
+            trace = traced(
+                server, *middleware, search=documents, rendering="tools", effort="standard"
+            )
+        assert documents.searched == documents.read_urls == []
+        texts = [step.text for step in trace.steps if step.kind == "observation"]
+        assert "Blocked." in texts[0]
+        assert trace.changed_by == ("blocks", "takes_out")
+
+
 def test_ids_are_those_of_a_run_without_middleware():
     def brain(messages: Any, body: Body) -> Any:
         reply = BRAIN(messages, body)
@@ -183,22 +318,6 @@ def test_ids_are_those_of_a_run_without_middleware():
             traces.append(traced(server, *middleware, rendering="tools", effort="standard"))
     assert steps_of(traces[0]) == steps_of(traces[1])
     assert traces[0].sources == traces[1].sources
-
-
-def test_a_hook_that_blocks_stops_nobody_else(server: OpenAIServer):
-    both = threading.Barrier(2, timeout=20)
-    threads = set[int]()
-
-    @wrap_model_call
-    def meeting(request: Any, handler: Any) -> Any:
-        """Waits until the other branch is here too."""
-        threads.add(threading.get_ident())
-        both.wait()
-        return handler(request)
-
-    trace = traced(server, meeting)
-    assert (trace.outcome, trace.changed_by) == ("complete", ())
-    assert threading.main_thread().ident not in threads
 
 
 def test_what_steers_the_graph_is_a_failed_call(server: OpenAIServer):

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Future
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
-from langchain.agents.middleware import AgentMiddleware, ExtendedModelResponse, ModelResponse
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain.agents.middleware import AgentMiddleware
 from langgraph.errors import GraphBubbleUp
 
-from oresearch_graph.errors import ConfigurationError, OresearchError, PolicyError, ToolError
+from oresearch_graph.errors import (
+    BudgetExhausted,
+    ConfigurationError,
+    OresearchError,
+    PolicyError,
+    ToolError,
+)
 from oresearch_graph.redaction import brief
-from oresearch_graph.tools.daemon_threads import in_thread
+from oresearch_graph.tools.daemon_threads import Handler, in_thread, in_thread_asking
 
-Handler = Callable[[Any], Awaitable[Any]]
-"""Carries a request out."""
-Look = Callable[[Any], object]
-"""What counts of a request or an answer, to be compared: a snapshot, for messages are mutable."""
+Snapshot = Callable[[Any], object]
+"""What counts of a request or an answer, which are mutable."""
 
 
 class Hook(NamedTuple):
@@ -31,14 +32,21 @@ class Hook(NamedTuple):
     error: type[OresearchError] = PolicyError
     """What it raises of its own becomes."""
 
+    async def outcome(self, *arguments: object, failures: Sequence[BaseException] = ()) -> object:
+        """What the hook returns. Of its own it may raise anything: that becomes an error of ours
+        with its name; `failures` of what it stands around pass as they are."""
+        try:
+            return await self.call(*arguments)
+        except (OresearchError, GraphBubbleUp, TimeoutError):
+            raise
+        except Exception as error:
+            if any(error is failure for failure in failures):
+                raise
+            raise self.error(f"{self.name}: {brief(error)}") from error
 
-class Through(GraphBubbleUp):
-    """An error that is the graph's own: LangChain's middleware neither retries it nor answers in
-    its place."""
 
-    def __init__(self, error: OresearchError) -> None:
-        super().__init__()
-        self.error = error
+class PassThrough(GraphBubbleUp):
+    """An error of the graph's own, its argument: LangChain's middleware never answers it."""
 
 
 def overrides(middleware: AgentMiddleware[Any, Any], hook: str) -> bool:
@@ -63,102 +71,62 @@ def _awaited(middleware: AgentMiddleware[Any, Any], hook: str) -> Callable[..., 
     function = getattr(middleware, name)
     if name != hook:
         return function  # type: ignore[no-any-return]  # a coroutine function by its name
-    return partial(_blocking if hook.startswith("wrap") else in_thread, function)
-
-
-async def _blocking(hook: Callable[..., Any], request: object, handler: Handler) -> object:
-    """What a hook returns that blocks its own thread while this loop carries the request out."""
-    loop, waiting = asyncio.get_running_loop(), set[Future[Any]]()
-
-    def carried_out(request: object) -> object:
-        future = asyncio.run_coroutine_threadsafe(_coroutine(handler, request), loop)
-        waiting.add(future)
-        return future.result()
-
-    try:
-        return await in_thread(hook, request, carried_out)
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
-async def _coroutine(handler: Handler, request: object) -> object:
-    return await handler(request)
+    return partial(in_thread_asking if hook.startswith("wrap") else in_thread, function)
 
 
 class Changes:
     """Names of the middleware that changed what passed through it."""
 
-    def __init__(self) -> None:
-        self.names: dict[str, None] = {}
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        self.names = dict.fromkeys(names)
 
     def note(self, name: str) -> None:
         self.names[name] = None
 
-    def layered(
-        self, hooks: Sequence[Hook], innermost: Handler, asks: Look, answers: Look
-    ) -> Handler:
-        """The hooks around each other and `innermost`, the first outermost; one that observes,
-        repeats or fails changes nothing."""
-        handler = innermost
-        for hook in reversed(hooks):
-            handler = self._layer(hook, handler, asks, answers)
-        return handler
+    def compose(
+        self, hooks: Sequence[Hook], innermost: Handler, of_request: Snapshot, of_answer: Snapshot,
+        read: Callable[[Hook, Any], object],
+    ) -> Handler:  # fmt: skip
+        """The hooks around `innermost`, the first outermost; one that observes, repeats or fails
+        changes nothing, but for a tool's. `read`: what a hook returned, as an answer, or raises."""
 
-    def _layer(self, hook: Hook, inner: Handler, asks: Look, answers: Look) -> Handler:
-        async def layer(request: object) -> object:
-            before, brought = asks(request), list[object]()
-            failures: list[BaseException] = []
+        def layer(hook: Hook, inner: Handler) -> Handler:
+            async def handler(request: object) -> object:
+                before, answers = of_request(request), list[object]()
+                failures: list[BaseException] = []
 
-            async def watched(sent: object) -> object:
-                if asks(sent) != before:
-                    self.note(hook.name)
+                async def watched(sent: object) -> object:
+                    if of_request(sent) != before:
+                        self.note(hook.name)
+                    try:
+                        answer = await inner(sent)
+                    except (BudgetExhausted, ConfigurationError) as error:
+                        failures.append(PassThrough(error))
+                        raise failures[-1] from error
+                    except BaseException as error:
+                        failures.append(error)
+                        raise
+                    answers.append(of_answer(answer))
+                    return answer
+
                 try:
-                    answer = await inner(sent)
-                except BaseException as error:
-                    failures.append(error)
+                    answer = read(hook, await hook.outcome(request, watched, failures=failures))
+                except Exception as error:
+                    if hook.error is ToolError and not any(error is each for each in failures):
+                        self.note(hook.name)
                     raise
-                brought.append(answers(answer))
+                if of_answer(answer) not in answers:
+                    self.note(hook.name)
                 return answer
 
-            answer = _whole(await called(hook, request, watched, failures=failures))
-            if answers(answer) not in brought:
-                self.note(hook.name)
-            return answer
+            return handler
 
-        return layer
+        composed = reduce(lambda inner, hook: layer(hook, inner), reversed(hooks), innermost)
 
+        async def outermost(request: object) -> object:
+            try:
+                return await composed(request)
+            except PassThrough as passed:
+                raise passed.args[0] from None
 
-async def called(
-    hook: Hook, *arguments: object, failures: Sequence[BaseException] = ()
-) -> object:  # fmt: skip
-    """What the hook returns. Of its own it may raise anything: that becomes an error of
-    ours with its name; `failures` of what it stands around pass as they are."""
-    try:
-        return await hook.call(*arguments)
-    except (OresearchError, GraphBubbleUp, TimeoutError):
-        raise
-    except Exception as error:
-        if any(error is failure for failure in failures):
-            raise
-        raise hook.error(f"{hook.name}: {brief(error)}") from error
-
-
-def _whole(answer: object) -> object:
-    """A model's answer as a ModelResponse; commands may set what middleware keeps, no more."""
-    if isinstance(answer, AIMessage):
-        return ModelResponse(result=[answer])
-    if isinstance(answer, ExtendedModelResponse):
-        if answer.command is not None:
-            raise ConfigurationError(
-                "a Command of wrap_model_call is not carried out around a researcher: return the "
-                "ModelResponse alone"
-            )
-        return answer.model_response
-    return answer
-
-
-def looked_at(message: BaseMessage) -> tuple[object, ...]:
-    """What counts of a message."""
-    calls = [(call["name"], repr(call["args"])) for call in getattr(message, "tool_calls", ())]
-    return (message.type, repr(message.content), *calls)
+        return outermost

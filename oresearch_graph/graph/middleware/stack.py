@@ -4,33 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
-from copy import copy
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    Final,
-    NotRequired,
-    Required,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import TYPE_CHECKING, Any, Final, get_args, get_type_hints
 
-from langchain.agents.middleware import (
-    AgentMiddleware,
-    AgentState,
-    HumanInTheLoopMiddleware,
-    LLMToolSelectorMiddleware,
-    ModelCallLimitMiddleware,
-    PIIMiddleware,
-    SummarizationMiddleware,
-)
+from langchain.agents.middleware import AgentMiddleware, AgentState, ModelCallLimitMiddleware
 from langchain.agents.middleware.types import OmitFromSchema
 
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.graph.middleware.branch import BranchMiddleware
 from oresearch_graph.graph.middleware.layers import hooks_of, overrides
-from oresearch_graph.graph.middleware.turn import Hooks, Turn
 from oresearch_graph.graph.state import BranchState
 
 if TYPE_CHECKING:
@@ -42,14 +23,18 @@ _WHY: Final[dict[str, str]] = {
     "before_model",
     "after_agent": "a researcher ends within a run: do it with the graph's result",
 }
-_REFUSED: Final[dict[type[AgentMiddleware[Any, Any]], str]] = {
-    HumanInTheLoopMiddleware: "its after_model interrupts behind a model's reply, which would be "
+_TOOLS: Final = "it changes tools, which the protocol sets: give the graph those that are wanted"
+_REFUSED: Final[dict[str, str]] = {
+    "HumanInTheLoopMiddleware": "its after_model interrupts behind a model's reply, which would be "
     "asked for and paid again: set approve_plan, by which a person is asked first",
-    SummarizationMiddleware: "its before_model takes messages away, which a trace cannot forget: "
+    "SummarizationMiddleware": "its before_model takes messages away, which a trace cannot forget: "
     "observations are cut to the context by themselves",
-    LLMToolSelectorMiddleware: "its wrap_model_call chooses tools, which the protocol sets: give "
-    "the graph those that are wanted",
+    "LLMToolSelectorMiddleware": _TOOLS,
+    "ProviderToolSearchMiddleware": _TOOLS,
+    "ModelRefusalMiddleware": "a reply comes to it as protocol text, which tells no refusal: one "
+    "is a failure in the trace by itself",
 }
+"""LangChain's, by name: an earlier version has not all of them."""
 
 
 class MiddlewareStack:
@@ -57,45 +42,39 @@ class MiddlewareStack:
 
     def __init__(self, middleware: Sequence[AgentMiddleware[Any, Any]]) -> None:
         """Raises ConfigurationError for what cannot stand around a researcher."""
-        names: set[str] = set()
+        self.names: tuple[str, ...] = ()
         for each in middleware:
             if (fault := _fault(each)) is not None:
                 raise ConfigurationError(fault)
-            if each.name in names:
+            if each.name in self.names:
                 raise ConfigurationError(f"middleware {each.name} is given twice: give it once")
-            names.add(each.name)
-        stack = [_with_pages(each) for each in middleware]
-        self.names = tuple(each.name for each in stack)
-        self.transformers = [make for each in stack for make in getattr(each, "transformers", ())]
-        self.hooks = Hooks(
-            before=hooks_of(stack, "before_model"),
-            around_model=hooks_of(stack, "wrap_model_call"),
-            after=tuple(reversed(hooks_of(stack, "after_model"))),
-            around_tools=hooks_of(stack, "wrap_tool_call"),
-            keys=frozenset(key for each in stack for key, _ in _own_keys(each)),
-            limits=tuple(each for each in stack if isinstance(each, ModelCallLimitMiddleware)),
-        )
+            self.names += (each.name,)
+        self.transformers = [t for each in middleware for t in getattr(each, "transformers", ())]
+        self.before = hooks_of(middleware, "before_model")
+        self.around_model = hooks_of(middleware, "wrap_model_call")
+        self.after = tuple(reversed(hooks_of(middleware, "after_model")))
+        self.around_tools = hooks_of(middleware, "wrap_tool_call")
+        self.keys = frozenset(key for each in middleware for key, _ in _own_keys(each))
+        """Of the state that middleware keeps for itself."""
+        self.limits = [each for each in middleware if isinstance(each, ModelCallLimitMiddleware)]
 
     @property
     def asks_model(self) -> bool:
         """Something of it stands around a chat model."""
-        return bool(self.hooks.before or self.hooks.around_model or self.hooks.after)
+        return bool(self.before or self.around_model or self.after)
 
-    def turn(self, run_context: RunContext, state: BranchState) -> Turn:
+    def of_branch(self, run_context: RunContext, state: BranchState) -> BranchMiddleware:
         """What stands around one node of a branch."""
-        return Turn(self.hooks, state, run_context)
+        return BranchMiddleware(self, run_context, state)
 
 
 def _fault(each: object) -> str | None:
     """Why it cannot be, in one line."""
     if not isinstance(each, AgentMiddleware):
-        return (
-            f"middleware cannot be {type(each).__name__}: give instances of LangChain's "
-            "AgentMiddleware"
-        )
-    for kind, why in _REFUSED.items():
-        if isinstance(each, kind):
-            return f"middleware {each.name} is not supported: {why}"
+        return f"middleware cannot be {type(each).__name__}: give instances of AgentMiddleware"
+    for kind in type(each).__mro__:
+        if kind.__name__ in _REFUSED and kind.__module__.startswith("langchain."):
+            return f"middleware {each.name} is not supported: {_REFUSED[kind.__name__]}"
     for hook, function in vars(AgentMiddleware).items():
         plain = hook[1:] if hook.startswith("a") and hook[1:] in vars(AgentMiddleware) else hook
         if not inspect.isfunction(function) or hook.startswith("_") or not overrides(each, hook):
@@ -103,8 +82,7 @@ def _fault(each: object) -> str | None:
         if plain not in _AROUND:
             why = _WHY.get(plain, "it is unknown here: leave it out")
             return f"middleware {each.name}: {hook} is not supported around researchers: {why}"
-        jumps = set(getattr(getattr(each, hook), "__can_jump_to__", ())) - {"end"}
-        if jumps:
+        if jumps := set(getattr(getattr(each, hook), "__can_jump_to__", ())) - {"end"}:
             return (
                 f"middleware {each.name}: {hook} may jump to {', '.join(sorted(jumps))}: a "
                 "researcher can be ended alone, can_jump_to=['end']"
@@ -122,20 +100,16 @@ def _fault(each: object) -> str | None:
 
 def _own_keys(middleware: AgentMiddleware[Any, Any]) -> Iterator[tuple[str, str | None]]:
     """The keys of state that are its own, each with why it cannot be kept for a branch."""
-    shared = AgentState.__annotations__.keys()
     hints = get_type_hints(middleware.state_schema, include_extras=True)
     for key, hint in hints.items():
-        if key not in shared:
+        if key not in AgentState.__annotations__:
             yield key, _unkept(list(_metadata(hint)))
 
 
 def _metadata(hint: object) -> Iterator[object]:
-    if get_origin(hint) in (NotRequired, Required):
-        yield from _metadata(get_args(hint)[0])
-    elif get_origin(hint) is Annotated:
-        kind, *metadata = get_args(hint)
-        yield from metadata
-        yield from _metadata(kind)
+    yield from getattr(hint, "__metadata__", ())
+    for each in get_args(hint):
+        yield from _metadata(each)
 
 
 def _unkept(metadata: Sequence[object]) -> str | None:
@@ -147,12 +121,3 @@ def _unkept(metadata: Sequence[object]) -> str | None:
     if any(inspect.isroutine(each) for each in metadata):
         return "a reducer is not applied: return the whole value, and annotate it without"
     return None
-
-
-def _with_pages(each: AgentMiddleware[Any, Any]) -> AgentMiddleware[Any, Any]:
-    """A researcher's input are pages: what is to read its input reads tool messages too."""
-    if isinstance(each, PIIMiddleware) and each.apply_to_input and not each.apply_to_tool_results:
-        reading = copy(each)
-        reading.apply_to_tool_results = True
-        return reading
-    return each

@@ -72,7 +72,10 @@ def chat_model(model: object) -> BoundModel:
 
 
 def _configured(model: BaseChatModel, config: RunnableConfig) -> BaseChatModel:
-    """The model with the tags, metadata and handlers that `with_config` gave it."""
+    """The model with the tags, metadata and handlers that `with_config` gave it: without any, the
+    model itself."""
+    if not config:
+        return model
     update: dict[str, Any] = {
         "tags": [*(model.tags or []), *(config.get("tags") or [])],
         "metadata": {**(model.metadata or {}), **(config.get("metadata") or {})},

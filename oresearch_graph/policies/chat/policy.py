@@ -84,6 +84,7 @@ class ChatPolicy:
         allow_plain_http: bool | None = None,
     ) -> None:
         sampling = {"temperature": temperature, "max_tokens": max_output_tokens}
+        self._sampling = {key: value for key, value in sampling.items() if value is not None}
         self._arguments: dict[str, Any] = {}
         connected = isinstance(model, str)
         if isinstance(model, str):
@@ -97,8 +98,7 @@ class ChatPolicy:
                 raise ConfigurationError("base_url goes with a model's name, not with a model")
             model, bound = chat_model(model)
             self.model = equipped(model)
-            arguments = {key: value for key, value in sampling.items() if value is not None}
-            self._arguments = {**bound, **arguments, **revealed(extra or {})}
+            self._arguments = {**bound, **self._sampling, **revealed(extra or {})}
         self.name = model_name(self.model)
         self._server = getattr(self.model, "openai_api_base", None)
         self.own_price = price
@@ -123,13 +123,22 @@ class ChatPolicy:
             connected=connected, price=self.price,
         )  # fmt: skip
 
-    def beside(self, model: ChatModel, price: Price | None) -> ChatPolicy:
-        """Another model, asked as patiently and by as many at one time as this one."""
-        return ChatPolicy(
-            model, rendering=self._rendering_setting, dialect=self._dialect,
+    def beside(
+        self, model: BaseChatModel, arguments: Mapping[str, Any], price: Price | None
+    ) -> ChatPolicy:
+        """This model with more arguments, or another with the same sampling; asked as patiently
+        and by as many at one time."""
+        same = model is self.model
+        other = ChatPolicy(
+            model, extra={**(self._arguments if same else self._sampling), **arguments},
+            rendering=self._rendering_setting, dialect=self._dialect,
             tools=tuple(self._tools.values()), timeout=self._call.patience.timeout,
-            patience=self._call.patience, limiter=self._call.limiter, price=price,
+            patience=self._call.patience, limiter=self._call.limiter,
+            price=self.own_price if same else price,
         )  # fmt: skip
+        if (other.name, other._server) == (self.name, self._server):
+            other._exchange.choice = self._exchange.choice or other._exchange.choice
+        return other
 
     async def aclose(self) -> None:
         """Close the connections of a model that was made here from its name."""

@@ -190,7 +190,7 @@ class _Conversation:
             self._turn = AIMessage("")
             self._done.append(self._turn)
         self.calls += 1
-        key = f"call{self.calls:05d}"  # nine letters and digits: the only form Mistral takes
+        key = call_id(self.calls)
         self._turn.tool_calls.append(tool_call(name=name, args=arguments, id=key))
         content = shown_text(observation, self._tools).strip()
         self._done.append(ToolMessage(content or "(empty)", tool_call_id=key))
@@ -198,6 +198,11 @@ class _Conversation:
 
     def messages(self) -> list[BaseMessage]:
         return self._done
+
+
+def call_id(nth: int) -> str:
+    """Of a thread's nth call, from 1: nine letters and digits, the only form Mistral takes."""
+    return f"call{nth:05d}"
 
 
 def call_arguments(step: Step) -> dict[str, Any] | None:
