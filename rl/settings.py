@@ -127,6 +127,9 @@ class RLSettings(FrozenModel):
     rollout_weight: Literal["tokens", "equal"] = "tokens"
     """How much each rollout weighs in the loss: as its tokens do, or all the same (where a step
     has one mini-batch). Neither changes when a rollout is split into more rows."""
+    mismatch_bound: float | None = Field(default=None, gt=0)
+    """A start ends at its first step where engine and actor differ by more in a sampled token's
+    log-probability, on average. None: 0.01 where the actor computes in fp32, else 0.05."""
     traces: Path | None = None
     """Folder for the rollouts' Traces, one folder per step; None keeps none."""
 

@@ -15,6 +15,10 @@ from oresearch_graph.graph.event_stream import Finished
 from oresearch_graph.limits import EFFORTS, Bounds
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.view import report_record
+from rl.check.allowance import Allowance
+from rl.check.engine_settings import TRAINING
+from rl.check.learning_settings import BY_ROW, LEARNING
+from rl.check.rollout_settings import SAMPLING
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 _MADE: Final = "<!-- Made by `python -m tests.reference`; change the code, not this page. -->\n\n"
@@ -39,6 +43,45 @@ owner reads the file.
 Another suffix, or PDF without what makes it, is refused before the run. A run that is gone on
 with is delivered where it was to be; one that has ended, with `--resume ID --out FILE`, in
 another format.
+"""
+_TRAINING: Final = """\
+`python -m rl.grpo CONFIG --dry-run` refuses, before any worker starts, what would train wrongly or
+die after the first rollouts: a line for each setting with its value, why, and what to write
+instead. This page is about verl's settings; [rl/README.md](../rl/README.md) tells how to train.
+
+## What ran
+
+| GPUs | configurations | what was done |
+|---|---|---|
+| none, two CPU cores | `cpu_tiny`, `sft_cpu_tiny` | trained in CI, in fp32 |
+| 1 | none | `python -m rl.gpu_check` stands ready for it, and never ran |
+| 8, one machine | `qwen2.5-7b_8gpu`, `qwen2.5-7b_lora_8gpu`, `qwen3-8b_8gpu`, \
+`sft_qwen2.5-7b_8gpu`, `sft_qwen3-8b_8gpu` | composed and checked, never run |
+| 32 to 64, four to eight machines | `qwen2.5-72b_multinode`, `sft_qwen2.5-72b_multinode` | \
+composed and checked, never run |
+
+Nothing has run on a GPU. What CPUs show is that ids, masks, log-probabilities, advantages, the
+gradient under any split into rows and the weights are right in fp32; what they cannot show is
+flash attention, FSDP over several ranks, bf16, and memory.
+
+## What the first step shows
+
+Engine and actor hold the same weights. Where they differ in the log-probability of a sampled token
+by more than `oresearch.mismatch_bound` on average (0.01 where the actor computes in fp32, else
+0.05), the start ends at its first step with nothing trained. An optimizer step in which no row has
+an advantage is not taken: weights and optimizer stay as they are (`oresearch/muted_steps`).
+
+## What settings may be
+
+A rollout is a number of rows that its threads make, and micro-batches are cut by tokens. So a
+setting of the loss is right only where neither changes the gradient; a test measures it for each
+that is allowed. What is in the last column is that test, or the line of verl 0.9.1 that the reason
+rests on. `actor_rollout_ref.model` and `actor_rollout_ref.actor.fsdp_config` are `model` and
+`engine` in SFT, where the lines marked † hold as well.
+
+What is in no list, and not free because it costs time and memory only (batch sizes, offloading,
+caches, the optimizer, checkpoints, profiling), keeps verl's own value; so does a key that verl does
+not have.
 """
 
 
@@ -111,6 +154,35 @@ def report_contract() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
+def training() -> str:
+    """What each setting of verl may be in training, and why."""
+    parts = ["# Training: settings and what ran\n", _MADE + _TRAINING]
+    for title, allowances in (
+        ("What is learned", LEARNING),
+        ("What is trained, and with what", TRAINING),
+        ("The engine that samples", SAMPLING),
+    ):
+        parts += [
+            f"### {title}\n",
+            "| setting | right | another value | shown by |",
+            "|---|---|---|---|",
+        ]
+        parts += [_allowance(each) for each in allowances] + [""]
+    parts += ["### Losses of verl that are refused\n", "| `policy_loss.loss_mode` | |", "|---|---|"]
+    parts += [f"| `{name}` | {reason} |" for name, reason in BY_ROW.items()]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _allowance(allowance: Allowance) -> str:
+    setting = allowance.setting.replace("{model}", "actor_rollout_ref.model").replace(
+        "{engine}", "actor_rollout_ref.actor.fsdp_config"
+    )
+    mark = " †" if len(allowance.kinds) > 1 else ""
+    source = allowance.source.partition(" ")[0]
+    place = f"[{Path(source).name}](../{source})" if source.startswith("tests/") else f"`{source}`"
+    return f"| `{setting}`{mark} | {allowance.accepted()} | {allowance.why} | {place} |"
+
+
 def _fields(kind: type[BaseModel], name: str) -> list[str]:
     described = {field: value.description or "" for field, value in kind.model_fields.items()}
     meanings = described | _attribute_docstrings(kind)
@@ -167,6 +239,7 @@ PAGES: Final = {
     "settings.md": settings,
     "events.md": event_contract,
     "report.md": report_contract,
+    "training.md": training,
 }
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def _question_files(launch: Launch, key: str) -> Iterator[Problem]:
 
 def validation_is_told_apart(launch: Launch) -> Iterator[Problem]:
     """Rows of validation say so: verl tells agent loops nothing else by which to know them."""
-    validated = int(launch.get("trainer.test_freq", -1)) > 0
+    validated = launch.whole("trainer.test_freq", -1) > 0
     if not validated and not launch.get("trainer.val_before_train"):
         return
     for file in launch.files("data.val_files"):
@@ -88,7 +88,7 @@ def _unfit_questions(launch: Launch, file: Path) -> str | None:
         rows = pq.read_table(file, columns=["reward_model"]).column("reward_model").to_pylist()
     except (OSError, pa.ArrowInvalid) as error:
         return f"not a Parquet file: {error}"
-    batch = int(launch.get("data.train_batch_size", 1))
+    batch = launch.whole("data.train_batch_size", 1)
     if file.as_posix() in launch.files("data.train_files") and len(rows) < batch:
         return f"{len(rows)} questions are fewer than data.train_batch_size {batch}"
     for index, row in enumerate(rows):

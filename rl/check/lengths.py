@@ -102,8 +102,8 @@ def opening_tokens(launch: Launch) -> int:
 
 def threads_fit(launch: Launch) -> Iterator[Problem]:
     """A row's prompt and response hold the longest thread."""
-    prompt = int(launch.get("data.max_prompt_length", 0))
-    response = int(launch.get("data.max_response_length", 0))
+    prompt = launch.whole("data.max_prompt_length")
+    response = launch.whole("data.max_response_length")
     budgets = thread_budgets(launch.settings, opening_tokens(launch))
     context = max(budgets, key=lambda budget: budget.prompt)
     output = max(budgets, key=lambda budget: budget.response)
@@ -125,17 +125,15 @@ def threads_fit(launch: Launch) -> Iterator[Problem]:
 
 def rows_fit(launch: Launch) -> Iterator[Problem]:
     """The engine's context and the actor's packed batch hold the longest row."""
-    row = int(launch.get("data.max_prompt_length", 0)) + int(
-        launch.get("data.max_response_length", 0)
-    )
-    window = launch.get(f"{_ROLLOUT}.max_model_len")
-    if window is not None and int(window) < row:
+    key = f"{_ROLLOUT}.max_model_len"
+    row, window = launch.row, launch.whole(key, 0)
+    if launch.get(key) is not None and window < row:
         yield Problem(
-            f"{_ROLLOUT}.max_model_len",
+            key,
             f"{window} is less than data.max_prompt_length + data.max_response_length = {row}",
             f"set it to {row}",
         )
-    batched = int(launch.get(f"{_ROLLOUT}.max_num_batched_tokens", 0))
+    batched = launch.whole(f"{_ROLLOUT}.max_num_batched_tokens")
     if not launch.get(f"{_ROLLOUT}.enable_chunked_prefill", True) and batched < row:
         yield Problem(
             f"{_ROLLOUT}.max_num_batched_tokens",
@@ -147,7 +145,7 @@ def rows_fit(launch: Launch) -> Iterator[Problem]:
 
 
 def _packed(launch: Launch, key: str, row: int) -> Iterator[Problem]:
-    capacity = int(launch.get(key, 0)) * launch.sequence_parallel
+    capacity = launch.whole(key) * launch.sequence_parallel
     if capacity < row:
         yield Problem(
             key,
@@ -161,8 +159,7 @@ def _packed(launch: Launch, key: str, row: int) -> Iterator[Problem]:
 def sft_rows_fit(launch: Launch) -> Iterator[Problem]:
     """The packed batch holds the longest row."""
     if launch.get("data.use_dynamic_bsz", True):
-        row = int(launch.get("data.max_length", 0))
-        yield from _packed(launch, "data.max_token_len_per_gpu", row)
+        yield from _packed(launch, "data.max_token_len_per_gpu", launch.row)
 
 
 def same_positions(launch: Launch) -> Iterator[Problem]:
@@ -208,7 +205,7 @@ def model_window(launch: Launch) -> Iterator[Problem]:
     if positions is None:
         config = AutoConfig.from_pretrained(folder)
         positions = getattr(config, "max_position_embeddings", None)
-    if positions is not None and int(row) > int(positions):
+    if positions is not None and launch.whole(key) > int(positions):
         yield Problem(
             key,
             f"{row} is more than the {positions} positions that the model knows",

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
+from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.settings import ResearchSettings
+from rl.check.model_shape import ModelShape, model_shape
+from rl.learning.mismatch import compute_precision
 from rl.settings import RLSettings
 
 Kind = Literal["grpo", "sft"]
+PLACES: Final[dict[Kind, tuple[str, str]]] = {
+    "grpo": ("actor_rollout_ref.model", "actor_rollout_ref.actor.fsdp_config"),
+    "sft": ("model", "engine"),
+}
+"""Where the trained model and its FSDP settings stand."""
 
 
 class Problem(NamedTuple):
@@ -47,14 +56,22 @@ class Launch:
             value = OmegaConf.to_container(value, resolve=True)
         return default if value is None else value
 
+    def whole(self, key: str, default: int = 0, least: int | None = None) -> int:
+        """The whole number at a key. Raises ConfigurationError."""
+        value = self.get(key, default)
+        if isinstance(value, bool) or not str(value).removeprefix("-").isdecimal():
+            raise ConfigurationError(f"{key}: {value!r} is no whole number")
+        if least is not None and int(value) < least:
+            raise ConfigurationError(f"{key}: {value!r} is less than {least}")
+        return int(value)
+
     @property
     def model_key(self) -> str:
-        return "actor_rollout_ref.model" if self.kind == "grpo" else "model"
+        return PLACES[self.kind][0]
 
     @property
     def engine_key(self) -> str:
-        """Where the trained model's FSDP settings stand."""
-        return "actor_rollout_ref.actor.fsdp_config" if self.kind == "grpo" else "engine"
+        return PLACES[self.kind][1]
 
     @property
     def model_folder(self) -> Path | None:
@@ -66,14 +83,38 @@ class Launch:
         return str(self.get("trainer.device")) == "cpu"
 
     @property
+    def on_cluster(self) -> bool:
+        """Ray places the workers on other machines than this one."""
+        return bool(os.environ.get("RAY_ADDRESS") or self.get("ray_kwargs.ray_init.address"))
+
+    @property
     def gpus(self) -> int:
         """Ranks of the whole run; logical ones on CPU."""
-        return int(self.get("trainer.n_gpus_per_node", 1)) * int(self.get("trainer.nnodes", 1))
+        return self.whole("trainer.n_gpus_per_node", 1, 1) * self.whole("trainer.nnodes", 1, 1)
 
     @property
     def sequence_parallel(self) -> int:
-        key = "actor_rollout_ref.actor" if self.kind == "grpo" else "engine"
-        return int(self.get(f"{key}.ulysses_sequence_parallel_size", 1))
+        """Ranks that share one row; verl reads the older of the two keys where it is above 1."""
+        size = self.whole(f"{self.engine_key}.ulysses_sequence_parallel_size", 1, 1)
+        older = self.whole("actor_rollout_ref.actor.ulysses_sequence_parallel_size", 1, 1)
+        return max(size, older) if self.kind == "grpo" else size
+
+    @property
+    def row(self) -> int:
+        """Tokens of the longest row."""
+        if self.kind == "sft":
+            return self.whole("data.max_length")
+        return self.whole("data.max_prompt_length") + self.whole("data.max_response_length")
+
+    @property
+    def precision(self) -> str:
+        """What the trained model computes in: `fp32`, `bf16` or `fp16`."""
+        return compute_precision(self.get(self.engine_key, {}))
+
+    @property
+    def shape(self) -> ModelShape | None:
+        """Of the trained model; None where it is neither a folder nor known by name."""
+        return model_shape(self.get(f"{self.model_key}.path"))
 
     def files(self, key: str) -> list[str]:
         """The paths at a key that holds one or a list."""

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 from oresearch_graph.errors import ConfigurationError
-from rl.check import data, lengths, surroundings, training
+from rl.check import data, installation, lengths, surroundings, training
+from rl.check.allow_list import settings_are_allowed
 from rl.check.problem import Kind, Launch, Problem, Rule
 from rl.check.upstream import upstream_agrees
 from rl.settings import from_config
@@ -27,7 +28,8 @@ _GRPO: Final[tuple[Rule, ...]] = (
     lengths.same_positions,
     lengths.model_window,
     *surroundings.GRPO_RULES,
-    upstream_agrees,
+    installation.modules_are_there,
+    settings_are_allowed,
 )
 _SFT: Final[tuple[Rule, ...]] = (
     *data.SFT_RULES,
@@ -35,7 +37,8 @@ _SFT: Final[tuple[Rule, ...]] = (
     lengths.same_positions,
     lengths.model_window,
     *surroundings.SFT_RULES,
-    upstream_agrees,
+    installation.modules_are_there,
+    settings_are_allowed,
 )
 
 
@@ -49,11 +52,34 @@ def check(config: DictConfig, kind: Kind = "grpo", *, dry_run: bool = False) -> 
         launch = Launch(config, kind, settings, dry_run)
         launch.research  # noqa: B018 - its validation raises
     except ConfigurationError as error:
-        setting, _, what = str(error).partition(" ")
-        return [Problem(setting.rstrip(":"), what or str(error), "correct the value")]
-    rules = _GRPO if kind == "grpo" else _SFT
-    problems = [problem for rule in rules for problem in rule(launch)]
+        return [_unreadable(error)]
+    problems: list[Problem] = []
+    unreadable: list[Problem] = []
+    for rule in _GRPO if kind == "grpo" else _SFT:
+        try:
+            problems += rule(launch)
+        except ConfigurationError as error:
+            unreadable.append(_unreadable(error))
+    problems += unreadable or _of_upstream(launch, problems)
     return sorted(dict.fromkeys(problems), key=lambda problem: not problem.refused)
+
+
+def _unreadable(error: ConfigurationError) -> Problem:
+    """A value that no rule can go on with; its error begins with the setting."""
+    setting, _, what = str(error).partition(" ")
+    return Problem(setting.rstrip(":"), what or str(error), "correct the value")
+
+
+def _of_upstream(launch: Launch, problems: Sequence[Problem]) -> list[Problem]:
+    """What verl says beyond what is refused already: it stops at the first fault of a section, and
+    is asked as a whole only of a configuration that has none."""
+    settings = {problem.setting for problem in problems if problem.refused}
+    return [
+        problem
+        for problem in upstream_agrees(launch)
+        if not (settings and problem.setting == "verl")
+        and not any(f"{each}.".startswith(f"{problem.setting}.") for each in settings)
+    ]
 
 
 def refused(problems: Sequence[Problem]) -> bool:

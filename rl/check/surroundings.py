@@ -36,7 +36,7 @@ def device_is_there(launch: Launch) -> Iterator[Problem]:
                 "unset VERL_PLATFORM, or trainer.device=cpu",
                 refused=not launch.dry_run,
             )
-        elif not launch.dry_run and not _cluster(launch) and not torch.cuda.is_available():
+        elif not launch.dry_run and not launch.on_cluster and not torch.cuda.is_available():
             yield Problem(
                 "trainer.device",
                 "cuda, and this machine has no GPU",
@@ -49,11 +49,6 @@ def device_is_there(launch: Launch) -> Iterator[Problem]:
             f"cpu, while VERL_PLATFORM={platform} in the environment asks for another platform",
             "unset VERL_PLATFORM",
         )
-
-
-def _cluster(launch: Launch) -> bool:
-    """Ray places the workers on other machines; this one needs no GPU."""
-    return bool(os.environ.get("RAY_ADDRESS") or launch.get("ray_kwargs.ray_init.address"))
 
 
 def cpu_engine(launch: Launch) -> Iterator[Problem]:
@@ -105,7 +100,7 @@ def ranks_divide(launch: Launch) -> Iterator[Problem]:
     if parallel > 1 and not launch.get(padded, False):
         yield Problem(padded, "sequence parallelism needs packed rows", f"{padded}=true")
     if launch.kind == "sft":
-        ranks, batch = launch.gpus // parallel, int(launch.get("data.train_batch_size", 1))
+        ranks, batch = launch.gpus // parallel, launch.whole("data.train_batch_size", 1)
         if ranks and batch % ranks:
             yield Problem(
                 "data.train_batch_size",
@@ -113,7 +108,7 @@ def ranks_divide(launch: Launch) -> Iterator[Problem]:
                 f"data.train_batch_size={-(-batch // ranks) * ranks}",
             )
         return
-    tensor = int(launch.get("actor_rollout_ref.rollout.tensor_model_parallel_size", 1))
+    tensor = launch.whole("actor_rollout_ref.rollout.tensor_model_parallel_size", 1, 1)
     if launch.gpus % tensor:
         yield Problem(
             "actor_rollout_ref.rollout.tensor_model_parallel_size",
@@ -125,7 +120,7 @@ def ranks_divide(launch: Launch) -> Iterator[Problem]:
 def nodes_share_folders(launch: Launch) -> Iterator[Problem]:
     """Several nodes write their shards into one folder."""
     folder = Path(str(launch.get("trainer.default_local_dir", "")))
-    if int(launch.get("trainer.nnodes", 1)) > 1 and not (launch.dry_run or folder.is_absolute()):
+    if launch.whole("trainer.nnodes", 1) > 1 and not (launch.dry_run or folder.is_absolute()):
         yield Problem(
             "trainer.default_local_dir",
             f"{folder} is relative: each node would keep its shards in a folder of its own",

@@ -1,4 +1,4 @@
-"""Start-up rules about the algorithm: what verl would run without complaint and train wrongly.
+"""Start-up rules about rollouts and their reward: what would run and teach nothing.
 
 A group is compared by differences: a reward's term that cannot vary teaches nothing, and an upper
 bound that no rollout can reach restrains nobody.
@@ -12,61 +12,15 @@ from pathlib import Path
 from oresearch_graph.limits import Limits
 from rl.check.lengths import most_calls_possible
 from rl.check.problem import Launch, Problem
-from rl.learning.advantage import ESTIMATOR
 from rl.settings import RewardSettings, RLSettings
 
 _ROLLOUT = "actor_rollout_ref.rollout"
-_ACTOR = "actor_rollout_ref.actor"
 AGENT_LOOP = "rl.rollouts.agent_loop.ResearchAgentLoop"
-
-
-def trainer_is_ours(launch: Launch) -> Iterator[Problem]:
-    """The V1 trainer, in our mode: nothing else keeps a rollout's rows together."""
-    if not launch.get("trainer.use_v1", True):
-        yield Problem(
-            "trainer.use_v1",
-            "the old trainer takes one row per rollout; threads mode returns a list of them",
-            "trainer.use_v1=true",
-        )
-    if (mode := launch.get("trainer.v1.trainer_mode")) != "oresearch":
-        yield Problem(
-            "trainer.v1.trainer_mode",
-            f"{mode} cuts mini-batches by rows, so that optimizer steps grow with subtasks",
-            "trainer.v1.trainer_mode=oresearch",
-        )
-    if launch.get("algorithm.filter_groups.enable", False):
-        yield Problem(
-            "algorithm.filter_groups.enable",
-            "verl filters groups on the whole reward: groups that differ in form only are kept",
-            "algorithm.filter_groups.enable=false; oresearch.groups.tolerance filters on quality",
-        )
-
-
-def estimator_knows_rollouts(launch: Launch) -> Iterator[Problem]:
-    """The estimator takes a rollout, not a row, for a member of the group."""
-    estimator = launch.get("algorithm.adv_estimator")
-    if estimator == ESTIMATOR:
-        return
-    why = (
-        "takes the last row's reward and, with one survivor, the raw reward as advantage"
-        if estimator == "grpo"
-        else "takes each row for a member of the group: a rollout with more rows counts more"
-    )
-    yield Problem(
-        "algorithm.adv_estimator", f"{estimator} {why}", f"algorithm.adv_estimator={ESTIMATOR}"
-    )
 
 
 def agent_loop_is_ours(launch: Launch) -> Iterator[Problem]:
     """verl's workers find the research graph under the loop's name."""
-    name = launch.get(f"{_ROLLOUT}.agent.default_agent_loop")
     key = f"{_ROLLOUT}.agent.agent_loop_config_path"
-    if name != "oresearch":
-        yield Problem(
-            f"{_ROLLOUT}.agent.default_agent_loop",
-            f"{name} is not the research graph",
-            f"{_ROLLOUT}.agent.default_agent_loop=oresearch",
-        )
     path = Path(str(launch.get(key, "")))
     if not path.is_file():
         yield Problem(key, f"there is no file {path}", f"{key}=rl/config/agent_loops.yaml")
@@ -80,56 +34,21 @@ def agent_loop_is_ours(launch: Launch) -> Iterator[Problem]:
 
 def groups_can_compare(launch: Launch) -> Iterator[Problem]:
     """Several different rollouts per prompt."""
-    if (rollouts := int(launch.get(f"{_ROLLOUT}.n", 1))) < 2:
+    if (rollouts := launch.whole(f"{_ROLLOUT}.n", 1)) < 2:
         yield Problem(
             f"{_ROLLOUT}.n",
             f"{rollouts} rollout per prompt has nothing to be compared with: no gradient",
             f"{_ROLLOUT}.n=8",
         )
-    temperature = float(launch.get(f"{_ROLLOUT}.temperature", 1.0))
-    if temperature <= 0 or not launch.get(f"{_ROLLOUT}.do_sample", True):
+    temperature = launch.get(f"{_ROLLOUT}.temperature", 1.0)
+    numeric = isinstance(temperature, int | float)
+    if not numeric or temperature <= 0 or not launch.get(f"{_ROLLOUT}.do_sample", True):
         yield Problem(
             f"{_ROLLOUT}.temperature",
-            "greedy rollouts of one prompt are all the same: every advantage is 0",
+            "greedy rollouts of one prompt are all the same: every advantage is 0"
+            if numeric
+            else f"{temperature!r} is no number",
             f"{_ROLLOUT}.temperature=1.0 {_ROLLOUT}.do_sample=true",
-        )
-
-
-def log_probs_compare(launch: Launch) -> Iterator[Problem]:
-    """The engine's log-probabilities are there and are of the whole distribution."""
-    if not launch.get(f"{_ROLLOUT}.calculate_log_probs", False):
-        yield Problem(
-            f"{_ROLLOUT}.calculate_log_probs",
-            "without the engine's log-probabilities neither the mismatch with the actor is logged"
-            " nor algorithm.rollout_correction applied",
-            f"{_ROLLOUT}.calculate_log_probs=true",
-        )
-    top_k, top_p = int(launch.get(f"{_ROLLOUT}.top_k", -1)), float(launch.get(f"{_ROLLOUT}.top_p"))
-    if top_k > 0 or top_p < 1:
-        yield Problem(
-            f"{_ROLLOUT}.top_p" if top_p < 1 else f"{_ROLLOUT}.top_k",
-            "the engine samples from a cut distribution and the actor knows the whole one: the"
-            " logged mismatch includes the cut",
-            f"{_ROLLOUT}.top_p=1 {_ROLLOUT}.top_k=-1",
-            refused=False,
-        )
-    if launch.get(f"{_ROLLOUT}.logprobs_mode") != "processed_logprobs":
-        yield Problem(
-            f"{_ROLLOUT}.logprobs_mode",
-            "raw log-probabilities leave the temperature out and the actor's do not",
-            f"{_ROLLOUT}.logprobs_mode=processed_logprobs",
-        )
-
-
-def loss_ignores_rows(launch: Launch) -> Iterator[Problem]:
-    """The loss does not change when one rollout is split into more rows."""
-    mode = str(launch.get(f"{_ACTOR}.loss_agg_mode"))
-    if mode in {"seq-mean-token-mean", "seq-mean-token-sum"}:
-        yield Problem(
-            f"{_ACTOR}.loss_agg_mode",
-            f"{mode} averages over rows: a rollout that was split into more rows weighs more",
-            f"{_ACTOR}.loss_agg_mode=token-mean; oresearch.rollout_weight=equal for equal rollouts",
-            refused=False,
         )
 
 
@@ -228,11 +147,7 @@ def _by_prompt(reward: RewardSettings, limits: Limits) -> str | None:
 
 
 RULES = (
-    trainer_is_ours,
-    estimator_knows_rollouts,
     agent_loop_is_ours,
     groups_can_compare,
-    log_probs_compare,
-    loss_ignores_rows,
     reward_can_vary,
 )

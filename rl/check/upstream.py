@@ -132,7 +132,7 @@ def _own_validation(config: DictConfig) -> list[Problem]:
 
 
 def _unknown_keys(config: DictConfig, kind: Kind) -> Iterator[Problem]:
-    upstream, ours = _upstream(kind), _OURS[kind]
+    upstream, ours = verl_settings(kind), _OURS[kind]
     for name in config:
         if name not in upstream and name not in ours:
             yield _unknown(str(name))
@@ -158,8 +158,8 @@ def _unknown(key: str) -> Problem:
 
 
 @cache
-def _upstream(kind: Kind) -> dict[str, Any]:
-    """verl's own configuration, untouched."""
+def verl_settings(kind: Kind) -> dict[str, Any]:
+    """verl's own configuration, untouched: what refers to another setting still does."""
     from hydra import compose, initialize_config_module
 
     name = "ppo_trainer" if kind == "grpo" else "sft_trainer_engine"

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -133,6 +133,23 @@ class MiniBatches(NamedTuple):
     def rows(self) -> int:
         """Rows of the whole batch, padding included."""
         return self.steps * self.ranks * self.rows_per_rank
+
+    def without_muted(self, keys: Sequence[str], teaching: Container[str]) -> list[str]:
+        """The rows, in the order that `arrange` gave them, of those optimizer steps that have one
+        among `teaching`; a worker cuts what it gets of them into so many fewer steps."""
+        rows, parts = self.rows_per_rank, self.ranks * self.steps
+        by_part = [list(keys[part * rows : (part + 1) * rows]) for part in range(parts)]
+        taught = {
+            part % self.steps
+            for part, members in enumerate(by_part)
+            if any(key in teaching for key in members)
+        }
+        return [
+            key
+            for part, members in enumerate(by_part)
+            if part % self.steps in taught
+            for key in members
+        ]
 
 
 def plan_mini_batches(

@@ -55,6 +55,8 @@ METRICS: Final[dict[str, str]] = {
     "oresearch/tokens/share/<role>": "Share of the trained tokens that this role sampled.",
     "oresearch/tokens/trained": "Sampled tokens in the step's batch.",
     "oresearch/optimizer_steps": "Optimizer steps of this training step; set by prompts, not rows.",
+    "oresearch/muted_steps": "Optimizer steps that were not taken because no row of theirs has an "
+    "advantage: they leave weights and optimizer bit for bit as they were.",
     "oresearch/padding_rows": "Rows without any trained token, added so that workers get as many.",
     "oresearch/rollouts/kept": "Rollouts of the step that have a reward.",
     "oresearch/rollouts/dropped": "Rollouts dropped because infrastructure failed.",
@@ -73,6 +75,8 @@ METRICS: Final[dict[str, str]] = {
     "no other was left; their advantage is 0.",
     "oresearch/mismatch/kl": "KL divergence of the actor from the engine per sampled token (the k3 "
     "estimate, http://joschu.net/blog/kl-approx.html); grows when the two compute differently.",
+    "oresearch/mismatch/mean_log_prob_difference": "Mean |Δ log-probability| of a sampled token "
+    "between engine and actor; above oresearch.mismatch_bound in the first step, the start ends.",
     "oresearch/mismatch/max_log_prob_difference": "Largest |Δ log-probability| of a sampled token "
     "between engine and actor.",
     "oresearch/validation/kept": "Validation rollouts that have a reward.",
@@ -151,7 +155,7 @@ def mismatch(
     engine: torch.Tensor, actor: torch.Tensor, response_mask: torch.Tensor
 ) -> dict[str, float]:
     """How far the engine that sampled and the actor that is trained disagree on the same tokens:
-    KL(engine ‖ actor) per sampled token and the largest |Δ|, over tokens with mask 1.
+    KL(engine ‖ actor) per sampled token, the mean and the largest |Δ|, over tokens with mask 1.
 
     Both hold the same weights, so what differs is arithmetic: kernels, precision, or a wrong
     context. Log-probabilities of shape (rows, response length). The k3 estimate: never negative,
@@ -163,6 +167,7 @@ def mismatch(
     gap = (actor.double() - engine.double())[sampled]
     return {
         "oresearch/mismatch/kl": float((gap.exp() - 1.0 - gap).mean()),
+        "oresearch/mismatch/mean_log_prob_difference": float(gap.abs().mean()),
         "oresearch/mismatch/max_log_prob_difference": float(gap.abs().max()),
     }
 

@@ -3,8 +3,9 @@
 Registered with verl as `trainer.v1.trainer_mode: oresearch`. What differs from upstream: one
 advantage per rollout (`advantage`), groups judged on quality (`replay_buffer`), optimizer steps set
 by prompts (`groups`), the engine's and the actor's log-probabilities compared, what happened
-to each rollout reported (`step_metrics`), the protocol beside each checkpoint. Written against
-verl 0.9.1, trainer/ppo/v1/trainer_base.py; the names in comments are its.
+to each rollout reported (`step_metrics`), the protocol beside each checkpoint, no update of a step
+in which no row has an advantage. Written against verl 0.9.1, trainer/ppo/v1/trainer_base.py; the
+names in comments are its.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from verl.workers.utils.padding import response_to_nested
 from oresearch_graph.errors import ConfigurationError
 from rl.learning.advantage import ESTIMATOR
 from rl.learning.groups import MiniBatches, arrange, parse_row_key, plan_mini_batches
+from rl.learning.mismatch import mismatch_bound, require_agreement
 from rl.learning.replay_buffer import ResearchReplayBuffer
 from rl.learning.step_metrics import mismatch, step_metrics, validation_metrics
 from rl.rollouts.engine_client import ResearchLLMClient
@@ -56,6 +58,8 @@ class ResearchTrainer(PPOTrainerSync):  # type: ignore[misc, unused-ignore]
         self.questions: dict[str, str] = {}
         self._keys: list[str] = []
         self._plan: MiniBatches | None = None
+        self._compared = False
+        self._teaching: set[str] | None = None
         super().__init__(config)
 
     def waiting_for(self) -> str | None:
@@ -164,6 +168,8 @@ class ResearchTrainer(PPOTrainerSync):  # type: ignore[misc, unused-ignore]
         muted = [parse_row_key(key).uid in self.replay_buffer.muted for key in batch.keys]
         # A difference within the tolerance would be divided by its own small deviation.
         advantages[muted], returns[muted] = 0.0, 0.0
+        teaches = advantages.any(dim=-1).tolist()
+        self._teaching = {key for key, any_ in zip(batch.keys, teaches, strict=True) if any_}
         padded = {"advantages": advantages, "returns": returns}
         padded |= {name: data.batch[name] for name in corrected}
         nested_fields = {name: response_to_nested(value, lengths) for name, value in padded.items()}
@@ -178,9 +184,11 @@ class ResearchTrainer(PPOTrainerSync):  # type: ignore[misc, unused-ignore]
         if "rollout_log_probs" not in data.batch or bypass:
             return []
         batch = data.batch
-        metrics.update(
-            mismatch(batch["rollout_log_probs"], batch["old_log_probs"], batch["response_mask"])
+        compared = mismatch(
+            batch["rollout_log_probs"], batch["old_log_probs"], batch["response_mask"]
         )
+        metrics.update(compared)
+        self._require_agreement(compared)
         if correction is None:
             return []
         corrected, corrections = compute_rollout_correction_and_add_to_batch(data, correction)
@@ -189,17 +197,33 @@ class ResearchTrainer(PPOTrainerSync):  # type: ignore[misc, unused-ignore]
         names = ("response_mask", "rollout_is_weights")
         return [name for name in names if name in data.batch]
 
+    def _require_agreement(self, compared: dict[str, float]) -> None:
+        """In the first step of a start, before anything is learned from it."""
+        name = "oresearch/mismatch/mean_log_prob_difference"
+        if self._compared or name not in compared:
+            return
+        require_agreement(compared[name], mismatch_bound(self.config, self.settings.mismatch_bound))
+        self._compared = True
+
     def _update_actor(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
         plan, actor = self._planned(len(batch)), self.config.actor_rollout_ref.actor
+        # Without an advantage momentum, weight decay and KL would move the weights all the same.
+        teaching = set(batch.keys) if self._teaching is None else self._teaching
+        sent = batch.select_keys(plan.without_muted(batch.keys, teaching))
+        steps = len(sent) // (plan.ranks * plan.rows_per_rank)
+        metrics["oresearch/muted_steps"] = float((plan.steps - steps) * actor.ppo_epochs)
+        metrics["oresearch/optimizer_steps"] = float(steps * actor.ppo_epochs)
+        if not steps:
+            return batch
         rollouts = len({parse_row_key(key).rollout for key in self._keys})
-        batch.extra_info.update(
+        sent.extra_info.update(
             {
                 "calculate_entropy": actor.calculate_entropy or actor.entropy_coeff != 0.0,
                 "distillation_use_topk": False,
                 "distillation_only": False,
                 # The divisor of the seq-mean losses: rollouts of one step, not rows.
                 "global_batch_size": math.ceil(rollouts / plan.steps),
-                "num_mini_batch": plan.steps,
+                "num_mini_batch": steps,
                 "epochs": actor.ppo_epochs,
                 "seed": actor.data_loader_seed,
                 # Shuffling rows would tear prompts apart; the sampler shuffles prompts.
@@ -207,11 +231,10 @@ class ResearchTrainer(PPOTrainerSync):  # type: ignore[misc, unused-ignore]
                 "temperature": self.config.actor_rollout_ref.rollout.temperature,
             }
         )
-        output = self.actor_rollout_wg.update_actor(batch)
+        output = self.actor_rollout_wg.update_actor(sent)
         actor_metrics = rename_dict(output["metrics"], "actor/")
         actor_metrics["perf/mfu/actor"] = actor_metrics.pop("actor/mfu")
         metrics.update(reduce_metrics(actor_metrics))
-        metrics["oresearch/optimizer_steps"] = float(plan.steps * actor.ppo_epochs)
         return batch
 
     def _compute_metrics(

@@ -179,6 +179,7 @@ GRPO: Final[tuple[PlotPanel, ...]] = (
         "nats, logarithmic",
         (
             PanelMetric(f"{_OURS}/mismatch/max_log_prob_difference", "largest |Δ log p|"),
+            PanelMetric(f"{_OURS}/mismatch/mean_log_prob_difference", "mean |Δ log p|"),
             PanelMetric(f"{_OURS}/mismatch/kl", "KL"),
         ),
         log=True,

@@ -117,7 +117,7 @@ RL_FLOORS = [
     ["tiny"],
     ["check", "checkpoints", "launch"],
     ["plan"],
-    ["grpo", "sft", "export", "plot"],
+    ["grpo", "sft", "export", "plot", "gpu_check"],
 ]
 """The training side, from the ground up."""
 

@@ -15,8 +15,9 @@ from oresearch_graph import create_research_graph
 from oresearch_graph.errors import ConfigurationError
 from rl import grpo, sft
 from rl.check.lengths import OBSERVATION_FRAME, thread_budgets
+from rl.check.model_shape import ModelShape, model_shape
 from rl.launch.composition import compose_config
-from rl.plan.step import ModelShape, launch_plan, model_shape, plan_table
+from rl.plan.step import launch_plan, plan_table
 from rl.settings import RLSettings
 from tests.helpers.launches import cpu_launch, questions, tiny_config, tiny_model
 from tests.helpers.scripted import PAGES, Documents, ScriptedPolicy, research_script

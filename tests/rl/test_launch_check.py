@@ -50,6 +50,13 @@ def test_the_cpu_file_over_a_model_and_questions_is_started(tmp_path):
     ("override", "setting", "what", "fix"),
     [
         ("trainer.use_v1=false", "trainer.use_v1", "a list of them", "trainer.use_v1=true"),
+        (f"{ROLLOUT}.top_p=0.9", f"{ROLLOUT}.top_p", "cut distribution", "=1"),
+        (f"{ROLLOUT}.top_k=50", f"{ROLLOUT}.top_k", "cut distribution", "=-1"),
+        ("actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-mean",
+         "actor_rollout_ref.actor.loss_agg_mode", "more rows weighs more", "token-mean"),
+        ("actor_rollout_ref.actor.ulysses_sequence_parallel_size=2 trainer.n_gpus_per_node=2"
+         " actor_rollout_ref.model.use_remove_padding=true",
+         "actor_rollout_ref.actor.ulysses_sequence_parallel_size", "runs on GPUs only", "1"),
         ("algorithm.adv_estimator=grpo", "algorithm.adv_estimator", "raw reward", "rollout_grpo"),
         ("algorithm.adv_estimator=rloo", "algorithm.adv_estimator", "each row", "rollout_grpo"),
         ("trainer.v1.trainer_mode=sync", "trainer.v1.trainer_mode", "by rows", "oresearch"),
@@ -132,10 +139,6 @@ def test_refused(tmp_path, override, setting, what, fix):
 @pytest.mark.parametrize(
     ("override", "setting", "what"),
     [
-        (f"{ROLLOUT}.top_p=0.9", f"{ROLLOUT}.top_p", "cut distribution"),
-        (f"{ROLLOUT}.top_k=50", f"{ROLLOUT}.top_k", "cut distribution"),
-        ("actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-mean",
-         "actor_rollout_ref.actor.loss_agg_mode", "more rows weighs more"),
         ("oresearch.reward.most_calls=8", "oresearch.reward.tool_use", "never felt"),
         ("oresearch.reward.quality=0", "oresearch.reward.quality", "not become better"),
     ],
@@ -147,9 +150,10 @@ def test_told_and_not_refused(tmp_path, override, setting, what):
 
 
 def test_every_mistake_of_a_file_is_told_refusals_first(tmp_path):
-    problems = check(cpu_launch(tmp_path, f"{ROLLOUT}.n=1", f"{ROLLOUT}.top_p=0.5",
+    problems = check(cpu_launch(tmp_path, f"{ROLLOUT}.n=1", "oresearch.reward.quality=0",
                                 "trainer.use_v1=false"))  # fmt: skip
-    assert {"trainer.use_v1", f"{ROLLOUT}.n", f"{ROLLOUT}.top_p"} <= {p.setting for p in problems}
+    settings = {problem.setting for problem in problems}
+    assert {"trainer.use_v1", f"{ROLLOUT}.n", "oresearch.reward.quality"} <= settings
     assert [p.refused for p in problems] == sorted((p.refused for p in problems), reverse=True)
 
 
@@ -316,6 +320,62 @@ def test_a_relative_model_folder_is_found_where_the_command_runs(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     config = compose_config("cpu_tiny", ["actor_rollout_ref.model.path=model"])
     assert Path(config.actor_rollout_ref.model.path) == tmp_path / "model"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "module", "line"),
+    [
+        ("", "actor_rollout_ref.rollout.name", "transfer_queue", "pip install -e . --group rl"),
+        ("", "actor_rollout_ref.rollout.name", "vllm", "pip install -e . --group rl"),
+        ("trainer.logger=[wandb]", "trainer.logger", "wandb", "pip install wandb"),
+        (
+            "actor_rollout_ref.model.use_liger=true",
+            "actor_rollout_ref.model.use_liger",
+            "liger_kernel",
+            "pip install 'liger-kernel",
+        ),
+        (
+            "actor_rollout_ref.actor.optim.optimizer_impl=bitsandbytes.optim",
+            "actor_rollout_ref.actor.optim.optimizer_impl",
+            "bitsandbytes",
+            "pip install bitsandbytes",
+        ),
+    ],
+)
+def test_a_module_that_a_worker_would_miss_is_told_of(
+    tmp_path, monkeypatch, overrides, key, module, line
+):
+    without(monkeypatch, module)
+    config = cpu_launch(tmp_path, *overrides.split())
+    found = only(check(config), key)
+    assert found.refused
+    assert f"there is no module {module}" in found.what
+    assert line in found.fix
+    assert not only(check(config, dry_run=True), key).refused, "a plan needs none"
+
+
+def test_the_attention_that_was_chosen_is_installed(monkeypatch):
+    without(monkeypatch, "flash_attn", "kernels")
+    key = "actor_rollout_ref.model.override_config.attn_implementation"
+    config = compose_config("qwen2.5-7b_8gpu")
+    found = only(check(config), key)
+    assert found.refused
+    assert "no module flash_attn or kernels for flash_attention_2" in found.what
+    assert "pip install flash-attn==2.8.3 --no-build-isolation" in found.fix
+    only(
+        check(compose_config("sft_qwen2.5-7b_8gpu"), "sft"), key.removeprefix("actor_rollout_ref.")
+    )
+    alone = ["actor_rollout_ref.actor.ulysses_sequence_parallel_size=1",
+             "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=32768", f"+{key}=sdpa"]  # fmt: skip
+    problems = check(compose_config("qwen2.5-7b_8gpu", alone), dry_run=True)
+    assert [problem for problem in problems if "module" in problem.what] == []
+
+
+def without(monkeypatch, *modules: str) -> None:
+    monkeypatch.setattr(
+        "rl.check.installation.find_spec",
+        lambda name: None if name in modules else object(),
+    )
 
 
 def test_validation_rows_of_another_split_are_told_of(tmp_path):

@@ -154,6 +154,7 @@ def test_engine_and_actor_are_compared_on_sampled_tokens_only():
     actor = torch.tensor([[-1.1, -9.0, -2.0]])
     found = mismatch(engine, actor, torch.tensor([[1, 0, 1]]))
     assert found["oresearch/mismatch/max_log_prob_difference"] == pytest.approx(0.1, abs=1e-6)
+    assert found["oresearch/mismatch/mean_log_prob_difference"] == pytest.approx(0.05, abs=1e-6)
     assert found["oresearch/mismatch/kl"] == pytest.approx((math.exp(-0.1) - 0.9) / 2, abs=1e-6)
     assert mismatch(engine, actor, torch.zeros(1, 3)) == {}
 

@@ -16,6 +16,7 @@ from transfer_queue import KVBatchMeta
 
 import tests.helpers.verl_quietly  # noqa: F401
 from oresearch_graph.errors import ConfigurationError
+from rl.learning.mismatch import EngineDisagrees
 from rl.learning.task_runner import StartProgress
 from rl.learning.trainer import MODE, ResearchTrainer, micro_batch_rows
 from rl.rows.fingerprint import read_fingerprint
@@ -171,6 +172,120 @@ def test_advantages_are_written_for_every_row_of_a_rollout(queue: QueueDouble):
         sign = 1.0 if key.startswith("a_1") else -1.0
         assert row["advantages"].tolist() == pytest.approx([sign * up, 0.0, sign * up], abs=1e-5)
     assert metrics["oresearch/mismatch/max_log_prob_difference"] == pytest.approx(0.1, abs=1e-6)
+
+
+def disagreeing(queue: QueueDouble, difference: float) -> KVBatchMeta:
+    """A batch whose sampled tokens the actor likes less than the engine did, by so much."""
+    rows = batch(queue, a=2)
+    for row in queue.fields["train"].values():
+        row["rollout_log_probs"] = torch.tensor([-1.0, 0.0, -2.0])
+        row["old_log_probs"] = torch.tensor([-1.0, -9.0, -2.0]) - difference
+    return rows
+
+
+FP32 = "+actor_rollout_ref.actor.fsdp_config.mixed_precision.param_dtype=fp32"
+
+
+@pytest.mark.parametrize(
+    ("difference", "config", "bound"),
+    [
+        (0.06, configured(), "0.05"),
+        (0.02, configured(FP32), "0.01"),
+        (0.51, configured(mismatch_bound=0.5), "0.5"),
+        (float("nan"), configured(), "0.05"),
+    ],
+)
+def test_the_first_step_ends_where_engine_and_actor_are_not_one_model(
+    queue: QueueDouble, difference: float, config: DictConfig, bound: str
+):
+    made = trainer(config)
+    with pytest.raises(EngineDisagrees, match=f"mismatch_bound = {bound}") as raised:
+        made._compute_advantage(disagreeing(queue, difference), {})
+    assert "\n" not in str(raised.value)
+    assert "Compare attention" in str(raised.value)
+    assert "advantages" not in queue.fields["train"]["a_0_0"], "nothing was learned from"
+
+
+@pytest.mark.parametrize(
+    ("difference", "config"),
+    [
+        (0.04, configured()),
+        (0.009, configured(FP32)),
+        (0.02, configured(FP32, mismatch_bound=0.03)),
+    ],
+)
+def test_what_kernels_differ_by_is_trained_on(
+    queue: QueueDouble, difference: float, config: DictConfig
+):
+    metrics: dict[str, Any] = {}
+    trainer(config)._compute_advantage(disagreeing(queue, difference), metrics)
+    mean = metrics["oresearch/mismatch/mean_log_prob_difference"]
+    assert mean == pytest.approx(difference, abs=1e-6)
+
+
+def test_a_later_step_is_logged_and_not_ended(queue: QueueDouble):
+    made, metrics = trainer(), dict[str, Any]()
+    made._compute_advantage(disagreeing(queue, 0.0), {})
+    made._compute_advantage(disagreeing(queue, 0.9), metrics)
+    assert metrics["oresearch/mismatch/mean_log_prob_difference"] == pytest.approx(0.9, abs=1e-6)
+
+
+class LearningWorkers(Workers):
+    """Holds a model and its optimizer, and steps as verl's engine does, whatever the advantages."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        torch.manual_seed(0)
+        self.model = torch.nn.Linear(3, 2)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.1, weight_decay=0.1)
+        self.step(1.0)  # moments from an earlier step
+
+    def step(self, scale: float) -> None:
+        self.optimizer.zero_grad()
+        (self.model(torch.ones(3)).sum() * scale).backward()
+        self.optimizer.step()
+
+    def update_actor(self, batch: KVBatchMeta) -> dict[str, Any]:
+        self.step(0.0)  # no advantage: the gradient is 0
+        return super().update_actor(batch)
+
+    def state(self) -> list[torch.Tensor]:
+        moments = [value for held in self.optimizer.state.values() for value in held.values()]
+        return [value.detach().clone() for value in (*self.model.parameters(), *moments)]
+
+
+@pytest.mark.parametrize("muted", [True, False])
+def test_a_step_without_an_advantage_changes_no_bit(queue: QueueDouble, muted: bool):
+    made, metrics = trainer(), dict[str, Any]()
+    made.actor_rollout_wg = workers = LearningWorkers()
+    rows = made._balance_batch(batch(queue, a=2, b=1), {})
+    made.replay_buffer.muted = {"a", "b"} if muted else {"a"}
+    before = workers.state()
+    made._compute_advantage(rows, {})
+    made._update_actor(rows, metrics)
+    same = [torch.equal(one, two) for one, two in zip(before, workers.state(), strict=True)]
+    assert all(same) if muted else not any(same)
+    assert metrics["oresearch/muted_steps"] == float(muted)
+    assert metrics["oresearch/optimizer_steps"] == float(not muted)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_of_a_step_the_optimizer_steps_without_an_advantage_are_not_taken(
+    queue: QueueDouble, ranks: int
+):
+    made, metrics = trainer(ranks=ranks), dict[str, Any]()
+    rows = made._balance_batch(batch(queue, a=2, b=2, c=2, d=2), {})
+    plan = made._planned(len(rows))
+    muted = {uid for uid, step in plan.of_prompt.items() if step == 0}
+    made._teaching = {key for key in rows.keys if key.split("_")[0] in set("abcd") - muted}
+    assert made._update_actor(rows, metrics) is rows
+    sent = made.actor_rollout_wg.sent
+    assert {key.split("_")[0] for key in sent.keys} == set("abcd") - muted
+    assert sent.extra_info["num_mini_batch"] == 1
+    assert sent.extra_info["global_batch_size"] == 4, "the divisor stays"
+    shares = [share.keys for share in rows.chunk(ranks)]
+    assert list(sent.keys) == [key for share in shares for key in share[len(share) // 2 :]]
+    assert metrics["oresearch/muted_steps"] == metrics["oresearch/optimizer_steps"] == 1.0
 
 
 def test_the_weight_of_rollouts_is_a_setting(queue: QueueDouble):
