@@ -72,6 +72,11 @@ class RewardSettings(FrozenModel):
     quality: float = Field(default=0.6, ge=0)
     tool_use: float = Field(default=0.2, ge=0)
     format: float = Field(default=0.2, ge=0)
+    gate: Literal["none", "quality"] = "none"
+    """none: the paper's sum. quality: form and tool calls are paid as far as there is quality; what
+    too many calls take away is taken all the same."""
+    gate_opens: float = Field(default=0.5, gt=0, le=1)
+    """Quality from which on the gate pays form and tool calls in full; below it, in proportion."""
     scope: Literal["subtask", "trajectory"] = "subtask"
     """tool_use is counted per subtask and averaged, or over the whole trajectory."""
     fewest_calls: int = Field(default=2, ge=0)

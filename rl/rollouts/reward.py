@@ -1,4 +1,5 @@
-"""The reward of one rollout, from its Trace: `0.6·quality + 0.2·tool_use + 0.2·format`.
+"""The reward of one rollout, from its Trace: `0.6·quality + 0.2·tool_use + 0.2·format`, or with
+form and tool calls behind quality (`reward.gate`).
 
 Whose a failure is decides what becomes of the rollout (`fate`):
 
@@ -143,11 +144,10 @@ class RewardJudge:
         if len(trace.subtasks) < self.settings.fewest_subtasks:
             codes["few_subtasks"] += 1
         use, form = tool_use(trace, self.settings), float(not codes)
-        weights = self.settings
         report = _report(trace)
         citations = trace.citations if report is not None else None
         return RewardParts(
-            total=weights.quality * quality + weights.tool_use * use + weights.format * form,
+            total=total_of(quality, use, form, self.settings),
             quality=quality,
             tool_use=use,
             format=form,
@@ -169,6 +169,13 @@ class RewardJudge:
         return await self._judge.judge(trace.question, report, truth, citations=trace.citations)
 
 
+def total_of(quality: float, use: float, form: float, settings: RewardSettings) -> float:
+    """The reward of its three parts."""
+    paid = min(1.0, quality / settings.gate_opens) if settings.gate == "quality" else 1.0
+    earned = settings.tool_use * max(0.0, use) + settings.format * form
+    return settings.quality * quality + paid * earned + settings.tool_use * min(0.0, use)
+
+
 def fate(trace: Trace) -> Fate:
     """Whether a rollout is scored, with whatever the policy did wrong, or dropped."""
     return "dropped" if spoiled_by(trace) else "scored"
@@ -181,13 +188,21 @@ def spoiled_by(trace: Trace) -> Failure | None:
 
 def tool_use(trace: Trace, settings: RewardSettings) -> float:
     """The tool term: −1 to 1; averaged over subtasks, or of the whole trajectory. Calls count that
-    brought a source unseen before."""
-    if settings.scope == "trajectory":
-        return _calls_worth(trace.steps, settings)
-    branches = trace.branches
-    numbers = range(1, len(trace.subtasks) + 1) or branches
-    worths = [_calls_worth(branches.get(number, ()), settings) for number in numbers]
-    return sum(worths) / len(worths) if worths else 0.0
+    brought a source unseen before. Without a plan of the policy's own it is 0 at most."""
+    parts: list[Sequence[Step]] = [trace.steps]
+    if settings.scope == "subtask":
+        branches = trace.branches
+        numbers = range(1, len(trace.subtasks) + 1) or branches
+        parts = [branches.get(number, ()) for number in numbers]
+    worths = [_calls_worth(steps, settings) for steps in parts]
+    worth = sum(worths) / len(worths) if worths else 0.0
+    return worth if _has_plan(trace) else min(0.0, worth)
+
+
+def _has_plan(trace: Trace) -> bool:
+    """Subtasks are listed, and the policy listed them."""
+    replaced = any(failure.name == "plan_fallback" for failure in trace.failures)
+    return bool(trace.subtasks) and not replaced
 
 
 def read_truth(row: Mapping[str, Any]) -> GroundTruth:
