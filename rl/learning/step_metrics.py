@@ -58,6 +58,8 @@ METRICS: Final[dict[str, str]] = {
     "oresearch/padding_rows": "Rows without any trained token, added so that workers get as many.",
     "oresearch/rollouts/kept": "Rollouts of the step that have a reward.",
     "oresearch/rollouts/dropped": "Rollouts dropped because infrastructure failed.",
+    "oresearch/dropped/<class>": "Share of the step's rollouts that failures of one class dropped; "
+    "above 0.1 a warning, above 0.5 the run ends.",
     "oresearch/failures/<class>": "Failures of one class, in rollouts kept or dropped.",
     "oresearch/rollout_seconds/mean": "Seconds of the graph in a rollout that has a reward, "
     "judging left out.",

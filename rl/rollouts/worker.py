@@ -22,7 +22,7 @@ from oresearch_graph.tools.single_flight import SingleFlight
 from oresearch_graph.trace import Trace, TraceWriter
 from rl.rollouts.graph import Rollout, RolloutGraph
 from rl.rollouts.ledger_policy import Engine, LedgerPolicy, Sampling
-from rl.rollouts.log import RolloutReports
+from rl.rollouts.log import NOTHING_SAMPLED, RolloutReports
 from rl.rollouts.reward import RewardJudge, RewardParts, judge_from, spoiled_by
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rollouts.token_ledger import TokenRow
@@ -151,7 +151,7 @@ class RolloutWorker:
         if trace is None or spoiled_by(trace) is not None:
             return None
         if not rows:
-            failures["policy.nothing_sampled"] = 1
+            failures[NOTHING_SAMPLED] = 1
             return None
         try:
             parts = await self.judge.score(trace, row)
