@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.settings import ResearchSettings, setting_fault
@@ -64,6 +64,15 @@ class RewardJudgeSettings(FrozenModel):
     """Judge calls at one time in one worker."""
     cache: Path | None = None
     """A file that keeps verdicts; the same report is judged once."""
+
+
+class AuditSettings(FrozenModel):
+    """A second, different judge for some of the reports: its gap to the first is logged, nothing is
+    paid by it, and where it fails nothing is lost."""
+
+    share: float = Field(default=0.0, ge=0, le=1)
+    """Of the reports that are judged; 0: no audit."""
+    judge: RewardJudgeSettings = RewardJudgeSettings()
 
 
 class RewardSettings(FrozenModel):
@@ -121,6 +130,7 @@ class RLSettings(FrozenModel):
     """Most tokens of the report."""
     tools: ToolSettings = ToolSettings()
     judge: RewardJudgeSettings = RewardJudgeSettings()
+    audit: AuditSettings = AuditSettings()
     reward: RewardSettings = RewardSettings()
     groups: GroupSettings = GroupSettings()
     seconds: TimeSettings = TimeSettings()
@@ -129,6 +139,17 @@ class RLSettings(FrozenModel):
     has one mini-batch). Neither changes when a rollout is split into more rows."""
     traces: Path | None = None
     """Folder for the rollouts' Traces, one folder per step; None keeps none."""
+
+    @field_validator("audit")
+    @classmethod
+    def _by_another(cls, audit: AuditSettings, info: ValidationInfo) -> AuditSettings:
+        judges = [audit.judge, *filter(None, [info.data.get("judge")])]
+        places = {(judge.kind, judge.model, judge.base_url) for judge in judges}
+        if audit.share and audit.judge.kind == "model" and not audit.judge.model:
+            raise ValueError("its judge names no model: set oresearch.audit.judge.model")
+        if audit.share and len(places) < len(judges):
+            raise ValueError("its judge is the one that it audits: name another kind or model")
+        return audit
 
     @property
     def research_settings(self) -> ResearchSettings:

@@ -157,12 +157,26 @@ def judge_is_there(launch: Launch) -> Iterator[Problem]:
             f"{judge.model} has no server and OPENAI_API_KEY is not set",
             "oresearch.judge.base_url=http://host:port/v1, or set OPENAI_API_KEY",
         )
-    yield from _servers(judge, launch.dry_run)
+    yield from _servers(judge, "oresearch.judge", refused=not launch.dry_run)
     if is_real(key):
-        yield from _in_clear(judge)
+        yield from _in_clear(judge, "oresearch.judge")
 
 
-def _in_clear(judge: RewardJudgeSettings) -> Iterator[Problem]:
+def audit_is_there(launch: Launch) -> Iterator[Problem]:
+    """The audit's server answers, which costs no rollout where it does not, and its key goes
+    nowhere in clear."""
+    audit = launch.settings.audit
+    if not audit.share or audit.judge.kind != "model":
+        return
+    yield from _servers(audit.judge, "oresearch.audit.judge", refused=False)
+    try:
+        if is_real(environment_key("OPENAI_API_KEY")):
+            yield from _in_clear(audit.judge, "oresearch.audit.judge")
+    except ConfigurationError as error:
+        yield Problem("OPENAI_API_KEY", str(error), "export OPENAI_API_KEY anew")
+
+
+def _in_clear(judge: RewardJudgeSettings, key: str) -> Iterator[Problem]:
     """The key goes to other machines by https only."""
     for name in ("base_url", "second_base_url"):
         if address := Address.of(getattr(judge, name) or ""):
@@ -170,18 +184,18 @@ def _in_clear(judge: RewardJudgeSettings) -> Iterator[Problem]:
                 require_privacy(address.url, "OPENAI_API_KEY")
             except ConfigurationError as error:
                 fix = "https, ORESEARCH_ALLOW_PLAIN_HTTP=1, or OPENAI_API_KEY set to EMPTY"
-                yield Problem(f"oresearch.judge.{name}", str(error), fix)
+                yield Problem(f"{key}.{name}", str(error), fix)
 
 
-def _servers(judge: RewardJudgeSettings, dry_run: bool) -> Iterator[Problem]:
+def _servers(judge: RewardJudgeSettings, key: str, *, refused: bool) -> Iterator[Problem]:
     addresses = {"base_url": judge.base_url, "second_base_url": judge.second_base_url}
     for name, url in addresses.items():
         if url and (why := _unreachable(url)):
             yield Problem(
-                f"oresearch.judge.{name}",
+                f"{key}.{name}",
                 f"{public_name(url)} {why}",
                 "start the judge's server, or correct the address",
-                refused=not dry_run,
+                refused=refused,
             )
 
 
@@ -227,4 +241,10 @@ def time_limits_nest(launch: Launch) -> Iterator[Problem]:
 
 
 SFT_RULES = (device_is_there, cpu_engine, ranks_divide, nodes_share_folders)
-GRPO_RULES = (judge_is_there, documents_are_there, time_limits_nest, *SFT_RULES)
+GRPO_RULES = (
+    judge_is_there,
+    audit_is_there,
+    documents_are_there,
+    time_limits_nest,
+    *SFT_RULES,
+)

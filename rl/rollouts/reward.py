@@ -34,7 +34,7 @@ from typing import Any, Final, Literal
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.evidence.copying import is_padded, verbatim_share
-from oresearch_graph.judging.ground_truth import ExactFactsJudge, Judged, QualityJudge
+from oresearch_graph.judging.ground_truth import Judged, QualityJudge
 from oresearch_graph.rows.ground_truth import GroundTruth
 from oresearch_graph.text.language import detect_language, surely_another
 from oresearch_graph.text.scripts import has_cjk
@@ -42,7 +42,8 @@ from oresearch_graph.text.words import all_words, sentence_spans, terms, token_c
 from oresearch_graph.trace import Failure, Step, Trace, Violation, violations
 from oresearch_graph.trace.answer import ParsedAnswer, parse_answer
 from oresearch_graph.trace.call_counts import calls_per_subtask, distinct_calls, fruitful_calls
-from rl.settings import RewardJudgeSettings, RewardSettings
+from rl.rollouts.judges import AuditVerdict, JudgeAudit
+from rl.settings import RewardSettings
 
 Fate = Literal["scored", "dropped"]
 
@@ -84,6 +85,8 @@ class RewardParts:
     """Why and how far quality counts less than it was judged; see `quality_caps`."""
     judged: Judged | None
     """None: there was no report to judge."""
+    audit: AuditVerdict | None = None
+    """None: the report was not audited."""
 
     def as_floats(self) -> dict[str, float | None]:
         """For logging: the same keys for every rollout.
@@ -91,7 +94,8 @@ class RewardParts:
         verl's validation leaves None out of its means. There is no key `reward`: `_validate`
         (verl/trainer/ppo/v1/trainer_base.py) fills that one itself and would count it twice.
         """
-        judged = self.judged
+        judged, audited = self.judged, self.audit.quality if self.audit else None
+        gap = judged.quality - audited if judged and audited is not None else None
         return {
             "total": self.total,
             "quality": self.quality,
@@ -111,14 +115,19 @@ class RewardParts:
             "quality_capped": float(judged is not None and self.quality < judged.quality),
             "judge_seconds": judged.seconds if judged else None,
             "judge_cached": float(judged.cached) if judged else None,
+            "audit_quality": audited,
+            "audit_gap": gap,
+            "audit_failed": float(audited is None) if self.audit else None,
         }
 
 
 class RewardJudge:
     """Scores rollouts. One per worker: the judge's limits and its cache belong to it."""
 
-    def __init__(self, settings: RewardSettings, judge: QualityJudge) -> None:
-        self.settings, self._judge = settings, judge
+    def __init__(
+        self, settings: RewardSettings, judge: QualityJudge, audit: JudgeAudit | None = None
+    ) -> None:
+        self.settings, self._judge, self._audit = settings, judge, audit
 
     async def score(self, trace: Trace, row: Mapping[str, Any]) -> RewardParts:
         """The reward of a rollout whose fate is to be scored; `row` is its row of verl's data.
@@ -159,6 +168,7 @@ class RewardJudge:
             violations=codes,
             caps=caps,
             judged=judged,
+            audit=await self._audited(trace, truth),
         )
 
     async def _quality(self, trace: Trace, truth: GroundTruth) -> Judged | None:
@@ -167,6 +177,12 @@ class RewardJudge:
         if report is None:
             return None
         return await self._judge.judge(trace.question, report, truth, citations=trace.citations)
+
+    async def _audited(self, trace: Trace, truth: GroundTruth) -> AuditVerdict | None:
+        report = _report(trace)
+        if report is None or self._audit is None:
+            return None
+        return await self._audit.verdict(trace.question, report, truth, trace.citations)
 
 
 def total_of(quality: float, use: float, form: float, settings: RewardSettings) -> float:
@@ -228,32 +244,6 @@ def ground_truth(row: Mapping[str, Any], question: str) -> GroundTruth:
         return read_truth(row)
     except ConfigurationError as error:
         raise ConfigurationError(f"the question {question[:80]!r} has {error}") from error
-
-
-def judge_from(settings: RewardJudgeSettings) -> QualityJudge:
-    """The judge that the settings ask for. Raises ConfigurationError."""
-    if settings.kind == "exact_facts":
-        return ExactFactsJudge()
-    if not settings.model:
-        raise ConfigurationError(
-            "oresearch.judge.kind is model and names none: set oresearch.judge.model, or kind to "
-            "exact_facts"
-        )
-    from oresearch_graph.judging.model_judge import (
-        ModelJudge,  # a second to import, for this kind alone
-    )
-
-    return ModelJudge(
-        settings.model,
-        base_url=settings.base_url,
-        second=settings.second_model,
-        second_base_url=settings.second_base_url,
-        votes=settings.votes,
-        tries=settings.tries,
-        timeout=settings.timeout,
-        concurrency=settings.concurrency,
-        cache=settings.cache,
-    )
 
 
 def quality_caps(
