@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.limits import Price
 from oresearch_graph.settings import ResearchSettings, setting_fault
 from oresearch_graph.trace.validation import FrozenModel
 
@@ -38,6 +39,8 @@ class ToolSettings(FrozenModel):
     """Searches and pages at one time, of all workers together."""
     turn_timeout: float = Field(default=120.0, gt=0)
     """Seconds that a call may wait for its turn among them; then the rollout is dropped."""
+    price: float | None = Field(default=None, ge=0)
+    """US dollars of one call, for the plan."""
 
     @property
     def longest_call(self) -> float:
@@ -64,6 +67,9 @@ class RewardJudgeSettings(FrozenModel):
     """Judge calls at one time in one worker."""
     cache: Path | None = None
     """A file that keeps verdicts; the same report is judged once."""
+    price: Price | None = None
+    """US dollars per million tokens of the prompt, of what of it is cached, and of the reply; where
+    the model has no list price, or it is not yours."""
 
 
 class AuditSettings(FrozenModel):
