@@ -7,7 +7,8 @@ OresearchError
 │   └── PolicyRefused      the request itself was refused (key, model name, bad parameter)
 │       └── PolicyOverflow the thread is longer than the model's context
 ├── ToolError              a tool's own service failed, after retries
-│   └── AddressRefused     an address the guard does not let us reach
+│   ├── AddressRefused     an address the guard does not let us reach
+│   └── RequestRefused     a query or address that the service does not take
 ├── JudgeError             no judge could score a report; the report stays unscored
 ├── CitationsNotUnderstood no citation of a report leads anywhere
 ├── BudgetExhausted        the run's hard limit was reached
@@ -72,6 +73,11 @@ class ToolError(OresearchError):
 
 class AddressRefused(ToolError):
     """The address guard refused to connect: loopback, private, link-local or metadata."""
+
+
+class RequestRefused(ToolError):
+    """The service is there and does not take this very query or address: whoever asked can mend
+    it, nobody else."""
 
 
 class JudgeError(OresearchError):

@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.limits import Price
 from oresearch_graph.settings import ResearchSettings, setting_fault
 from oresearch_graph.trace.validation import FrozenModel
 
@@ -40,6 +41,8 @@ class ToolSettings(FrozenModel):
     """Searches and pages at one time, of all workers together."""
     turn_timeout: float = Field(default=120.0, gt=0)
     """Seconds that a call may wait for its turn among them; then the rollout is dropped."""
+    price: float | None = Field(default=None, ge=0)
+    """US dollars of one call, for the plan."""
 
     @property
     def longest_call(self) -> float:
@@ -66,6 +69,18 @@ class RewardJudgeSettings(FrozenModel):
     """Judge calls at one time in one worker."""
     cache: Path | None = None
     """A file that keeps verdicts; the same report is judged once."""
+    price: Price | None = None
+    """US dollars per million tokens of the prompt, of what of it is cached, and of the reply; where
+    the model has no list price, or it is not yours."""
+
+
+class AuditSettings(FrozenModel):
+    """A second, different judge for some of the reports: its gap to the first is logged, nothing is
+    paid by it, and where it fails nothing is lost."""
+
+    share: float = Field(default=0.0, ge=0, le=1)
+    """Of the reports that are judged; 0: no audit."""
+    judge: RewardJudgeSettings = RewardJudgeSettings()
 
 
 class RewardSettings(FrozenModel):
@@ -74,6 +89,11 @@ class RewardSettings(FrozenModel):
     quality: float = Field(default=0.6, ge=0)
     tool_use: float = Field(default=0.2, ge=0)
     format: float = Field(default=0.2, ge=0)
+    gate: Literal["none", "quality"] = "none"
+    """none: the paper's sum. quality: form and tool calls are paid as far as there is quality; what
+    too many calls take away is taken all the same."""
+    gate_opens: float = Field(default=0.5, gt=0, le=1)
+    """Quality from which on the gate pays form and tool calls in full; below it, in proportion."""
     scope: Literal["subtask", "trajectory"] = "subtask"
     """tool_use is counted per subtask and averaged, or over the whole trajectory."""
     fewest_calls: int = Field(default=2, ge=0)
@@ -121,6 +141,7 @@ class RLSettings(FrozenModel):
     """Most tokens of the report."""
     tools: ToolSettings = ToolSettings()
     judge: RewardJudgeSettings = RewardJudgeSettings()
+    audit: AuditSettings = AuditSettings()
     reward: RewardSettings = RewardSettings()
     groups: GroupSettings = GroupSettings()
     seconds: TimeSettings = TimeSettings()
@@ -132,6 +153,17 @@ class RLSettings(FrozenModel):
     log-probability, on average. None: 0.01 where the actor computes in fp32, else 0.05."""
     traces: Path | None = None
     """Folder for the rollouts' Traces, one folder per step; None keeps none."""
+
+    @field_validator("audit")
+    @classmethod
+    def _by_another(cls, audit: AuditSettings, info: ValidationInfo) -> AuditSettings:
+        judges = [audit.judge, *filter(None, [info.data.get("judge")])]
+        places = {(judge.kind, judge.model, judge.base_url) for judge in judges}
+        if audit.share and audit.judge.kind == "model" and not audit.judge.model:
+            raise ValueError("its judge names no model: set oresearch.audit.judge.model")
+        if audit.share and len(places) < len(judges):
+            raise ValueError("its judge is the one that it audits: name another kind or model")
+        return audit
 
     @property
     def research_settings(self) -> ResearchSettings:

@@ -76,6 +76,8 @@ class Hits(BaseModel):
     query: str
     hits: tuple[Hit, ...] = ()
     fault: Fault = None
+    refused: bool = False
+    """The fault is the query's: the service is there and did not take it."""
 
     @model_validator(mode="before")
     @classmethod

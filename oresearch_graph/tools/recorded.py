@@ -22,6 +22,7 @@ from oresearch_graph.tools.backend import Hits, Page, PageReader, SearchBackend
 from oresearch_graph.trace.private_files import private_file
 
 _VERSION: Final = 1
+_NOT_RECORDED: Final = "is not among the pages recorded: open addresses that a search gave"
 
 
 class RecordedNames(BaseModel):
@@ -121,10 +122,13 @@ class Recorder:
 
 class Replay:
     """A search backend and page reader that answer from a record alone. Reads the file at once:
-    make it in a thread. Raises ConfigurationError for a file that is no record."""
+    make it in a thread. Raises ConfigurationError for a file that is no record.
 
-    def __init__(self, file: str | Path) -> None:
-        self._file = Path(file)
+    `whole`: the record holds all that is asked, else it is another run's and ToolError is raised.
+    Not so where a policy asks what it likes: what nobody asked before is then not to be found."""
+
+    def __init__(self, file: str | Path, *, whole: bool = True) -> None:
+        self._file, self._whole = Path(file), whole
         self._record = _Record()
         self.name = self._load().search
 
@@ -148,18 +152,18 @@ class Replay:
 
     def _hits(self, query: str, k: int) -> Hits:
         hits = self._record.hits(query, k)
-        if hits is None:
+        if hits is None and self._whole:
             raise self._missing(f"the query {query!r} with {k} results")
-        return hits
+        return Hits(query=query) if hits is None else hits
 
     async def read(self, urls: Sequence[str], focus: str) -> list[Page]:
         return [self._page(url, focus) for url in urls]
 
     def _page(self, url: str, focus: str) -> Page:
         page = self._record.page(url, focus)
-        if page is None:
+        if page is None and self._whole:
             raise self._missing(f"the page {url}")
-        return page
+        return Page(url=url, fault=_NOT_RECORDED) if page is None else page
 
     def _missing(self, what: str) -> ToolError:
         return ToolError(f"{self._file.name} does not hold {what}: record that run again")

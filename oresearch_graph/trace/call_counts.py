@@ -16,6 +16,9 @@ from oresearch_graph.trace.references import addresses, same_address
 from oresearch_graph.trace.step import Step
 
 _MINUS: Final = re.compile(r"(?<![^\W_])[-−](?=\d)")
+_SIGNS: Final = frozenset("+#%")
+_COUNT: Final = re.compile(r"&(?:serp_)?num=\d*+")
+"""A count of results, wherever a query has one: `read_call` knows the last, of four digits."""
 _BLOCK: Final = re.compile(r"^\[\d{1,7}\] .*\n(?P<address>\S+)$", re.MULTILINE)
 """A source in an observation: number and title, then its address."""
 SAID_BY_TOOL: Final = re.compile(
@@ -81,19 +84,21 @@ def call_key(step: Step) -> tuple[str, ...] | None:
 
 def _subjects(call: Call) -> Iterable[str]:
     if call.tool == "crawl_page":
-        return sorted(map(same_address, call.items))
+        return sorted(set(map(same_address, call.items)))
     if call.tool == "web_search":
-        return sorted(map(normal_text, call.items))
+        return sorted({normal_text(_COUNT.sub(" ", item)) for item in call.items})
     return (json.dumps(call.arguments, sort_keys=True),)
 
 
 def normal_text(text: str) -> str:
     """A text without case, punctuation, white space and forms of characters; signs stay that make
-    another word or figure of one (C++, C#, -5). A text of nothing else is itself."""
+    another word or figure of one (C++, C#, -5), not those that stand alone. A text of nothing
+    else is itself."""
     normal = as_seen(text).casefold()
     kept = [c if c.isalnum() or c in "+#%" or unicodedata.category(c)[0] == "M" else " "
             for c in _MINUS.sub("#", normal)]  # fmt: skip
-    return " ".join("".join(kept).split()) or text
+    words = (word for word in "".join(kept).split() if not _SIGNS.issuperset(word))
+    return " ".join(words) or text
 
 
 def _sources(observation: str) -> Iterator[tuple[str, ...]]:

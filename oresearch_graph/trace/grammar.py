@@ -19,6 +19,7 @@ from oresearch_graph.trace.answer import ParsedAnswer, parsed_answers
 from oresearch_graph.trace.call_counts import normal_text
 from oresearch_graph.trace.calls import read_call
 from oresearch_graph.trace.escaping import escape_world
+from oresearch_graph.trace.look_alikes import as_seen
 from oresearch_graph.trace.record import Trace
 from oresearch_graph.trace.references import Ledger, seen_sources
 from oresearch_graph.trace.report_form import HEADINGS, SECTIONS, Section
@@ -28,8 +29,8 @@ from oresearch_graph.trace.validation import FrozenModel
 
 ViolationCode = Literal[
     "no_subtask_list", "late_subtask_list", "repeated_subtask_list", "empty_subtask_list",
-    "copied_subtask", "subtask_without_branch", "branch_not_listed", "interleaved_branches",
-    "step_outside_branch", "fake_observation",
+    "replaced_plan", "copied_subtask", "subtask_without_branch", "branch_not_listed",
+    "interleaved_branches", "step_outside_branch", "fake_observation", "empty_think",
     "misplaced_subtask", "misplaced_report", "turn_without_think", "misplaced_plan",
     "branch_without_turn",
     "call_without_observation", "observation_without_call", "branch_without_answer",
@@ -67,7 +68,17 @@ _FAKE: Final = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 """One with a source in it, or with text to its end: a word about the tag is none."""
+_FAKE_SOURCE: Final = re.compile(
+    r"< \s*+ observation \b [^<>]{0,80} > \s*+ (?: \[\d{1,7}\][ ] | \#\#[ ]Query: )",
+    re.IGNORECASE | re.VERBOSE,
+)
+"""In an answer, which may tell of such tags: one with a source in it."""
 
+_NAMED: Final[Mapping[str, ViolationCode]] = {
+    "recovered": "recovered",
+    "plan_fallback": "replaced_plan",
+}
+"""Failures that are violations too: what stands in the steps is not what the policy wrote."""
 _OTHER_TEXT: Final = frozenset(("repaired", "revised"))
 """Failures of text that is not in the steps."""
 
@@ -87,9 +98,9 @@ def violations(
         faults += _report_faults(trace, at, answers[at])
     faults += _citation_faults(trace, answers)
     faults += [
-        Violation(code="recovered", message=failure.message, branch=failure.branch)
+        Violation(code=code, message=failure.message, branch=failure.branch)
         for failure in trace.failures
-        if failure.name == "recovered"
+        if (code := _NAMED.get(failure.name)) is not None
     ]
     declared = {failure.branch for failure in trace.failures if failure.name not in _OTHER_TEXT}
     end = len(trace.steps)
@@ -119,13 +130,11 @@ def _whole(step: Step) -> _Span:
 def _tag_faults(trace: Trace) -> Iterator[Violation]:
     tags = tag_pattern(trace.protocol.tools)
     for index, step in enumerate(trace.steps):
-        if (
-            step.author == "policy"
-            and step.kind not in ANSWER_KINDS
-            and (fake := _FAKE.search(step.text))
-        ):
+        if step.author == "policy" and (fake := _fake_observation(step)):
             text = "an <observation> that the policy wrote"
-            yield _violation("fake_observation", text, index, step.branch, fake.span())
+            yield _violation("fake_observation", text, index, step.branch, fake)
+        if step.author == "policy" and step.kind == "think" and not _says_anything(step.text):
+            yield _violation("empty_think", "an empty <think>", index, step.branch)
         if step.kind == "stray":
             if step.text.strip():
                 text = f"text outside every tag: {_short(step.text)}"
@@ -142,6 +151,19 @@ def _tag_faults(trace: Trace) -> Iterator[Violation]:
             yield _violation("nested_tag", text, index, step.branch, inner.span())
         if step.is_call and (fault := read_call(step).fault):
             yield _violation("malformed_call", fault, index, step.branch, _whole(step))
+
+
+def _fake_observation(step: Step) -> _Span | None:
+    """Where a step of the policy's holds what only tools show."""
+    if step.kind == "observation":
+        return _whole(step)
+    fake = (_FAKE_SOURCE if step.kind in ANSWER_KINDS else _FAKE).search(step.text)
+    return None if fake is None else fake.span()
+
+
+def _says_anything(text: str) -> bool:
+    """False without a letter or a figure that is seen."""
+    return any(map(str.isalnum, as_seen(text)))
 
 
 def _order_faults(trace: Trace) -> Iterator[Violation]:

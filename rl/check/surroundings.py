@@ -3,6 +3,7 @@ folders of several nodes), the judge and the documents."""
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from oresearch_graph.errors import ConfigurationError, OresearchError
 from oresearch_graph.keys import Address, environment_key, is_real, require_privacy
 from oresearch_graph.redaction import public_name
 from rl.check.problem import Launch, Problem
+from rl.rows.truths import truth_sizes
 from rl.settings import RewardJudgeSettings
 from rl.tools.documents import check_documents
 
@@ -152,12 +154,58 @@ def judge_is_there(launch: Launch) -> Iterator[Problem]:
             f"{judge.model} has no server and OPENAI_API_KEY is not set",
             "oresearch.judge.base_url=http://host:port/v1, or set OPENAI_API_KEY",
         )
-    yield from _servers(judge, launch.dry_run)
+    yield from _servers(judge, "oresearch.judge", refused=not launch.dry_run)
     if is_real(key):
-        yield from _in_clear(judge)
+        yield from _in_clear(judge, "oresearch.judge")
 
 
-def _in_clear(judge: RewardJudgeSettings) -> Iterator[Problem]:
+def audit_is_there(launch: Launch) -> Iterator[Problem]:
+    """The audit's server answers, which costs no rollout where it does not, and its key goes
+    nowhere in clear."""
+    audit = launch.settings.audit
+    if not audit.share or audit.judge.kind != "model":
+        return
+    yield from _servers(audit.judge, "oresearch.audit.judge", refused=False)
+    try:
+        if is_real(environment_key("OPENAI_API_KEY")):
+            yield from _in_clear(audit.judge, "oresearch.audit.judge")
+    except ConfigurationError as error:
+        yield Problem("OPENAI_API_KEY", str(error), "export OPENAI_API_KEY anew")
+
+
+def judge_serves_step(launch: Launch) -> Iterator[Problem]:
+    """All reports of a step are judged before the watchdog ends it, even where each request takes
+    the whole of its time-out. A worker judges its own share of the rollouts."""
+    judge, seconds = launch.settings.judge, launch.settings.seconds
+    if judge.kind != "model" or launch.settings.reward.quality == 0:
+        return
+    workers = int(launch.get("actor_rollout_ref.rollout.agent.num_workers", 1))
+    orders = truth_sizes(launch.files("data.train_files")).orders
+    requests = math.ceil(most_rollouts(launch) / workers) * judge.votes * orders
+    left = seconds.step - seconds.rollout
+    needed = math.ceil(requests / judge.concurrency) * judge.timeout
+    if needed <= left:
+        return
+    at_once = math.ceil(requests / max(1, left // judge.timeout))
+    fix = f"oresearch.judge.concurrency={at_once}"
+    if left < judge.timeout:
+        fix = f"oresearch.seconds.step={seconds.rollout + judge.timeout:g} {fix}"
+    yield Problem(
+        "oresearch.judge.concurrency",
+        f"{judge.concurrency} at one time in each of {workers} workers: their {requests} requests"
+        f" take {needed:g} s by judge.timeout = {judge.timeout:g} s, and a step has {left:g} s"
+        " after its rollouts",
+        fix,
+    )
+
+
+def most_rollouts(launch: Launch) -> int:
+    """Rollouts of one step, those of refilled prompts among them."""
+    prompts = int(launch.get("data.train_batch_size", 1)) + launch.settings.groups.refill
+    return prompts * int(launch.get("actor_rollout_ref.rollout.n", 1))
+
+
+def _in_clear(judge: RewardJudgeSettings, key: str) -> Iterator[Problem]:
     """The key goes to other machines by https only."""
     for name in ("base_url", "second_base_url"):
         if address := Address.of(getattr(judge, name) or ""):
@@ -165,18 +213,18 @@ def _in_clear(judge: RewardJudgeSettings) -> Iterator[Problem]:
                 require_privacy(address.url, "OPENAI_API_KEY")
             except ConfigurationError as error:
                 fix = "https, ORESEARCH_ALLOW_PLAIN_HTTP=1, or OPENAI_API_KEY set to EMPTY"
-                yield Problem(f"oresearch.judge.{name}", str(error), fix)
+                yield Problem(f"{key}.{name}", str(error), fix)
 
 
-def _servers(judge: RewardJudgeSettings, dry_run: bool) -> Iterator[Problem]:
+def _servers(judge: RewardJudgeSettings, key: str, *, refused: bool) -> Iterator[Problem]:
     addresses = {"base_url": judge.base_url, "second_base_url": judge.second_base_url}
     for name, url in addresses.items():
         if url and (why := _unreachable(url)):
             yield Problem(
-                f"oresearch.judge.{name}",
+                f"{key}.{name}",
                 f"{public_name(url)} {why}",
                 "start the judge's server, or correct the address",
-                refused=not dry_run,
+                refused=refused,
             )
 
 
@@ -222,4 +270,11 @@ def time_limits_nest(launch: Launch) -> Iterator[Problem]:
 
 
 SFT_RULES = (device_is_there, cpu_engine, ranks_divide, nodes_share_folders)
-GRPO_RULES = (judge_is_there, documents_are_there, time_limits_nest, *SFT_RULES)
+GRPO_RULES = (
+    judge_is_there,
+    judge_serves_step,
+    audit_is_there,
+    documents_are_there,
+    time_limits_nest,
+    *SFT_RULES,
+)

@@ -19,6 +19,7 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 from verl.utils.skip import SkipManager
 
 from oresearch_graph.errors import OresearchError
+from rl.learning.drops import watch_drops
 from rl.learning.groups import (
     LeftOut,
     QueuedRollout,
@@ -27,7 +28,7 @@ from rl.learning.groups import (
     parse_row_key,
     reason_left_out,
 )
-from rl.rollouts.log import RolloutReports
+from rl.rollouts.log import RolloutRecord, RolloutReports
 from rl.settings import GroupSettings
 
 _NAMED: Final = 5
@@ -66,6 +67,8 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
         self.questions = questions
         self.rollouts: list[QueuedRollout] = []
         """Every rollout of the last training step that has rows, those left out among them."""
+        self.records: list[RolloutRecord] = []
+        """What the log had of that step when it was sampled."""
         self.sampled = False
         """True once rollouts came in, of training or validation."""
         self.muted: set[str] = set()
@@ -81,14 +84,17 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
     ) -> tuple[KVBatchMeta, dict[str, float]]:
         """The rows of a step, and what was counted on the way under `oresearch/groups/`.
 
-        Raises StepTimedOut, and RolloutsUnusable when nothing is left to train or validate on.
+        Raises StepTimedOut, and RolloutsUnusable when nothing is left to train or validate on, or
+        infrastructure dropped too many.
         """
         deadline = time.monotonic() + self.seconds
         if partition_id == "val":
             return self._validation(deadline)
         self.rollouts, self._verdicts = [], {}
         refilled = self._gather(partition_id, batch_size, deadline)
+        self.records = self.log.drain()
         uids = self._trainable(partition_id)[:batch_size]
+        drops = watch_drops(self.records)
         left_out = Counter(reason for reason in self._verdicts.values() if reason)
         batch = self._take_batch(partition_id, uids)
         self.muted = {uid for uid in uids if self._verdicts[uid] == "no_signal"}
@@ -98,6 +104,7 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
             "oresearch/groups/left_out/no_signal": float(left_out["no_signal"]),
             "oresearch/groups/refilled": float(refilled),
             "oresearch/groups/without_signal": float(len(self.muted)),
+            **drops,
         }
 
     def _gather(self, partition: str, batch_size: int, deadline: float) -> int:
@@ -145,7 +152,8 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
         for verdict in (None, "no_signal"):
             if uids := [uid for uid in by_age if self._verdicts[uid] == verdict]:
                 return uids
-        raise self._nothing_left(f"none of {len(by_age)} prompts has two rollouts to compare")
+        what = f"none of {len(by_age)} prompts has two rollouts to compare"
+        raise self._nothing_left(what, self.records)
 
     def _take_batch(self, partition: str, uids: Iterable[str]) -> KVBatchMeta:
         """The batch of the chosen prompts; everything else in the partition is cleared."""
@@ -164,7 +172,8 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
                 break
             self._wait(running, deadline)
         if not self.partitions["val"]:
-            raise self._nothing_left("no rollout of the validation questions came through")
+            what = "no rollout of the validation questions came through"
+            raise self._nothing_left(what, self.log.drain(validate=True))
         return self._take_batch("val", self._ended("val")), {}
 
     def _running(self, partition: str) -> set[str]:
@@ -194,8 +203,7 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         return "; ".join(names[:_NAMED]) + more
 
-    def _nothing_left(self, what: str) -> RolloutsUnusable:
-        records = [*self.log.drain(validate=False), *self.log.drain(validate=True)]
+    def _nothing_left(self, what: str, records: list[RolloutRecord]) -> RolloutsUnusable:
         failures: Counter[str] = Counter()
         for record in records:
             failures.update(record.failures)

@@ -60,6 +60,8 @@ METRICS: Final[dict[str, str]] = {
     "oresearch/padding_rows": "Rows without any trained token, added so that workers get as many.",
     "oresearch/rollouts/kept": "Rollouts of the step that have a reward.",
     "oresearch/rollouts/dropped": "Rollouts dropped because infrastructure failed.",
+    "oresearch/dropped/<class>": "Share of the step's rollouts that failures of one class dropped; "
+    "above 0.1 a warning, above 0.5 the run ends.",
     "oresearch/failures/<class>": "Failures of one class, in rollouts kept or dropped.",
     "oresearch/rollout_seconds/mean": "Seconds of the graph in a rollout that has a reward, "
     "judging left out.",
@@ -67,6 +69,13 @@ METRICS: Final[dict[str, str]] = {
     "oresearch/judge_cached": "Share of reports whose verdict was in the cache.",
     "oresearch/judge_seconds/mean": "Seconds that judging one report took, cached ones left out.",
     "oresearch/judge_seconds/p99": "99 % of the judgements took no longer.",
+    "oresearch/audit/quality": "Mean quality by a second judge (`oresearch.audit`), over the "
+    "reports that it judged.",
+    "oresearch/audit/gap": "Mean of the judge's quality less the audit's, over the same reports; "
+    "growing, the judge is being pleased, not convinced.",
+    "oresearch/audit/distance": "Mean distance of the two.",
+    "oresearch/audit/correlation": "Pearson correlation of the two.",
+    "oresearch/audit/failed": "Share of audits that gave no verdict; no rollout is lost by it.",
     "oresearch/groups/trained": "Prompts whose rollouts are trained on.",
     "oresearch/groups/left_out/too_few": "Prompts with fewer than two rollouts to compare.",
     "oresearch/groups/left_out/no_signal": "Prompts whose rollouts do not differ in quality.",
@@ -101,6 +110,9 @@ _MEANS: Final = {
     "model_calls": "model_calls",
     "engine_retries": "engine_retries",
     "judge_cached": "judge_cached",
+    "audit/quality": "audit_quality",
+    "audit/gap": "audit_gap",
+    "audit/failed": "audit_failed",
 }
 """Metrics that are a mean over rollouts, and the score each is taken from."""
 
@@ -127,6 +139,7 @@ def step_metrics(
         **_rewards(scores),
         **_texts(scores),
         **_work(scores),
+        **_audit(scores),
         **token_shares(sampled_by),
         **_fates(records),
     }
@@ -220,6 +233,19 @@ def _work(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
             "oresearch/judge_seconds/p99": nearest_rank(judge_seconds, 99)
             if judge_seconds
             else None,
+        }
+    )
+
+
+def _audit(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
+    audits = [row for row in scores if _values([row], "audit_gap")]
+    gaps = _values(audits, "audit_gap")
+    return _present(
+        {
+            "oresearch/audit/distance": _mean([abs(gap) for gap in gaps]) if gaps else None,
+            "oresearch/audit/correlation": pearson(
+                _values(audits, "quality_judged"), _values(audits, "audit_quality")
+            ),
         }
     )
 

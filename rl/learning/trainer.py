@@ -31,6 +31,7 @@ from verl.workers.utils.padding import response_to_nested
 
 from oresearch_graph.errors import ConfigurationError
 from rl.learning.advantage import ESTIMATOR
+from rl.learning.drops import watch_drops
 from rl.learning.groups import MiniBatches, arrange, parse_row_key, plan_mini_batches
 from rl.learning.mismatch import mismatch_bound, require_agreement
 from rl.learning.replay_buffer import ResearchReplayBuffer
@@ -252,11 +253,14 @@ class ResearchTrainer(PPOTrainerSync):  # type: ignore[misc, unused-ignore]
         rows = [_plain(value) for value in data["extra_fields"]]
         scores = [rollout.scores for rollout in self.replay_buffer.rollouts]
         sampled = [row.get("sampled_by", {}) for row in rows]
-        metrics.update(step_metrics(scores, sampled, self.rollout_log.drain()))
+        records = [*self.replay_buffer.records, *self.rollout_log.drain()]
+        metrics.update(step_metrics(scores, sampled, records))
 
     def _validate(self) -> dict[str, float]:
         metrics: dict[str, float] = super()._validate()
-        return {**metrics, **validation_metrics(self.rollout_log.drain(validate=True))}
+        records = self.rollout_log.drain(validate=True)
+        watch_drops(records, "the validation")
+        return {**metrics, **validation_metrics(records)}
 
     def _save_checkpoint(self) -> None:
         super()._save_checkpoint()

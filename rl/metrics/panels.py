@@ -93,6 +93,16 @@ GRPO: Final[tuple[PlotPanel, ...]] = (
         range=_SHARE,
     ),
     PlotPanel(
+        "Judge against its audit",
+        "quality",
+        (
+            PanelMetric(f"{_OURS}/audit/quality", "by the audit", expected=False),
+            PanelMetric(f"{_OURS}/audit/gap", "judge less audit", expected=False),
+            PanelMetric(f"{_OURS}/audit/distance", "distance", "dashed", expected=False),
+        ),
+        range=(0.0, 1.0),
+    ),
+    PlotPanel(
         "Citation accuracy",
         "share",
         (

@@ -22,6 +22,7 @@ from rl.check.lengths import ThreadBudget, opening_tokens, thread_budgets
 from rl.check.model_shape import ModelShape, model_shape
 from rl.check.problem import Launch
 from rl.plan.admission import rollouts_at_once
+from rl.plan.services import ServicePlan, service_lines, service_plan
 from rl.settings import from_config
 
 GIB: Final = 2**30
@@ -160,6 +161,8 @@ class LaunchPlan(NamedTuple):
     memory: Memory | None
     row: int
     """Tokens that the longest row may have."""
+    services: ServicePlan
+    """What is asked of judge and tools."""
 
 
 def launch_plan(config: DictConfig) -> LaunchPlan:
@@ -200,6 +203,7 @@ def launch_plan(config: DictConfig) -> LaunchPlan:
         shape=shape,
         memory=needed,
         row=int(launch.get("data.max_prompt_length")) + int(launch.get("data.max_response_length")),
+        services=service_plan(launch),
     )
 
 
@@ -212,7 +216,8 @@ def plan_table(plan: LaunchPlan) -> Table:
     table = Table(title="One training step, at most", show_header=False, title_justify="left")
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
-    for name, value in (*_step_lines(plan), *_thread_lines(plan), *_machine_lines(plan)):
+    services = service_lines(plan.services)
+    for name, value in (*_step_lines(plan), *services, *_thread_lines(plan), *_machine_lines(plan)):
         table.add_row(name, value)
     return table
 

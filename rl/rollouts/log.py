@@ -17,6 +17,9 @@ from ray.actor import ActorHandle
 
 Fate = Literal["kept", "dropped"]
 
+NOTHING_SAMPLED: Final = "policy.nothing_sampled"
+"""The one class of the policy's for which a rollout is dropped: there is nothing to train on."""
+_SCORED: Final = ("policy.", "web.")
 _ACTOR: Final = "oresearch_rollout_log"
 _ANSWER_SECONDS: Final = 60.0
 
@@ -40,6 +43,19 @@ class RolloutRecord:
     """Seconds on the log's own clock."""
     seconds: float | None = None
     """From begin to report; None while it runs or where no begin was told."""
+
+    @property
+    def dropped_by(self) -> frozenset[str]:
+        """The classes of failure for which it was dropped: none that is scored, and no
+        `plan_fallback`, which follows from another. Empty for one that was kept."""
+        if self.fate != "dropped":
+            return frozenset()
+        others = {
+            name
+            for name in self.failures
+            if not name.startswith(_SCORED) and not name.endswith(".plan_fallback")
+        }
+        return frozenset(others | ({NOTHING_SAMPLED} & self.failures.keys()))
 
 
 class RolloutReports(Protocol):

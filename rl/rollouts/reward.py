@@ -1,4 +1,5 @@
-"""The reward of one rollout, from its Trace: `0.6·quality + 0.2·tool_use + 0.2·format`.
+"""The reward of one rollout, from its Trace: `0.6·quality + 0.2·tool_use + 0.2·format`, or with
+form and tool calls behind quality (`reward.gate`).
 
 Whose a failure is decides what becomes of the rollout (`fate`):
 
@@ -33,7 +34,7 @@ from typing import Any, Final, Literal
 
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.evidence.copying import is_padded, verbatim_share
-from oresearch_graph.judging.ground_truth import ExactFactsJudge, Judged, QualityJudge
+from oresearch_graph.judging.ground_truth import Judged, QualityJudge
 from oresearch_graph.rows.ground_truth import GroundTruth
 from oresearch_graph.text.language import detect_language, surely_another
 from oresearch_graph.text.scripts import has_cjk
@@ -41,7 +42,8 @@ from oresearch_graph.text.words import all_words, sentence_spans, terms, token_c
 from oresearch_graph.trace import Failure, Step, Trace, Violation, violations
 from oresearch_graph.trace.answer import ParsedAnswer, parse_answer
 from oresearch_graph.trace.call_counts import calls_per_subtask, distinct_calls, fruitful_calls
-from rl.settings import RewardJudgeSettings, RewardSettings
+from rl.rollouts.judges import AuditVerdict, JudgeAudit
+from rl.settings import RewardSettings
 
 Fate = Literal["scored", "dropped"]
 
@@ -83,6 +85,8 @@ class RewardParts:
     """Why and how far quality counts less than it was judged; see `quality_caps`."""
     judged: Judged | None
     """None: there was no report to judge."""
+    audit: AuditVerdict | None = None
+    """None: the report was not audited."""
 
     def as_floats(self) -> dict[str, float | None]:
         """For logging: the same keys for every rollout.
@@ -90,7 +94,8 @@ class RewardParts:
         verl's validation leaves None out of its means. There is no key `reward`: `_validate`
         (verl/trainer/ppo/v1/trainer_base.py) fills that one itself and would count it twice.
         """
-        judged = self.judged
+        judged, audited = self.judged, self.audit.quality if self.audit else None
+        gap = judged.quality - audited if judged and audited is not None else None
         return {
             "total": self.total,
             "quality": self.quality,
@@ -110,14 +115,19 @@ class RewardParts:
             "quality_capped": float(judged is not None and self.quality < judged.quality),
             "judge_seconds": judged.seconds if judged else None,
             "judge_cached": float(judged.cached) if judged else None,
+            "audit_quality": audited,
+            "audit_gap": gap,
+            "audit_failed": float(audited is None) if self.audit else None,
         }
 
 
 class RewardJudge:
     """Scores rollouts. One per worker: the judge's limits and its cache belong to it."""
 
-    def __init__(self, settings: RewardSettings, judge: QualityJudge) -> None:
-        self.settings, self._judge = settings, judge
+    def __init__(
+        self, settings: RewardSettings, judge: QualityJudge, audit: JudgeAudit | None = None
+    ) -> None:
+        self.settings, self._judge, self._audit = settings, judge, audit
 
     async def score(self, trace: Trace, row: Mapping[str, Any]) -> RewardParts:
         """The reward of a rollout whose fate is to be scored; `row` is its row of verl's data.
@@ -143,11 +153,10 @@ class RewardJudge:
         if len(trace.subtasks) < self.settings.fewest_subtasks:
             codes["few_subtasks"] += 1
         use, form = tool_use(trace, self.settings), float(not codes)
-        weights = self.settings
         report = _report(trace)
         citations = trace.citations if report is not None else None
         return RewardParts(
-            total=weights.quality * quality + weights.tool_use * use + weights.format * form,
+            total=total_of(quality, use, form, self.settings),
             quality=quality,
             tool_use=use,
             format=form,
@@ -159,6 +168,7 @@ class RewardJudge:
             violations=codes,
             caps=caps,
             judged=judged,
+            audit=await self._audited(trace, truth),
         )
 
     async def _quality(self, trace: Trace, truth: GroundTruth) -> Judged | None:
@@ -167,6 +177,19 @@ class RewardJudge:
         if report is None:
             return None
         return await self._judge.judge(trace.question, report, truth, citations=trace.citations)
+
+    async def _audited(self, trace: Trace, truth: GroundTruth) -> AuditVerdict | None:
+        report = _report(trace)
+        if report is None or self._audit is None:
+            return None
+        return await self._audit.verdict(trace.question, report, truth, trace.citations)
+
+
+def total_of(quality: float, use: float, form: float, settings: RewardSettings) -> float:
+    """The reward of its three parts."""
+    paid = min(1.0, quality / settings.gate_opens) if settings.gate == "quality" else 1.0
+    earned = settings.tool_use * max(0.0, use) + settings.format * form
+    return settings.quality * quality + paid * earned + settings.tool_use * min(0.0, use)
 
 
 def fate(trace: Trace) -> Fate:
@@ -181,13 +204,21 @@ def spoiled_by(trace: Trace) -> Failure | None:
 
 def tool_use(trace: Trace, settings: RewardSettings) -> float:
     """The tool term: −1 to 1; averaged over subtasks, or of the whole trajectory. Calls count that
-    brought a source unseen before."""
-    if settings.scope == "trajectory":
-        return _calls_worth(trace.steps, settings)
-    branches = trace.branches
-    numbers = range(1, len(trace.subtasks) + 1) or branches
-    worths = [_calls_worth(branches.get(number, ()), settings) for number in numbers]
-    return sum(worths) / len(worths) if worths else 0.0
+    brought a source unseen before. Without a plan of the policy's own it is 0 at most."""
+    parts: list[Sequence[Step]] = [trace.steps]
+    if settings.scope == "subtask":
+        branches = trace.branches
+        numbers = range(1, len(trace.subtasks) + 1) or branches
+        parts = [branches.get(number, ()) for number in numbers]
+    worths = [_calls_worth(steps, settings) for steps in parts]
+    worth = sum(worths) / len(worths) if worths else 0.0
+    return worth if _has_plan(trace) else min(0.0, worth)
+
+
+def _has_plan(trace: Trace) -> bool:
+    """Subtasks are listed, and the policy listed them."""
+    replaced = any(failure.name == "plan_fallback" for failure in trace.failures)
+    return bool(trace.subtasks) and not replaced
 
 
 def read_truth(row: Mapping[str, Any]) -> GroundTruth:
@@ -213,32 +244,6 @@ def ground_truth(row: Mapping[str, Any], question: str) -> GroundTruth:
         return read_truth(row)
     except ConfigurationError as error:
         raise ConfigurationError(f"the question {question[:80]!r} has {error}") from error
-
-
-def judge_from(settings: RewardJudgeSettings) -> QualityJudge:
-    """The judge that the settings ask for. Raises ConfigurationError."""
-    if settings.kind == "exact_facts":
-        return ExactFactsJudge()
-    if not settings.model:
-        raise ConfigurationError(
-            "oresearch.judge.kind is model and names none: set oresearch.judge.model, or kind to "
-            "exact_facts"
-        )
-    from oresearch_graph.judging.model_judge import (
-        ModelJudge,  # a second to import, for this kind alone
-    )
-
-    return ModelJudge(
-        settings.model,
-        base_url=settings.base_url,
-        second=settings.second_model,
-        second_base_url=settings.second_base_url,
-        votes=settings.votes,
-        tries=settings.tries,
-        timeout=settings.timeout,
-        concurrency=settings.concurrency,
-        cache=settings.cache,
-    )
 
 
 def quality_caps(

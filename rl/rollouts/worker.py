@@ -22,9 +22,10 @@ from oresearch_graph.tools.choose import Documents
 from oresearch_graph.tools.single_flight import SingleFlight
 from oresearch_graph.trace import Trace, TraceWriter
 from rl.rollouts.graph import Rollout, RolloutGraph
+from rl.rollouts.judges import JudgeAudit, judge_from
 from rl.rollouts.ledger_policy import Engine, LedgerPolicy, Sampling
-from rl.rollouts.log import RolloutReports
-from rl.rollouts.reward import RewardJudge, RewardParts, judge_from, spoiled_by
+from rl.rollouts.log import NOTHING_SAMPLED, RolloutReports
+from rl.rollouts.reward import RewardJudge, RewardParts, spoiled_by
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rollouts.token_ledger import TokenRow
 from rl.settings import RLSettings
@@ -74,7 +75,9 @@ class RolloutWorker:
         asks the engine."""
         self.settings, self.tokens, self.log, self.model = settings, tokens, log, model
         self.graph = RolloutGraph(settings, model)
-        self.judge = judge or RewardJudge(settings.reward, judge_from(settings.judge))
+        self.judge = judge or RewardJudge(
+            settings.reward, judge_from(settings.judge), JudgeAudit.of(settings.audit)
+        )
         self._documents, self._policy = documents, policy
         self._openings = SingleFlight[Documents](goes_on=True)
         places = settings.rollouts_at_once
@@ -155,7 +158,7 @@ class RolloutWorker:
         if trace is None or spoiled_by(trace) is not None:
             return None
         if not rows:
-            failures["policy.nothing_sampled"] = 1
+            failures[NOTHING_SAMPLED] = 1
             return None
         try:
             parts = await self.judge.score(trace, row)

@@ -192,7 +192,7 @@ def _documents(tools: ToolSettings, research: ResearchSettings) -> Documents:
         case "live":
             return choose_backend(research)
         case "recorded":  # the source rules held when it was recorded
-            replay = Replay(_path(tools))
+            replay = Replay(_path(tools), whole=False)
             return replay, replay
         case "service":
             client = _service(tools)

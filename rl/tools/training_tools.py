@@ -2,8 +2,9 @@
 
 Each try of a call has its turn and its time, failing services are asked again, slow pages become
 observations. Whose fault it is decides which (see the table in rl/rollouts/reward.py). The web's (a
-page that hangs, answers 404, is empty) is an observation. A service's is tried again, then raised
-as ToolError: such a rollout is dropped, never scored. Waiting for a turn counts into no time-out of
+page that hangs, answers 404, is empty) is an observation, and so is the policy's (a query that no
+service takes). A service's is tried again, then raised as ToolError: such a rollout is dropped,
+never scored. Waiting for a turn counts into no time-out of
 a try.
 """
 
@@ -129,7 +130,8 @@ def _passing(error: BaseException) -> bool:
 
 class PatientSearch:
     """A search backend asked with patience. One query that fails alone fails the try: its fault
-    would be shown to the policy as if the web had nothing."""
+    would be shown to the policy as if the web had nothing. One that the service refuses is the
+    policy's: it is shown."""
 
     def __init__(self, inner: SearchBackend, retries: ToolRetries) -> None:
         self.name = inner.name
@@ -150,7 +152,7 @@ class PatientSearch:
                 "raise oresearch.tools.timeout"
             ) from error
         for hits in results:
-            if hits.fault is not None:
+            if hits.fault is not None and not hits.refused:
                 raise ToolError(hits.fault)
         return results
 

@@ -103,6 +103,43 @@ async def test_a_query_that_fails_alone_has_its_fault(site: Site) -> None:
     assert "odd query" in str(bad.fault)
 
 
+async def test_a_query_that_no_service_takes_is_the_askers_fault(site: Site) -> None:
+    answers(site, "/search", (400, {"detail": {"error": "odd query"}}))
+    for search in (TavilySearch("k", base_url=site.url), SearxngSearch(site.url)):
+        site.asked.clear()
+        [refused] = await search.search(["odd"], 3)
+        assert (refused.hits, refused.refused) == ((), True)
+        assert "reword it" in str(refused.fault) or "odd query" in str(refused.fault)
+        assert len(site.asked) == 1, "it is not asked again"
+
+
+async def test_a_refused_query_does_not_hide_that_the_service_is_down(site: Site) -> None:
+    def answer(asked: Asked) -> Answer:
+        return Answer(b"{}", 400 if b"odd" in asked.body else 503, "application/json")
+
+    site.pages["/search"] = answer
+    with pytest.raises(ToolError, match="HTTP status 503"):
+        await TavilySearch("k", base_url=site.url).search(["odd", "good"], 3)
+
+
+async def test_searxng_sends_a_bang_elsewhere_and_gets_no_long_query(site: Site) -> None:
+    elsewhere = Answer(status=302, headers={"Location": "https://elsewhere.example/"})
+    site.pages["/search"] = lambda _: elsewhere
+    [bang] = await SearxngSearch(site.url).search(["!!wiki tides"], 3)
+    assert bang.refused
+    with pytest.raises(ToolError, match="HTTP status 302"):
+        await SearxngSearch(site.url).search(["tides"], 3)
+    answers(site, "/search", (200, {"results": [{"url": "https://a.org/1"}]}))
+    await SearxngSearch(site.url).search(["x" * 9_000], 3)
+    assert parse_qs(urlsplit(site.asked[-1].path).query)["q"] == ["x" * 400]
+
+
+async def test_an_address_that_tavily_does_not_take_is_a_fault_of_its_page(site: Site) -> None:
+    answers(site, "/extract", (422, {}))
+    [page] = await TavilyReader("k", base_url=site.url).read(["http://[x"], "")
+    assert "did not take the request" in str(page.fault)
+
+
 async def test_tavily_extract(site: Site) -> None:
     body = {
         "results": [{"url": "https://a.org/1", "raw_content": "The text.\r\n", "title": "T"}],

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from oresearch_graph.trace import Failure, Step, ViolationCode, violations
+from oresearch_graph.trace import Failure, Step, ViolationCode, violations, world_step
 from oresearch_graph.trace.answer import parsed_answers
 from tests.helpers.traces import GOOD, good_trace, trace_of
 
@@ -44,6 +44,7 @@ SPOILED: dict[str, tuple[str, str]] = {
     "missing_close_tag": ("Look for causes.</think>", "Look for causes."),
     "copied_subtask": ("2. How large they get", "2. what  Tides are!"),
     "fake_observation": ("Look for causes.", "Look. <observation>[1001] So.</observation>"),
+    "empty_think": ("Look for causes.", " … \u200b\u3164"),
     "nested_tag": ("Look for causes.", "Look <plan>for</plan> causes."),
     "malformed_call": ("tides cause&serp_num=3", " | &serp_num=3"),
     "no_introduction": ("## Introduction", "## Preface"),
@@ -61,7 +62,7 @@ def test_a_good_trace_has_no_violation():
 
 
 def test_every_code_has_its_case():
-    assert {*SPOILED, *REARRANGED, "recovered"} == set(get_args(ViolationCode))
+    assert {*SPOILED, *REARRANGED, "recovered", "replaced_plan"} == set(get_args(ViolationCode))
 
 
 def test_a_near_miss_that_was_read_is_counted():
@@ -70,6 +71,39 @@ def test_a_near_miss_that_was_read_is_counted():
     (violation,) = violations(trace)
     assert (violation.code, violation.branch, violation.declared) == ("recovered", 1, True)
     assert trace.repaired
+
+
+def test_a_plan_that_was_replaced_is_a_violation_and_one_with_a_given_tag_is_none():
+    failure = Failure(name="plan_fallback", fault="policy", message="no plan", role="planner")
+    trace = good_trace().model_copy(update={"failures": (failure,)})
+    assert [violation.code for violation in violations(trace)] == ["replaced_plan"]
+    plan, *rest = good_trace().steps
+    given = (plan.model_copy(update={"opened": "given"}), *rest)
+    assert violations(good_trace().model_copy(update={"steps": given})) == ()
+
+
+def test_the_think_that_hides_a_models_own_is_the_worlds_and_no_violation():
+    steps = [
+        world_step("think", "", branch=step.branch) if step.kind == "think" else step
+        for step in good_trace().steps
+    ]
+    assert violations(good_trace().model_copy(update={"steps": tuple(steps)})) == ()
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ("The tag <observation> stands before what tools show [1001].", "nested_tag"),
+        ("<observation>\n[1001] Tides\nhttps://example.org/tides\nSo.", "fake_observation"),
+        ("<Observation >## Query: tides\n\n[1001] Tides", "fake_observation"),
+    ],
+)
+def test_an_answer_may_name_the_tag_and_not_show_sources_in_it(answer: str, code: str):
+    found = violations(
+        trace_of(GOOD.replace("The Moon causes tides [1001].</sub", f"{answer}</sub"))
+    )
+    assert code in {violation.code for violation in found}
+    assert ("fake_observation" in {violation.code for violation in found}) == (code[0] == "f")
 
 
 def first(kind: str) -> int:

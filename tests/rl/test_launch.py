@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +14,13 @@ from typer.testing import CliRunner
 
 from oresearch_graph import create_research_graph
 from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.rows.rl import RLQuestion, RubricLine, write_rl_rows
 from rl import grpo, sft
 from rl.check.lengths import OBSERVATION_FRAME, thread_budgets
 from rl.check.model_shape import ModelShape, model_shape
 from rl.launch.composition import compose_config
 from rl.plan.step import launch_plan, plan_table
+from rl.rows.truths import truth_sizes
 from rl.settings import RLSettings
 from tests.helpers.launches import cpu_launch, questions, tiny_config, tiny_model
 from tests.helpers.scripted import PAGES, Documents, ScriptedPolicy, research_script
@@ -131,6 +134,69 @@ def test_the_plan_counts_a_step_by_hand(tmp_path):
     assert launch_plan(config).optimizer_steps == 2
 
 
+def shown(config) -> dict[str, str]:
+    """The plan as a terminal shows it, by the line's name."""
+    names, values = plan_table(launch_plan(config)).columns
+    return dict(zip(map(str, names.cells), map(str, values.cells), strict=True))
+
+
+MODEL_JUDGE = ("oresearch.judge.kind=model", "oresearch.judge.model=gpt-5-mini")
+LIMITS = ("oresearch.research.max_subtasks=2", "oresearch.research.max_steps=3",
+          "oresearch.research.max_tool_calls=2", "oresearch.report_tokens=192")  # fmt: skip
+
+
+def test_the_plan_counts_what_judge_and_tools_are_asked_and_the_money(tmp_path):
+    lines = shown(cpu_launch(tmp_path, *LIMITS))
+    assert lines["judge requests"] == "none: what is stated is looked up"
+    assert lines["tool calls"] == "64 to documents of the run's own"
+    assert lines["money"] == "none for judge and tools"
+    config = cpu_launch(
+        tmp_path, *LIMITS, *MODEL_JUDGE, "oresearch.judge.votes=3", "oresearch.groups.refill=4",
+        "oresearch.judge.price=[1.0, 0.5, 10.0]", "oresearch.tools.source=live",
+        "oresearch.tools.price=0.01", "oresearch.audit.share=0.25",
+        "oresearch.audit.judge.kind=model", "oresearch.audit.judge.model=other",
+        "oresearch.audit.judge.base_url=http://127.0.0.1:9/v1",
+        "oresearch.audit.judge.price=[2.0, 2.0, 0.0]",
+    )  # fmt: skip
+    plan = launch_plan(config).services
+    assert (plan.judge.requests, plan.audit.requests) == (32 * 3, 8)
+    assert plan.tool_calls == 32 * 2 * 2
+    prompt = 1_500 + 400 + 192 + truth_sizes([str(tmp_path / "train.parquet")]).tokens
+    assert plan.judge.cost == pytest.approx(96 * (prompt * 1.0 + 80 * 10.0) / 1e6)
+    assert plan.audit.cost == pytest.approx(8 * prompt * 2.0 / 1e6)
+    assert plan.tool_cost == pytest.approx(1.28)
+    assert plan.cost == pytest.approx(sum((plan.judge.cost or 0, plan.audit.cost or 0, 1.28)))
+    assert shown(config)["audit requests"].startswith("8 to other, ")
+    assert shown(config)["money"] == f"${plan.cost:,.2f}"
+
+
+def test_what_the_plan_cannot_price_it_says_how_to(tmp_path):
+    own = ("oresearch.judge.kind=model", "oresearch.judge.model=our-own",
+           "oresearch.judge.base_url=http://127.0.0.1:9/v1")  # fmt: skip
+    money = shown(cpu_launch(tmp_path, *own))["money"]
+    assert money == "what is not known: set oresearch.judge.price"
+    listed = launch_plan(cpu_launch(tmp_path, *MODEL_JUDGE)).services
+    assert listed.cost is not None
+    assert listed.cost > 0
+    live = shown(cpu_launch(tmp_path, *MODEL_JUDGE, "oresearch.tools.source=live"))["money"]
+    assert re.fullmatch(r"\$0\.\d\d and what is not known: set oresearch\.tools\.price", live)
+
+
+def test_a_verdict_beside_a_reference_is_asked_for_in_both_orders(tmp_path):
+    question = RLQuestion(
+        id="q", question="Why?", reference="A report. " * 100,
+        rubric=(RubricLine(criterion="Is right."), RubricLine(criterion="Is clear.")),
+    )  # fmt: skip
+    rows = [question.model_copy(update={"id": f"q{number}"}) for number in range(4)]
+    write_rl_rows(tmp_path / "train.parquet", rows)
+    sizes = truth_sizes([str(tmp_path / "train.parquet")])
+    assert (sizes.orders, sizes.criteria) == (2, 2)
+    assert sizes.tokens > 200
+    plan = launch_plan(cpu_launch(tmp_path, *MODEL_JUDGE)).services
+    assert plan.judge.requests == 16 * 2
+    assert truth_sizes([str(tmp_path / "nowhere.parquet")]).orders == 1
+
+
 def test_a_models_parameters_are_counted(tmp_path):
     from transformers import Qwen2ForCausalLM
 
@@ -155,7 +221,7 @@ def test_memory_is_estimated_by_hand():
     lora = launch_plan(compose_config("qwen2.5-7b_lora_8gpu"))
     assert lora.memory is not None
     assert lora.memory.state < plan.memory.state / 2
-    assert plan_table(plan).row_count == 13
+    assert plan_table(plan).row_count == 16
 
 
 @pytest.mark.parametrize("name", ["qwen2.5-7b_8gpu", "qwen3-8b_8gpu", "qwen2.5-72b_multinode"])

@@ -93,6 +93,16 @@ def test_the_cpu_file_over_a_model_and_questions_is_started(tmp_path):
          "oresearch.judge.base_url", "cannot be reached", "start the judge"),
         ("oresearch.judge.kind=model oresearch.judge.model=m oresearch.judge.base_url=localhost",
          "oresearch.judge.base_url", "not an address", "correct the address"),
+        ("oresearch.judge.kind=model oresearch.judge.model=m oresearch.judge.concurrency=1",
+         "oresearch.judge.concurrency",
+         "each of 1 workers: their 16 requests take 1920 s by judge.timeout = 120 s, and a step has"
+         " 300 s", "oresearch.judge.concurrency=8"),
+        ("oresearch.judge.kind=model oresearch.judge.model=m oresearch.seconds.step=650",
+         "oresearch.judge.concurrency", "a step has 50 s after its rollouts",
+         "oresearch.seconds.step=720 oresearch.judge.concurrency=16"),
+        ("oresearch.audit.share=0.1", "oresearch.audit", "the one that it audits", "correct"),
+        ("oresearch.audit.share=0.1 oresearch.audit.judge.kind=model", "oresearch.audit",
+         "names no model", "correct"),
         ("oresearch.tools.source=corpus oresearch.tools.path=/nowhere", "oresearch.tools.path",
          "/nowhere", "source=python"),
         ("oresearch.tools.source=recorded", "oresearch.tools.path", "needs the file", "python"),
@@ -141,6 +151,9 @@ def test_refused(tmp_path, override, setting, what, fix):
     [
         ("oresearch.reward.most_calls=8", "oresearch.reward.tool_use", "never felt"),
         ("oresearch.reward.quality=0", "oresearch.reward.quality", "not become better"),
+        ("oresearch.audit={share: 0.1, judge: {kind: model, model: m,"
+         " base_url: 'http://127.0.0.1:9/v1'}}", "oresearch.audit.judge.base_url",
+         "cannot be reached"),
     ],
 )  # fmt: skip
 def test_told_and_not_refused(tmp_path, override, setting, what):
@@ -170,6 +183,17 @@ def test_a_judge_that_answers_is_accepted(tmp_path):
         settings = ("kind=model", "model=m", f"base_url={url}")
         problems = check(cpu_launch(tmp_path, *(f"oresearch.judge.{given}" for given in settings)))
     assert not refused(problems)
+
+
+@pytest.mark.parametrize(
+    "fix",
+    ["oresearch.judge.concurrency=8", "oresearch.seconds.step=2520", "oresearch.judge.timeout=18"],
+)
+def test_a_judge_that_serves_a_step_in_time_is_accepted(tmp_path, fix):
+    slow = ("oresearch.judge.kind=model", "oresearch.judge.model=m",
+            "oresearch.judge.concurrency=1")  # fmt: skip
+    settings = {problem.setting for problem in check(cpu_launch(tmp_path, *slow, fix))}
+    assert "oresearch.judge.concurrency" not in settings
 
 
 def test_a_judge_without_server_needs_the_providers_key(tmp_path, monkeypatch):

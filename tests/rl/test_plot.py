@@ -222,7 +222,7 @@ def test_the_command_says_what_it_drew(tmp_path: Path):
     out = tmp_path / "picture.png"
     result = CliRunner().invoke(cli(), [str(tmp_path), "--out", str(out)])
     assert result.exit_code == 0
-    assert result.output == f"{out}: 12 panels, steps 1 to 7\n"
+    assert result.output == f"{out}: 13 panels, steps 1 to 7\n"
     assert out.read_bytes().startswith(b"\x89PNG")
 
 

@@ -10,7 +10,7 @@ import pytest
 import tests.helpers.verl_quietly  # noqa: F401
 from rl.learning.groups import QueuedRollout, RolloutsUnusable, reason_left_out
 from rl.learning.replay_buffer import ResearchReplayBuffer, StepTimedOut
-from rl.rollouts.log import RolloutLog
+from rl.rollouts.log import Fate, RolloutLog
 from rl.settings import GroupSettings
 from tests.helpers.queue_double import QueueDouble
 
@@ -163,6 +163,56 @@ def test_without_two_rollouts_anywhere_the_run_ends_with_the_failures_by_class(q
     assert "none of 2 prompts has two rollouts" in message
     assert "2 rollouts dropped, 1 raised; failures: judge 2, engine 1" in message
     assert "checkpoints are kept" in message
+
+
+def dropped(log: RolloutLog, count: int, *classes: str, of: int) -> RolloutLog:
+    """So many rollouts, of which the first `count` were dropped by these classes."""
+    for session in range(of):
+        log.begin("x", session, "Why?", step=1)
+        fate: Fate = "dropped" if session < count else "kept"
+        log.report("x", session, fate, dict.fromkeys(classes, 3) | {"web.page": 1})
+    return log
+
+
+@pytest.mark.parametrize(("count", "warned"), [(1, False), (2, True), (5, True)])
+def test_a_class_that_drops_more_than_a_tenth_of_a_step_is_told(
+    queue: QueueDouble, caplog: pytest.LogCaptureFixture, count: int, *, warned: bool
+):
+    group(queue, "a", 0.1, 0.9)
+    log = dropped(RolloutLog(), count, "infrastructure.judge_error", of=10)
+    held = buffer(log=log)
+    _, metrics = sample(held, 1)
+    assert metrics["oresearch/dropped/infrastructure.judge_error"] == count / 10
+    assert "oresearch/dropped/web.page" not in metrics
+    lines = [record.message for record in caplog.records if "were dropped" in record.message]
+    assert len(lines) == warned
+    assert all(f"{count}0% of the step's 10 rollouts" in line for line in lines)
+    assert all("look at the judge's server" in line for line in lines)
+    assert len(held.records) == 10, "the step's metrics still count them"
+
+
+def test_a_class_that_drops_more_than_half_of_a_step_ends_the_run(queue: QueueDouble):
+    group(queue, "a", 0.1, 0.9)
+    classes = ("infrastructure.timeout", "infrastructure.plan_fallback", "policy.grammar")
+    with pytest.raises(RolloutsUnusable) as caught:
+        sample(buffer(log=dropped(RolloutLog(), 6, *classes, of=10)), 1)
+    message = str(caught.value)
+    assert message.startswith(
+        "60% of the step's 10 rollouts were dropped by infrastructure.timeout"
+    )
+    assert "raise oresearch.seconds.call" in message
+    assert "\n" not in message
+    assert queue.left("train") >= {"a_0_0", "a_1_0"}, "nothing was taken from the queue"
+
+
+def test_two_classes_that_drop_less_than_half_each_do_not_end_it(queue: QueueDouble):
+    group(queue, "a", 0.1, 0.9)
+    log = dropped(RolloutLog(), 4, "infrastructure.timeout", of=10)
+    for session in range(4):
+        log.report("y", session, "dropped", {"policy.nothing_sampled": 1})
+    _, metrics = sample(buffer(log=log), 1)
+    assert metrics["oresearch/dropped/infrastructure.timeout"] == pytest.approx(4 / 14)
+    assert metrics["oresearch/dropped/policy.nothing_sampled"] == pytest.approx(4 / 14)
 
 
 def test_an_unscored_rollout_is_refused_and_never_taken_for_zero(queue: QueueDouble):

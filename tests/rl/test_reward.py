@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
-from oresearch_graph.errors import ConfigurationError
+from oresearch_graph.errors import ConfigurationError, JudgeError
 from oresearch_graph.judging.ground_truth import ExactFactsJudge
 from oresearch_graph.judging.model_judge import ModelJudge
 from oresearch_graph.rows.ground_truth import Criterion, GroundTruth, Rubric
 from oresearch_graph.text.language import detect_language
-from rl.rollouts.reward import RewardJudge, ground_truth, judge_from
-from rl.settings import RewardJudgeSettings
+from rl.rollouts.judges import JudgeAudit, judge_from
+from rl.rollouts.reward import RewardJudge, ground_truth
+from rl.settings import AuditSettings, RewardJudgeSettings, RLSettings, from_config
 from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.rewards import GARBAGE, REWARD, Judge, cited, row
 from tests.helpers.traces import GOOD, good_trace, trace_of
@@ -85,7 +88,8 @@ async def test_every_rollout_logs_the_same_numbers_and_verl_takes_them():
     made = metrics.process_validation_metrics(["d", "d"], ["a", "a"], infos)["d"]
     assert made["quality"]["mean@2"] == 0.25
     assert made["citation_accuracy"]["mean@1"] == 1.0, "missing is left out, not counted as 0"
-    assert all(isinstance(value, float) for value in rows[0].values())
+    of_judge = {name: value for name, value in rows[0].items() if not name.startswith("audit_")}
+    assert all(isinstance(value, float) for value in of_judge.values())
 
 
 GERMAN = """## Einleitung
@@ -168,3 +172,88 @@ async def test_the_judge_of_the_settings(tmp_path: Any):
     assert [one["judge_cached"] for one in scored] == [0.0, 1.0]
     assert scored[0]["judge_seconds"]
     assert scored[1]["judge_seconds"] is None
+
+
+async def test_an_audit_changes_no_reward_and_its_gap_is_logged():
+    trace, audit = cited(good_trace()), Judge(0.25)
+    plain = await RewardJudge(REWARD, Judge(0.75)).score(trace, row())
+    judge = RewardJudge(REWARD, Judge(0.75), JudgeAudit(audit, 1.0, seconds=5.0))
+    parts = await judge.score(trace, row())
+    assert parts.total == plain.total
+    logged = parts.as_floats()
+    assert (logged["audit_quality"], logged["audit_gap"], logged["audit_failed"]) == (
+        0.25,
+        0.5,
+        0.0,
+    )
+    assert trace.answer is not None
+    assert audit.reports == [trace.answer.text]
+    assert {name: plain.as_floats()[name] for name in logged if name.startswith("audit")} == {
+        "audit_quality": None, "audit_gap": None, "audit_failed": None
+    }  # fmt: skip
+
+
+class Silent:
+    """A judge that never answers."""
+
+    async def judge(self, *_: Any, **__: Any) -> Any:
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    "audit",
+    [
+        Judge(JudgeError("down")),
+        Judge(ConfigurationError("no needs")),
+        Judge(KeyError("x")),
+        Silent(),
+    ],
+    ids=["down", "cannot", "defect", "silent"],
+)
+async def test_an_audit_that_fails_costs_no_rollout_and_is_told_once(
+    audit: Any, caplog: pytest.LogCaptureFixture
+):
+    judge = RewardJudge(REWARD, Judge(0.75), JudgeAudit(audit, 1.0, seconds=0.05))
+    for _ in range(2):
+        parts = await judge.score(cited(good_trace()), row())
+        assert parts.quality == 0.75
+        assert (parts.as_floats()["audit_quality"], parts.as_floats()["audit_failed"]) == (
+            None,
+            1.0,
+        )
+    assert len([r for r in caplog.records if "audit of the judge failed" in r.message]) == 1
+
+
+async def test_where_there_is_no_verdict_there_is_no_audit():
+    audit = Judge()
+    judge = RewardJudge(REWARD, Judge(JudgeError("down")), JudgeAudit(audit, 1.0, seconds=5.0))
+    with pytest.raises(JudgeError):
+        await judge.score(cited(good_trace()), row())
+    parts = await judge.score(trace_of(NO_REPORT, outcome="failed"), row())
+    assert (parts.audit, audit.reports) == (None, [])
+
+
+async def test_the_share_is_held_and_a_report_is_in_it_or_not_whoever_wrote_it():
+    first, second = (JudgeAudit(Judge(0.5), 0.2, seconds=5.0) for _ in range(2))
+    truth = GroundTruth()
+    reports = [f"report {n}" for n in range(1_000)]
+    taken = [await first.verdict("q", report, truth, None) is not None for report in reports]
+    again = [await second.verdict("q", report, truth, None) is not None for report in reports]
+    assert taken == again
+    assert 150 < sum(taken) < 250
+
+
+def test_the_audit_of_the_settings_is_another_judge():
+    assert JudgeAudit.of(AuditSettings()) is None
+    model = {"kind": "model", "model": "wise", "base_url": "http://127.0.0.1:9/v1"}
+    audit = JudgeAudit.of(RLSettings(judge=model, audit={"share": 0.1}).audit)
+    assert audit is not None
+    assert isinstance(audit.judge, ExactFactsJudge)
+    assert (audit.share, audit.seconds) == (0.1, 120.0)
+    same = OmegaConf.create(
+        {"oresearch": {"judge": model, "audit": {"share": 0.1, "judge": {**model, "votes": 3}}}}
+    )
+    with pytest.raises(
+        ConfigurationError, match=r"oresearch\.audit: .* name another kind or model"
+    ):
+        from_config(same)

@@ -111,6 +111,19 @@ async def test_what_the_policy_does_wrong_is_scored(script: Any, settings: dict[
     assert parts.total < 0.8 - 1e-9
 
 
+@pytest.mark.parametrize("plan", [GARBAGE, "", "<subtask_list>\n</subtask_list>", "<subtask_list>"])
+async def test_a_plan_that_was_replaced_is_a_violation_and_pays_no_calls(plan: str):
+    trace = await run(once("planner", plan))
+    settings = REWARD.model_copy(update={"fewest_calls": 1, "fewest_subtasks": 1})
+    parts = await RewardJudge(settings, ExactFactsJudge()).score(trace, row())
+    assert parts.violations["replaced_plan"] == 1
+    assert (parts.tool_use, parts.format) == (0.0, 0.0)
+    honest = await RewardJudge(settings, ExactFactsJudge()).score(
+        await run(research_script(turns=2)), row()
+    )
+    assert (honest.tool_use, honest.format) == (1.0, 1.0)
+
+
 async def test_a_good_run_is_scored():
     trace = await run(research_script(turns=2))
     truth = GroundTruth(key_points=POINTS[:1])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oresearch_graph.trace import Step, Trace
+from oresearch_graph.trace import Failure, Step, Trace
 from oresearch_graph.trace.call_counts import (
     calls_per_subtask,
     distinct_calls,
@@ -94,12 +94,41 @@ def test_only_different_well_formed_calls_are_distinct():
 
 
 @pytest.mark.parametrize(
+    "again",
+    ["tides&serp_num=9", "tides&num=123456", "Tides &num=3&num=4", "query=tides&num=5",
+     "tides | TIDES!", '{"queries": ["tides"], "num": 7}', "num=4&query=tides", "＃ tides +"],
+)  # fmt: skip
+def test_the_same_query_with_another_count_is_no_other_call(again: str):
+    steps = [Step(kind="web_search", text=text, branch=1) for text in ("tides&serp_num=3", again)]
+    assert distinct_calls(steps) == 1
+    shown = [showing("one"), showing("one", "two")]
+    assert fruitful_calls([steps[0], shown[0], steps[1], shown[1]]) == 1
+
+
+def test_without_a_plan_of_the_policys_own_calls_are_worth_nothing():
+    trace = planned(1, *branch(1, *queries(3)))
+    assert tool_use(trace, REWARD) == 1.0
+    fallback = Failure(name="plan_fallback", fault="policy", message="no plan")
+    whole = RewardSettings(scope="trajectory")
+    for each in (
+        trace.model_copy(update={"failures": (fallback,)}),
+        trace.model_copy(update={"steps": trace.steps[1:]}),
+    ):
+        assert (tool_use(each, REWARD), tool_use(each, whole)) == (0.0, 0.0)
+    many = planned(1, *branch(1, *queries(9))).model_copy(update={"failures": (fallback,)})
+    assert tool_use(many, REWARD) == -1.0, "too many are too many"
+    given = trace.steps[0].model_copy(update={"opened": "given"})
+    assert tool_use(trace.model_copy(update={"steps": (given, *trace.steps[1:])}), REWARD) == 1.0
+
+
+@pytest.mark.parametrize(
     ("one", "other", "same"),
     [
         ("C++ coroutines", "C# coroutines", False), ("C coroutines", "C++ coroutines", False),
         ("at -5 °C", "at +5 °C", False), ("at −5 °C", "at -5 °C", True),
         ("state-of-the-art", "state of the art!", True), ("की", "का", False),
         ("ＴＩＤＥＳ", "tides", True), ("?!", "?!", True), ("?!", "!?", False),
+        ("tides # +", "tides", True), ("+", "#", False),
     ],
 )  # fmt: skip
 def test_what_makes_another_text(one: str, other: str, same: bool):

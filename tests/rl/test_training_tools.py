@@ -158,6 +158,19 @@ async def test_the_wait_for_a_turn_counts_into_no_time_out():
     assert own.counts.page_timeouts == 1
 
 
+async def test_a_query_that_the_service_refuses_is_shown_and_not_asked_again():
+    class Picky(Flaky):
+        async def search(self, queries: Sequence[str], k: int) -> list[Hits]:
+            await self._answer()
+            return [Hits(query=query, fault="reword it", refused=True) for query in queries]
+
+    picky = Picky()
+    own = tools(picky)
+    [hits] = await own.search.search(["odd"], 3)
+    assert hits.fault == "reword it"
+    assert (picky.asked, own.counts.given_up) == (1, 0)
+
+
 async def test_faults_are_the_same_at_every_run():
     async def played() -> list[bool]:
         own = tools(FaultyTools(Flaky(), Flaky(), timeouts=0.2, seed=7), timeout=0.3, tries=1)
@@ -183,7 +196,7 @@ async def test_shuffled_observations_are_another_questions():
     assert other.counts is plain.counts
 
 
-async def test_a_record_is_replayed_and_what_it_lacks_drops_the_rollout(tmp_path: Path):
+async def test_a_record_is_replayed_and_what_it_lacks_is_not_to_be_found(tmp_path: Path):
     documents, file = Documents(PAGES), tmp_path / "record.jsonl"
     recorder = Recorder(documents, documents, file)
     recorded = await recorder.search(["tides"], 3)
@@ -192,8 +205,10 @@ async def test_a_record_is_replayed_and_what_it_lacks_drops_the_rollout(tmp_path
     own = training_tools(settings)
     assert await own.search.search(["tides"], 3) == recorded
     assert await own.reader.read(list(PAGES)[:2], "tides") == pages
-    with pytest.raises(ToolError, match="does not hold the query 'moons'"):
-        await own.search.search(["moons"], 3)
+    assert await own.search.search(["moons"], 3) == [Hits(query="moons")]
+    [page] = await own.reader.read(["https://example.org/never"], "")
+    assert page.fault is not None
+    assert own.counts.given_up == 0
 
 
 async def test_a_folder_is_opened_once_for_all_rollouts(tmp_path: Path, monkeypatch):

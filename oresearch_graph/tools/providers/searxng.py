@@ -7,12 +7,14 @@ from typing import Any, Final
 
 import httpx
 
-from oresearch_graph.errors import ConfigurationError, ToolError
+from oresearch_graph.errors import ConfigurationError, RequestRefused, ToolError
 from oresearch_graph.keys import Address, require_privacy, shown_address
 from oresearch_graph.network.clients import http_client
 from oresearch_graph.redaction import brief, quieted
 from oresearch_graph.tools.backend import Hit, Hits
 from oresearch_graph.tools.providers.service_calls import (
+    LONGEST_QUERY,
+    REFUSALS,
     Busy,
     each_query,
     retry_after,
@@ -51,7 +53,7 @@ class SearxngSearch:
 
     async def _one(self, query: str, k: int) -> Hits:
         try:
-            answer = await with_retries(lambda: self._ask(query))
+            answer = await with_retries(lambda: self._ask(query[:LONGEST_QUERY]))
         except (Busy, httpx.HTTPError) as error:
             raise service_error(
                 f"SearXNG at {self._address}", error, "check that it runs and can be reached"
@@ -74,6 +76,11 @@ class SearxngSearch:
             raise ToolError(
                 f"SearXNG at {self._address} refuses the user and password: correct them, as in "
                 "searxng:https://USER:PASSWORD@HOST"
+            )
+        # `!!engine words` is answered by a redirect to that engine's own page.
+        if response.status_code in REFUSALS or (response.is_redirect and "!!" in query):
+            raise RequestRefused(
+                f"SearXNG does not take this query (HTTP status {response.status_code}): reword it"
             )
         response.raise_for_status()
         try:

@@ -16,13 +16,17 @@ from tenacity import (
     wait_random,
 )
 
-from oresearch_graph.errors import ToolError
+from oresearch_graph.errors import RequestRefused, ToolError
 from oresearch_graph.network.causes import cause_of
 from oresearch_graph.redaction import brief
 from oresearch_graph.tools.backend import Hits
 
 T = TypeVar("T")
 TRIES: Final = 3
+REFUSALS: Final = frozenset((400, 413, 414, 422, 431))
+"""Statuses of a service that does not take this very request: ill-formed or too long."""
+LONGEST_QUERY: Final = 400
+"""Characters; Tavily refuses more, and so do engines behind SearXNG."""
 LONGEST_WAIT: Final = 10.0
 """Seconds between two tries, whatever Retry-After says: the call's time-out is near."""
 
@@ -83,20 +87,24 @@ def retry_after(response: httpx.Response) -> float | None:
 async def each_query(
     queries: Sequence[str], one: Callable[[str], Awaitable[Hits]], concurrency: int = 4
 ) -> list[Hits]:
-    """`one` for every query, a few at a time. A query that fails alone has its fault; when all
-    fail, the service is unavailable and the first ToolError is raised."""
+    """`one` for every query, a few at a time. A query that fails alone has its fault, and so has
+    each that the service does not take; when all others fail, the service is unavailable and the
+    first ToolError is raised."""
     slots = asyncio.Semaphore(concurrency)
 
     async def guarded(query: str) -> Hits | ToolError:
         async with slots:
             try:
                 return await one(query)
+            except RequestRefused as error:
+                return Hits(query=query, fault=str(error), refused=True)
             except ToolError as error:
                 return error
 
     answers = await asyncio.gather(*(guarded(query) for query in queries))
     errors = [answer for answer in answers if isinstance(answer, ToolError)]
-    if errors and len(errors) == len(answers):
+    taken = [answer for answer in answers if isinstance(answer, Hits) and not answer.refused]
+    if errors and not taken:
         raise errors[0]
     return [
         answer if isinstance(answer, Hits) else Hits(query=query, fault=str(answer))

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import httpx
 
-from oresearch_graph.errors import ConfigurationError, ToolError
+from oresearch_graph.errors import ConfigurationError, RequestRefused, ToolError
 from oresearch_graph.keys import Address, require_privacy, shown_address, usable_key
 from oresearch_graph.network.clients import http_client
 from oresearch_graph.redaction import brief, quieted
 from oresearch_graph.tools.backend import Hit, Hits, Page
 from oresearch_graph.tools.providers.service_calls import (
+    LONGEST_QUERY,
+    REFUSALS,
     Busy,
     each_query,
     service_error,
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
 _SERVICE: Final = "https://api.tavily.com"
 _SECONDS: Final = 60.0
 """Where a call says none."""
-_LONGEST_QUERY: Final = 400
-"""Characters; the service refuses more."""
 _BATCH: Final = 20
 """Addresses of one extraction call; the service takes no more."""
 
@@ -91,7 +91,7 @@ class TavilySearch:
         answer = await _request(
             self._account,
             lambda client: client.search(
-                query[:_LONGEST_QUERY],
+                query[:LONGEST_QUERY],
                 max_results=min(k, 20),
                 include_domains=list(rules.include_domains) or None,
                 exclude_domains=list(rules.exclude_domains) or None,
@@ -128,10 +128,13 @@ class TavilyReader:
         return [pages.get(url, Page(url=url, fault="was not extracted")) for url in urls]
 
     async def _batch(self, urls: list[str]) -> dict[str, Page]:
-        answer = await _request(
-            self._account,
-            lambda client: client.extract(urls, format="text", timeout=self._seconds),
-        )
+        try:
+            answer = await _request(
+                self._account,
+                lambda client: client.extract(urls, format="text", timeout=self._seconds),
+            )
+        except RequestRefused as refusal:
+            return {url: Page(url=url, fault=str(refusal)) for url in urls}
         pages = {}
         for entry in answer.get("results", []):
             text = clean(str(entry.get("raw_content") or ""))
@@ -170,8 +173,13 @@ async def _request(account: _Account, call: _Call) -> dict[str, Any]:
         except (tavily_errors.UsageLimitExceededError, tavily_errors.TimeoutError) as error:
             raise Busy(str(error)) from error
         except httpx.HTTPStatusError as error:
-            if error.response.status_code >= 500:
-                raise Busy(f"HTTP status {error.response.status_code}") from error
+            status = error.response.status_code
+            if status >= 500:
+                raise Busy(f"HTTP status {status}") from error
+            if status in REFUSALS:
+                raise RequestRefused(
+                    f"Tavily did not take the request (HTTP status {status})"
+                ) from quieted(error)
             raise
 
     try:
@@ -183,9 +191,9 @@ async def _request(account: _Account, call: _Call) -> dict[str, Any]:
         raise ToolError(f"Tavily refused ({why}): check the plan of your key") from quieted(error)
     except tavily_errors.BadRequestError as error:
         why = brief(error)
-        raise ToolError(f"Tavily did not take the request ({why}): reword the query") from quieted(
-            error
-        )
+        raise RequestRefused(
+            f"Tavily did not take the request ({why}): give another query or address"
+        ) from quieted(error)
     except (Busy, httpx.HTTPError) as error:
         fix = "check the network, then try again"
         raise service_error("Tavily", error, fix) from quieted(error)
