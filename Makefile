@@ -52,10 +52,12 @@ soak: $(VENV)/installed
 	$(BIN)/python -m tests.bench.soak
 
 # Strangers' bodies, folders, servers and leaks, under short limits: four minutes. The runs, which
-# must end in time, have the machine to themselves.
-hostile: $(VENV)/installed
+# must end in time, have the machine to themselves. Then ten thousand texts of a policy through each
+# tool of training: four minutes more.
+hostile: $(VENV)/installed $(RL_VENV)/installed
 	$(BIN)/pytest -m hostile -n 2 --ignore tests/graph/test_hostile_runs.py
 	$(BIN)/pytest -m hostile tests/graph/test_hostile_runs.py
+	$(RL_BIN)/pytest -m hostile -n 2 --dist worksteal tests/rl
 
 # A language model of 0.5B parameters, fetched once (491 MB), behind llama.cpp: seven minutes.
 real: $(VENV)/installed
@@ -104,7 +106,7 @@ studio: $(VENV)/installed
 rl-cpu: $(RL_VENV)/installed
 
 test-train: $(RL_VENV)/installed
-	$(RL_BIN)/pytest -m "not training" -n 2 tests/rl
+	$(RL_BIN)/pytest -m "not training and not hostile" -n 2 tests/rl
 	$(RL_BIN)/pytest -m training tests/rl
 
 # What needs verifiers is skipped where it is missing; here it must not be.

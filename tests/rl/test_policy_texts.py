@@ -55,7 +55,7 @@ from tests.helpers.rl_engine import SAMPLING, ScriptedEngine, ScriptedLedgerPoli
 from tests.helpers.traces import SOURCES
 
 FEW, MANY = 150, 10_000
-COUNTS = [FEW, pytest.param(MANY, marks=pytest.mark.training)]
+COUNTS = [FEW, pytest.param(MANY, marks=pytest.mark.hostile)]
 RULES = SourceRules(exclude_domains=("excluded.example",))
 AT_ONCE: Final = 16
 
@@ -219,7 +219,7 @@ def check_prompts(question: str, report: str, citations: CitationReport) -> None
         assert len(claims) == min(20, speaks_against)
 
 
-@pytest.mark.parametrize("count", [2 * FEW, pytest.param(MANY, marks=pytest.mark.training)])
+@pytest.mark.parametrize("count", [2 * FEW, pytest.param(MANY, marks=pytest.mark.hostile)])
 def test_no_text_of_a_policy_forges_a_line_of_the_judges_prompt(count: int):
     for number, text in enumerate(policy_texts(count, seed=1)):
         report = f"## Introduction\n{text}\n\n## Findings\n{text} [1001]. So {text} [7].\n"
@@ -271,7 +271,7 @@ class Texts:
 
 
 @pytest.mark.parametrize("execution", ["parallel", "sequential"])
-@pytest.mark.parametrize("count", [600, pytest.param(MANY, marks=pytest.mark.training)])
+@pytest.mark.parametrize("count", [600, pytest.param(MANY, marks=pytest.mark.hostile)])
 async def test_no_text_of_a_policy_drops_its_rollout(
     count: int, execution: str, corpus: LocalCorpus
 ):
