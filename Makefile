@@ -47,17 +47,17 @@ faults: $(VENV)/installed
 	$(BIN)/python -m tests.faults.matrix
 	$(BIN)/python -m tests.faults.kills 50
 
-# A thousand runs of one graph in one process, a minute: memory, threads and files stay flat.
-soak: $(VENV)/installed
+# A thousand runs of one graph in one process, a minute: memory, threads and files stay flat. Then ten
+# thousand texts of a policy through each tool of training: four minutes.
+soak: $(VENV)/installed $(RL_VENV)/installed
 	$(BIN)/python -m tests.bench.soak
+	$(RL_BIN)/pytest -m hostile -n 2 --dist worksteal tests/rl
 
 # Strangers' bodies, folders, servers and leaks, under short limits: four minutes. The runs, which
-# must end in time, have the machine to themselves. Then ten thousand texts of a policy through each
-# tool of training: four minutes more.
-hostile: $(VENV)/installed $(RL_VENV)/installed
+# must end in time, have the machine to themselves.
+hostile: $(VENV)/installed
 	$(BIN)/pytest -m hostile -n 2 --ignore tests/graph/test_hostile_runs.py
 	$(BIN)/pytest -m hostile tests/graph/test_hostile_runs.py
-	$(RL_BIN)/pytest -m hostile -n 2 --dist worksteal tests/rl
 
 # A language model of 0.5B parameters, fetched once (491 MB), behind llama.cpp: seven minutes.
 real: $(VENV)/installed
