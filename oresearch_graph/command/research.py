@@ -4,8 +4,9 @@ asked further. Every fault is one line with the fix."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -39,7 +40,6 @@ from oresearch_graph.command.places import (
     save,
 )
 from oresearch_graph.command.progress import Progress, progress_on
-from oresearch_graph.command.signals import signals_as_interrupts
 from oresearch_graph.command.terminal import lines
 from oresearch_graph.errors import ConfigurationError, OresearchError
 from oresearch_graph.graph.build import ResearchGraph, create_research_graph
@@ -327,3 +327,29 @@ def _finish(job: _Job, state: Mapping[str, Any], *, worked: bool, settled: bool)
 def _say(request: Research, console: Console, text: str) -> None:
     if not request.quiet:
         console.print(lines(text), soft_wrap=True)
+
+
+@dataclass
+class _Received:
+    number: int = signal.SIGINT
+
+
+@contextmanager
+def signals_as_interrupts() -> Iterator[_Received]:
+    """SIGTERM and SIGHUP end a run as Ctrl-C does; which one it was decides the exit status."""
+    received = _Received()
+
+    def interrupt(number: int, _frame: object) -> None:
+        received.number = number
+        signal.raise_signal(signal.SIGINT)
+
+    before: dict[int, Any] = {}
+    for number in (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")):
+        # `nohup` has SIGHUP ignored, and means it.
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, interrupt)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

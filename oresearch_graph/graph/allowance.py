@@ -15,8 +15,8 @@ _LEAST: Final = 100
 """Tokens of an observation."""
 
 
-class Allowance:
-    """Of one branch, beside what its siblings share with it."""
+class BranchAllowance:
+    """Of one branch, beside its siblings."""
 
     def __init__(self, state: BranchState, run_context: RunContext) -> None:
         self._state, self._run_context = state, run_context

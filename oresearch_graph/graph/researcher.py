@@ -16,9 +16,8 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
 from oresearch_graph.evidence.ledger import NOTICE
-from oresearch_graph.graph.allowance import Allowance
+from oresearch_graph.graph.allowance import BranchAllowance
 from oresearch_graph.graph.boundary import boundary
-from oresearch_graph.graph.branch_thread import branch_thread
 from oresearch_graph.graph.events import SubtaskFailed, SubtaskFinished, SubtaskStarted, emit
 from oresearch_graph.graph.node import Node
 from oresearch_graph.graph.plan_message import show_call
@@ -27,11 +26,14 @@ from oresearch_graph.graph.state import BranchInput, BranchState, Findings
 from oresearch_graph.graph.tool_calls import Caller, asks, interleave, until_call
 from oresearch_graph.prompts import NO_EVIDENCE
 from oresearch_graph.settings import ResearchSettings
+from oresearch_graph.text.words import names_and_figures
+from oresearch_graph.threads import Citable, Next, Thread
 from oresearch_graph.tools.known_sources import known_first
 from oresearch_graph.trace import (
     ANSWER_KINDS,
     Failure,
     Protocol,
+    Source,
     Step,
     Trace,
     Usage,
@@ -79,14 +81,14 @@ class Researcher:
         started = state["started"] if "started" in state else run_context.clock.now()
         new, failures = self._opening(state, run_context), list[Failure]()
         writer, around = run_context.writer("researcher", branch), run_context.around(state)
-        allowance = Allowance(state, run_context)
+        allowance = BranchAllowance(state, run_context)
         if not steps_before and (failure := allowance.never_begun()):
             return {"started": started, "steps": new, "faults": [failure], "ended": True}
         steps, room = tuple[Step, ...](), None
         with boundary(failures, "researcher", branch):
             write = writer.write if around is None else partial(around.write, writer)
             continuation = await write(
-                branch_thread(state, run_context, [*steps_before, *new]),
+                _thread(state, run_context, [*steps_before, *new]),
                 self._stops(run_context, forced=state.get("forced", False)),
                 lambda steps_new: [
                     *self._faults([*steps_before, *new], steps_new, run_context.protocol),
@@ -132,7 +134,7 @@ class Researcher:
         *earlier, request = filter(asks, branch_steps)
         calls = [request, *filter(asks, waiting)]
         around = run_context.around(state)
-        allowance = Allowance(state, run_context)
+        allowance = BranchAllowance(state, run_context)
         tokens = allowance.observation_tokens(len(calls))
         caller = self._caller(state, run_context, tokens, around)
         for call in calls:
@@ -234,6 +236,41 @@ class Researcher:
             run_context, state["task"].branch, state["task"].subtask, sources, search, reader,
             question=state["task"].run.question, tokens=tokens, middleware=middleware,
         )  # fmt: skip
+
+
+def citable(source: Source, asked: Sequence[str]) -> Citable:
+    """A source with its names and, as the question writes them, those of `asked` that it holds."""
+    text = f"{source.title}\n{source.text}"
+    folded = text.casefold()
+    held = (name for name in asked if name.casefold() in folded)
+    return Citable(id=source.id, names=tuple(dict.fromkeys([*held, *names_and_figures(text)])))
+
+
+def _thread(state: BranchState, run_context: RunContext, branch_steps: Sequence[Step]) -> Thread:
+    """The branch's thread, with what may come next in it."""
+    observed = any(step.kind == "observation" for step in branch_steps)
+    sources, forced = state.get("seen", []), state.get("forced", False)
+    begins = run_context.protocol.execution == "sequential" and not branch_steps
+    names = names_and_figures(f"{state['task'].run.question}\n{state['task'].subtask}")
+    expected = Next(
+        tag="subtask_answer" if forced else "subtask" if begins else "think",
+        calls=("web_search", "crawl_page", *run_context.tools),
+        may_answer=observed,
+        sources=tuple(
+            citable(source, names) if run_context.constrained else Citable(id=source.id)
+            for source in sources
+        ),
+        names=names,
+        addresses=tuple(source.url for source in sources if not source.read),
+    )
+    return run_context.thread(
+        state["task"].run,
+        expected,
+        role="researcher",
+        branch=state["task"].branch,
+        steps=(*state["task"].before, *branch_steps),
+        forced=forced,
+    )
 
 
 def _no_evidence(branch: int) -> Failure:

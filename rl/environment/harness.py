@@ -30,13 +30,12 @@ from oresearch_graph.policies.chat.reply import Finish, Reply
 from oresearch_graph.policies.policy import Continuation
 from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Author, Trace, Usage, render_steps
+from rl.environment import TRACE
 from rl.rollouts.reward import spoiled_by
 from rl.settings import RLSettings, TimeSettings, ToolSettings
 from rl.tools.documents import open_documents
 from rl.tools.training_tools import training_tools
 
-TRACE: Final = "oresearch"
-"""Our Trace stands as JSON under this key of `info` of verifiers' trace."""
 _RETRIES: Final = 1
 """Of a call that failed, marked as such by the client: a recorder answers a retry of a call that it
 has recorded from its record."""

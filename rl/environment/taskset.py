@@ -18,7 +18,7 @@ from oresearch_graph.errors import ConfigurationError, OresearchError
 from oresearch_graph.rows.rl import RLRow, read_questions, rl_rows
 from oresearch_graph.trace import Trace
 from oresearch_graph.trace.validation import first_fault
-from rl.environment.harness import TRACE
+from rl.environment import TRACE
 from rl.rollouts.judges import judge_from
 from rl.rollouts.reward import RewardJudge, ground_truth
 from rl.settings import RewardJudgeSettings, RewardSettings

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oresearch_graph.graph.branch_thread import citable
+from oresearch_graph.graph.researcher import citable
 from oresearch_graph.policies.chat.constraint import constraint_fields, grammar, takes_grammar
 from oresearch_graph.prompts import NO_EVIDENCE
 from oresearch_graph.text.words import names_and_figures

@@ -34,7 +34,7 @@ from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.rows.rl import RLQuestion, RLRow, rl_rows, write_rl_rows
 from oresearch_graph.trace import Trace, render_steps
-from rl.environment.harness import TRACE
+from rl.environment import TRACE
 from rl.rollouts.reward import RewardJudge
 from rl.settings import RewardSettings
 from tests.helpers.openai_server import OpenAIServer
