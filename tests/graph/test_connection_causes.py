@@ -94,6 +94,7 @@ CASES = {
     "no TLS": ("https://{plain}", "{plain} does not speak TLS", "write http:// in its address"),
     "TLS": ("http://{good}", "{good} closed the connection", "write https:// in its address"),
 }
+"""What is asked, what is said of it, and the fix."""
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -198,6 +199,7 @@ PROXIES = {
     "no socks": ("socks5://{http}", "(ALL_PROXY) does not speak SOCKS5", "write http:// in ALL"),
     "no TLS": ("https://{http}", "(ALL_PROXY) does not speak TLS", "or in ALL_PROXY"),
 }
+"""A proxy's address, what is said of it, and the fix."""
 
 
 @pytest.mark.parametrize("case", PROXIES)

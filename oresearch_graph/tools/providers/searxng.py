@@ -9,6 +9,7 @@ import httpx
 
 from oresearch_graph.errors import ConfigurationError, RequestRefused, ToolError
 from oresearch_graph.keys import Address, require_privacy, shown_address
+from oresearch_graph.network.causes import cause_of
 from oresearch_graph.network.clients import http_client
 from oresearch_graph.redaction import brief, quieted
 from oresearch_graph.tools.backend import Hit, Hits
@@ -78,11 +79,16 @@ class SearxngSearch:
                 "searxng:https://USER:PASSWORD@HOST"
             )
         # `!!engine words` is answered by a redirect to that engine's own page.
-        if response.status_code in REFUSALS or (response.is_redirect and "!!" in query):
+        refuses = response.status_code in REFUSALS or (response.is_redirect and "!!" in query)
+        try:
+            response.raise_for_status()
+        except httpx.HTTPStatusError as error:
+            if not refuses or cause_of(error) is not None:
+                raise
+            status = response.status_code
             raise RequestRefused(
-                f"SearXNG does not take this query (HTTP status {response.status_code}): reword it"
-            )
-        response.raise_for_status()
+                f"SearXNG does not take this query (HTTP status {status}): reword it"
+            ) from error
         try:
             answer = response.json()
             results = answer["results"]

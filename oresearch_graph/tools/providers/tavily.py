@@ -10,6 +10,7 @@ import httpx
 
 from oresearch_graph.errors import ConfigurationError, RequestRefused, ToolError
 from oresearch_graph.keys import Address, require_privacy, shown_address, usable_key
+from oresearch_graph.network.causes import cause_of
 from oresearch_graph.network.clients import http_client
 from oresearch_graph.redaction import brief, quieted
 from oresearch_graph.tools.backend import Hit, Hits, Page
@@ -176,7 +177,7 @@ async def _request(account: _Account, call: _Call) -> dict[str, Any]:
             status = error.response.status_code
             if status >= 500:
                 raise Busy(f"HTTP status {status}") from error
-            if status in REFUSALS:
+            if status in REFUSALS and cause_of(error) is None:
                 raise RequestRefused(
                     f"Tavily did not take the request (HTTP status {status})"
                 ) from quieted(error)
