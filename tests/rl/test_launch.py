@@ -221,7 +221,7 @@ def test_memory_is_estimated_by_hand():
     lora = launch_plan(compose_config("qwen2.5-7b_lora_8gpu"))
     assert lora.memory is not None
     assert lora.memory.state < plan.memory.state / 2
-    assert plan_table(plan).row_count == 16
+    assert plan_table(plan).row_count == 17
 
 
 @pytest.mark.parametrize("name", ["qwen2.5-7b_8gpu", "qwen3-8b_8gpu", "qwen2.5-72b_multinode"])

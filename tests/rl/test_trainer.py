@@ -315,13 +315,17 @@ def test_questions_are_known_by_uid_until_the_next_step(queue: QueueDouble):
 
     sent: list[TensorDict] = []
     made = trainer()
-    made.agent_loop_manager = SimpleNamespace(generate_sequences=sent.append)
+    workers = ["a", "b", "c"]
+    made.agent_loop_manager = SimpleNamespace(
+        generate_sequences=sent.append, agent_loop_workers=workers
+    )
     messages = [[{"role": "user", "content": "Why?"}], [{"role": "user", "content": "How?"}]]
     rows = {"uid": ["u1", "u2"], "raw_prompt": messages, "index": torch.arange(2)}
     prompts: TensorDict = tensordict_utils.get_tensordict(rows)
     assert made._submit_batch_to_rollout(prompts) == 2
     assert made.replay_buffer.questions == {"u1": "Why?", "u2": "How?"}
     assert len(sent) == 1
+    assert workers == ["c", "a", "b"], "the next prompt goes to the worker that had none"
     made.on_step_begin()
     assert made.replay_buffer.questions == {}
 
