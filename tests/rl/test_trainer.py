@@ -17,7 +17,6 @@ from transfer_queue import KVBatchMeta
 import tests.helpers.verl_quietly  # noqa: F401
 from oresearch_graph.errors import ConfigurationError
 from rl.learning.mismatch import EngineDisagrees
-from rl.learning.task_runner import StartProgress
 from rl.learning.trainer import MODE, ResearchTrainer, micro_batch_rows
 from rl.rows.fingerprint import read_fingerprint
 from tests.helpers.queue_double import QueueDouble
@@ -388,21 +387,3 @@ def test_the_start_says_what_it_waits_for():
     assert made.waiting_for() == "the first rollouts"
     made.replay_buffer.sampled = True
     assert made.waiting_for() is None
-
-
-def test_progress_tells_each_stage_once_and_ends_by_itself():
-    stages = iter(["data", "data", "engine", "engine", None])
-    lines: list[str] = []
-    with StartProgress(lambda: next(stages), look=0.001, tell=lines.append) as progress:
-        progress._thread.join(timeout=20)
-    assert [line.split("waiting for ")[1] for line in lines] == ["data", "engine"]
-
-
-def test_the_task_runner_is_verls_with_the_trainer_registered():
-    from verl.trainer.main_ppo import TaskRunnerV1
-
-    from rl.learning.task_runner import ResearchTaskRunner
-
-    ours = ResearchTaskRunner.__ray_metadata__.modified_class.__ray_actor_class__
-    assert issubclass(ours, TaskRunnerV1.__ray_metadata__.modified_class.__ray_actor_class__)
-    assert ours()._stage() == "verl's training code and its data queue"
