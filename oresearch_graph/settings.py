@@ -208,6 +208,11 @@ class ResearchSettings(BaseModel):
         "Concurrency", "Model calls at one time to one server with one key, of all runs of a "
         "process together. Where runs differ, the lowest of those under way holds.", 8, ge=1, le=256
     )  # fmt: skip
+    max_runs: int | None = _advanced(
+        "Runs", "Runs at one time in this process, of all its graphs; the others wait in order. "
+        "Where graphs differ, the lowest holds. Not in a run's context. Empty: any number.",
+        None, ge=1,
+    )  # fmt: skip
     corrections: int = _advanced(
         "Corrections",
         "Tries to mend text that breaks the protocol. 0, as in training: what was written is what "
@@ -342,11 +347,14 @@ class ResearchSettings(BaseModel):
         return self.by_role or any(map(bool, additions))
 
 
+OF_PROCESS: Final = ("max_runs",)
+"""What no run sets, for it holds for all of them."""
+
 CLIENTS: Final = (
     "effort", "execution", "approve_plan", "language", "length", "tone", "outline", "model",
     "planner_model", "researcher_models", "summarizer_model", "include_domains", "exclude_domains",
     "published_after", "published_before", "seed",
-    *(name for name in ResearchSettings.model_fields if name.startswith("max_")),
+    *(n for n in ResearchSettings.model_fields if n.startswith("max_") and n not in OF_PROCESS),
 )  # fmt: skip
 """What whoever asks may set, complete: nothing that reads files, sends keys or opens addresses."""
 

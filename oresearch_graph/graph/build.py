@@ -32,7 +32,8 @@ from oresearch_graph.graph.mend import Mender
 from oresearch_graph.graph.node import InvokedGraph, Node
 from oresearch_graph.graph.planner import Planner
 from oresearch_graph.graph.researcher import research_subgraph
-from oresearch_graph.graph.run_context import RunContext, RunContextPool, described
+from oresearch_graph.graph.run_context import RunContext, described
+from oresearch_graph.graph.run_context_pool import RunContextPool
 from oresearch_graph.graph.state import (
     BranchInput,
     BranchTask,
@@ -172,7 +173,7 @@ def create_research_graph(
         name=name,
         transformers=stack.transformers if stack is not None else None,
     )
-    compiled: ResearchGraph = InvokedGraph.of(plain)
+    compiled: ResearchGraph = InvokedGraph.of(plain, base.max_runs)
     pool.schema = lambda: compiled.context_schema or ResearchSettings
     return compiled
 

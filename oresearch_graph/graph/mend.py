@@ -12,7 +12,8 @@ from oresearch_graph.evidence.citations import verify_report
 from oresearch_graph.evidence.source_index import flat
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.budget import Account, Budget
-from oresearch_graph.graph.run_context import RunContext, RunContextPool
+from oresearch_graph.graph.run_context import RunContext
+from oresearch_graph.graph.run_context_pool import RunContextPool
 from oresearch_graph.graph.state import ResearchState, written_steps
 from oresearch_graph.graph.summarizer import report_faults
 from oresearch_graph.judging.verifier import Verifier

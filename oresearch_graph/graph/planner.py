@@ -21,7 +21,8 @@ from oresearch_graph.graph.budget import Account
 from oresearch_graph.graph.events import Planned, TimeForecast, emit
 from oresearch_graph.graph.near_misses import repeats_prompt
 from oresearch_graph.graph.plan_message import plan_messages, without_plan
-from oresearch_graph.graph.run_context import RunContext, RunContextPool
+from oresearch_graph.graph.run_context import RunContext
+from oresearch_graph.graph.run_context_pool import RunContextPool
 from oresearch_graph.graph.state import ResearchState, Run, subtask_list
 from oresearch_graph.policies.chat.metering import metered
 from oresearch_graph.policies.serving import Serving, adapted, forecast

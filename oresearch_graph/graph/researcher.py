@@ -21,7 +21,8 @@ from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.events import SubtaskFailed, SubtaskFinished, SubtaskStarted, emit
 from oresearch_graph.graph.node import Node
 from oresearch_graph.graph.plan_message import show_call
-from oresearch_graph.graph.run_context import RunContext, RunContextPool
+from oresearch_graph.graph.run_context import RunContext
+from oresearch_graph.graph.run_context_pool import RunContextPool
 from oresearch_graph.graph.state import BranchInput, BranchState, Findings
 from oresearch_graph.graph.tool_calls import Caller, asks, interleave, until_call
 from oresearch_graph.prompts import NO_EVIDENCE

@@ -11,7 +11,8 @@ from langgraph.runtime import Runtime
 from oresearch_graph.evidence.report_plan import report_plan
 from oresearch_graph.graph.boundary import boundary
 from oresearch_graph.graph.report_draft import ReportDraft
-from oresearch_graph.graph.run_context import RunContext, RunContextPool
+from oresearch_graph.graph.run_context import RunContext
+from oresearch_graph.graph.run_context_pool import RunContextPool
 from oresearch_graph.graph.state import ResearchState, written_steps
 from oresearch_graph.settings import ResearchSettings
 from oresearch_graph.threads import Next, ReportPlan, visible

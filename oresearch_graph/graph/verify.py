@@ -23,7 +23,7 @@ from oresearch_graph.graph.events import Verified, emit
 from oresearch_graph.graph.outcome import assemble, with_failures
 from oresearch_graph.graph.plan_message import without_plan
 from oresearch_graph.graph.report_draft import ReportDraft
-from oresearch_graph.graph.run_context import RunContextPool
+from oresearch_graph.graph.run_context_pool import RunContextPool
 from oresearch_graph.graph.state import Findings, ResearchState, add_usage
 from oresearch_graph.graph.writer import unstreamed
 from oresearch_graph.policies.chat.metering import metered

@@ -8,7 +8,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
@@ -67,12 +67,7 @@ class Calls:
         if _LOOP.is_current():
             coroutine.close()
         require_a_thread()
-        with self._lock:
-            if self._stopped:
-                coroutine.close()
-                raise self._cause
-            future = asyncio.run_coroutine_threadsafe(coroutine, _LOOP.running())
-            self._futures.add(future)
+        future = self._begin(coroutine)
         try:
             return future.result()
         except CancelledError:
@@ -80,6 +75,37 @@ class Calls:
         finally:
             future.cancel()
             self._futures.discard(future)
+
+    @contextmanager
+    def within(self, context: Callable[[], AbstractAsyncContextManager[Any]]) -> Iterator[None]:
+        """Hold a coroutine's context for a thread; raises the cause where it is stopped before it
+        is in it."""
+        inside = Future[None]()
+
+        async def hold() -> None:
+            async with context():
+                inside.set_result(None)
+                await asyncio.Event().wait()
+
+        holding = self._begin(hold())
+        holding.add_done_callback(lambda _: inside.cancel())
+        try:
+            inside.result()
+            yield
+        except CancelledError:
+            raise self._cause from None
+        finally:
+            holding.cancel()
+            self._futures.discard(holding)
+
+    def _begin(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        with self._lock:
+            if self._stopped:
+                coroutine.close()
+                raise self._cause
+            future = asyncio.run_coroutine_threadsafe(coroutine, _LOOP.running())
+            self._futures.add(future)
+        return future
 
     def stop(self, cause: Exception | None = None) -> None:
         """Cancel all of them, and what would come, for the first cause that is told."""

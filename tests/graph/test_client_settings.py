@@ -14,7 +14,7 @@ from oresearch_graph import ResearchSettings, create_research_graph
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.graph.budget import Budget
 from oresearch_graph.graph.clock import Clock
-from oresearch_graph.graph.run_context import RunContextPool
+from oresearch_graph.graph.run_context_pool import RunContextPool
 from oresearch_graph.graph.state import Run
 from oresearch_graph.served.client_settings import client_settings
 from oresearch_graph.settings import CLIENTS

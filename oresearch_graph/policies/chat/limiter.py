@@ -1,6 +1,6 @@
 """One limit for all calls of a process to one model's server with one key, whichever runs make
 them. It lowers the concurrency when the server says 429 and raises it again slowly: additive
-increase, multiplicative decrease.
+increase, multiplicative decrease. The runs of a process have one too, which nothing congests.
 
 It holds no asyncio primitive, so it serves several event loops of a process.
 """
@@ -44,14 +44,15 @@ class Slot:
 
 class AdaptiveLimiter:
     """At most `limit` calls at one time, fewer while the server is congested. Where limiters share
-    a server, the lowest limit of those in use holds for their calls together."""
+    a name, the lowest limit of those in use holds for their calls together."""
 
-    def __init__(self, limit: int, server: str | None = None) -> None:
-        """`server`: a name for a server and a key; None: it is shared with nobody."""
+    def __init__(self, limit: int, name: str | None = None) -> None:
+        """`name`: of a server and a key, or of what else is limited in a process; None: it is
+        shared with nobody."""
         if limit < 1:
             raise ValueError("a limiter needs at least one place")
         self.limit = limit
-        self._places = _places(server)
+        self._places = _places(name)
         self._places.add(self)
 
     @classmethod
@@ -64,6 +65,11 @@ class AdaptiveLimiter:
         """Calls allowed at one time, now."""
         return self._places.concurrency
 
+    @property
+    def free(self) -> bool:
+        """A call that comes now would not wait for another to end."""
+        return self._places.free
+
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[Slot]:
         """A place for one call; waits until there is one and no pause is in force."""
@@ -75,7 +81,7 @@ class AdaptiveLimiter:
 
 
 class _Places:
-    """The calls that are under way to one server, and those that wait."""
+    """The calls of one name that are under way, and those that wait."""
 
     def __init__(self) -> None:
         self._limiters = WeakSet[AdaptiveLimiter]()
@@ -97,6 +103,10 @@ class _Places:
         return int(min(self._allowed, self._most))
 
     @property
+    def free(self) -> bool:
+        return self._active < self.concurrency
+
+    @property
     def _most(self) -> int:
         return min(limiter.limit for limiter in self._limiters)
 
@@ -106,7 +116,7 @@ class _Places:
             with self._lock:
                 pause = self._paused_until - time.monotonic()
                 if pause <= 0:
-                    if self._active < self.concurrency:
+                    if self.free:
                         self._active += 1
                         return self._epoch
                     waiter = self._line_up(first=first)
@@ -179,13 +189,13 @@ _SHARED: Final = WeakValueDictionary[str, _Places]()
 _SHARED_LOCK: Final = threading.Lock()
 
 
-def _places(server: str | None) -> _Places:
-    if server is None:
+def _places(name: str | None) -> _Places:
+    if name is None:
         return _Places()
     with _SHARED_LOCK:
-        places = _SHARED.get(server)
+        places = _SHARED.get(name)
         if places is None:
-            places = _SHARED[server] = _Places()
+            places = _SHARED[name] = _Places()
         return places
 
 
