@@ -252,7 +252,9 @@ def _thread(state: BranchState, run_context: RunContext, branch_steps: Sequence[
     observed = any(step.kind == "observation" for step in branch_steps)
     sources, forced = state.get("seen", []), state.get("forced", False)
     begins = run_context.protocol.execution == "sequential" and not branch_steps
-    names = names_and_figures(f"{state['task'].run.question}\n{state['task'].subtask}")
+    names: Sequence[str] = ()
+    if run_context.constrained:
+        names = names_and_figures(f"{state['task'].run.question}\n{state['task'].subtask}")
     expected = Next(
         tag="subtask_answer" if forced else "subtask" if begins else "think",
         calls=("web_search", "crawl_page", *run_context.tools),

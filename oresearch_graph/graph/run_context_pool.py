@@ -30,6 +30,7 @@ from oresearch_graph.settings import (
 
 _log = logging.getLogger("oresearch_graph")
 
+_NOTHING: Final = ResearchSettings()
 _RUNS: Final = 1_000
 """Runs remembered at one time; an abandoned run is forgotten when so many others went on."""
 
@@ -134,6 +135,8 @@ class RunContextPool:
             raise ConfigurationError(_of_process(wrong[0]))
         if isinstance(context, ResearchSettings) and not configured:
             return context
+        if not configured and not values:
+            return _NOTHING
         try:
             return self.schema()(**{**configured, **values})
         except ValidationError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final, NamedTuple
 from urllib.parse import unquote
@@ -179,7 +180,12 @@ def remarks(lines: Sequence[tuple[int, str]]) -> Iterator[tuple[int, int, str]]:
 def same_address(url: str) -> str:
     """The form in which two spellings of an address are equal. Of a page of the web the place
     within it, a campaign's marks, `www.` and escapes that change nothing do not count."""
-    scheme, colon, rest = spelled_address(url).partition(":")
+    return _comparable(spelled_address(url))
+
+
+@lru_cache(maxsize=4_096)  # each call of a branch looks all of its sources up
+def _comparable(url: str) -> str:
+    scheme, colon, rest = url.partition(":")
     scheme, rest = scheme.lower(), rest.removeprefix("//")
     if scheme not in WEB_SCHEMES:
         host, slash, path = rest.partition("/")

@@ -23,7 +23,7 @@ from oresearch_graph.errors import (
 from oresearch_graph.policies.chat.rendering import before_continuation
 from oresearch_graph.policies.policy import Continuation, StopCause
 from oresearch_graph.threads import Thread
-from oresearch_graph.trace import Usage, render_steps
+from oresearch_graph.trace import Step, Usage, render_steps
 from oresearch_graph.trace.plain_text import storable
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rollouts.token_ledger import TokenLedger, TokenRow
@@ -104,6 +104,8 @@ class LedgerPolicy:
     """Tokens of a thread that researchers leave to later roles: the report, in sequence."""
     ledger: TokenLedger = field(default_factory=TokenLedger)
     counts: EngineCounts = field(default_factory=EngineCounts)
+    _before: dict[str, tuple[tuple[Step, ...], str]] = field(default_factory=dict, init=False)
+    """The steps of each thread when it was last continued, and their text."""
 
     async def continue_thread(
         self,
@@ -114,7 +116,7 @@ class LedgerPolicy:
     ) -> Continuation:
         """Sample until a stop tag. Raises BudgetExhausted where the thread's context is full,
         PolicyError when the engine fails after its tries."""
-        row = self._row(thread)
+        row = await self._row(thread)
         room = self.sampling.window - len(row.prompt_ids) - len(row.response_ids)
         if room < _FEWEST:
             raise BudgetExhausted("context", self.sampling.window - room, self.sampling.window)
@@ -142,17 +144,27 @@ class LedgerPolicy:
             ),
         )
 
-    def _row(self, thread: Thread) -> TokenRow:
+    async def _row(self, thread: Thread) -> TokenRow:
         """The thread's row, brought up to the thread's text."""
-        text = render_steps(thread.steps, self.tools) + before_continuation(thread)
+        text = self._written(thread) + before_continuation(thread)
         row = self.ledger.row(thread.id)
         if row is None or not row.continues or not text.startswith(row.text):
             opening = self.tokens.opening(thread.system, thread.user_message(self.tools))
-            ids = opening + self.tokens.encode_world(text)
+            ids = opening + await self.tokens.encoded_world(text)
             return self.ledger.open(thread.id, ids, text, thread.role, thread.branch)
         if addition := text[len(row.text) :]:
-            row.show(self.tokens.encode_world(addition), addition)
+            row.show(await self.tokens.encoded_world(addition), addition)
         return row
+
+    def _written(self, thread: Thread) -> str:
+        """The text of the thread's steps, of which those that were there before are not written
+        again."""
+        steps, text = self._before.get(thread.id, ((), ""))
+        if thread.steps[: len(steps)] != steps:
+            steps, text = (), ""
+        text += render_steps(thread.steps[len(steps) :], self.tools)
+        self._before[thread.id] = thread.steps, text
+        return text
 
     def _most_tokens(self, thread: Thread) -> int:
         report = thread.role == "summarizer"

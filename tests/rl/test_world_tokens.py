@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+from unittest import mock
 
 import pytest
 from tokenizers import AddedToken
@@ -11,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from oresearch_graph import ResearchSettings, create_research_graph
 from oresearch_graph.prompts import system_prompt
 from oresearch_graph.rows.sft import SFTRow, trace_rows
-from oresearch_graph.trace import escape_world, unescape_tokens
+from oresearch_graph.trace import escape_tokens, escape_world, unescape_tokens
 from rl.rollouts.faithfulness import decoded_policy_text, mask_runs, same_tokenization
 from rl.rollouts.ledger_policy import LedgerPolicy, Sampling
 from rl.rollouts.thread_tokens import ThreadTokens
@@ -112,3 +114,25 @@ def test_what_the_policy_wrote_is_encoded_as_it_is(tokenizer, text):
     assert decoded_policy_text(row, tokens) == text
     assert [run.sampled for run in mask_runs(row)] == [True, False]
     assert same_tokenization(row, tokens)
+
+
+async def test_many_encode_at_once_while_transformers_sets_the_tokenizer(tokenizer):
+    tokens = ThreadTokens(tokenizer)
+    texts = [f"{HOSTILE} {n} " * 200 for n in range(12)]
+    calls = [asyncio.ensure_future(tokens.encoded_world(text)) for text in texts]
+    for turn in range(100):
+        tokenizer(HOSTILE, truncation=turn % 2 == 0, max_length=8)
+        await asyncio.sleep(0)
+    shown = [escape_tokens(text, tokens.markup) for text in texts]
+    expected = [
+        tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        for text in shown
+    ]
+    assert [await call for call in calls] == expected
+
+
+def test_a_tokenizer_without_a_fast_one_encodes_too(tokenizer):
+    slow = copy.deepcopy(tokenizer)
+    fast = ThreadTokens(tokenizer).encode_world(HOSTILE)
+    with mock.patch.object(type(slow), "is_fast", new=False):
+        assert ThreadTokens(slow).encode_world(HOSTILE) == fast
