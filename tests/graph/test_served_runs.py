@@ -7,6 +7,8 @@ import ast
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from itertools import groupby
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -32,13 +34,16 @@ def model() -> Iterator[OpenAIServer]:
         yield serving
 
 
+def settings(model: OpenAIServer) -> dict[str, str]:
+    return {
+        "ORESEARCH_SEARCH": "python", "ORESEARCH_EFFORT": "quick", "ORESEARCH_RENDERING": "turns",
+        "ORESEARCH_BASE_URL": model.base_url, "ORESEARCH_MODEL": "fake",
+    }  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, model: OpenAIServer) -> Iterator[StudioServer]:
-    running = StudioServer(
-        tmp_path_factory.mktemp("served"),
-        ORESEARCH_SEARCH="python", ORESEARCH_EFFORT="quick", ORESEARCH_RENDERING="turns",
-        ORESEARCH_BASE_URL=model.base_url, ORESEARCH_MODEL="fake",
-    )  # fmt: skip
+    running = StudioServer(tmp_path_factory.mktemp("served"), **settings(model))
     yield running
     running.stop()
 
@@ -136,6 +141,30 @@ async def test_a_client_that_goes_away_may_have_its_run_cancelled(client: Any, m
 async def test_two_runs_at_once_both_complete(client: Any):
     threads = [(await client.threads.create())["thread_id"] for _ in range(2)]
     await asyncio.gather(*(completes(client, thread) for thread in threads))
+
+
+async def test_a_server_with_max_runs_works_on_one_after_the_other(
+    tmp_path: Path, model: OpenAIServer
+):
+    running = StudioServer(tmp_path, **settings(model), ORESEARCH_MAX_RUNS="1")
+    questions = [ASKED["question"], "How does pickle find classes?"]
+    model.requests.clear()
+    try:
+        async with running.client() as client:
+            threads = [(await client.threads.create())["thread_id"] for _ in questions]
+            for thread, question in zip(threads, questions, strict=True):
+                await client.runs.create(thread, "research", input={"question": question})
+            for thread in threads:
+                (run,) = await client.runs.list(thread)
+                await client.runs.join(thread, run["run_id"])
+                state = await client.threads.get_state(thread)
+                assert state["values"]["trace"]["outcome"] == "complete"
+    finally:
+        running.stop()
+    bodies = [json.dumps(request) for request in model.requests]
+    asked = [question for body in bodies for question in questions if question in body]
+    assert len(asked) == len(bodies)
+    assert len(list(groupby(asked))) == 2
 
 
 def bare(sources: Any) -> bool:
