@@ -159,7 +159,7 @@ def decision_fault(error: ValidationError) -> str:
         case "model_type":
             return f"{name} cannot be {reprlib.repr(first['input'])}: give an object with an action"
         case "union_tag_invalid":
-            tag = reprlib.repr(first["ctx"]["tag"])
-            return f"{name}.type cannot be {tag}: approve, edit or reject"
+            tag, types = reprlib.repr(first["ctx"]["tag"]), first["ctx"]["expected_tags"]
+            return f"{name}.type cannot be {tag}: it is one of {types}"
         case _:
             return f"{name} cannot be {reprlib.repr(first['input'])}: {first['msg']}"

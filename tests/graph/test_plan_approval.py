@@ -124,7 +124,10 @@ NO_ANSWERS: dict[str, tuple[Any, str | None]] = {
     "zero": (0, "answer cannot be 0"),
     "a list": (["approve"], "answer.0 cannot be 'approve'"),
     "two responses": ([{"type": "accept"}, {"type": "accept"}], "answer cannot be"),
-    "a response in words": ([{"type": "response", "args": "go"}], "type cannot be 'response'"),
+    "a response in words": (
+        [{"type": "response", "args": "go"}],
+        "be 'response': it is one of 'accept'",
+    ),
     "an ignore with words": ([{"type": "ignore", "args": "?"}], "args cannot be '?'"),
     "an inbox's edit to nothing": ([inbox_edit(" \n")], "edit needs the subtasks"),
     "an inbox's edit to a list": ([inbox_edit(["One"])], "subtasks cannot be ['One']"),
