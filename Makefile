@@ -91,6 +91,7 @@ bench: $(VENV)/installed $(RL_VENV)/installed
 	$(BIN)/python -m tests.bench.datagen_filter $(TRACES)
 	$(BIN)/python -m tests.bench.datagen_export $(TRACES)
 	$(RL_BIN)/python -m tests.bench.agent_loop
+	$(RL_BIN)/python -m tests.bench.rollouts
 	$(RL_BIN)/python -m tests.bench.index $(ROLLOUTS)
 
 evaluate: $(VENV)/installed
