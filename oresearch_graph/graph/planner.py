@@ -28,7 +28,7 @@ from oresearch_graph.policies.chat.metering import metered
 from oresearch_graph.policies.serving import Serving, adapted, forecast
 from oresearch_graph.prompts import follow_up, protocol
 from oresearch_graph.settings import ResearchSettings
-from oresearch_graph.text.language import detect_language
+from oresearch_graph.text.language import report_language
 from oresearch_graph.threads import Next
 from oresearch_graph.tools.choose import prepare
 from oresearch_graph.trace import Failure, Step, close_tag, list_items, violations
@@ -59,7 +59,7 @@ class Planner:
             started=time.time(),
             question=follow_up(question, earlier, report or "") if follows else question,
             asked=question,
-            language=settings.language or await asyncio.to_thread(detect_language, question),
+            language=settings.language or await asyncio.to_thread(report_language, question),
             protocol=protocol(settings, self.tools),
             follow_up=follows,
             chat=not messages,

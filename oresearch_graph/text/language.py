@@ -21,10 +21,33 @@ _SCRIPTS: Final[tuple[tuple[str, str], ...]] = (
     ("th", "\u0e00-\u0e7f"),
 )
 _LATIN: Final = ["en", "de", "fr", "es", "pt", "it", "nl", "pl", "sv", "da", "cs", "tr", "vi", "id"]
+_CODES: Final = (*_LATIN, *(code for code, _ in _SCRIPTS))
 _ENOUGH: Final = 24
 """Letters under which a Latin text is not worth guessing about."""
 _MARGIN: Final = 12.0
 """Log-probability by which a language must beat English: code words look like any language."""
+
+_CLAUSES: Final = re.compile(r"[.?!;,:\n。？！，；：]+")
+_CLAUSE: Final = 200
+"""Characters of a clause that may tell how to write."""
+_TELLS: Final = re.compile(
+    r"""
+    (?: (?: and | then | but | please | kindly | und | dann | bitte | et | puis | y | luego
+      | por\ favor | e | poi | en | dan | graag ) \b \s*+ | 请 )*+
+    (?P<told> (?: (?: your | the | my ) \s (?: report | answer | summary | reply )
+      | write | answer | report | reply | respond | summari[sz]e | give | prepare | produce
+      | deliver | schreibe? | antworte | verfasse | erstelle | berichte | écri[st] | écrivez
+      | répond[sz]? | répondez | rédige[zr]? | escrib[ea] | escriba | responde | responda
+      | contest[ea] | redact[ea] | escreva | escreve | scrivi | scriva | rispondi | risponda
+      | schrijf | antwoord ) \b .* )?
+    (?: \b (?: in | auf | en | em | på | po | in\ het ) \s | 用 | 以 ) (?P<language> .*? )
+    (?: \s (?: please | only | bitte | antworten | schreiben ) | 来? (?: 回答 | 写 ) .* )?
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+"""A clause that tells in which language to write, by its last preposition."""
+_QUALIFIED: Final = 3
+"""Words of a language's name with what stands before it: simple English."""
 
 _CODE = re.compile(r"```.*?```|`[^`]*`|https?://\S+", re.DOTALL)
 _LETTER = re.compile(r"[^\W\d_]")
@@ -41,6 +64,44 @@ def detect_language(text: str) -> str:
     if not letters:
         return "en"
     return _by_script(prose, letters) or _by_words(prose, letters)
+
+
+def report_language(question: str) -> str:
+    """ISO 639-1 code of the language to answer in: what a clause of the question asks for (Write
+    the report in German), else the question's own. May load a model, as `detect_language`."""
+    own = detect_language(question)
+    for clause in _CLAUSES.split(question[:4_000]):
+        told = _TELLS.fullmatch(clause.strip()) if len(clause) <= _CLAUSE else None
+        words = told["language"].split() if told else []
+        if not 0 < len(words) <= _QUALIFIED:
+            continue
+        named = [
+            {c for c in _CODES if any(n.match(word) for n in _names(c, own))} for word in words
+        ]
+        if named[-1] and not any(named[:-1]):
+            return min(named[-1])
+    return own
+
+
+def names_language(text: str, language: str) -> bool:
+    """True where a text names a language: in English, in the text's own language or in itself."""
+    return any(name.search(text) for name in _names(language, detect_language(text)))
+
+
+@cache
+def _names(code: str, spoken: str) -> tuple[re.Pattern[str], ...]:
+    """Of a long name the stem: many languages inflect it."""
+    from babel import Locale  # an eighth of a second to import, for few
+
+    names = {Locale(of).languages.get(code, "") for of in {spoken, code, "en"} & {*_CODES}}
+    names |= {f"{name[:-1]}文" for name in names if name.endswith(("语", "語"))}
+    patterns = []
+    for name in filter(None, names):
+        stem = name[:-2] if len(name) > 7 else name
+        whole = r"\b" if stem == name else ""
+        edges = ("", "") if _by_script(name, len(name)) in ("zh", "ja") else (r"\b", whole)
+        patterns.append(re.compile(f"{edges[0]}{re.escape(stem)}{edges[1]}", re.IGNORECASE))
+    return tuple(patterns)
 
 
 def surely_another(text: str, language: str) -> bool:

@@ -23,14 +23,14 @@ _BLOCK: Final = re.compile(r"^\[\d{1,7}\] .*\n(?P<address>\S+)$", re.MULTILINE)
 """A source in an observation: number and title, then its address."""
 SAID_BY_TOOL: Final = re.compile(
     r"""
-    ^ (?: No\ results\.
+    ^ (?: No\ results\. | \#\#\ Query:\ .*            # a query repeats what the policy wrote
     | This\ (?:query\ failed|call\ failed|call\ could\ not\ be\ carried\ out):\ .*
     | This\ very\ call\ was\ made\ before.* | This\ call\ was\ not\ carried\ out.*
     | \S+:\ could\ not\ be\ read:\ .* ) $
     """,
     re.VERBOSE | re.MULTILINE,
 )
-"""A line by which a tool of oresearch_graph says that a call shows nothing."""
+"""A line of a tool of oresearch_graph that shows nothing of a source."""
 
 Count = Callable[[Sequence[Step]], int]
 """How many calls of some steps count."""

@@ -36,7 +36,7 @@ from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.evidence.copying import is_padded, verbatim_share
 from oresearch_graph.judging.ground_truth import Judged, QualityJudge
 from oresearch_graph.rows.ground_truth import GroundTruth
-from oresearch_graph.text.language import detect_language, surely_another
+from oresearch_graph.text.language import detect_language, names_language, surely_another
 from oresearch_graph.text.scripts import has_cjk
 from oresearch_graph.text.words import all_words, sentence_spans, terms, token_count
 from oresearch_graph.trace import Failure, Step, Trace, Violation, violations
@@ -271,14 +271,16 @@ def quality_caps(
 
 def _answers_in_another_language(trace: Trace, body: str) -> bool:
     """True where most of the report is surely not in the trace's language, nor in one that the
-    question may be in: a short question's language is a guess, and names have any."""
+    question may be in or names: a short question's language is a guess, and names have any."""
     if trace.language is None:
         return False
     lines = [line for line in body.splitlines() if len(line) >= _LINE] or [body]
     others = [line for line in lines if surely_another(line, trace.language)]
     if 2 * sum(map(len, others)) <= sum(map(len, lines)):
         return False
-    return surely_another(trace.question, detect_language("\n".join(others)))
+    answered = detect_language("\n".join(others))
+    named = names_language(trace.question, answered)
+    return not named and surely_another(trace.question, answered)
 
 
 def _size(report: ParsedAnswer) -> int:

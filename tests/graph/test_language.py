@@ -1,6 +1,6 @@
 import pytest
 
-from oresearch_graph.text.language import detect_language
+from oresearch_graph.text.language import detect_language, names_language, report_language
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,31 @@ from oresearch_graph.text.language import detect_language
 )
 def test_language(text, code):
     assert detect_language(text) == code
+
+
+@pytest.mark.parametrize(
+    ("question", "code"),
+    [
+        ("What causes tides? Please write the report in German.", "de"),
+        ("Write about tides, and answer in Spanish.", "es"),
+        ("Respond in Brazilian Portuguese: what are tides?", "pt"),
+        ("In German, please: what are tides?", "de"),
+        ("Your report should be in Japanese. What are tides?", "ja"),
+        ("Was sind Gezeiten und wodurch entstehen sie? Antworte bitte auf Englisch.", "en"),
+        ("什么是潮汐？请用英文回答。", "en"),
+        ("Answer in German or French: why?", "en"),
+        ("What did Kant write in German?", "en"),
+        ("How do you say hello in French?", "en"),
+        ("Write a report on the German economy.", "en"),
+        ("In German law, what is a tort?", "en"),
+        ("Write about changes in German law since 1900.", "en"),
+    ],
+)
+def test_a_report_is_in_the_language_that_is_asked_for(question, code):
+    assert report_language(question) == code
+
+
+def test_a_language_is_named_in_english_in_the_texts_words_and_in_its_own():
+    for text in ("an answer in German", "eine Antwort auf Deutsch", "请用德文回答", "auf deutsch"):
+        assert names_language(text, "de")
+    assert not names_language("Germanium and Germany", "de")

@@ -83,6 +83,8 @@ def idle_cheats() -> Iterator[IdleCheat]:
     yield IdleCheat(
         "searches that find nothing", replace(WELL_FORMED, branches=_branches(*nothing))
     )
+    addresses = search("https://made-up.example/a"), search("https://made-up.example/b")
+    yield IdleCheat("addresses searched for", replace(WELL_FORMED, branches=_branches(*addresses)))
     spellings = ("History of the tower", "  HISTORY of the tower!", "Ｈistory of-the ‘tower’")
     copies = tuple(
         replace(branch, subtask=text) for branch, text in zip(_branches(), spellings, strict=True)

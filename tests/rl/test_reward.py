@@ -112,6 +112,7 @@ Damit begann der Rundfunk.
         ("Wer erfand das Radio?", {}),
         ("What is the history of the radio, and who were its inventors?", {"other_language": 0.0}),
         ("Wie entstand das Radio, und wer waren seine Erfinder?", {}),
+        ("What is the history of the radio? I would like a text in German about it.", {}),
     ],
 )
 async def test_only_a_language_that_is_surely_another_costs_quality(question: str, caps: Any):
