@@ -124,7 +124,8 @@ class TimeSettings(FrozenModel):
     branch: float = Field(default=900.0, gt=0)
     rollout: float = Field(default=1_800.0, gt=0)
     step: float = Field(default=7_200.0, gt=0)
-    """The watchdog: a step whose rollouts take longer is ended, naming the prompts it waits for."""
+    """The watchdog: a step in which no rollout begins or ends for so long is ended, naming the
+    prompts it waits for."""
 
 
 class RLSettings(FrozenModel):

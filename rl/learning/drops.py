@@ -42,18 +42,29 @@ def drop_shares(records: Sequence[RolloutRecord]) -> dict[str, float]:
     return {name: count / len(records) for name, count in counts.most_common()}
 
 
-def watch_drops(records: Sequence[RolloutRecord], of: str = "the step") -> dict[str, float]:
-    """The shares as metrics; a warning for each class above WARNS. Raises RolloutsUnusable for one
-    above STOPS. `of`: what the rollouts belong to, in words."""
+def watch_drops(records: Sequence[RolloutRecord]) -> dict[str, float]:
+    """The shares of a training step as metrics; see `warn_of_drops`. Raises RolloutsUnusable where
+    more than STOPS were dropped, by one class or by several."""
     shares = drop_shares(records)
-    for name, share in shares.items():
-        fix = _FIXES.get(name.rpartition(".")[2], _DEFECT)
-        line = f"{share:.0%} of {of}'s {len(records)} rollouts were dropped by {name}: {fix}"
-        if share > STOPS:
-            raise RolloutsUnusable(
-                f"{line}. Training ends, for the rest is no sample of what the policy does; "
-                "checkpoints are kept, and it resumes from the last one"
-            )
-        if share > WARNS:
-            _log.warning("%s", line)
+    dropped = sum(bool(record.dropped_by) for record in records) / max(1, len(records))
+    if dropped > STOPS:
+        fixes = "; ".join(_line(name, share) for name, share in shares.items())
+        raise RolloutsUnusable(
+            f"{dropped:.0%} of the step's {len(records)} rollouts were dropped: {fixes}. Training "
+            "ends, for the rest is no sample of what the policy does; checkpoints are kept, and it "
+            "resumes from the last one"
+        )
+    warn_of_drops(records, "the step")
     return {f"oresearch/dropped/{name}": share for name, share in shares.items()}
+
+
+def warn_of_drops(records: Sequence[RolloutRecord], of: str) -> None:
+    """A warning for each class that dropped more than WARNS. `of`: what the rollouts belong to."""
+    for name, share in drop_shares(records).items():
+        if share > WARNS:
+            _log.warning("of %s's %d rollouts %s", of, len(records), _line(name, share))
+
+
+def _line(name: str, share: float) -> str:
+    fix = _FIXES.get(name.rpartition(".")[2], _DEFECT)
+    return f"{share:.0%} were dropped by {name}: {fix}"

@@ -2,7 +2,7 @@
 
 verl's own buffer polls every two seconds, waits without end, and trains on groups of one. This one
 judges each prompt's group as it ends (`groups`), asks for a bounded number of further prompts in
-place of those it leaves out, ends a step that takes too long by naming what it waits for, and
+place of those it leaves out, ends a step that stands still by naming what it waits for, and
 clears from the queue whatever is not trained on.
 """
 
@@ -36,7 +36,7 @@ _QUESTION_LENGTH: Final = 100
 
 
 class StepTimedOut(OresearchError):
-    """The rollouts of a step took longer than `oresearch.seconds.step`."""
+    """No rollout of a step began or ended within `oresearch.seconds.step`."""
 
 
 class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
@@ -74,6 +74,7 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
         self.muted: set[str] = set()
         """Prompts of the last batch whose rollouts get no advantage."""
         self._verdicts: dict[str, LeftOut | None] = {}
+        self._deadline = 0.0
 
     @SkipManager.annotate_tq(role="rollout_tq", phase="sample")  # type: ignore[untyped-decorator, unused-ignore]
     def sample(
@@ -87,11 +88,11 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
         Raises StepTimedOut, and RolloutsUnusable when nothing is left to train or validate on, or
         infrastructure dropped too many.
         """
-        deadline = time.monotonic() + self.seconds
+        self._deadline = time.monotonic() + self.seconds
         if partition_id == "val":
-            return self._validation(deadline)
+            return self._validation()
         self.rollouts, self._verdicts = [], {}
-        refilled = self._gather(partition_id, batch_size, deadline)
+        refilled = self._gather(partition_id, batch_size)
         self.records = self.log.drain()
         uids = self._trainable(partition_id)[:batch_size]
         drops = watch_drops(self.records)
@@ -107,7 +108,7 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
             **drops,
         }
 
-    def _gather(self, partition: str, batch_size: int, deadline: float) -> int:
+    def _gather(self, partition: str, batch_size: int) -> int:
         """Wait until nothing runs and no refill is due; the number of prompts refilled."""
         refilled = 0
         while True:
@@ -123,7 +124,7 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
             elif not running:
                 return refilled
             else:
-                self._wait(running, deadline)
+                self._wait(running)
 
     def _judge(self, partition: str) -> None:
         """Verdicts on groups that ended since the last poll; an ended group does not change."""
@@ -164,13 +165,13 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
             partition, sorted(batch_uids), dict(self.partitions[partition])
         )
 
-    def _validation(self, deadline: float) -> tuple[KVBatchMeta, dict[str, float]]:
+    def _validation(self) -> tuple[KVBatchMeta, dict[str, float]]:
         """Every row of every prompt; prompts whose rollouts were all dropped have none."""
         while True:
             self._sync_metadata_from_transfer_queue()
             if not (running := self._running("val")):
                 break
-            self._wait(running, deadline)
+            self._wait(running)
         if not self.partitions["val"]:
             what = "no rollout of the validation questions came through"
             raise self._nothing_left(what, self.log.drain(validate=True))
@@ -182,10 +183,15 @@ class ResearchReplayBuffer(ReplayBuffer):  # type: ignore[misc, unused-ignore]
     def _ended(self, partition: str) -> set[str]:
         return set(self.finished_keys[partition] | self.failure_keys[partition])
 
-    def _wait(self, running: set[str], deadline: float) -> None:
-        if time.monotonic() > deadline:
+    def _wait(self, running: set[str]) -> None:
+        now = time.monotonic()
+        if now > self._deadline:
+            # The step has as many rounds of rollouts as the engine's places make of it: what counts
+            # is that they go on.
+            self._deadline = now + self.seconds - self.log.idle()
+        if now > self._deadline:
             raise StepTimedOut(
-                f"rollouts take longer than oresearch.seconds.step = {self.seconds:g} s; waited "
+                f"no rollout began or ended in oresearch.seconds.step = {self.seconds:g} s; waited "
                 f"for: {self._questions(running)}. Look at engine, tools and judge, or raise the "
                 "limit"
             )

@@ -31,7 +31,7 @@ from verl.workers.utils.padding import response_to_nested
 
 from oresearch_graph.errors import ConfigurationError
 from rl.learning.advantage import ESTIMATOR
-from rl.learning.drops import watch_drops
+from rl.learning.drops import warn_of_drops
 from rl.learning.groups import MiniBatches, arrange, parse_row_key, plan_mini_batches
 from rl.learning.mismatch import mismatch_bound, require_agreement
 from rl.learning.replay_buffer import ResearchReplayBuffer
@@ -259,7 +259,7 @@ class ResearchTrainer(PPOTrainerSync):  # type: ignore[misc, unused-ignore]
     def _validate(self) -> dict[str, float]:
         metrics: dict[str, float] = super()._validate()
         records = self.rollout_log.drain(validate=True)
-        watch_drops(records, "the validation")
+        warn_of_drops(records, "the validation")  # nothing is learned from it
         return {**metrics, **validation_metrics(records)}
 
     def _save_checkpoint(self) -> None:

@@ -67,7 +67,10 @@ class JudgeAudit:
         """The audit that the settings ask for; None without one. Raises ConfigurationError."""
         if not settings.share:
             return None
-        return cls(judge_from(settings.judge), settings.share, settings.judge.timeout)
+        judge = settings.judge
+        # Two orders of each opinion, and the wait for those that were asked before.
+        seconds = 2 * judge.votes * judge.tries * judge.timeout
+        return cls(judge_from(judge), settings.share, seconds)
 
     async def verdict(
         self, question: str, report: str, truth: GroundTruth, citations: CitationReport | None

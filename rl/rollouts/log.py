@@ -78,6 +78,8 @@ class RolloutReports(Protocol):
 
     def waiting(self) -> list[RolloutRecord]: ...
 
+    def idle(self) -> float: ...
+
 
 class RolloutLog:
     """The log itself. Not thread-safe; Ray calls an actor's methods one by one."""
@@ -85,12 +87,14 @@ class RolloutLog:
     def __init__(self) -> None:
         self._running: dict[tuple[str, int], RolloutRecord] = {}
         self._ended: list[RolloutRecord] = []
+        self._moved = time.monotonic()
 
     def begin(
         self, uid: str, session: int, question: str, step: int, validate: bool = False
     ) -> None:
         """A rollout starts."""
-        record = RolloutRecord(uid, session, question, step, validate, began=time.monotonic())
+        self._moved = time.monotonic()
+        record = RolloutRecord(uid, session, question, step, validate, began=self._moved)
         self._running[uid, session] = record
 
     def report(
@@ -102,6 +106,7 @@ class RolloutLog:
         tools: Mapping[str, int] | None = None,
     ) -> None:
         """A rollout ended. One whose begin was never told is kept with step −1."""
+        self._moved = time.monotonic()
         begun = self._running.pop((uid, session), None)
         record = begun or RolloutRecord(uid, session, "", step=-1)
         self._ended.append(
@@ -110,7 +115,7 @@ class RolloutLog:
                 fate=fate,
                 failures=dict(failures or {}),
                 tools=dict(tools or {}),
-                seconds=None if begun is None else time.monotonic() - begun.began,
+                seconds=None if begun is None else self._moved - begun.began,
             )
         )
 
@@ -123,6 +128,10 @@ class RolloutLog:
     def waiting(self) -> list[RolloutRecord]:
         """The rollouts that began and did not end, the oldest first."""
         return sorted(self._running.values(), key=lambda record: record.began)
+
+    def idle(self) -> float:
+        """Seconds in which no rollout began or ended."""
+        return time.monotonic() - self._moved
 
 
 class RemoteRolloutLog:
@@ -157,6 +166,10 @@ class RemoteRolloutLog:
             self._actor.waiting.remote(), timeout=_ANSWER_SECONDS
         )
         return records
+
+    def idle(self) -> float:
+        seconds: float = ray.get(self._actor.idle.remote(), timeout=_ANSWER_SECONDS)
+        return seconds
 
 
 _here = RolloutLog()

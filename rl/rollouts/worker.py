@@ -95,10 +95,13 @@ class RolloutWorker:
         question, validate = str(row["raw_prompt"][-1]["content"]), _split(row) in VALIDATION
         uid, session = str(row.get("uid", "")), int(row.get("session_id", 0))
         failures, calls, scored = dict[str, int](), dict[str, int](), None
-        self.log.begin(uid, session, question, int(row.get("global_steps", 0)), validate)
+        begun = False
         try:
             async with self._places:  # the rollout's clocks begin behind it
-                scored = await self._run_and_score(question, row, engine, sampling, failures, calls)
+                self.log.begin(uid, session, question, int(row.get("global_steps", 0)), validate)
+                begun = True
+                rollout = await self._run(question, row, engine, sampling)
+            scored = await self._scored_and_kept(rollout, row, failures, calls)
         except ConfigurationError:
             failures["infrastructure.configuration"] = 1
             raise
@@ -110,15 +113,15 @@ class RolloutWorker:
             failure = failure_of(error, "planner", None)
             failures[f"{failure.fault}.{failure.name}"] = 1
         finally:
-            self.log.report(uid, session, "kept" if scored else "dropped", failures, calls)
+            if begun:
+                self.log.report(uid, session, "kept" if scored else "dropped", failures, calls)
         return scored
 
-    async def _run_and_score(
-        self, question: str, row: Mapping[str, Any], engine: Engine, sampling: Sampling,
-        failures: dict[str, int], calls: dict[str, int],
+    async def _scored_and_kept(
+        self, rollout: Rollout, row: Mapping[str, Any], failures: dict[str, int],
+        calls: dict[str, int],
     ) -> ScoredRollout | None:  # fmt: skip
-        """Run, score and keep; tells what happened in `failures` and `calls`."""
-        rollout = await self._run(question, row, engine, sampling)
+        """Tells what happened in `failures` and `calls`."""
         failures.update(rollout.failures)
         calls["web_search"] = rollout.tools.counts.searches
         calls["crawl_page"] = rollout.tools.counts.pages

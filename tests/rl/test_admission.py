@@ -75,6 +75,40 @@ async def test_rollouts_that_wait_for_the_engine_do_not_run_out_of_time(tokens: 
     assert await kept(tokens, 64, None, seconds=1.5) < 32, "their clocks count the queue"
 
 
+class SlowJudge(ExactFactsJudge):
+    """Takes longer than all rollouts together."""
+
+    def __init__(self) -> None:
+        self.at_once = self.most = 0
+
+    async def judge(self, *asked: Any, **options: Any) -> Any:
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        await asyncio.sleep(1.0)
+        self.at_once -= 1
+        return await super().judge(*asked, **options)
+
+
+async def test_a_rollout_that_is_judged_holds_no_place(tokens: ThreadTokens):
+    judge, documents, log = SlowJudge(), Documents(PAGES), RolloutLog()
+    worker = RolloutWorker(
+        RLSettings(rollouts_at_once=1), tokens, log, judge=RewardJudge(RewardSettings(), judge),
+        documents=(documents, documents), policy=ScriptedLedgerPolicy,
+    )  # fmt: skip
+    asked = {**row(), "raw_prompt": [{"role": "user", "content": "What causes tides?"}]}
+    rows = [{**asked, "uid": str(n), "session_id": 0} for n in range(6)]
+    engine = ScriptedEngine(tokens)
+    calls = [asyncio.ensure_future(worker.rollout(each, engine, SAMPLING)) for each in rows]
+    await asyncio.sleep(0)
+    assert len(log.waiting()) <= 1, "one that waits for a place has not begun"
+    last = asyncio.ensure_future(worker.rollout(rows[0] | {"uid": "7"}, engine, SAMPLING))
+    await asyncio.sleep(0)
+    last.cancel()
+    await asyncio.gather(*calls)
+    assert judge.most > 2
+    assert len(log.drain()) == 6, "of one that never began nothing is told"
+
+
 class EngineActor:
     """An engine's actor: calls that run there are counted until they end."""
 

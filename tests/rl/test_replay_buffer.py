@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -186,7 +187,8 @@ def test_a_class_that_drops_more_than_a_tenth_of_a_step_is_told(
     assert "oresearch/dropped/web.page" not in metrics
     lines = [record.message for record in caplog.records if "were dropped" in record.message]
     assert len(lines) == warned
-    assert all(f"{count}0% of the step's 10 rollouts" in line for line in lines)
+    told = f"of the step's 10 rollouts {count}0% were dropped by infrastructure.judge_error: "
+    assert all(line.startswith(told) for line in lines)
     assert all("look at the judge's server" in line for line in lines)
     assert len(held.records) == 10, "the step's metrics still count them"
 
@@ -198,21 +200,27 @@ def test_a_class_that_drops_more_than_half_of_a_step_ends_the_run(queue: QueueDo
         sample(buffer(log=dropped(RolloutLog(), 6, *classes, of=10)), 1)
     message = str(caught.value)
     assert message.startswith(
-        "60% of the step's 10 rollouts were dropped by infrastructure.timeout"
+        "60% of the step's 10 rollouts were dropped: 60% were dropped by infrastructure.timeout"
     )
     assert "raise oresearch.seconds.call" in message
     assert "\n" not in message
     assert queue.left("train") >= {"a_0_0", "a_1_0"}, "nothing was taken from the queue"
 
 
-def test_two_classes_that_drop_less_than_half_each_do_not_end_it(queue: QueueDouble):
+@pytest.mark.parametrize("others", [1, 4])
+def test_classes_end_it_that_drop_more_than_half_together(queue: QueueDouble, others: int):
     group(queue, "a", 0.1, 0.9)
     log = dropped(RolloutLog(), 4, "infrastructure.timeout", of=10)
-    for session in range(4):
+    for session in range(others):
         log.report("y", session, "dropped", {"policy.nothing_sampled": 1})
-    _, metrics = sample(buffer(log=log), 1)
-    assert metrics["oresearch/dropped/infrastructure.timeout"] == pytest.approx(4 / 14)
-    assert metrics["oresearch/dropped/policy.nothing_sampled"] == pytest.approx(4 / 14)
+    held = buffer(log=log)
+    if others == 1:
+        _, metrics = sample(held, 1)
+        assert metrics["oresearch/dropped/infrastructure.timeout"] == pytest.approx(4 / 11)
+        assert metrics["oresearch/dropped/policy.nothing_sampled"] == pytest.approx(1 / 11)
+        return
+    with pytest.raises(RolloutsUnusable, match=r"^57% of the step's 14 .*timeout.*nothing_sampled"):
+        sample(held, 1)
 
 
 def test_an_unscored_rollout_is_refused_and_never_taken_for_zero(queue: QueueDouble):
@@ -248,6 +256,39 @@ def test_a_step_that_takes_too_long_names_the_questions_it_waits_for(queue: Queu
     message = str(caught.value)
     assert "'Who dug the tunnel?' (1 running); 'Why is it closed?' (0 running)" in message
     assert "oresearch.seconds.step = 0.02 s" in message
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_a_step_that_goes_on_is_waited_for(
+    queue: QueueDouble, monkeypatch: pytest.MonkeyPatch, *, moves: bool
+):
+    """A rollout ends every 50 of the 60 seconds, for eight times as long."""
+    seconds = [0]
+
+    def sleep(_: float) -> None:
+        seconds[0] += 50
+
+    clock = SimpleNamespace(monotonic=lambda: seconds[0], sleep=sleep)
+    monkeypatch.setattr("rl.learning.replay_buffer.time", clock)
+    monkeypatch.setattr("rl.rollouts.log.time", clock)
+    log = RolloutLog()
+
+    def on_list(look: int) -> None:
+        if moves:
+            log.report("b", look, "kept")
+        if look == 11:
+            group(queue, "b", 0.0, 1.0)
+
+    group(queue, "a", 0.1, 0.9)
+    queue.prompt("b", "running")
+    queue.on_list = on_list
+    held = buffer(seconds=60, log=log)
+    if moves:
+        assert len(sample(held, 2)[0].keys) == 4
+        assert seconds[0] == 500
+    else:
+        with pytest.raises(StepTimedOut):
+            sample(held, 2)
 
 
 def test_every_rollout_of_the_step_is_known_also_of_groups_left_out(queue: QueueDouble):

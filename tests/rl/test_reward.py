@@ -250,7 +250,7 @@ def test_the_audit_of_the_settings_is_another_judge():
     audit = JudgeAudit.of(RLSettings(judge=model, audit={"share": 0.1}).audit)
     assert audit is not None
     assert isinstance(audit.judge, ExactFactsJudge)
-    assert (audit.share, audit.seconds) == (0.1, 120.0)
+    assert (audit.share, audit.seconds) == (0.1, 720.0)
     same = OmegaConf.create(
         {"oresearch": {"judge": model, "audit": {"share": 0.1, "judge": {**model, "votes": 3}}}}
     )
