@@ -15,6 +15,7 @@ from transfer_queue import KVBatchMeta
 
 import tests.helpers.verl_quietly  # noqa: F401
 from rl.cpu.platform import ENVIRONMENT
+from rl.learning.groups import parse_row_key
 from rl.learning.trainer import ResearchTrainer
 from tests.helpers.queue_double import QueueDouble
 from tests.helpers.real_actor import RealActor, State, configured
@@ -89,15 +90,16 @@ def _rows(queue: QueueDouble, prompts: str) -> KVBatchMeta:
             queue.rollout(uid, session, rows=2, quality=0.0, total=float(session))
             keys += [f"{uid}_{session}_{row}" for row in range(2)]
     for key in keys:
-        uid, session, row = key.split("_")
-        source = torch.Generator().manual_seed(1_000 * ord(uid) + 10 * int(session) + int(row))
+        name = parse_row_key(key)
+        reward = int(name.session)
+        source = torch.Generator().manual_seed(1_000 * ord(name.uid) + 10 * reward + name.row)
         ids = torch.randint(3, WORDS, (2 + len(MASK),), generator=source)
         near = torch.full((len(MASK),), NEAR)
         queue.fields["train"][key] |= {
             "input_ids": ids, "position_ids": torch.arange(len(ids)), "prompts": ids[:2],
             "responses": ids[2:], "response_mask": MASK, "loss_mask": MASK,
-            "rm_scores": torch.nn.functional.pad(torch.tensor([float(session)]), (5, 0)),
-            "rollout_log_probs": near, "old_log_probs": near, "uid": uid,
+            "rm_scores": torch.nn.functional.pad(torch.tensor([float(reward)]), (5, 0)),
+            "rollout_log_probs": near, "old_log_probs": near, "uid": name.uid,
         }  # fmt: skip
     return KVBatchMeta(keys, [queue.tags["train"][key] for key in keys], "train")
 
