@@ -41,7 +41,7 @@ from tests.helpers.rl_engine import (
 from tests.helpers.scripted import PAGES, Documents
 
 PLACES = 4
-LONG = {"ignore_eos": True, "logprobs": True}
+LONG: dict[str, Any] = {"ignore_eos": True, "logprobs": True}
 CLOCK = 8.0
 """Seconds of a call to vLLM; on a busy machine four are running after four."""
 
@@ -242,7 +242,7 @@ async def inference(tmp_path: Path, tokens: ThreadTokens) -> AsyncIterator[Infer
 
 @pytest.mark.training
 async def test_vllm_aborts_a_call_that_timed_out(inference: Inference):
-    asked = {"prompt_ids": [5], "sampling_params": {**LONG, "max_tokens": 2}}
+    asked: dict[str, Any] = {"prompt_ids": [5], "sampling_params": {**LONG, "max_tokens": 2}}
     assert len((await inference.ours.engine.generate("t", **asked)).token_ids) == 2
     threads = [
         Thread(id=str(n), system="You research.", question="Why?", role="researcher", branch=n,
