@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Annotated, Any, NotRequired
 
 import pytest
@@ -56,12 +55,6 @@ from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
 from tests.helpers.scripted import Documents
 from tests.helpers.server_habits import Body
-
-
-@pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer(BRAIN) as running:
-        yield running
 
 
 class Watching(AgentMiddleware[Any, Any]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,12 +30,6 @@ from tests.helpers.middleware_runs import (
 from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.scripted import PAGES, Documents
 from tests.helpers.server_habits import Habits
-
-
-@pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer(BRAIN) as running:
-        yield running
 
 
 def test_another_model_answers_where_the_first_refuses(server: OpenAIServer):

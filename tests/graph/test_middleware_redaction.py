@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -32,12 +31,6 @@ from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
 from tests.helpers.scripted import PAGES, Documents
 from tests.helpers.server_habits import Body, ToolCalls
-
-
-@pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer(BRAIN) as running:
-        yield running
 
 
 def pages_and_input(**options: Any) -> PIIMiddleware[Any, Any]:

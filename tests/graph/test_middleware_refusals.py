@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Annotated, Any, NotRequired
 
 import pytest
@@ -36,15 +36,9 @@ from pydantic import SecretStr
 from oresearch_graph import Policies, create_research_graph
 from oresearch_graph.errors import ConfigurationError
 from oresearch_graph.policies.extractive.policy import ExtractivePolicy
-from tests.helpers.middleware_runs import BRAIN, QUESTION, traced
+from tests.helpers.middleware_runs import QUESTION, traced
 from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.scripted import PAGES, Documents
-
-
-@pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer(BRAIN) as running:
-        yield running
 
 
 class Given(AgentState[Any]):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from langchain.agents.middleware import wrap_tool_call
 
 from oresearch_graph.evidence.ledger import SourceLedger, read_observation
@@ -13,12 +11,6 @@ from oresearch_graph.graph.observations import Display
 from oresearch_graph.tools.backend import Hit, Hits
 from tests.helpers.middleware_runs import BRAIN, steps_of, traced
 from tests.helpers.openai_server import OpenAIServer
-
-
-@pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer(BRAIN) as running:
-        yield running
 
 
 def test_a_source_that_is_no_longer_shown_is_none(server: OpenAIServer):

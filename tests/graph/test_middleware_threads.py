@@ -5,22 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from langchain.agents.middleware import wrap_model_call
 
 from oresearch_graph.tools.daemon_threads import in_thread_asking
-from tests.helpers.middleware_runs import BRAIN, of_researchers, refusing_researchers, traced
+from tests.helpers.middleware_runs import of_researchers, refusing_researchers, traced
 from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.server_habits import Body, Fault
-
-
-@pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer(BRAIN) as running:
-        yield running
 
 
 def test_a_hook_that_blocks_stops_nobody_else(server: OpenAIServer):

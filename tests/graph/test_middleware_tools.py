@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import pytest
@@ -31,12 +31,6 @@ from tests.helpers.openai_server import OpenAIServer
 from tests.helpers.research_brain import ResearchBrain
 from tests.helpers.scripted import PAGES, Documents
 from tests.helpers.server_habits import Body, ToolCalls
-
-
-@pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    with OpenAIServer(BRAIN) as running:
-        yield running
 
 
 @pytest.mark.parametrize("rendering", ["turns", "tools"])

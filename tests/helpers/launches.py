@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase, Qwen2Config
 
 from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.rows.rl import RLQuestion, write_rl_rows
+from rl.check.problem import Problem
 from rl.launch.composition import compose_config
 from tests.helpers.small_tokenizers import protocol_tokenizer
 
@@ -75,6 +76,14 @@ def cpu_launch(folder: Path, *overrides: str) -> DictConfig:
         given = OmegaConf.create(f"value: {value}").value
         OmegaConf.update(config, key.lstrip("+"), given, force_add=True)
     return config
+
+
+def only(problems: list[Problem], setting: str) -> Problem:
+    """The one problem at a setting; its fix is there and in one line."""
+    (found,) = [problem for problem in problems if problem.setting == setting]
+    assert found.fix
+    assert "\n" not in found.what + found.fix
+    return found
 
 
 @cache

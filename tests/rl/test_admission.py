@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import httpx
 import pytest
 import ray
 from omegaconf import OmegaConf
 
 import tests.helpers.verl_quietly  # noqa: F401
+from oresearch_graph.errors import PolicyTimeout
 from oresearch_graph.judging.ground_truth import ExactFactsJudge
+from oresearch_graph.threads import Next, Thread
+from rl.cpu.platform import ENVIRONMENT
 from rl.launch.composition import compose_config
 from rl.learning.trainer import rotated
 from rl.plan.admission import admit
 from rl.plan.step import launch_plan
 from rl.rollouts.engine_client import ResearchLLMClient
+from rl.rollouts.ledger_policy import LedgerPolicy
 from rl.rollouts.log import RolloutLog
 from rl.rollouts.reward import RewardJudge
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rollouts.worker import RolloutWorker
 from rl.settings import RewardSettings, RLSettings
+from rl.tiny.base_model import make_model
 from tests.helpers.rewards import row
 from tests.helpers.rl_engine import (
     SAMPLING,
@@ -34,6 +41,9 @@ from tests.helpers.rl_engine import (
 from tests.helpers.scripted import PAGES, Documents
 
 PLACES = 4
+LONG: dict[str, Any] = {"ignore_eos": True, "logprobs": True}
+CLOCK = 8.0
+"""Seconds of a call to vLLM; on a busy machine four are running after four."""
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +193,107 @@ async def test_nothing_of_a_call_that_timed_out_stays_in_the_engine(cluster: Non
     await reached(engine, 0)
     await reached(balancer, 9)
     assert (await ask(0.0)).token_ids == [1], "and the engine goes on"
+
+
+class VllmActor:
+    """verl's own inference server, which can be imported on its platform only."""
+
+    def __init__(self, config: Any) -> None:
+        from verl.workers.rollout.replica import RolloutMode
+        from verl.workers.rollout.vllm_rollout.vllm_async_server import vLLMHttpServer
+
+        self.server = vLLMHttpServer(
+            config=config.rollout, model_config=config.model, rollout_mode=RolloutMode.STANDALONE,
+            workers=[], replica_rank=0, node_rank=0, gpus_per_node=1, nnodes=1,
+            cuda_visible_devices="",
+        )  # fmt: skip
+
+    async def launch(self) -> str:
+        """The address of its metrics."""
+        await self.server.launch_server()
+        host, port = self.server.get_server_address()
+        return f"http://{host}:{port}/metrics"
+
+    async def generate(self, **asked: Any) -> Any:
+        return await self.server.generate(**asked)
+
+
+class Inference(NamedTuple):
+    """vLLM on CPU behind verl's server, and its clients."""
+
+    ours: LedgerPolicy
+    """Whose calls are of 4,000 tokens, half a minute at least, and end by their clock."""
+    stock: Any
+    """verl's own client."""
+    metrics: str
+
+    async def running(self) -> int:
+        """The calls that it computes, by its own count."""
+        async with httpx.AsyncClient(trust_env=False) as client:
+            text = (await client.get(self.metrics)).text
+        (line,) = [line for line in text.splitlines() if line.startswith("vllm:num_requests_runn")]
+        return int(float(line.rpartition(" ")[2]))
+
+    async def run(self, calls: int, seconds: float) -> bool:
+        """True once so many calls run there, within that time."""
+        ends = asyncio.get_running_loop().time() + seconds
+        while await self.running() != calls:
+            if asyncio.get_running_loop().time() > ends:
+                return False
+            await asyncio.sleep(0.05)
+        return True
+
+
+@pytest.fixture
+async def inference(tmp_path: Path, tokens: ThreadTokens) -> AsyncIterator[Inference]:
+    from verl.workers.rollout.llm_server import LLMServerClient
+
+    for part in (tokens.tokenizer, make_model(tokens.tokenizer)):
+        part.save_pretrained(tmp_path)
+    rollout = "actor_rollout_ref.rollout"
+    config = compose_config("cpu_tiny", [f"actor_rollout_ref.model.path={tmp_path}",
+                                         f"{rollout}.disable_log_stats=false"])  # fmt: skip
+    ray.init(
+        num_cpus=2, include_dashboard=False, log_to_driver=False, address="local",
+        _node_ip_address="127.0.0.1", runtime_env={"env_vars": ENVIRONMENT},
+    )  # fmt: skip
+    try:
+        server = ray.remote(max_concurrency=100)(VllmActor).remote(config.actor_rollout_ref)
+        metrics = await server.launch.remote()
+        balancer = ray.remote(Balancer).remote(server)
+        ours, stock = (
+            client(config, load_balancer_handle=balancer)
+            for client in (ResearchLLMClient, LLMServerClient)
+        )
+        sampling = replace(
+            SAMPLING, parameters=LONG, window=4_096, turn_tokens=4_000, seconds=CLOCK, tries=1
+        )
+        policy = LedgerPolicy(ours, tokens, sampling)
+        yield Inference(policy, stock, metrics)
+    finally:
+        ray.shutdown()
+
+
+@pytest.mark.training
+async def test_vllm_aborts_a_call_that_timed_out(inference: Inference):
+    asked: dict[str, Any] = {"prompt_ids": [5], "sampling_params": {**LONG, "max_tokens": 2}}
+    assert len((await inference.ours.engine.generate("t", **asked)).token_ids) == 2
+    threads = [
+        Thread(id=str(n), system="You research.", question="Why?", role="researcher", branch=n,
+               next=Next(tag="think"), bound=200)
+        for n in range(4)
+    ]  # fmt: skip
+    calls = [asyncio.create_task(inference.ours.continue_thread(each, ())) for each in threads]
+    assert await inference.run(4, seconds=CLOCK)
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(end) for end in ends] == [PolicyTimeout] * 4
+    assert await inference.run(0, seconds=2.0)
+
+    asked = {"prompt_ids": [5], "sampling_params": {**LONG, "max_tokens": 4_000}}
+    call = asyncio.create_task(inference.stock.generate("t", **asked))
+    assert await inference.run(1, seconds=CLOCK)
+    call.cancel()
+    assert not await inference.run(0, seconds=2.0), "verl's own client leaves it running"
 
 
 def test_prompts_that_are_added_one_by_one_go_round():

@@ -1,4 +1,5 @@
-"""The group `rl` holds what training on GPUs imports: ours, and verl's on the path of our files."""
+"""The group `rl` holds what training on GPUs imports, ours and verl's on the path of our files; the
+check tells of what a run would miss."""
 
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ import verl
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from rl.launch.composition import CHECKOUT
+from rl.check.startup import check
+from rl.launch.composition import CHECKOUT, compose_config
+from tests.helpers.launches import cpu_launch, only
 
 PROJECT: Final = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))
 GROUP: Final = PROJECT["dependency-groups"]["rl"]
@@ -171,3 +174,61 @@ def test_what_is_apart_is_told_of():
     check = (CHECKOUT / "rl" / "check" / "installation.py").read_text("utf-8")
     (line,) = set(re.findall(r"pip install flash-attn==[\d.]+ --no-build-isolation", check))
     assert line in text
+
+
+def without(monkeypatch, *modules: str) -> None:
+    monkeypatch.setattr(
+        "rl.check.installation.find_spec",
+        lambda name: None if name in modules else object(),
+    )
+
+
+@pytest.mark.usefixtures("nothing_starts")
+@pytest.mark.parametrize(
+    ("overrides", "key", "module", "line"),
+    [
+        ("", "actor_rollout_ref.rollout.name", "transfer_queue", "pip install -e . --group rl"),
+        ("", "actor_rollout_ref.rollout.name", "vllm", "pip install -e . --group rl"),
+        ("trainer.logger=[wandb]", "trainer.logger", "wandb", "pip install wandb"),
+        (
+            "actor_rollout_ref.model.use_liger=true",
+            "actor_rollout_ref.model.use_liger",
+            "liger_kernel",
+            "pip install 'liger-kernel",
+        ),
+        (
+            "actor_rollout_ref.actor.optim.optimizer_impl=bitsandbytes.optim",
+            "actor_rollout_ref.actor.optim.optimizer_impl",
+            "bitsandbytes",
+            "pip install bitsandbytes",
+        ),
+    ],
+)
+def test_a_module_that_a_worker_would_miss_is_told_of(
+    tmp_path, monkeypatch, overrides, key, module, line
+):
+    without(monkeypatch, module)
+    config = cpu_launch(tmp_path, *overrides.split())
+    found = only(check(config), key)
+    assert found.refused
+    assert f"there is no module {module}" in found.what
+    assert line in found.fix
+    assert not only(check(config, dry_run=True), key).refused, "a plan needs none"
+
+
+@pytest.mark.usefixtures("nothing_starts")
+def test_the_attention_that_was_chosen_is_installed(monkeypatch):
+    without(monkeypatch, "flash_attn", "kernels")
+    key = "actor_rollout_ref.model.override_config.attn_implementation"
+    config = compose_config("qwen2.5-7b_8gpu")
+    found = only(check(config), key)
+    assert found.refused
+    assert "no module flash_attn or kernels for flash_attention_2" in found.what
+    assert "pip install flash-attn==2.8.3 --no-build-isolation" in found.fix
+    only(
+        check(compose_config("sft_qwen2.5-7b_8gpu"), "sft"), key.removeprefix("actor_rollout_ref.")
+    )
+    alone = ["actor_rollout_ref.actor.ulysses_sequence_parallel_size=1",
+             "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=32768", f"+{key}=sdpa"]  # fmt: skip
+    problems = check(compose_config("qwen2.5-7b_8gpu", alone), dry_run=True)
+    assert [problem for problem in problems if "module" in problem.what] == []

@@ -9,7 +9,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import ray
 from rich.console import Console
 
 from oresearch_graph.settings import ResearchSettings
@@ -17,28 +16,11 @@ from rl.check.problem import Problem
 from rl.check.startup import check, refused, show_problems
 from rl.launch.composition import compose_config
 from rl.rows.fingerprint import training_protocol, write_fingerprint
-from tests.helpers.launches import cpu_launch, questions, tiny_model
+from tests.helpers.launches import cpu_launch, only, questions, tiny_model
 from tests.helpers.small_tokenizers import CHATML
 
+pytestmark = pytest.mark.usefixtures("nothing_starts")
 ROLLOUT = "actor_rollout_ref.rollout"
-
-
-@pytest.fixture(autouse=True)
-def nothing_starts(monkeypatch):
-    """No test here may start Ray, and none may depend on the platform that another one chose."""
-    monkeypatch.delenv("VERL_PLATFORM", raising=False)
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr(ray, "init", lambda *_, **__: pytest.fail("a worker was about to start"))
-    yield
-    assert not ray.is_initialized()
-
-
-def only(problems: list[Problem], setting: str) -> Problem:
-    """The one problem at a setting; its fix is there and in one line."""
-    (found,) = [problem for problem in problems if problem.setting == setting]
-    assert found.fix
-    assert "\n" not in found.what + found.fix
-    return found
 
 
 def test_the_cpu_file_over_a_model_and_questions_is_started(tmp_path):
@@ -298,41 +280,6 @@ def test_a_gpu_file_beside_the_cpu_platform_is_refused(monkeypatch):
     assert "VERL_PLATFORM" in found.fix
 
 
-def test_sft_rows_of_another_protocol_are_refused(tmp_path):
-    rows = tmp_path / "sft.jsonl"
-    row = {
-        "id": "t-run", "trace_id": "t", "thread": "run", "role": None, "branch": None,
-        "question": "q", "system": "s", "fingerprint": "other", "execution": "parallel",
-        "segments": [{"author": "policy", "text": "<think>a</think>"}],
-    }  # fmt: skip
-    rows.write_text(json.dumps(row) + "\n")
-    model = tiny_model(tmp_path / "model")
-    config = compose_config("sft_cpu_tiny", [f"model.path={model}", f"data.train_files={rows}"])
-    assert (
-        "holds traces of the protocol other" in only(check(config, "sft"), "data.train_files").what
-    )
-
-
-@pytest.mark.parametrize(
-    ("override", "setting", "what"),
-    [
-        ("data.custom_cls.name=MultiTurn", "data.custom_cls", "mask by authorship"),
-        ("data.train_files=/nowhere", "data.train_files", "no file"),
-        ("engine.strategy=fsdp", "engine.strategy", "does not run on CPU"),
-        ("data.use_dynamic_bsz=true data.max_token_len_per_gpu=100", "data.max_token_len_per_gpu",
-         "cannot hold a row"),
-        ("trainer.n_gpus_per_node=3", "data.train_batch_size", "3 data-parallel ranks"),
-        ("data.max_length=99999", "data.max_length", "positions that the model knows"),
-    ],
-)  # fmt: skip
-def test_sft_refused(tmp_path, override, setting, what):
-    model = tiny_model(tmp_path / "model")
-    config = compose_config("sft_cpu_tiny", [f"model.path={model}", *override.split()])
-    found = only(check(config, "sft"), setting)
-    assert found.refused
-    assert what in found.what
-
-
 def test_a_problem_is_shown_with_line_and_fix(tmp_path, capsys):
     console = Console(width=20)
     show_problems([Problem("a.b", "is [bold]wrong[/bold]", "a.b=1")], console)
@@ -344,62 +291,6 @@ def test_a_relative_model_folder_is_found_where_the_command_runs(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     config = compose_config("cpu_tiny", ["actor_rollout_ref.model.path=model"])
     assert Path(config.actor_rollout_ref.model.path) == tmp_path / "model"
-
-
-@pytest.mark.parametrize(
-    ("overrides", "key", "module", "line"),
-    [
-        ("", "actor_rollout_ref.rollout.name", "transfer_queue", "pip install -e . --group rl"),
-        ("", "actor_rollout_ref.rollout.name", "vllm", "pip install -e . --group rl"),
-        ("trainer.logger=[wandb]", "trainer.logger", "wandb", "pip install wandb"),
-        (
-            "actor_rollout_ref.model.use_liger=true",
-            "actor_rollout_ref.model.use_liger",
-            "liger_kernel",
-            "pip install 'liger-kernel",
-        ),
-        (
-            "actor_rollout_ref.actor.optim.optimizer_impl=bitsandbytes.optim",
-            "actor_rollout_ref.actor.optim.optimizer_impl",
-            "bitsandbytes",
-            "pip install bitsandbytes",
-        ),
-    ],
-)
-def test_a_module_that_a_worker_would_miss_is_told_of(
-    tmp_path, monkeypatch, overrides, key, module, line
-):
-    without(monkeypatch, module)
-    config = cpu_launch(tmp_path, *overrides.split())
-    found = only(check(config), key)
-    assert found.refused
-    assert f"there is no module {module}" in found.what
-    assert line in found.fix
-    assert not only(check(config, dry_run=True), key).refused, "a plan needs none"
-
-
-def test_the_attention_that_was_chosen_is_installed(monkeypatch):
-    without(monkeypatch, "flash_attn", "kernels")
-    key = "actor_rollout_ref.model.override_config.attn_implementation"
-    config = compose_config("qwen2.5-7b_8gpu")
-    found = only(check(config), key)
-    assert found.refused
-    assert "no module flash_attn or kernels for flash_attention_2" in found.what
-    assert "pip install flash-attn==2.8.3 --no-build-isolation" in found.fix
-    only(
-        check(compose_config("sft_qwen2.5-7b_8gpu"), "sft"), key.removeprefix("actor_rollout_ref.")
-    )
-    alone = ["actor_rollout_ref.actor.ulysses_sequence_parallel_size=1",
-             "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=32768", f"+{key}=sdpa"]  # fmt: skip
-    problems = check(compose_config("qwen2.5-7b_8gpu", alone), dry_run=True)
-    assert [problem for problem in problems if "module" in problem.what] == []
-
-
-def without(monkeypatch, *modules: str) -> None:
-    monkeypatch.setattr(
-        "rl.check.installation.find_spec",
-        lambda name: None if name in modules else object(),
-    )
 
 
 def test_validation_rows_of_another_split_are_told_of(tmp_path):

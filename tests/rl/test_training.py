@@ -7,6 +7,7 @@ are the documented ones.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -15,15 +16,25 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from oresearch_graph import read_traces
+from oresearch_graph.judging.ground_truth import ExactFactsJudge
+from oresearch_graph.rows.ground_truth import GroundTruth
+from oresearch_graph.rows.rl import RLQuestion, RubricLine, write_rl_rows
+from rl.launch.composition import compose_config
 from rl.metrics.series import read_metrics
+from rl.rollouts.reward import RewardJudge
 from rl.rows.fingerprint import read_fingerprint
+from rl.settings import from_config
 from rl.tiny.prepare import prepare
+from tests.helpers.openai_server import OpenAIServer
+from tests.helpers.verdicts import says
 
 pytestmark = pytest.mark.training
 
@@ -31,6 +42,9 @@ STEPS = 2
 FINE_TUNING = {"parallel": 250, "sequential": 120}
 """Steps after which the tiny model writes the protocol well enough that rewards differ; with 120 in
 parallel all rollouts of the first GRPO step have one reward. Both take as long."""
+AUDITED, EQUALLY_GOOD = 0.5, 0.5
+"""The share of reports that are audited, and what the audit says of each beside its reference."""
+VERDICT = json.dumps({"criteria": [{"number": 1, "reason": "Both.", "first": 6, "second": 6}]})
 Metrics = dict[int, dict[str, float]]
 
 
@@ -61,8 +75,9 @@ def fine_tuned(folder: Path, execution: str) -> Path:
 
 
 def grpo(
-    folder: Path, model: Path, run: Path, steps: int, execution: str, logger: str = "[console,file]"
-) -> Metrics:
+    folder: Path, model: Path, run: Path, steps: int, execution: str, *overrides: str,
+    logger: str = "[console,file]",
+) -> Metrics:  # fmt: skip
     """Train to `steps`; the metrics by step."""
     command(
         "rl.grpo", "cpu_tiny", f"actor_rollout_ref.model.path={model}",
@@ -72,9 +87,28 @@ def grpo(
         f"oresearch.research.execution={execution}", "oresearch.groups.tolerance=null",
         f"trainer.default_local_dir={run}", f"trainer.total_training_steps={steps}",
         "trainer.save_freq=1", "actor_rollout_ref.actor.optim.lr=1e-4",
-        f"trainer.logger={logger}",
+        f"trainer.logger={logger}", *overrides,
     )  # fmt: skip
     return read_metrics(run).by_step
+
+
+def rows_of(file: Path) -> dict[str, dict[str, Any]]:
+    """RL rows by question."""
+    return {row["extra_info"]["question"]: row for row in pq.read_table(file).to_pylist()}
+
+
+def with_reference(file: Path) -> None:
+    """Give each question a report to be compared with as well, which the exact judge passes over
+    and a model judge goes by."""
+    questions = [
+        RLQuestion(
+            id=row["extra_info"]["id"], question=question,
+            key_points=GroundTruth.from_json(row["reward_model"]["ground_truth"]).key_points,
+            rubric=(RubricLine(criterion="It gives all figures."),), reference="Nobody counted.",
+        )
+        for question, row in rows_of(file).items()
+    ]  # fmt: skip
+    write_rl_rows(file, questions)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -99,6 +133,7 @@ def models(folder: Path) -> dict[str, Path]:
     executions = ("parallel", "sequential")
     for execution in executions:
         prepare(folder, traces=300, questions=24, warm=0, execution=execution)
+    with_reference(folder / "train.parquet")
     with ThreadPoolExecutor() as pool:
         made = pool.map(partial(fine_tuned, folder), executions)
         return dict(zip(executions, made, strict=True))
@@ -110,13 +145,18 @@ def sequential(folder: Path, models: dict[str, Path]) -> Iterator[Future[Metrics
     logger = "[console,file,tensorboard,wandb]"
     model, run = models["sequential"], folder / "sequential"
     with ThreadPoolExecutor() as pool:
-        yield pool.submit(grpo, folder, model, run, STEPS, "sequential", logger)
+        yield pool.submit(grpo, folder, model, run, STEPS, "sequential", logger=logger)
 
 
 @pytest.fixture(scope="module")
 def threads(folder: Path, models: dict[str, Path], sequential: object) -> tuple[Path, Metrics]:
     model = models["parallel"]
-    return model, grpo(folder, model, folder / "threads", STEPS, "parallel")
+    with OpenAIServer(says(VERDICT)) as server:
+        judge = f"{{kind: model, model: fake, base_url: '{server.base_url}'}}"
+        audit = f"oresearch.audit={{share: {AUDITED}, judge: {judge}}}"
+        metrics = grpo(folder, model, folder / "threads", STEPS, "parallel", audit)
+        assert server.answered
+    return model, metrics
 
 
 def test_threads_mode_trains_with_parallel_branches_and_real_tools(threads, folder):
@@ -189,6 +229,46 @@ def test_the_dry_run_shows_plan_and_one_real_rollout(threads, folder):
     )  # fmt: skip
     for word in ("planner", "researcher 1", "summarizer", "quality", "optimizer steps"):
         assert word in told, told[-3_000:]
+
+
+def rewards(run: Path, step: int) -> dict[str, dict[str, Any]]:
+    """The rewards of a step's rollouts by the trace's id."""
+    files = (run / "traces" / f"step_{step:06d}").glob("train-*.rewards")
+    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    return {line["trace_id"]: line["reward"] for line in lines}
+
+
+def test_a_second_judge_of_some_reports_is_on_the_dashboard(threads, folder):
+    _, metrics = threads
+    audited = 0
+    for step in range(1, STEPS + 1):
+        rows = list(rewards(folder / "threads", step).values())
+        seen = [row for row in rows if row["audit_quality"] is not None]
+        judged = [row["quality_judged"] for row in seen]
+        logged = {name.removeprefix("oresearch/audit/"): value
+                  for name, value in metrics[step].items() if "/audit/" in name}  # fmt: skip
+        assert logged["quality"] == EQUALLY_GOOD
+        assert logged["gap"] == pytest.approx(sum(judged) / len(judged) - EQUALLY_GOOD)
+        assert logged["distance"] == pytest.approx(
+            sum(abs(quality - EQUALLY_GOOD) for quality in judged) / len(judged)
+        )
+        assert logged["failed"] == 0.0
+        audited += len(seen)
+    assert 0 < audited < 16 * STEPS
+
+
+def test_a_second_judge_changes_no_reward(threads, folder):
+    judge = RewardJudge(from_config(compose_config("cpu_tiny")).reward, ExactFactsJudge())
+    rows, run = rows_of(folder / "train.parquet"), folder / "threads"
+    for step in range(1, STEPS + 1):
+        paid = rewards(run, step)
+        assert len(paid) == 16
+        for file in (run / "traces" / f"step_{step:06d}").glob("train-*.jsonl"):
+            for trace in read_traces(file):
+                alone = asyncio.run(judge.score(trace, rows[trace.question]))
+                without = alone.as_floats()
+                for part in ("total", "quality", "tool_use", "format"):
+                    assert paid[trace.id][part] == without[part]
 
 
 def test_rewards_of_rollouts_stand_beside_their_traces(threads, folder):
