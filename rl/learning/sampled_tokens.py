@@ -28,6 +28,9 @@ from verl.trainer.ppo.metric_utils import (
 from verl.trainer.ppo.rollout_corr_helper import compute_rollout_correction_and_add_to_batch
 from verl.utils.debug.metrics import calculate_debug_metrics
 
+DRIVER_BYTES: Final = 40, 65
+"""What the driver takes at most of each token of a response and of each sampled one besides, its
+fields included: measured with 35 % and with all of them sampled."""
 _OF_ROWS: Final = ("_seq", "ppl")
 """Parts of the names under which verl logs what it first reduces over each row."""
 

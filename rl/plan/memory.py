@@ -20,6 +20,7 @@ import torch
 
 from rl.check.model_shape import ModelShape
 from rl.check.problem import Launch, Problem
+from rl.learning.sampled_tokens import DRIVER_BYTES
 
 GIB: Final = 2**30
 SUPPOSED_GPU: Final = 80 * GIB
@@ -28,9 +29,6 @@ _RECOMPUTED: Final = 16
 _QUEUED: Final = 28, 48
 """In the queue, of each token (ids twice, positions, the actor's log-probability) and of each token
 of a response besides (two masks, and eight numbers of 4 bytes)."""
-_DRIVEN: Final = 40, 65
-"""In the driver, of each token of a response and of each sampled one besides: measured on
-rl/learning/sampled_tokens.py."""
 _PROCESS: Final = GIB
 """Of one process: 0.6 GiB measured with torch, verl and vLLM imported, and what CUDA adds."""
 _CGROUP: Final = Path("/sys/fs/cgroup/memory.max")
@@ -198,7 +196,7 @@ def host_memory(launch: Launch, shape: ModelShape, device: Memory, tokens: Token
         reference=reference,
         engine=engine,
         queue=queued * here // units,
-        driver=_DRIVEN[0] * tokens.responses + _DRIVEN[1] * tokens.sampled,
+        driver=DRIVER_BYTES[0] * tokens.responses + DRIVER_BYTES[1] * tokens.sampled,
         processes=_processes(launch, ranks, nodes, here) * _PROCESS,
         object_store=launch.whole("ray_kwargs.ray_init.object_store_memory", 0),
         machine=_machine_bytes() if _is_here(launch) else None,
