@@ -217,7 +217,7 @@ def _steps(worker: Any, config: DictConfig, sizes: Sizes) -> dict[str, Any]:  # 
     from verl.utils.device import get_torch_device
 
     from rl.check.problem import Launch
-    from rl.plan.step import memory
+    from rl.plan.memory import memory
     from rl.settings import from_config
 
     device, rows = get_torch_device(), _rows(sizes)

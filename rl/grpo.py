@@ -56,20 +56,28 @@ def _admitted(config: DictConfig, console: Console, *, dry_run: bool) -> bool:
 
 
 def _show_plan(config: DictConfig, console: Console) -> None:
+    from rl.check.startup import show_problems
+    from rl.plan.memory import host_notices
     from rl.plan.rehearsal import rehearse
     from rl.plan.step import launch_plan, plan_table
 
-    console.print(plan_table(launch_plan(config)))
+    plan = launch_plan(config)
+    console.print(plan_table(plan))
+    show_problems(list(host_notices(plan.host)), console)
     for table in rehearse(config).tables():
         console.print(table)
 
 
 def _prepare(config: DictConfig, variables: dict[str, str], console: Console) -> None:
     """What must be there before the first process of the run."""
+    from rl.check.startup import show_problems
     from rl.plan.admission import admit
+    from rl.plan.memory import host_notices
     from rl.plan.step import launch_plan
 
-    admit(config, launch_plan(config).rollouts_at_once)
+    plan = launch_plan(config)
+    show_problems(list(host_notices(plan.host)), console)
+    admit(config, plan.rollouts_at_once)
     add_environment(config, {**variables, **metrics_environment(config.trainer.default_local_dir)})
     joins = os.environ.get("RAY_ADDRESS") or config.ray_kwargs.ray_init.get("address")
     if joins and (cluster_keys := join_cluster(config)):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
@@ -21,6 +23,7 @@ from rl.check.learning_settings import BY_ROW, LEARNING
 from rl.check.rollout_settings import SAMPLING
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
+CONFIGS: Final = DOCS.parent / "rl" / "config"
 _MADE: Final = "<!-- Made by `python -m tests.reference`; change the code, not this page. -->\n\n"
 _REPORT: Final = """\
 `oresearch run --out FILE` writes the report in the format of the suffix, and may be repeated; in
@@ -51,18 +54,22 @@ instead. This page is about verl's settings; [rl/README.md](../rl/README.md) tel
 
 ## What ran
 
-| GPUs | configurations | what was done |
-|---|---|---|
-| none, two CPU cores | `cpu_tiny`, `sft_cpu_tiny` | trained in CI, in fp32 |
-| 1 | none | `python -m rl.gpu_check` stands ready for it, and never ran |
-| 8, one machine | `qwen2.5-7b_8gpu`, `qwen2.5-7b_lora_8gpu`, `qwen3-8b_8gpu`, \
-`sft_qwen2.5-7b_8gpu`, `sft_qwen3-8b_8gpu` | composed and checked, never run |
-| 32 to 64, four to eight machines | `qwen2.5-72b_multinode`, `sft_qwen2.5-72b_multinode` | \
-composed and checked, never run |
+{ran}
 
 Nothing has run on a GPU. What CPUs show is that ids, masks, log-probabilities, advantages, the
 gradient under any split into rows and the weights are right in fp32; what they cannot show is
 flash attention, FSDP over several ranks, bf16, and memory.
+
+## What a step takes
+
+One training step at most: every subtask used, every step taken, every text as long as it may be,
+on GPUs of 80 GiB. `python -m rl.grpo CONFIG --dry-run` shows what the sums are of. A machine's own
+memory is that of the one that takes most, where the driver is and the weights are loaded; on one
+machine the run says before it starts where it has less.
+
+<!-- plans: by the training environment's python -m tests.reference -->
+{plans}
+<!-- end of plans -->
 
 ## What the first step shows
 
@@ -83,6 +90,14 @@ What is in no list, and not free because it costs time and memory only (batch si
 caches, the optimizer, checkpoints, profiling), keeps verl's own value; so does a key that verl does
 not have.
 """
+
+_PLANS: Final = re.compile(r"<!-- plans: .* -->\n(.*?)\n<!-- end of plans -->", re.DOTALL)
+_RAN: Final = {
+    "tiny": ("none, two CPU cores", "trained in CI, in fp32"),
+    "8gpu": ("8, one machine", "composed and checked, never run"),
+    "multinode": ("32 to 64, four to eight machines", "composed and checked, never run"),
+}
+"""On what, by the end of a configuration's name."""
 
 
 def settings() -> str:
@@ -156,7 +171,8 @@ def report_contract() -> str:
 
 def training() -> str:
     """What each setting of verl may be in training, and why."""
-    parts = ["# Training: settings and what ran\n", _MADE + _TRAINING]
+    head = _TRAINING.replace("{ran}", what_ran(CONFIGS)).replace("{plans}", _plans())
+    parts = ["# Training: settings and what ran\n", _MADE + head]
     for title, allowances in (
         ("What is learned", LEARNING),
         ("What is trained, and with what", TRAINING),
@@ -171,6 +187,30 @@ def training() -> str:
     parts += ["### Losses of verl that are refused\n", "| `policy_loss.loss_mode` | |", "|---|---|"]
     parts += [f"| `{name}` | {reason} |" for name, reason in BY_ROW.items()]
     return "\n".join(parts).rstrip() + "\n"
+
+
+def what_ran(folder: Path) -> str:
+    """Every run that a folder of configurations holds, by what it is for. Raises KeyError for a
+    name whose end says nothing of it."""
+    runs: dict[str, list[str]] = {end: [] for end in _RAN}
+    for file in sorted(folder.glob("[!_]*.yaml"), key=lambda file: ("sft_" in file.stem, file)):
+        if "\ndefaults:\n" in file.read_text("utf-8"):
+            runs[file.stem.rpartition("_")[2]].append(f"`{file.stem}`")
+    rows = [
+        f"| {_RAN[end][0]} | {', '.join(names)} | {_RAN[end][1]} |" for end, names in runs.items()
+    ]
+    rows.insert(1, "| 1 | none | `python -m rl.gpu_check` stands ready for it, and never ran |")
+    return "\n".join(["| GPUs | configurations | what was done |", "|---|---|---|", *rows])
+
+
+def _plans() -> str:
+    """The plans, counted where what trains is installed; elsewhere as the page has them."""
+    if find_spec("verl"):
+        from rl.plan.gpu_files import plans_table
+
+        return plans_table()
+    (plans,) = _PLANS.findall((DOCS / "training.md").read_text("utf-8"))
+    return str(plans)
 
 
 def _allowance(allowance: Allowance) -> str:

@@ -47,17 +47,45 @@ def rollout_advantages(
     return advantages
 
 
-def row_weights(response_mask: torch.Tensor, keys: Sequence[str]) -> torch.Tensor:
+def row_weights(sampled: Sequence[int], keys: Sequence[str]) -> torch.Tensor:
     """One factor per row, shape (rows,), that makes all rollouts weigh the same under token-mean:
-    N_tokens / (N_rollouts · tokens of the rollout). 1 for rows of a rollout without tokens."""
+    N_tokens / (N_rollouts · tokens of the rollout). 1 for rows of a rollout without tokens.
+    `sampled`: tokens of each row that are trained on."""
     rollouts = [parse_row_key(key).rollout for key in keys]
     tokens: Counter[str] = Counter()
-    for rollout, count in zip(rollouts, response_mask.sum(dim=-1).tolist(), strict=True):
-        tokens[rollout] += int(count)
+    for rollout, count in zip(rollouts, sampled, strict=True):
+        tokens[rollout] += count
     counts = [count for count in tokens.values() if count]
     mean = sum(counts) / max(len(counts), 1)
     factors = [mean / tokens[rollout] if tokens[rollout] else 1.0 for rollout in rollouts]
-    return torch.tensor(factors, dtype=torch.float32, device=response_mask.device)
+    return torch.tensor(factors, dtype=torch.float32)
+
+
+def row_advantages(
+    scores: torch.Tensor,
+    sampled: Sequence[int],
+    index: Sequence[str],
+    config: Mapping[str, Any] | None = None,
+    *,
+    epsilon: float = 1e-6,
+    rollout_weight: RolloutWeight = "tokens",
+) -> torch.Tensor:
+    """The advantage of each row's tokens, shape (rows,).
+
+    `scores`: each row's reward, shape (rows,); a rollout's is that of its last row. `sampled`:
+    tokens of each row that are trained on. `index` holds the rows' keys, not the prompts' ids. Rows
+    of a prompt with a single rollout get 0, never their reward; the replay buffer leaves such
+    prompts out before.
+    """
+    keys = [str(key) for key in index]
+    if len(keys) != len(scores):
+        raise ValueError(f"{len(keys)} row keys were given for {len(scores)} rows")
+    rewards = {rollout: float(scores[place]) for rollout, place in last_rows(keys).items()}
+    by_std = bool(config.get("norm_adv_by_std_in_grpo", True)) if config is not None else True
+    by_rollout = rollout_advantages(rewards, by_std=by_std, epsilon=epsilon)
+    values = [by_rollout[parse_row_key(key).rollout] or 0.0 for key in keys]
+    rows = torch.tensor(values, dtype=torch.float32)
+    return rows * row_weights(sampled, keys) if rollout_weight == "equal" else rows
 
 
 @register_adv_est(ESTIMATOR)  # type: ignore[untyped-decorator, unused-ignore]
@@ -70,22 +98,15 @@ def rollout_grpo(
     rollout_weight: RolloutWeight = "tokens",
     **_: object,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Advantages and returns (the same tensor), shape (rows, response length), 0 where the mask is.
-
-    `index` holds the rows' keys, not the prompts' ids. A rollout's reward is the sum over its last
-    row. Rows of a prompt with a single rollout get 0, never their reward; the replay buffer leaves
-    such prompts out before.
-    """
-    keys = [str(key) for key in index]
-    if len(keys) != len(token_level_rewards):
-        raise ValueError(f"{len(keys)} row keys were given for {len(token_level_rewards)} rows")
-    sums = token_level_rewards.sum(dim=-1)
-    rewards = {rollout: float(sums[place]) for rollout, place in last_rows(keys).items()}
-    by_std = bool(config.get("norm_adv_by_std_in_grpo", True)) if config is not None else True
-    by_rollout = rollout_advantages(rewards, by_std=by_std, epsilon=epsilon)
-    values = [by_rollout[parse_row_key(key).rollout] or 0.0 for key in keys]
-    rows = torch.tensor(values, dtype=torch.float32, device=response_mask.device)
-    if rollout_weight == "equal":
-        rows = rows * row_weights(response_mask, keys)
-    advantages = rows.unsqueeze(-1) * response_mask
+    """`row_advantages` as verl's estimators are called: of matrices (rows, response length), and as
+    advantages and returns (the same tensor), 0 where the mask is."""
+    rows = row_advantages(
+        token_level_rewards.sum(dim=-1),
+        response_mask.sum(dim=-1).int().tolist(),
+        index,
+        config,
+        epsilon=epsilon,
+        rollout_weight=rollout_weight,
+    )
+    advantages = rows.to(response_mask.device).unsqueeze(-1) * response_mask
     return advantages, advantages

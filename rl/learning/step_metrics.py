@@ -164,22 +164,19 @@ def token_shares(sampled_by: Iterable[Mapping[str, int]]) -> dict[str, float]:
     return {"oresearch/tokens/trained": float(whole), **shares}
 
 
-def mismatch(
-    engine: torch.Tensor, actor: torch.Tensor, response_mask: torch.Tensor
-) -> dict[str, float]:
-    """How far the engine that sampled and the actor that is trained disagree on the same tokens:
-    KL(engine ‖ actor) per sampled token, the mean and the largest |Δ|, over tokens with mask 1.
+def mismatch(engine: torch.Tensor, actor: torch.Tensor) -> dict[str, float]:
+    """How far the engine that sampled and the actor that is trained disagree on the sampled tokens:
+    KL(engine ‖ actor) per token, the mean and the largest |Δ|.
 
     Both hold the same weights, so what differs is arithmetic: kernels, precision, or a wrong
-    context. Log-probabilities of shape (rows, response length). The k3 estimate: never negative,
-    unbiased for tokens sampled by the engine. Empty where nothing was sampled.
+    context. The k3 estimate: never negative, unbiased for tokens sampled by the engine. Empty where
+    nothing was sampled.
     """
-    sampled = response_mask.bool()
-    if not bool(sampled.any()):
+    if not len(engine):
         return {}
-    gap = (actor.double() - engine.double())[sampled]
+    gap = actor.double() - engine
     return {
-        "oresearch/mismatch/kl": float((gap.exp() - 1.0 - gap).mean()),
+        "oresearch/mismatch/kl": float(gap.expm1().sub_(gap).mean()),
         "oresearch/mismatch/mean_log_prob_difference": float(gap.abs().mean()),
         "oresearch/mismatch/max_log_prob_difference": float(gap.abs().max()),
     }

@@ -12,29 +12,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 import transfer_queue as tq
 from omegaconf import DictConfig, open_dict
 from tensordict import TensorDict
 from transfer_queue import KVBatchMeta
-from verl.protocol import DataProto
-from verl.trainer.ppo.core_algos import get_adv_estimator_fn
-from verl.trainer.ppo.rollout_corr_helper import compute_rollout_correction_and_add_to_batch
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils.metric import reduce_metrics
 from verl.utils.py_functional import rename_dict
 from verl.utils.seqlen_balancing import log_seqlen_unbalance
-from verl.workers.utils.padding import response_to_nested
+from verl.workers.utils.padding import response_from_nested
 
 from oresearch_graph.errors import ConfigurationError
-from rl.learning.advantage import ESTIMATOR
+from rl.learning.advantage import ESTIMATOR, row_advantages
 from rl.learning.drops import warn_of_drops
 from rl.learning.groups import MiniBatches, arrange, parse_row_key, plan_mini_batches
 from rl.learning.mismatch import mismatch_bound, require_agreement
 from rl.learning.replay_buffer import ResearchReplayBuffer
+from rl.learning.sampled_tokens import (
+    SampledTokens,
+    batch_metrics,
+    correct,
+    log_prob_metrics,
+    row_sums,
+    staleness_metrics,
+)
 from rl.learning.step_metrics import mismatch, step_metrics, validation_metrics
 from rl.rollouts.engine_client import ResearchLLMClient
 from rl.rollouts.log import open_rollout_log
@@ -153,50 +160,82 @@ class ResearchTrainer(PPOTrainerSync):  # type: ignore[misc, unused-ignore]
             )
         return self._plan
 
+    def _compute_old_log_prob(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
+        """As upstream, which pads all rows to the longest to log five numbers of them."""
+        rollout, actor = self.config.actor_rollout_ref.rollout, self.config.actor_rollout_ref.actor
+        batch.extra_info.update(
+            {"calculate_entropy": True, "compute_loss": False, "temperature": rollout.temperature}
+        )
+        self.actor_rollout_wg.compute_log_prob(batch)
+        fields = ["entropy", "log_probs", "response_mask", "rollout_log_probs"]
+        nested = tq.kv_batch_get(batch.keys, batch.partition_id, select_fields=fields)
+        mask = nested["response_mask"]
+        written = {
+            "old_log_probs": response_from_nested(nested["log_probs"], mask),
+            "entropy": response_from_nested(nested["entropy"], mask),
+        }
+        rows = TensorDict(written, batch_size=len(batch))
+        batch = tq.kv_batch_put(batch.keys, batch.partition_id, fields=rows)
+        tokens = SampledTokens(mask)
+        picked = {name: tokens.pick(value) for name, value in written.items()}
+        engine = nested.get("rollout_log_probs", None)
+        metrics.update(
+            log_prob_metrics(
+                tokens,
+                picked["entropy"],
+                picked["old_log_probs"],
+                None if engine is None else tokens.pick(engine),
+                actor,
+            )
+        )
+        return batch
+
     def _compute_advantage(self, batch: KVBatchMeta, metrics: dict[str, Any]) -> KVBatchMeta:
         fields = ["response_mask", "rm_scores", "rollout_log_probs", "old_log_probs"]
         nested = tq.kv_batch_get(batch.keys, batch.partition_id, select_fields=fields)
-        lengths = nested["response_mask"]
-        data = DataProto(batch=nested.to_padded_tensor())
-        corrected = self._correct(data, metrics)
-        advantages, returns = get_adv_estimator_fn(ESTIMATOR)(
-            token_level_rewards=data.batch["rm_scores"],
-            response_mask=data.batch["response_mask"],
-            index=batch.keys,
-            config=self.config.algorithm,
+        tokens = SampledTokens(nested["response_mask"])
+        corrected = self._correct(tokens, nested, metrics)
+        kept = corrected.get("response_mask", tokens.pick(nested["response_mask"]))
+        counts = [int(row.sum()) for row in tokens.rows(kept)]
+        advantages = row_advantages(
+            row_sums(nested["rm_scores"]),
+            counts,
+            batch.keys,
+            self.config.algorithm,
             rollout_weight=self.settings.rollout_weight,
         )
         muted = [parse_row_key(key).uid in self.replay_buffer.muted for key in batch.keys]
         # A difference within the tolerance would be divided by its own small deviation.
-        advantages[muted], returns[muted] = 0.0, 0.0
-        teaches = advantages.any(dim=-1).tolist()
-        self._teaching = {key for key, any_ in zip(batch.keys, teaches, strict=True) if any_}
-        padded = {"advantages": advantages, "returns": returns}
-        padded |= {name: data.batch[name] for name in corrected}
-        nested_fields = {name: response_to_nested(value, lengths) for name, value in padded.items()}
-        rows = TensorDict(nested_fields, batch_size=len(batch))
+        advantages[torch.tensor(muted)] = 0.0
+        pairs = zip(batch.keys, advantages.tolist(), counts, strict=True)
+        self._teaching = {key for key, advantage, count in pairs if advantage and count}
+        written = {name: tokens.spread(values) for name, values in corrected.items()}
+        written["advantages"] = tokens.spread(tokens.repeated(advantages) * kept)
+        written["returns"] = written["advantages"]
+        rows = TensorDict(written, batch_size=len(batch))
         return tq.kv_batch_put(batch.keys, batch.partition_id, fields=rows)
 
-    def _correct(self, data: DataProto, metrics: dict[str, Any]) -> list[str]:
+    def _correct(
+        self, tokens: SampledTokens, nested: TensorDict, metrics: dict[str, Any]
+    ) -> dict[str, torch.Tensor]:
         """Compare engine and actor, and correct for the difference as upstream does where
-        `algorithm.rollout_correction` says so; the names of the fields it changed."""
-        correction = self.config.algorithm.get("rollout_correction", None)
-        bypass = bool(correction and correction.get("bypass_mode", False))
-        if "rollout_log_probs" not in data.batch or bypass:
-            return []
-        batch = data.batch
-        compared = mismatch(
-            batch["rollout_log_probs"], batch["old_log_probs"], batch["response_mask"]
+        `algorithm.rollout_correction` says so; the fields it changed, of the sampled tokens."""
+        if "rollout_log_probs" not in nested:
+            return {}
+        engine, actor = (
+            tokens.pick(nested["rollout_log_probs"]),
+            tokens.pick(nested["old_log_probs"]),
         )
+        compared = mismatch(engine, actor)
         metrics.update(compared)
         self._require_agreement(compared)
-        if correction is None:
-            return []
-        corrected, corrections = compute_rollout_correction_and_add_to_batch(data, correction)
-        metrics.update(corrections)
-        data.batch = corrected.batch
-        names = ("response_mask", "rollout_is_weights")
-        return [name for name in names if name in data.batch]
+        setting = self.config.algorithm.get("rollout_correction", None)
+        if setting is None or not compared:
+            return {}
+        correction = correct(tokens, engine, actor, setting)
+        metrics.update(correction.metrics)
+        fields = {"response_mask": correction.kept, "rollout_is_weights": correction.weights}
+        return {name: values for name, values in fields.items() if values is not None}
 
     def _require_agreement(self, compared: dict[str, float]) -> None:
         """In the first step of a start, before anything is learned from it."""
@@ -246,11 +285,16 @@ class ResearchTrainer(PPOTrainerSync):  # type: ignore[misc, unused-ignore]
         global_steps: int,
         epoch: int,
     ) -> None:
-        super()._compute_metrics(batch, metrics, timing_raw, global_steps, epoch)
-        pairs = zip(batch.keys, batch.tags, strict=True)
-        keys = [key for key, tag in pairs if not tag.get("is_padding", False)]
-        data = tq.kv_batch_get(keys, batch.partition_id, select_fields=["extra_fields"])
-        rows = [_plain(value) for value in data["extra_fields"]]
+        """Upstream's lines without its matrices, and ours (`step_metrics`)."""
+        fields = ["prompts", "responses", "response_mask", "advantages", "returns", "rm_scores",
+                  "num_turns", "extra_fields"]  # fmt: skip
+        data = tq.kv_batch_get(batch.keys, batch.partition_id, select_fields=fields)
+        real = [not tag.get("is_padding", False) for tag in batch.tags]
+        tags = [tag for tag, is_real in zip(batch.tags, real, strict=True) if is_real]
+        metrics.update({"training/global_step": global_steps, "training/epoch": epoch})
+        metrics.update(batch_metrics(data, real, timing_raw, self._get_n_gpus_for_throughput()))
+        metrics.update(staleness_metrics(tags, global_steps))
+        rows = [_plain(value) for value in compress(data["extra_fields"], real)]
         scores = [rollout.scores for rollout in self.replay_buffer.rollouts]
         sampled = [row.get("sampled_by", {}) for row in rows]
         records = [*self.replay_buffer.records, *self.rollout_log.drain()]

@@ -1,138 +1,25 @@
-"""The plan of a run, as `--dry-run` shows it: what one step consists of, and what it takes of each
-GPU, in bytes: an estimate to see by what it is off, not by how much.
+"""The plan of a run, as `--dry-run` shows it: what one step consists of, and what it takes.
 
 Every figure is a worst case of the configuration: all subtasks used, all steps taken, every text
-as long as it may be. A policy that ends early costs less. FSDP shards weights, gradients and
-AdamW's two moments evenly. Activations are counted with gradient checkpointing: one hidden state a
-layer, and one layer in full while it is recomputed. The model's sizes are read from its folder, or
-known by name.
+as long as it may be. A policy that ends early costs less. The model's sizes are read from its
+folder, or known by name.
 """
 
 from __future__ import annotations
 
 import math
-import os
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-import torch
 from omegaconf import DictConfig
 from rich.table import Table
 
 from rl.check.lengths import ThreadBudget, opening_tokens, thread_budgets
-from rl.check.model_shape import ModelShape, model_shape
+from rl.check.model_shape import ModelShape
 from rl.check.problem import Launch
 from rl.plan.admission import rollouts_at_once
+from rl.plan.memory import HostMemory, Memory, Tokens, gib, host_memory, memory
 from rl.plan.services import ServicePlan, service_lines, service_plan
 from rl.settings import from_config
-
-GIB: Final = 2**30
-_SUPPOSED_GPU: Final = 80 * GIB
-_RECOMPUTED: Final = 16
-"""Hidden states that one layer holds while it is recomputed, its MLP apart."""
-
-
-class Memory(NamedTuple):
-    """Bytes on one GPU."""
-
-    state: int
-    """Weights, gradients and moments of the actor while it learns."""
-    reference: int
-    activations: int
-    resident: int
-    """What stays on the GPU while the engine works."""
-    engine_weights: int
-    cache: int
-    """For keys and values."""
-    cache_tokens: int
-    """Of one engine replica."""
-    gpu: int
-    """What there is; 80 GiB supposed where this machine has no GPU."""
-
-    @property
-    def learning(self) -> int:
-        return self.state + self.reference + self.activations
-
-    @property
-    def rolling_out(self) -> int:
-        return self.resident + self.engine_weights + self.cache
-
-
-def memory(launch: Launch, shape: ModelShape) -> Memory:
-    """The estimate for one GPU of the run."""
-    gpu, actor = _gpu_bytes(), "actor_rollout_ref.actor.fsdp_config"
-    state = _state(launch, shape)
-    offloaded = bool(launch.get(f"{actor}.param_offload", False))
-    moments = 0 if launch.get(f"{actor}.optimizer_offload", False) else 2
-    weights = 0 if offloaded else 1
-    resident = (weights * shape.parameters + moments * _trainable(launch, shape)) * 4 // launch.gpus
-    tensor = int(launch.get("actor_rollout_ref.rollout.tensor_model_parallel_size", 1))
-    width = 4 if launch.get("actor_rollout_ref.rollout.dtype") == "float32" else 2
-    engine = shape.parameters * width // tensor
-    cache = _cache_bytes(launch, gpu, engine)
-    each_token = shape.kv_bytes * width // 2 // tensor
-    return Memory(
-        state=state,
-        reference=_reference(launch, shape),
-        activations=_activations(launch, shape),
-        resident=resident,
-        engine_weights=engine,
-        cache=cache,
-        cache_tokens=cache // max(1, each_token),
-        gpu=gpu,
-    )
-
-
-def _gpu_bytes() -> int:
-    if torch.cuda.is_available():
-        return int(torch.cuda.get_device_properties(0).total_memory)
-    return _SUPPOSED_GPU
-
-
-def _trainable(launch: Launch, shape: ModelShape) -> int:
-    """Parameters that have gradients and moments."""
-    rank = int(launch.get("actor_rollout_ref.model.lora_rank", 0))
-    return shape.lora_parameters(rank) if rank else shape.parameters
-
-
-def _state(launch: Launch, shape: ModelShape) -> int:
-    """fp32: weights, gradients, two moments; one layer gathered in 2 bytes, and the next."""
-    shards = (shape.parameters + 3 * _trainable(launch, shape)) * 4 // launch.gpus
-    return shards + 2 * max(shape.layer_parameters, shape.embedding_parameters) * 2
-
-
-def _reference(launch: Launch, shape: ModelShape) -> int:
-    rank = int(launch.get("actor_rollout_ref.model.lora_rank", 0))
-    if rank or not launch.get("actor_rollout_ref.actor.use_kl_loss", False):
-        return 0
-    offloaded = launch.get("actor_rollout_ref.ref.fsdp_config.param_offload", False)
-    return 0 if offloaded else shape.parameters * 4 // launch.gpus
-
-
-def _activations(launch: Launch, shape: ModelShape) -> int:
-    actor = "actor_rollout_ref.actor"
-    if launch.get(f"{actor}.use_dynamic_bsz", False):
-        tokens = int(launch.get(f"{actor}.ppo_max_token_len_per_gpu", 0))
-    else:
-        row = int(launch.get("data.max_prompt_length")) + int(
-            launch.get("data.max_response_length")
-        )
-        tokens = row * int(launch.get(f"{actor}.ppo_micro_batch_size_per_gpu", 1))
-    states = (
-        1
-        if launch.get("actor_rollout_ref.model.enable_gradient_checkpointing", True)
-        else (_RECOMPUTED + 3 * shape.mlp // shape.hidden)
-    )
-    layer = tokens * (_RECOMPUTED * shape.hidden + 3 * shape.mlp) * 2
-    fused = launch.get("actor_rollout_ref.model.use_fused_kernels", False)
-    logits = 0 if fused else tokens * shape.vocabulary * 6
-    return tokens * shape.hidden * 2 * shape.layers * states + layer + logits
-
-
-def _cache_bytes(launch: Launch, gpu: int, engine: int) -> int:
-    if launch.on_cpu:
-        return int(float(os.environ.get("VLLM_CPU_KVCACHE_SPACE", "4")) * GIB)
-    share = float(launch.get("actor_rollout_ref.rollout.gpu_memory_utilization", 0.5))
-    return max(0, round(gpu * share) - engine)
 
 
 class LaunchPlan(NamedTuple):
@@ -159,28 +46,35 @@ class LaunchPlan(NamedTuple):
     gpus: int
     shape: ModelShape | None
     memory: Memory | None
+    host: HostMemory | None
     row: int
     """Tokens that the longest row may have."""
     services: ServicePlan
     """What is asked of judge and tools."""
 
 
-def launch_plan(config: DictConfig) -> LaunchPlan:
-    """Count one step of a checked configuration."""
+def launch_plan(config: DictConfig, gpu: int | None = None) -> LaunchPlan:
+    """Count one step of a checked configuration. `gpu`: bytes of one, if not this machine's."""
     launch = Launch(config, "grpo", from_config(config), dry_run=True)
     threads = thread_budgets(launch.settings, opening_tokens(launch))
     limits, turn = launch.research.limits, launch.settings.turn_tokens
     prompts = int(launch.get("data.train_batch_size"))
     rollouts = prompts * int(launch.get("actor_rollout_ref.rollout.n", 1))
     rows = 1 if len(threads) == 1 else limits.subtasks + 2
-    tokens = sum(budget.total * _times(budget, limits.subtasks) for budget in threads)
+    sampled = turn + limits.subtasks * limits.steps * turn + launch.settings.report_tokens
+    times = [(budget, _times(budget, limits.subtasks)) for budget in threads]
+    tokens = Tokens(
+        rollouts * sum(budget.total * count for budget, count in times),
+        rollouts * sum(budget.response * count for budget, count in times),
+        rollouts * sampled,
+    )
     tensor = int(launch.get("actor_rollout_ref.rollout.tensor_model_parallel_size", 1))
     mini, epochs = (
         "actor_rollout_ref.actor.ppo_mini_batch_size",
         "actor_rollout_ref.actor.ppo_epochs",
     )
-    shape = model_shape(launch.get("actor_rollout_ref.model.path"))
-    needed = memory(launch, shape) if shape else None
+    shape = launch.shape
+    needed = memory(launch, shape, gpu) if shape else None
     replicas = launch.gpus // tensor
     begun = launch.settings.rollouts_at_once
     return LaunchPlan(
@@ -188,9 +82,8 @@ def launch_plan(config: DictConfig) -> LaunchPlan:
         rollouts=rollouts,
         rows=rollouts * rows,
         threads=threads,
-        tokens=rollouts * tokens,
-        sampled=rollouts
-        * (turn + limits.subtasks * limits.steps * turn + launch.settings.report_tokens),
+        tokens=tokens.all,
+        sampled=tokens.sampled,
         requests=rollouts * (2 + limits.subtasks * limits.steps),
         optimizer_steps=math.ceil(prompts / int(launch.get(mini))) * int(launch.get(epochs, 1)),
         replicas=replicas,
@@ -202,7 +95,8 @@ def launch_plan(config: DictConfig) -> LaunchPlan:
         gpus=launch.gpus,
         shape=shape,
         memory=needed,
-        row=int(launch.get("data.max_prompt_length")) + int(launch.get("data.max_response_length")),
+        host=host_memory(launch, shape, needed, tokens) if shape and needed else None,
+        row=launch.row,
         services=service_plan(launch),
     )
 
@@ -253,13 +147,13 @@ def _machine_lines(plan: LaunchPlan) -> list[tuple[str, str]]:
             f" parallel; engine {plan.replicas} replicas × {plan.tensor_parallel} tensor",
         )
     ]
-    if plan.shape is None or plan.memory is None:
+    if plan.shape is None or plan.memory is None or plan.host is None:
         return [
             *lines,
             ("memory", "not estimated: the model is neither a folder nor known by name"),
         ]
     return [*lines, ("model", f"{plan.shape.parameters / 1e9:.3g} billion parameters"),
-            *_memory_lines(plan, plan.memory)]  # fmt: skip
+            *_memory_lines(plan, plan.memory), _host_line(plan.host)]  # fmt: skip
 
 
 def _memory_lines(plan: LaunchPlan, memory: Memory) -> list[tuple[str, str]]:
@@ -267,13 +161,13 @@ def _memory_lines(plan: LaunchPlan, memory: Memory) -> list[tuple[str, str]]:
     return [
         (
             "memory, learning",
-            f"{_gib(memory.learning)} a GPU of {_gib(memory.gpu)}: state {_gib(memory.state)},"
-            f" reference {_gib(memory.reference)}, activations {_gib(memory.activations)}",
+            f"{gib(memory.learning)} a GPU of {gib(memory.gpu)}: state {gib(memory.state)},"
+            f" activations {gib(memory.activations)}",
         ),
         (
             "memory, rolling out",
-            f"{_gib(memory.rolling_out)} a GPU: kept {_gib(memory.resident)},"
-            f" weights {_gib(memory.engine_weights)}, cache {_gib(memory.cache)}",
+            f"{gib(memory.rolling_out)} a GPU: kept {gib(memory.resident)},"
+            f" weights {gib(memory.engine_weights)}, cache {gib(memory.cache)}",
         ),
         (
             "cache",
@@ -282,5 +176,19 @@ def _memory_lines(plan: LaunchPlan, memory: Memory) -> list[tuple[str, str]]:
     ]
 
 
-def _gib(size: int) -> str:
-    return f"{size / GIB:.1f} GiB"
+def _host_line(host: HostMemory) -> tuple[str, str]:
+    parts = {
+        "actor": host.actor,
+        "reference": host.reference,
+        "engine": host.engine,
+        "queue": host.queue,
+        "driver": host.driver,
+        "processes": host.processes,
+    }
+    shares = ", ".join(f"{name} {gib(size)}" for name, size in parts.items() if size)
+    there = f" of {gib(host.machine)}" if host.machine else ""
+    return (
+        "memory, host",
+        f"{gib(host.most)} a machine{there}: {gib(host.starting)} while weights are loaded,"
+        f" then {shares}",
+    )

@@ -95,6 +95,8 @@ class QueueDouble:
 
 def _column(values: list[Any]) -> Any:
     if isinstance(values[0], torch.Tensor):
+        if values[0].dim() == 0:
+            return torch.stack(values)
         return torch.nested.as_nested_tensor(values, layout=torch.jagged)
     return NonTensorStack(*values)
 

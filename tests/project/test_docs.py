@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from tests.reference import DOCS, PAGES
+from tests.reference import CONFIGS, DOCS, PAGES, what_ran
 
 ROOT: Final = DOCS.parent
 DOCUMENTS: Final = [
@@ -20,6 +20,16 @@ DOCUMENTS: Final = [
 @pytest.mark.parametrize("page", PAGES)
 def test_a_reference_is_what_the_code_says(page: str) -> None:
     assert (DOCS / page).read_text("utf-8") == PAGES[page](), "python -m tests.reference writes it"
+
+
+def test_what_ran_names_every_configuration(tmp_path: Path) -> None:
+    runs = {file.stem for file in CONFIGS.glob("[!_]*.yaml")} - {"agent_loops"}
+    table = what_ran(CONFIGS)
+    assert set(re.findall(r"`([\w.-]+)`(?=[,] | \|)", table)) == runs
+    assert table in (DOCS / "training.md").read_text("utf-8")
+    (tmp_path / "new_9000gpu.yaml").write_text("# A run.\ndefaults:\n  - _gpu\n")
+    with pytest.raises(KeyError, match="9000gpu"):
+        what_ran(tmp_path)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -90,8 +90,7 @@ def test_keys_and_rows_have_to_pair():
 
 
 def test_equal_weights_are_the_ones_computed_by_hand():
-    mask = torch.tensor([[1, 1, 1], [1, 0, 0], [1, 1, 0], [0, 0, 0]])
-    weights = row_weights(mask, ["a_0_0", "a_0_1", "a_1_0", "b_0_0"])
+    weights = row_weights([3, 1, 2, 0], ["a_0_0", "a_0_1", "a_1_0", "b_0_0"])
     # Six tokens in two rollouts that have any: three each; the rollouts hold four and two.
     assert weights.tolist() == [0.75, 0.75, 1.5, 1.0]
 

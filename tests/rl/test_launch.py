@@ -19,11 +19,14 @@ from rl import grpo, sft
 from rl.check.lengths import OBSERVATION_FRAME, thread_budgets
 from rl.check.model_shape import ModelShape, model_shape
 from rl.launch.composition import compose_config
+from rl.plan.gpu_files import plans_table
+from rl.plan.memory import SUPPOSED_GPU, HostMemory, _machine_bytes, host_notices
 from rl.plan.step import launch_plan, plan_table
 from rl.rows.truths import truth_sizes
 from rl.settings import RLSettings
 from tests.helpers.launches import cpu_launch, questions, tiny_config, tiny_model
 from tests.helpers.scripted import PAGES, Documents, ScriptedPolicy, research_script
+from tests.reference import DOCS
 
 RUNNER = CliRunner()
 
@@ -221,7 +224,72 @@ def test_memory_is_estimated_by_hand():
     lora = launch_plan(compose_config("qwen2.5-7b_lora_8gpu"))
     assert lora.memory is not None
     assert lora.memory.state < plan.memory.state / 2
-    assert plan_table(plan).row_count == 17
+    assert plan_table(plan).row_count == 18
+
+
+def host(name: str, *overrides: str) -> HostMemory:
+    planned = launch_plan(compose_config(name, overrides), SUPPOSED_GPU).host
+    assert planned is not None
+    return planned
+
+
+def test_a_machines_own_memory_is_estimated_by_hand():
+    shape = model_shape("Qwen/Qwen2.5-7B-Instruct")
+    assert shape is not None
+    whole, name = 4 * shape.parameters, "qwen2.5-7b_8gpu"
+    resting = host(name)
+    assert resting.loading == whole
+    assert (resting.actor, resting.reference, resting.engine) == (0, 0, 0)
+    config = "actor_rollout_ref.actor.fsdp_config"
+    offloaded = host(name, f"{config}.param_offload=true", f"{config}.optimizer_offload=true",
+                     "actor_rollout_ref.actor.use_kl_loss=true")  # fmt: skip
+    assert offloaded.actor == 3 * offloaded.reference, "weights and two moments"
+    # Each shard of a matrix in pinned memory is a power of two of bytes.
+    assert whole < offloaded.reference < 2 * whole
+    assert offloaded.running - resting.running == 4 * offloaded.reference
+    assert host("qwen2.5-7b_lora_8gpu").engine == 8 * 2 * shape.parameters, "sleep of level 1"
+
+
+def test_what_of_a_step_is_on_one_machine():
+    one = host("qwen2.5-72b_multinode")
+    more = host("qwen2.5-72b_multinode", "trainer.nnodes=8")
+    plan = launch_plan(compose_config("qwen2.5-72b_multinode"))
+    assert one.queue == pytest.approx(2 * more.queue, rel=1e-6), "the queue is spread"
+    assert 4 * one.queue < 76 * plan.tokens
+    assert one.driver == more.driver, "and the driver is one"
+    assert more.actor < 0.6 * one.actor
+    assert one.most == max(one.starting, one.running)
+    assert one.machine is None, "a cluster's memory is not this machine's"
+
+
+def test_a_machine_that_has_too_little_is_told_of(monkeypatch, tmp_path):
+    monkeypatch.setattr("rl.plan.memory._machine_bytes", lambda: 2**30)
+    plan = launch_plan(cpu_launch(tmp_path))
+    (notice,) = host_notices(plan.host)
+    assert not notice.refused
+    assert "1.0 GiB of this machine" in notice.what
+    assert " GiB a machine of 1.0 GiB: " in shown(cpu_launch(tmp_path))["memory, host"]
+    monkeypatch.setattr("rl.plan.memory._machine_bytes", lambda: 2**50)
+    assert list(host_notices(launch_plan(cpu_launch(tmp_path)).host)) == []
+    monkeypatch.setattr("rl.plan.memory._machine_bytes", lambda: 1)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert list(host_notices(launch_plan(cpu_launch(tmp_path)).host)) == []
+    assert list(host_notices(None)) == []
+
+
+def test_a_container_has_what_it_may_have(monkeypatch, tmp_path):
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr("rl.plan.memory._CGROUP", limit)
+    whole = _machine_bytes()
+    limit.write_text("12345\n", "ascii")
+    assert _machine_bytes() == 12345
+    limit.write_text("max\n", "ascii")
+    assert _machine_bytes() == whole
+
+
+def test_the_table_of_the_gpu_files_is_what_their_plans_say():
+    page = (DOCS / "training.md").read_text("utf-8")
+    assert plans_table() in page, "the training environment's python -m tests.reference writes it"
 
 
 @pytest.mark.parametrize("name", ["qwen2.5-7b_8gpu", "qwen3-8b_8gpu", "qwen2.5-72b_multinode"])

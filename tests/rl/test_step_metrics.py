@@ -93,7 +93,7 @@ def test_metrics_are_the_ones_computed_by_hand(name: str, value: float):
 
 
 def test_every_metric_is_described():
-    logged = [*measured(), *validation(RECORDS), *mismatch(*[torch.ones(1, 1)] * 3)]
+    logged = [*measured(), *validation(RECORDS), *mismatch(*[torch.ones(1)] * 2)]
     assert [name for name in logged if described(name) is None] == []
 
 
@@ -156,14 +156,12 @@ def test_percentiles_are_values_that_occurred():
         assert metrics.get("oresearch/judge_seconds/p99") == p99
 
 
-def test_engine_and_actor_are_compared_on_sampled_tokens_only():
-    engine = torch.tensor([[-1.0, 0.0, -2.0]])
-    actor = torch.tensor([[-1.1, -9.0, -2.0]])
-    found = mismatch(engine, actor, torch.tensor([[1, 0, 1]]))
-    assert found["oresearch/mismatch/max_log_prob_difference"] == pytest.approx(0.1, abs=1e-6)
-    assert found["oresearch/mismatch/mean_log_prob_difference"] == pytest.approx(0.05, abs=1e-6)
-    assert found["oresearch/mismatch/kl"] == pytest.approx((math.exp(-0.1) - 0.9) / 2, abs=1e-6)
-    assert mismatch(engine, actor, torch.zeros(1, 3)) == {}
+def test_engine_and_actor_are_compared_token_by_token():
+    logged = mismatch(torch.tensor([-1.0, -2.0]), torch.tensor([-1.1, -2.0]))
+    assert logged["oresearch/mismatch/max_log_prob_difference"] == pytest.approx(0.1, abs=1e-6)
+    assert logged["oresearch/mismatch/mean_log_prob_difference"] == pytest.approx(0.05, abs=1e-6)
+    assert logged["oresearch/mismatch/kl"] == pytest.approx((math.exp(-0.1) - 0.9) / 2, abs=1e-6)
+    assert mismatch(torch.tensor([]), torch.tensor([])) == {}
 
 
 def test_the_log_knows_what_runs_and_how_each_ended():

@@ -339,8 +339,10 @@ def test_a_refill_fetches_prompts_one_by_one(monkeypatch: pytest.MonkeyPatch):
 def test_metrics_of_a_step_count_trained_rows_and_all_rollouts(
     queue: QueueDouble, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("rl.learning.trainer.PPOTrainerSync._compute_metrics", lambda *_: None)
+    for name in ("batch_metrics", "staleness_metrics"):
+        monkeypatch.setattr(f"rl.learning.trainer.{name}", lambda *_: {})
     made, metrics = trainer(ranks=2), dict[str, Any]()
+    made.resource_pool_manager = SimpleNamespace(get_n_gpus=lambda: 2)
     batch(queue, a=3, b=1)
     queue.rollout("c", 0, quality=0.5, total=0.8)
     queue.prompt("c", "finished")
