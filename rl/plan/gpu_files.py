@@ -10,7 +10,7 @@ from rl.plan.step import LaunchPlan, launch_plan
 
 _HEAD: Final = (
     "configuration", "execution", "GPUs", "longest row", "tokens a step", "rows a step",
-    "at once a worker", "a GPU, learning", "a GPU, rolling out", "a machine",
+    "at once a worker", "rounds", "a GPU, learning", "a GPU, rolling out", "a machine",
 )  # fmt: skip
 
 
@@ -33,6 +33,6 @@ def _row(name: str, plan: LaunchPlan) -> tuple[str, ...]:
     execution = "sequential" if len(plan.threads) == 1 else "threads"
     return (
         f"`{name}`", execution, str(plan.gpus), f"{max(each.total for each in plan.threads):,}",
-        f"{plan.tokens:,}", f"{plan.rows:,}", str(plan.rollouts_at_once),
+        f"{plan.tokens:,}", f"{plan.rows:,}", str(plan.rollouts_at_once), str(plan.rounds),
         gib(plan.memory.learning), gib(plan.memory.rolling_out), gib(plan.host.most),
     )  # fmt: skip

@@ -40,6 +40,10 @@ class LaunchPlan(NamedTuple):
     """Engines."""
     rollouts_at_once: int
     """Of one worker."""
+    rounds: int
+    """In which a worker begins its rollouts, where they take equally long."""
+    round_seconds: float
+    """Of one round, at most."""
     data_parallel: int
     sequence_parallel: int
     tensor_parallel: int
@@ -76,7 +80,10 @@ def launch_plan(config: DictConfig, gpu: int | None = None) -> LaunchPlan:
     shape = launch.shape
     needed = memory(launch, shape, gpu) if shape else None
     replicas = launch.gpus // tensor
-    begun = launch.settings.rollouts_at_once
+    at_once = launch.settings.rollouts_at_once or rollouts_at_once(
+        launch, threads, replicas, needed and needed.cache_tokens
+    )
+    workers = int(launch.get("actor_rollout_ref.rollout.agent.num_workers", 8))
     return LaunchPlan(
         prompts=prompts,
         rollouts=rollouts,
@@ -87,8 +94,9 @@ def launch_plan(config: DictConfig, gpu: int | None = None) -> LaunchPlan:
         requests=rollouts * (2 + limits.subtasks * limits.steps),
         optimizer_steps=math.ceil(prompts / int(launch.get(mini))) * int(launch.get(epochs, 1)),
         replicas=replicas,
-        rollouts_at_once=begun
-        or rollouts_at_once(launch, threads, replicas, needed and needed.cache_tokens),
+        rollouts_at_once=at_once,
+        rounds=math.ceil(math.ceil(rollouts / workers) / at_once),
+        round_seconds=launch.settings.seconds.rollout,
         data_parallel=launch.gpus // launch.sequence_parallel,
         sequence_parallel=launch.sequence_parallel,
         tensor_parallel=tensor,
@@ -123,7 +131,11 @@ def _step_lines(plan: LaunchPlan) -> list[tuple[str, str]]:
         ("rows", f"{plan.rows:,}: {plan.rows // plan.rollouts} for each rollout"),
         ("tokens", f"{plan.tokens:,} in all rows, of which the policy samples {plan.sampled:,}"),
         ("engine requests", f"{plan.requests:,}"),
-        ("at one time", f"{plan.rollouts_at_once:,} rollouts a worker; the others wait"),
+        (
+            "at one time",
+            f"{plan.rollouts_at_once:,} rollouts a worker: {plan.rounds:,} rounds of at most"
+            f" {plan.round_seconds:,.0f} s",
+        ),
         ("optimizer steps", f"{plan.optimizer_steps}, whatever the number of rows"),
     ]
 

@@ -304,16 +304,24 @@ def test_prompts_that_are_added_one_by_one_go_round():
     assert firsts == ["a", "a", "b", "c", "a", "b"]
 
 
-@pytest.mark.parametrize("name", ["qwen2.5-7b_8gpu", "qwen3-8b_8gpu", "qwen2.5-72b_multinode"])
-def test_what_is_begun_at_one_time_fits_the_caches(name: str):
-    plan = launch_plan(compose_config(name))
+@pytest.mark.parametrize(
+    ("name", "rounds"),
+    [
+        ("qwen2.5-7b_8gpu", 8), ("qwen3-8b_8gpu", 22), ("qwen2.5-72b_multinode", 32),
+        ("qwen2.5-7b_sequential_8gpu", 4), ("qwen2.5-72b_sequential_multinode", 11),
+    ],
+)  # fmt: skip
+def test_what_is_begun_at_one_time_fills_the_caches(name: str, rounds: int):
+    config = compose_config(name)
+    plan = launch_plan(config)
     assert plan.memory is not None
-    threads = (
-        plan.rollouts_at_once * compose_config(name).actor_rollout_ref.rollout.agent.num_workers
-    )
+    workers = config.actor_rollout_ref.rollout.agent.num_workers
+    threads = 1 if len(plan.threads) == 1 else plan.rows // plan.rollouts - 2
     half_grown = max(budget.prompt + budget.response // 2 for budget in plan.threads)
-    assert plan.rollouts_at_once >= 1
-    assert threads * 5 * half_grown <= 1.3 * plan.replicas * plan.memory.cache_tokens
+    each, held = workers * threads * half_grown, plan.replicas * plan.memory.cache_tokens
+    assert plan.rollouts_at_once == 1 or plan.rollouts_at_once * each <= held
+    assert (plan.rollouts_at_once + 1) * each > held
+    assert plan.rounds == rounds
 
 
 def test_a_number_that_a_run_names_holds():
