@@ -67,6 +67,9 @@ class Actor:
         trainer.tokenizer = SimpleNamespace(eos_token_id=0)
         metrics: Metrics = {}
         batch = trainer._balance_batch(_rows(self.queue, prompts), metrics)
+        for key in batch.keys:  # computed behind the padding, of padding rows too
+            row = self.queue.fields["train"][key]
+            row["old_log_probs"] = torch.full((len(row["response_mask"]),), NEAR)
         trainer.replay_buffer.muted = set(muted)
         trainer._compute_advantage(batch, metrics)
         if stepping:
@@ -99,7 +102,7 @@ def _rows(queue: QueueDouble, prompts: str) -> KVBatchMeta:
             "input_ids": ids, "position_ids": torch.arange(len(ids)), "prompts": ids[:2],
             "responses": ids[2:], "response_mask": MASK, "loss_mask": MASK,
             "rm_scores": torch.nn.functional.pad(torch.tensor([float(reward)]), (5, 0)),
-            "rollout_log_probs": near, "old_log_probs": near, "uid": name.uid,
+            "rollout_log_probs": near, "uid": name.uid,
         }  # fmt: skip
     return KVBatchMeta(keys, [queue.tags["train"][key] for key in keys], "train")
 
