@@ -64,7 +64,7 @@ def test_the_cpu_file_over_a_model_and_questions_is_started(tmp_path):
          "quality"),
         (f"{ROLLOUT}.n=1", f"{ROLLOUT}.n", "nothing to be compared", f"{ROLLOUT}.n=8"),
         (f"{ROLLOUT}.temperature=0", f"{ROLLOUT}.temperature", "advantage is 0", "=1.0"),
-        (f"{ROLLOUT}.do_sample=false", f"{ROLLOUT}.temperature", "greedy", "do_sample=true"),
+        (f"{ROLLOUT}.do_sample=false", f"{ROLLOUT}.do_sample", "read by nothing", "do_sample=true"),
         (f"{ROLLOUT}.calculate_log_probs=false", f"{ROLLOUT}.calculate_log_probs", "mismatch",
          "calculate_log_probs=true"),
         (f"{ROLLOUT}.logprobs_mode=raw_logprobs", f"{ROLLOUT}.logprobs_mode", "temperature",
