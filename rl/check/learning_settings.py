@@ -125,11 +125,6 @@ def _checkpoint(place: str, kinds: tuple[str, ...]) -> Iterator[Allowance]:
     yield Allowance(f"{place}.save_lora_only", (False,),
         "leaves the base out, without which rl.export makes a model of no weights",
         "{setting}=false", f"{manager}:106 save_lora_only", kinds=kinds)  # fmt: skip
-    yield Allowance(f"{place}.async_save", (False,),
-        "is not of FSDP, and has the trainer not write which checkpoint is the latest: a run that"
-        " is started again begins anew",
-        "{setting}=false", "trainer/ppo/v1/trainer_base.py:1012 async_save",
-        kinds=kinds)  # fmt: skip
 
 
 LEARNING: Final = (
@@ -227,6 +222,10 @@ LEARNING: Final = (
     *(allowance
       for place, kinds in ((f"{_ACTOR}.checkpoint", ("grpo",)), ("checkpoint", ("sft",)))
       for allowance in _checkpoint(place, kinds)),
+    Allowance(f"{_ACTOR}.checkpoint.async_save", (False,),
+        "is not of FSDP, and has the trainer not write which checkpoint is the latest: a run that"
+        " is started again begins anew",
+        "{setting}=false", "trainer/ppo/v1/trainer_base.py:1012 async_save"),
     # What corrects for the difference between engine and actor.
     Allowance(f"{_CORRECTION}.rollout_is", (None, "token"),
         "learns otherwise where rows are split otherwise, or is not verl's",
