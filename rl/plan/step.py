@@ -66,6 +66,7 @@ def memory(launch: Launch, shape: ModelShape) -> Memory:
     weights = 0 if offloaded else 1
     resident = (weights * shape.parameters + moments * _trainable(launch, shape)) * 4 // launch.gpus
     tensor = int(launch.get("actor_rollout_ref.rollout.tensor_model_parallel_size", 1))
+    caches = launch.whole("actor_rollout_ref.rollout.data_parallel_size", 1)
     width = 4 if launch.get("actor_rollout_ref.rollout.dtype") == "float32" else 2
     engine = shape.parameters * width // tensor
     cache = _cache_bytes(launch, gpu, engine)
@@ -77,7 +78,7 @@ def memory(launch: Launch, shape: ModelShape) -> Memory:
         resident=resident,
         engine_weights=engine,
         cache=cache,
-        cache_tokens=cache // max(1, each_token),
+        cache_tokens=caches * (cache // max(1, each_token)),
         gpu=gpu,
     )
 
@@ -181,7 +182,7 @@ def launch_plan(config: DictConfig) -> LaunchPlan:
     )
     shape = model_shape(launch.get("actor_rollout_ref.model.path"))
     needed = memory(launch, shape) if shape else None
-    replicas = launch.gpus // tensor
+    replicas = launch.gpus // launch.replica
     begun = launch.settings.rollouts_at_once
     return LaunchPlan(
         prompts=prompts,
@@ -246,11 +247,13 @@ def _thread_lines(plan: LaunchPlan) -> list[tuple[str, str]]:
 
 
 def _machine_lines(plan: LaunchPlan) -> list[tuple[str, str]]:
+    copies = plan.gpus // max(1, plan.replicas * plan.tensor_parallel)
     lines = [
         (
             "parallelism",
             f"{plan.gpus} GPUs: actor {plan.data_parallel} data × {plan.sequence_parallel} sequence"
-            f" parallel; engine {plan.replicas} replicas × {plan.tensor_parallel} tensor",
+            f" parallel; engine {plan.replicas} replicas × {plan.tensor_parallel} tensor"
+            + (f" × {copies} data" if copies > 1 else ""),
         )
     ]
     if plan.shape is None or plan.memory is None:

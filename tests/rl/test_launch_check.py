@@ -196,6 +196,33 @@ def test_a_judge_that_serves_a_step_in_time_is_accepted(tmp_path, fix):
     assert "oresearch.judge.concurrency" not in settings
 
 
+def test_a_judge_that_weighs_nothing_is_asked_all_the_same(tmp_path):
+    unpaid = ("oresearch.judge.kind=model", "oresearch.reward.quality=0")
+    found = only(check(cpu_launch(tmp_path, *unpaid)), "oresearch.judge.model")
+    assert found.refused
+    slow = (*unpaid, "oresearch.judge.model=m", "oresearch.judge.concurrency=1")
+    assert only(check(cpu_launch(tmp_path, *slow)), "oresearch.judge.concurrency").refused
+
+
+def test_an_audit_that_cannot_judge_the_questions_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    questions(tmp_path / "train.parquet", key_points=False)
+    model = ("oresearch.judge.kind=model", "oresearch.judge.model=gpt-5-mini")
+    assert not refused(check(cpu_launch(tmp_path, *model)))
+    config = cpu_launch(tmp_path, *model, "oresearch.audit.share=0.1")
+    found = only(check(config), "data.train_files")
+    assert "oresearch.audit.judge.kind=model" in found.what
+    monkeypatch.delenv("OPENAI_API_KEY")
+    audit = "oresearch.audit={share: 0.1, judge: {kind: model, model: m}}"
+    assert only(check(cpu_launch(tmp_path, audit)), "oresearch.audit.judge.base_url").refused
+
+
+def test_an_engine_of_several_copies_divides_the_gpus(tmp_path):
+    sizes = ("trainer.n_gpus_per_node=4", f"{ROLLOUT}.data_parallel_size=3")
+    found = only(check(cpu_launch(tmp_path, *sizes)), f"{ROLLOUT}.data_parallel_size")
+    assert "an engine of 3 does not divide the run's 4 GPUs" in found.what
+
+
 def test_a_judge_without_server_needs_the_providers_key(tmp_path, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     config = cpu_launch(tmp_path, "oresearch.judge.kind=model", "oresearch.judge.model=gpt-5-mini")
