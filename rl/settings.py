@@ -7,7 +7,7 @@ tools, judged how. `from_config` reads it from a composed verl configuration.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
@@ -18,6 +18,9 @@ from oresearch_graph.trace.validation import FrozenModel
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+FEWEST_TOKENS: Final = 8
+"""Tokens that a continuation needs room for; with less the thread is over."""
 
 
 class ToolSettings(FrozenModel):
@@ -42,7 +45,7 @@ class ToolSettings(FrozenModel):
     turn_timeout: float = Field(default=120.0, gt=0)
     """Seconds that a call may wait for its turn among them; then the rollout is dropped."""
     price: float | None = Field(default=None, ge=0)
-    """US dollars of one call, for the plan."""
+    """US dollars of one query or page of a live service, for the plan."""
 
     @property
     def longest_call(self) -> float:
@@ -136,9 +139,9 @@ class RLSettings(FrozenModel):
     rollouts_at_once: int | None = Field(default=None, ge=1)
     """Rollouts at one time in one worker; the others wait, and their clocks with them. None: as
     many as the engines' caches hold (`rl.plan.admission`)."""
-    turn_tokens: int = Field(default=1_024, ge=8)
+    turn_tokens: int = Field(default=1_024, ge=FEWEST_TOKENS)
     """Most tokens of one continuation by planner or researcher."""
-    report_tokens: int = Field(default=4_096, ge=8)
+    report_tokens: int = Field(default=4_096, ge=FEWEST_TOKENS)
     """Most tokens of the report."""
     tools: ToolSettings = ToolSettings()
     judge: RewardJudgeSettings = RewardJudgeSettings()

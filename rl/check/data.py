@@ -18,6 +18,7 @@ from rl.rollouts.reward import read_truth
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rollouts.worker import VALIDATION
 from rl.rows.fingerprint import dataset_fingerprint, read_fingerprint, training_protocol
+from rl.settings import RLSettings
 
 _COLUMNS = ("prompt", "reward_model", "data_source")
 _MAKE = "write them with python -m rl.rl_rows QUESTIONS.jsonl OUT.parquet"
@@ -91,19 +92,28 @@ def _unfit_questions(launch: Launch, file: Path) -> str | None:
     batch = launch.whole("data.train_batch_size", 1)
     if file.as_posix() in launch.files("data.train_files") and len(rows) < batch:
         return f"{len(rows)} questions are fewer than data.train_batch_size {batch}"
+    exact = _exact_judge(launch.settings)
     for index, row in enumerate(rows):
-        if why := _unjudgeable(row, launch.settings.judge.kind):
+        if why := _unjudgeable(row, exact):
             return f"row {index}: {why}"
     return None
 
 
-def _unjudgeable(cell: Any, judge: str) -> str | None:  # noqa: ANN401 - a cell of `reward_model`
+def _exact_judge(settings: RLSettings) -> str | None:
+    """Which judge of the run wants facts that can be looked up, by its key; None where none."""
+    if settings.judge.kind == "exact_facts":
+        return "oresearch.judge"
+    audited = settings.audit.share and settings.audit.judge.kind == "exact_facts"
+    return "oresearch.audit.judge" if audited else None
+
+
+def _unjudgeable(cell: Any, exact: str | None) -> str | None:  # noqa: ANN401 - of `reward_model`
     try:
         truth = read_truth({"reward_model": cell if isinstance(cell, dict) else None})
     except OresearchError as error:
         return str(error)
-    if judge == "exact_facts" and truth.not_exact:
-        return f"{truth.not_exact}, or set oresearch.judge.kind=model"
+    if exact and truth.not_exact:
+        return f"{truth.not_exact}, or set {exact}.kind=model"
     return None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from rl.check.allowance import BOTH, Allowance, number
+from rl.check.allowance import BOTH, Allowance, Test, number
 
 if TYPE_CHECKING:
     from rl.check.problem import Launch
@@ -76,6 +76,27 @@ def _fused(launch: Launch, value: Any) -> str | None:  # noqa: ANN401 - YAML's
     return None if launch.shape and launch.shape.tied else ""
 
 
+def _adapter(launch: Launch, value: Any) -> str | None:  # noqa: ANN401 - YAML's
+    """verl loads it where the older of its two ranks says that there are adapters at all."""
+    if value is None:
+        return None
+    if not launch.get(f"{launch.model_key}.lora_rank", 0):
+        return "is ignored with lora_rank=0, without a word: the base is trained, all of it"
+    if launch.kind == "grpo" and launch.get(f"{_ACTOR}.use_kl_loss", False):
+        return "is not in the reference of use_kl_loss, which is the base: their KL begins above 0"
+    return None
+
+
+def _as_model(name: str) -> Test:
+    """What verl's worker takes from the model, whatever the actor has."""
+    key = f"actor_rollout_ref.model.{name}"
+    return lambda launch, value: None if bool(value) == bool(launch.get(key, False)) else ""
+
+
+def _actor_strategy(launch: Launch, value: Any) -> str | None:  # noqa: ANN401 - YAML's
+    return None if value in (None, launch.get(f"{_ACTOR}.strategy")) else ""
+
+
 def _same_packing(launch: Launch, value: Any) -> str | None:  # noqa: ANN401 - YAML's
     return None if bool(value) == bool(launch.get(f"{_ACTOR}.use_dynamic_bsz", False)) else ""
 
@@ -104,6 +125,12 @@ def _reference_holds_row(launch: Launch, value: Any) -> str | None:  # noqa: ANN
     packed = launch.get(f"{_REF}.log_prob_use_dynamic_bsz", False)
     used = launch.get(f"{_ACTOR}.use_kl_loss", False)
     return _holds_row(launch, value) if used and packed else None
+
+
+def _reference_weights(launch: Launch, value: Any) -> str | None:  # noqa: ANN401 - YAML's
+    """In 16 bits where the actor's are computed with in the same."""
+    used = launch.get(f"{_ACTOR}.use_kl_loss", False)
+    return "" if used and (value not in _BF16 or launch.precision != "bf16") else None
 
 
 def _reference_precision(launch: Launch, _: object) -> str | None:
@@ -149,9 +176,23 @@ TRAINING: Final = (
         "reaches the engine and not the FSDP actor, which has no adapter then",
         "{setting}=0 {model}.lora_rank=…",
         "workers/engine/fsdp/transformer_impl.py:162 lora_rank", kinds=BOTH),
+    Allowance("{model}.lora_adapter_path", (), "is not loaded", "{model}.lora_rank=… as it has it",
+        "workers/engine/fsdp/transformer_impl.py:162 lora_rank",
+        "with `lora_rank` a folder, without `use_kl_loss`; else `null`", _adapter, kinds=BOTH),
     # The engine that trains.
     Allowance(f"{_ACTOR}.strategy", ("fsdp2", "fsdp"), "was never tried with rows of threads",
         "{setting}=fsdp2", "tests/rl/test_training.py"),
+    Allowance(f"{_ACTOR}.fsdp_config.strategy", (), "is overwritten by the actor's",
+        f"{{setting}}=${{{_ACTOR}.strategy}}", "workers/config/actor.py:325 strategy",
+        f"as `{_ACTOR}.strategy`", _actor_strategy),
+    Allowance(f"{_ACTOR}.use_remove_padding", (), "is overwritten by the model's",
+        "actor_rollout_ref.model.use_remove_padding=…",
+        "workers/engine_workers.py:114 use_remove_padding", "as the model's",
+        _as_model("use_remove_padding")),
+    Allowance(f"{_ACTOR}.use_fused_kernels", (), "is overwritten by the model's",
+        "actor_rollout_ref.model.use_fused_kernels=…",
+        "workers/engine_workers.py:115 use_fused_kernels", "as the model's",
+        _as_model("use_fused_kernels")),
     Allowance("{engine}.model_dtype", ("fp32", "float32"),
         "keeps weights in 16 bits, where a step of 1e-6 is rounded away",
         "{setting}=fp32; mixed precision computes in bf16 all the same",
@@ -165,6 +206,15 @@ TRAINING: Final = (
     Allowance("{engine}.mixed_precision.reduce_dtype", _FP32,
         "sums the gradients of all ranks in 16 bits", "{setting}=fp32",
         "workers/engine/fsdp/transformer_impl.py:394 reduce_dtype", kinds=BOTH),
+    *(Allowance(f"{place}.mixed_precision.buffer_dtype", _FP32,
+        "rounds the frequencies of positions under FSDP1, and the engine has them in full",
+        "{setting}=fp32", "workers/engine/fsdp/transformer_impl.py:395 buffer_dtype", kinds=kinds)
+      for place, kinds in (("{engine}", BOTH), (f"{_REF}.fsdp_config", ("grpo",)))),
+    Allowance(f"{_REF}.fsdp_config.model_dtype", _FP32,
+        "rounds the reference's weights, and the actor's are not: their KL is not 0 where they are"
+        " one", "{setting}=fp32", "workers/engine/fsdp/transformer_impl.py:258 model_dtype",
+        "without `use_kl_loss`, or where the actor computes in bf16, also `bf16`",
+        _reference_weights),
     Allowance(f"{_REF}.fsdp_config.mixed_precision.param_dtype", (),
         "is not the actor's: their KL is not 0 where they are one", "{setting} as the actor's",
         "workers/engine/fsdp/transformer_impl.py:393 param_dtype", "the actor's",

@@ -7,6 +7,7 @@ gradient; tests/rl/test_row_invariance.py measures it through verl's own loss.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from rl.check.allowance import Allowance, by_value, number
@@ -24,6 +25,7 @@ LOSS_AGGREGATIONS: Final = ("token-mean", "token-sum", "seq-mean-token-sum",
 _KL = ("kl", "k1", "abs", "mse", "k2", "low_var_kl", "k3")
 KL_TYPES: Final = (*_KL, *(f"{name}+" for name in _KL))
 REJECTIONS: Final = ("token_k1", "token_k2", "token_k3")
+_CHECKPOINT: Final = ("model", "optimizer", "extra")
 BY_ROW: Final = {
     "gspo": "weighs each token by the mean ratio of its row: rows split otherwise learn otherwise",
     "sapo": "averages within rows, loss_agg_mode or not: rows split otherwise learn otherwise",
@@ -100,6 +102,29 @@ def _bounds(value: object) -> list[float] | None:
     except ValueError:
         return None
     return bounds if all(bound > 0 for bound in bounds) else None
+
+
+def _whole(_: Launch, value: Any) -> str | None:  # noqa: ANN401 - YAML's
+    """Nothing of a checkpoint is left out."""
+    missing = [part for part in _CHECKPOINT if part not in (value or _CHECKPOINT)]
+    if not missing:
+        return None
+    parts = {"model": "weights, while the base's are trained on", "optimizer": "moments",
+             "extra": "learning rate and random numbers"}  # fmt: skip
+    return f"leaves out {missing[0]}: a resume has not the run's {parts[missing[0]]}"
+
+
+def _checkpoint(place: str, kinds: tuple[str, ...]) -> Iterator[Allowance]:
+    """What is saved and what a resume reads."""
+    manager = "utils/checkpoint/checkpoint_manager.py"
+    whole = f"with {', '.join(f'`{part}`' for part in _CHECKPOINT)}"
+    for setting, line in (("save_contents", 53), ("load_contents", 52)):
+        yield Allowance(f"{place}.{setting}", (), "leaves something out",
+            f"{{setting}}=[{','.join(_CHECKPOINT)}]", f"{manager}:{line} {setting}",
+            whole, _whole, kinds=kinds)  # fmt: skip
+    yield Allowance(f"{place}.save_lora_only", (False,),
+        "leaves the base out, without which rl.export makes a model of no weights",
+        "{setting}=false", f"{manager}:106 save_lora_only", kinds=kinds)  # fmt: skip
 
 
 LEARNING: Final = (
@@ -187,6 +212,20 @@ LEARNING: Final = (
         "workers/engine/fsdp/transformer_impl.py:795 clip_grad", "above 0", number(0, above=True)),
     Allowance(f"{_ACTOR}.grad_clip", (1.0,), "is read by nothing in verl 0.9.1",
         f"{{setting}}=1.0 {_ACTOR}.optim.clip_grad=…", "workers/config/optimizer.py:61 clip_grad"),
+    # The optimizer, and what of it a resume goes on from.
+    *(Allowance(f"{place}.{older}", (None,), f"is verl's older key, and takes the place of {newer}",
+        f"{{setting}}=null {place}.{newer}=…", f"workers/config/optimizer.py:{line} {newer}",
+        kinds=kinds)
+      for place, kinds in ((f"{_ACTOR}.optim", ("grpo",)), ("optim", ("sft",)))
+      for older, newer, line in (("grad_clip", "clip_grad", 61),
+                                 ("warmup_style", "lr_scheduler_type", 122))),
+    *(allowance
+      for place, kinds in ((f"{_ACTOR}.checkpoint", ("grpo",)), ("checkpoint", ("sft",)))
+      for allowance in _checkpoint(place, kinds)),
+    Allowance(f"{_ACTOR}.checkpoint.async_save", (False,),
+        "is not of FSDP, and has the trainer not write which checkpoint is the latest: a run that"
+        " is started again begins anew",
+        "{setting}=false", "trainer/ppo/v1/trainer_base.py:1012 async_save"),
     # What corrects for the difference between engine and actor.
     Allowance(f"{_CORRECTION}.rollout_is", (None, "token"),
         "learns otherwise where rows are split otherwise, or is not verl's",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -98,6 +99,13 @@ class Launch:
         size = self.whole(f"{self.engine_key}.ulysses_sequence_parallel_size", 1, 1)
         older = self.whole("actor_rollout_ref.actor.ulysses_sequence_parallel_size", 1, 1)
         return max(size, older) if self.kind == "grpo" else size
+
+    @property
+    def replica(self) -> int:
+        """GPUs of one engine (verl/workers/engine_workers.py, infer_world_size)."""
+        kinds = ("tensor_model", "data", "pipeline_model")
+        keys = (f"actor_rollout_ref.rollout.{kind}_parallel_size" for kind in kinds)
+        return math.prod(self.whole(key, 1, 1) for key in keys)
 
     @property
     def row(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from rl.check.allowance import Allowance, number
+from rl.check.allowance import Allowance, Test, number
 
 if TYPE_CHECKING:
     from rl.check.problem import Launch
@@ -30,6 +30,10 @@ def _tensor_parallel(launch: Launch, value: Any) -> str | None:  # noqa: ANN401 
     if shape is None or shape.heads % value == 0 or launch.gpus % value:
         return None
     return f"does not divide the model's {shape.heads} attention heads: the engine does not start"
+
+
+def _as_data(key: str) -> Test:
+    return lambda launch, value: None if value in (None, launch.get(key)) else ""
 
 
 def _vllm(launch: Launch, value: Any) -> str | None:  # noqa: ANN401 - YAML's
@@ -79,6 +83,18 @@ SAMPLING: Final = (
     Allowance(f"{_ROLLOUT}.top_k", (-1, 0),
         "samples from a cut distribution, and the actor knows the whole one: every ratio is wrong"
         " by what was cut", "{setting}=-1", "trainer/ppo/v1/agent_loop_tq.py:67 top_k"),
+    Allowance(f"{_ROLLOUT}.do_sample", (True,),
+        "is read by nothing in this trainer: rollouts are sampled all the same", "{setting}=true",
+        "trainer/ppo/v1/agent_loop_tq.py:116 do_sample"),
+    Allowance(f"{_ROLLOUT}.full_determinism", (False,),
+        "gives every request of a replica the same seed: rollouts of a group that are sampled in"
+        " one are the same, and nothing can be compared",
+        "{setting}=false", "workers/rollout/vllm_rollout/vllm_async_server.py:627 seed"),
+    *(Allowance(f"{_ROLLOUT}.{name}", (),
+        f"is not data.max_{name}, by which rows are cut and capacities are checked",
+        f"{{setting}}=${{data.max_{name}}}",
+        f"workers/rollout/vllm_rollout/vllm_async_server.py:612 {name}", f"`data.max_{name}`",
+        _as_data(f"data.max_{name}")) for name in ("prompt_length", "response_length")),
     Allowance(f"{_ROLLOUT}.repetition_penalty", (1.0,), "is read by nothing in this trainer",
         "{setting}=1.0", "trainer/ppo/v1/agent_loop_tq.py:68 repetition_penalty"),
     Allowance(f"{_ROLLOUT}.ignore_eos", (False,), "has the policy write on behind its end",

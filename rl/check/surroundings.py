@@ -110,11 +110,12 @@ def ranks_divide(launch: Launch) -> Iterator[Problem]:
                 f"data.train_batch_size={-(-batch // ranks) * ranks}",
             )
         return
-    tensor = launch.whole("actor_rollout_ref.rollout.tensor_model_parallel_size", 1, 1)
-    if launch.gpus % tensor:
+    if launch.gpus % (engine := launch.replica):
+        tensor = launch.whole("actor_rollout_ref.rollout.tensor_model_parallel_size", 1)
+        which = "tensor_model" if engine == tensor else "data"
         yield Problem(
-            "actor_rollout_ref.rollout.tensor_model_parallel_size",
-            f"{tensor} does not divide the run's {launch.gpus} GPUs",
+            f"actor_rollout_ref.rollout.{which}_parallel_size",
+            f"an engine of {engine} does not divide the run's {launch.gpus} GPUs",
             "take a divisor of trainer.n_gpus_per_node × trainer.nnodes",
         )
 
@@ -133,7 +134,7 @@ def nodes_share_folders(launch: Launch) -> Iterator[Problem]:
 def judge_is_there(launch: Launch) -> Iterator[Problem]:
     """A model judge has a model, and a server that answers."""
     judge = launch.settings.judge
-    if judge.kind != "model" or launch.settings.reward.quality == 0:
+    if judge.kind != "model":
         return
     if not judge.model:
         yield Problem(
@@ -143,41 +144,41 @@ def judge_is_there(launch: Launch) -> Iterator[Problem]:
             refused=not launch.dry_run,
         )
         return
-    try:
-        key = environment_key("OPENAI_API_KEY")
-    except ConfigurationError as error:
-        yield Problem("OPENAI_API_KEY", str(error), "export OPENAI_API_KEY anew")
-        return
-    if not judge.base_url and not key:
-        yield Problem(
-            "oresearch.judge.base_url",
-            f"{judge.model} has no server and OPENAI_API_KEY is not set",
-            "oresearch.judge.base_url=http://host:port/v1, or set OPENAI_API_KEY",
-        )
-    yield from _servers(judge, "oresearch.judge", refused=not launch.dry_run)
-    if is_real(key):
-        yield from _in_clear(judge, "oresearch.judge")
+    yield from _can_be_asked(judge, "oresearch.judge", refused=not launch.dry_run)
 
 
 def audit_is_there(launch: Launch) -> Iterator[Problem]:
-    """The audit's server answers, which costs no rollout where it does not, and its key goes
-    nowhere in clear."""
+    """The audit's model has a server; where it does not answer, that costs no rollout. What it
+    cannot judge by, the questions' rule says."""
     audit = launch.settings.audit
-    if not audit.share or audit.judge.kind != "model":
-        return
-    yield from _servers(audit.judge, "oresearch.audit.judge", refused=False)
+    if audit.share and audit.judge.kind == "model":
+        yield from _can_be_asked(audit.judge, "oresearch.audit.judge", refused=False)
+
+
+def _can_be_asked(judge: RewardJudgeSettings, key: str, *, refused: bool) -> Iterator[Problem]:
+    """A server or the provider's key, which goes nowhere in clear. `refused`: a server that does
+    not answer."""
     try:
-        if is_real(environment_key("OPENAI_API_KEY")):
-            yield from _in_clear(audit.judge, "oresearch.audit.judge")
+        secret = environment_key("OPENAI_API_KEY")
     except ConfigurationError as error:
         yield Problem("OPENAI_API_KEY", str(error), "export OPENAI_API_KEY anew")
+        return
+    if not judge.base_url and not secret:
+        yield Problem(
+            f"{key}.base_url",
+            f"{judge.model} has no server and OPENAI_API_KEY is not set",
+            f"{key}.base_url=http://host:port/v1, or set OPENAI_API_KEY",
+        )
+    yield from _servers(judge, key, refused=refused)
+    if is_real(secret):
+        yield from _in_clear(judge, key)
 
 
 def judge_serves_step(launch: Launch) -> Iterator[Problem]:
     """All reports of a step are judged before the watchdog ends it, even where each request takes
     the whole of its time-out. A worker judges its own share of the rollouts."""
     judge, seconds = launch.settings.judge, launch.settings.seconds
-    if judge.kind != "model" or launch.settings.reward.quality == 0:
+    if judge.kind != "model":
         return
     workers = int(launch.get("actor_rollout_ref.rollout.agent.num_workers", 1))
     orders = truth_sizes(launch.files("data.train_files")).orders

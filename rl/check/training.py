@@ -42,13 +42,13 @@ def groups_can_compare(launch: Launch) -> Iterator[Problem]:
         )
     temperature = launch.get(f"{_ROLLOUT}.temperature", 1.0)
     numeric = isinstance(temperature, int | float)
-    if not numeric or temperature <= 0 or not launch.get(f"{_ROLLOUT}.do_sample", True):
+    if not numeric or temperature <= 0:
         yield Problem(
             f"{_ROLLOUT}.temperature",
             "greedy rollouts of one prompt are all the same: every advantage is 0"
             if numeric
             else f"{temperature!r} is no number",
-            f"{_ROLLOUT}.temperature=1.0 {_ROLLOUT}.do_sample=true",
+            f"{_ROLLOUT}.temperature=1.0",
         )
 
 

@@ -32,7 +32,7 @@ from oresearch_graph.threads import Thread
 from oresearch_graph.trace import Author, Trace, Usage, render_steps
 from rl.environment import TRACE
 from rl.rollouts.reward import spoiled_by
-from rl.settings import RLSettings, TimeSettings, ToolSettings
+from rl.settings import FEWEST_TOKENS, RLSettings, TimeSettings, ToolSettings
 from rl.tools.documents import open_documents
 from rl.tools.training_tools import training_tools
 
@@ -53,6 +53,10 @@ class ResearchHarnessConfig(vf.HarnessConfig):
     """Most tokens of one continuation by planner or researcher."""
     report_tokens: int = Field(default=4_096, ge=16)
     """Most tokens of the report."""
+    window: int | None = Field(default=None, ge=64)
+    """Tokens of one thread, prompts included: `data.max_prompt_length` + `max_response_length` of a
+    training run. A researcher whose thread becomes full answers then, as it does in training; by
+    default, and at an endpoint that counts no tokens, its branch ends when the endpoint refuses."""
     tools: ToolSettings = ToolSettings()
     seconds: TimeSettings = TimeSettings()
     request_fields: dict[str, Any] = Field(default_factory=lambda: dict(KEEP_STOP_TAG))
@@ -96,6 +100,8 @@ class ResearchHarness(vf.Harness[ResearchHarnessConfig]):
         policy = EndpointPolicy(
             ctx.model, endpoint, secret,
             seconds=self.settings.seconds.call, fields=self.config.request_fields,
+            window=self.config.window,
+            keep_room=self.settings.report_tokens if self.research.execution == "sequential" else 0,
         )  # fmt: skip
         graph = create_research_graph(
             policy, search=tools.search, reader=tools.reader, settings=self.research
@@ -132,6 +138,8 @@ class _Chat:
     messages: tuple[dict[str, Any], ...]
     text: str = ""
     """Of the thread: what stands in the messages."""
+    tokens: int = 0
+    """Of the messages, as the endpoint counted them; 0 where it did not."""
 
 
 class EndpointPolicy:
@@ -146,10 +154,13 @@ class EndpointPolicy:
     """
 
     def __init__(
-        self, model: str, endpoint: str, secret: str, *, seconds: float, fields: Mapping[str, Any]
-    ) -> None:
-        """`seconds` of one call; `fields` are more fields of each request."""
+        self, model: str, endpoint: str, secret: str, *, seconds: float, fields: Mapping[str, Any],
+        window: int | None = None, keep_room: int = 0,
+    ) -> None:  # fmt: skip
+        """`seconds` of one call; `fields` are more fields of each request; `window` tokens of one
+        thread, of which researchers leave `keep_room` to later roles."""
         self.name, self._fields = model, dict(fields)
+        self._window, self._keep_room = window, keep_room
         self._client = openai.AsyncOpenAI(
             base_url=endpoint, api_key=secret, timeout=seconds, max_retries=_RETRIES,
             http_client=async_connections(endpoint),
@@ -173,13 +184,17 @@ class EndpointPolicy:
         chat = self._chats.get(thread.id)
         if chat is None or not text.startswith(chat.text):
             chat = _Chat(({"role": "system", "content": thread.system},))
+        if (left := self._left(chat.tokens)) is not None and left < FEWEST_TOKENS:
+            raise BudgetExhausted("context", chat.tokens, chat.tokens + left)
         messages = (*chat.messages, *_news(thread, chat))
         answer = await self._ask(messages, stop, thread.bound)
         reply = _reply(answer)
         piece = read_text(thread, stop, without_repeat(thread, reply))
         whole = piece.text.endswith(reply.text) and not piece.closed_by_world
         message = _as_it_came(answer) if whole else {"role": "assistant", "content": piece.text}
-        self._chats[thread.id] = _Chat((*messages, message), text + piece.text)
+        used = (reply.prompt_tokens or 0) + (reply.completion_tokens or 0)
+        self._chats[thread.id] = _Chat((*messages, message), text + piece.text, used)
+        reserve = self._keep_room if thread.role != "summarizer" else 0
         if on_text is not None:
             on_text(piece.text)
         return Continuation(
@@ -187,11 +202,16 @@ class EndpointPolicy:
             stop="end" if piece.stop == "think" else piece.stop,
             reasoning=piece.reasoning,
             closed_by_world=piece.closed_by_world,
+            room=None if (left := self._left(used)) is None else left - reserve,
             usage=Usage(
                 role=thread.role, model=self.name, calls=1, prompt_tokens=reply.prompt_tokens,
                 completion_tokens=reply.completion_tokens,
             ),
         )  # fmt: skip
+
+    def _left(self, used: int) -> int | None:
+        """Tokens that a thread still has; None where that is not known."""
+        return self._window - used if self._window is not None and used else None
 
     async def _ask(
         self, messages: Sequence[dict[str, Any]], stop: Sequence[str], bound: int | None

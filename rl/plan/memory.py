@@ -68,6 +68,7 @@ def memory(launch: Launch, shape: ModelShape, gpu: int | None = None) -> Memory:
     weights = 0 if offloaded else 1
     resident = (weights * shape.parameters + moments * _trainable(launch, shape)) * 4 // launch.gpus
     tensor = int(launch.get("actor_rollout_ref.rollout.tensor_model_parallel_size", 1))
+    caches = launch.whole("actor_rollout_ref.rollout.data_parallel_size", 1)
     width = 4 if launch.get("actor_rollout_ref.rollout.dtype") == "float32" else 2
     engine = shape.parameters * width // tensor
     cache = _cache_bytes(launch, gpu, engine)
@@ -78,7 +79,7 @@ def memory(launch: Launch, shape: ModelShape, gpu: int | None = None) -> Memory:
         resident=resident,
         engine_weights=engine,
         cache=cache,
-        cache_tokens=cache // max(1, each_token),
+        cache_tokens=caches * (cache // max(1, each_token)),
         gpu=gpu,
     )
 

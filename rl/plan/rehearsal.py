@@ -19,8 +19,8 @@ from typing import Any, Final
 import pyarrow.parquet as pq
 import torch
 from omegaconf import DictConfig
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from oresearch_graph.errors import ConfigurationError
@@ -117,10 +117,11 @@ class Rehearsal:
     def tables(self) -> list[Table]:
         """Rows with their masks, and the parts of the reward."""
         if self.scored is None:
-            table = Table("the rollout would be dropped", title=self.question)
-            table.add_row(", ".join(f"{name} × {count}" for name, count in self.failures.items()))
+            table = Table("the rollout would be dropped", title=Text(self.question))
+            lines = [f"{name} × {count}" for name, count in self.failures.items()]
+            table.add_row(Text(", ".join(lines)))
             return [table]
-        return [_rows_table(self, self.scored), _parts_table(self.scored)]
+        return [rows_table(self, self.scored), _parts_table(self.scored)]
 
 
 def rehearse(config: DictConfig) -> Rehearsal:
@@ -197,9 +198,10 @@ def _first_row(config: DictConfig) -> dict[str, Any]:
     return {**row, "raw_prompt": row["prompt"], "extra_info": extra_info}
 
 
-def _rows_table(rehearsal: Rehearsal, scored: ScoredRollout) -> Table:
+def rows_table(rehearsal: Rehearsal, scored: ScoredRollout) -> Table:
+    """Each row of the rollout; what strangers wrote is no markup."""
     tokens = rehearsal.tokens
-    table = Table(title=f"{rehearsal.question}  (written by {rehearsal.author})")
+    table = Table(title=Text(f"{rehearsal.question}  (written by {rehearsal.author})"))
     table.add_column("row", no_wrap=True)
     for name in ("prompt", "sampled", "world", "ended by", "log-prob", "begins with", "as in SFT"):
         table.add_column(name)
@@ -211,7 +213,7 @@ def _rows_table(rehearsal: Rehearsal, scored: ScoredRollout) -> Table:
             name, str(len(row.prompt_ids)), str(row.sampled),
             str(len(row.mask) - row.sampled), _count_line(row.stops),
             "–" if math.isnan(mean) else f"{mean:.3f}",
-            escape(" ".join(decoded_policy_text(row, tokens).split())[:32]),
+            Text(" ".join(decoded_policy_text(row, tokens).split())[:32]),
             "yes" if same_tokenization(row, tokens) else "no",
         )  # fmt: skip
     return table

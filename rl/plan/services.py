@@ -1,7 +1,8 @@
 """What one training step asks of the judge, of its audit and of the tools, at most, and the money.
 
-Tokens are a worst case as well: reports as long as they may be, each request answered at the first
-try. What runs on machines of one's own has no price unless one is set.
+Tokens are a worst case as well: reports as long as they may be, each request of a judge answered at
+the first try. Of a live service's queries and pages the most that calls may carry are counted, with
+all their tries. What runs on machines of one's own has no price unless one is set.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from oresearch_graph.limits import Price
 from oresearch_graph.policies.chat.prices import cost, known_price
 from oresearch_graph.policies.chat.probe import is_official
+from oresearch_graph.tools.crawl_page import MAX_URLS
+from oresearch_graph.tools.web_search import MAX_QUERIES
 from rl.check.lengths import QUESTION, most_calls_possible
 from rl.check.problem import Launch
 from rl.check.surroundings import most_rollouts
@@ -21,6 +24,8 @@ from rl.settings import RewardJudgeSettings
 if TYPE_CHECKING:
     from genai_prices.types import ModelPrice
 
+MOST_ASKED: Final = max(MAX_QUERIES, MAX_URLS)
+"""Queries or pages of one call."""
 _FRAME: Final = 1_500
 """Tokens of a judge's instructions, and of what it is told of citations."""
 _ENTRY: Final = 80
@@ -46,8 +51,11 @@ class ServicePlan(NamedTuple):
     tool_calls: int
     tools: str
     """Where documents come from."""
+    tool_requests: int
+    """Queries and pages asked of a live service, each billed: as many as a call may carry, and each
+    tried as often as may be; 0 for documents of the run's own."""
     tool_cost: float | None
-    """US dollars; None where a call has a price and it is not known."""
+    """US dollars; None where a query has a price and it is not known."""
 
     @property
     def cost(self) -> float | None:
@@ -66,13 +74,14 @@ def service_plan(launch: Launch) -> ServicePlan:
     price = settings.tools.price
     live = settings.tools.source == "live"
     audited = math.ceil(rollouts * settings.audit.share)
-    judged = rollouts if settings.reward.quality else 0
+    asked = calls * MOST_ASKED * settings.tools.tries if live else 0
     return ServicePlan(
-        judge=_judge_plan(settings.judge, judged, sizes, report),
+        judge=_judge_plan(settings.judge, rollouts, sizes, report),
         audit=_judge_plan(settings.audit.judge, audited, sizes, report),
         tool_calls=calls,
         tools=settings.tools.source,
-        tool_cost=calls * price if price is not None else None if live else 0.0,
+        tool_requests=asked,
+        tool_cost=0.0 if not live else None if price is None else asked * price,
     )
 
 
@@ -101,9 +110,10 @@ def _price(judge: RewardJudgeSettings) -> Price | ModelPrice | None:
 def service_lines(plan: ServicePlan) -> list[tuple[str, str]]:
     """The plan in words."""
     source = "a live service" if plan.tools == "live" else "documents of the run's own"
+    most = f": {plan.tool_requests:,} queries and pages" if plan.tool_requests else ""
     lines = [
         ("judge requests", _judge_line(plan.judge)),
-        ("tool calls", f"{plan.tool_calls:,} to {source}"),
+        ("tool calls", f"{plan.tool_calls:,} to {source}{most}"),
         ("money", _money(plan)),
     ]
     if plan.audit.requests:

@@ -79,7 +79,7 @@ def launch_plan(config: DictConfig, gpu: int | None = None) -> LaunchPlan:
     )
     shape = launch.shape
     needed = memory(launch, shape, gpu) if shape else None
-    replicas = launch.gpus // tensor
+    replicas = launch.gpus // launch.replica
     at_once = launch.settings.rollouts_at_once or rollouts_at_once(
         launch, threads, replicas, needed and needed.cache_tokens
     )
@@ -152,11 +152,13 @@ def _thread_lines(plan: LaunchPlan) -> list[tuple[str, str]]:
 
 
 def _machine_lines(plan: LaunchPlan) -> list[tuple[str, str]]:
+    copies = plan.gpus // max(1, plan.replicas * plan.tensor_parallel)
     lines = [
         (
             "parallelism",
             f"{plan.gpus} GPUs: actor {plan.data_parallel} data × {plan.sequence_parallel} sequence"
-            f" parallel; engine {plan.replicas} replicas × {plan.tensor_parallel} tensor",
+            f" parallel; engine {plan.replicas} replicas × {plan.tensor_parallel} tensor"
+            + (f" × {copies} data" if copies > 1 else ""),
         )
     ]
     if plan.shape is None or plan.memory is None or plan.host is None:

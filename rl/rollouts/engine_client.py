@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import ray
@@ -14,8 +15,19 @@ class ResearchLLMClient(LLMServerClient):  # type: ignore[misc, unused-ignore]
     on sampling for nobody, and what timed out took the place of what was asked next."""
 
     async def _acquire_server(self, request_id: str, **extra: Any) -> tuple[str, Any]:  # noqa: ANN401
-        server_id, server = await super()._acquire_server(request_id, **extra)
+        """An engine. verl counts it as taken before its caller can give it back: where the caller
+        is cancelled meanwhile, it is given back here."""
+        acquiring = asyncio.ensure_future(super()._acquire_server(request_id, **extra))
+        try:
+            server_id, server = await asyncio.shield(acquiring)
+        except asyncio.CancelledError:
+            acquiring.add_done_callback(partial(self._give_back, request_id))
+            raise
         return server_id, _Server(server)
+
+    def _give_back(self, request_id: str, acquired: asyncio.Task[tuple[str, Any]]) -> None:
+        if not acquired.cancelled() and acquired.exception() is None:
+            self._release_server(acquired.result()[0], request_id=request_id)
 
 
 class _Server:

@@ -75,13 +75,18 @@ class JudgeAudit:
     async def verdict(
         self, question: str, report: str, truth: GroundTruth, citations: CitationReport | None
     ) -> AuditVerdict | None:
-        """What it says of the report; None of one that is not of the share. Raises nothing."""
+        """What it says of the report; None of one that is not of the share.
+
+        Raises ConfigurationError, which every other report would meet, and nothing else.
+        """
         place = int(text_hash(f"{question}\0{report}")[:8], 16)
         if place >= self.share * 16**8:
             return None
         try:
             async with asyncio.timeout(self.seconds):
                 judged = await self.judge.judge(question, report, truth, citations=citations)
+        except ConfigurationError:
+            raise
         except Exception as error:  # noqa: BLE001 - the boundary of the audit: it costs no rollout
             if not self._warned:
                 _log.warning("the audit of the judge failed: %s", brief(error) or type(error))

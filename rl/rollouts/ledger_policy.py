@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, Self
+from typing import Any, Protocol, Self
 
 from omegaconf import DictConfig
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
@@ -27,10 +27,7 @@ from oresearch_graph.trace import Step, Usage, render_steps
 from oresearch_graph.trace.plain_text import storable
 from rl.rollouts.thread_tokens import ThreadTokens
 from rl.rollouts.token_ledger import TokenLedger, TokenRow
-from rl.settings import RLSettings
-
-_FEWEST: Final = 8
-"""Tokens that a continuation needs room for; with less the thread is over."""
+from rl.settings import FEWEST_TOKENS, RLSettings
 
 
 class EngineOutput(Protocol):
@@ -69,10 +66,10 @@ class Sampling:
     def of(cls, config: DictConfig, settings: RLSettings, parameters: Mapping[str, Any]) -> Self:
         """By verl's configuration and ours."""
         rollout = config.actor_rollout_ref.rollout
-        window = rollout.max_model_len or rollout.prompt_length + rollout.response_length
+        row = int(rollout.prompt_length + rollout.response_length)
         return cls(
             parameters=parameters,
-            window=int(window),
+            window=min(row, int(rollout.max_model_len or row)),
             turn_tokens=settings.turn_tokens,
             report_tokens=settings.report_tokens,
             seconds=settings.seconds.call,
@@ -118,7 +115,7 @@ class LedgerPolicy:
         PolicyError when the engine fails after its tries."""
         row = await self._row(thread)
         room = self.sampling.window - len(row.prompt_ids) - len(row.response_ids)
-        if room < _FEWEST:
+        if room < FEWEST_TOKENS:
             raise BudgetExhausted("context", self.sampling.window - room, self.sampling.window)
         most = self._most_tokens(thread)
         output = await self._generate(thread, row, stop, min(most, room))

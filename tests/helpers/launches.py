@@ -16,6 +16,18 @@ from rl.check.problem import Problem
 from rl.launch.composition import compose_config
 from tests.helpers.small_tokenizers import protocol_tokenizer
 
+_COPIES = {
+    "actor_rollout_ref.rollout.prompt_length": "data.max_prompt_length",
+    "actor_rollout_ref.rollout.response_length": "data.max_response_length",
+    "actor_rollout_ref.actor.rollout_n": "actor_rollout_ref.rollout.n",
+    "actor_rollout_ref.ref.rollout_n": "actor_rollout_ref.rollout.n",
+    "actor_rollout_ref.actor.use_fused_kernels": "actor_rollout_ref.model.use_fused_kernels",
+    "actor_rollout_ref.actor.use_remove_padding": "actor_rollout_ref.model.use_remove_padding",
+    "actor_rollout_ref.actor.fsdp_config.strategy": "actor_rollout_ref.actor.strategy",
+    "actor_rollout_ref.actor.checkpoint.load_contents": ".save_contents",
+}
+"""Settings that are others', which composing resolves once overrides are in."""
+
 
 def tiny_config(**changes: Any) -> Qwen2Config:
     """A model of two layers whose tokenizer is the tests' own."""
@@ -62,6 +74,8 @@ def cpu_launch(folder: Path, *overrides: str) -> DictConfig:
     if not rows.exists():
         questions(rows)
     config = deepcopy(_cpu_tiny())
+    for setting, other in _COPIES.items():
+        OmegaConf.update(config, setting, f"${{{other}}}")
     for override in (
         f"actor_rollout_ref.model.path={model}",
         f"data.train_files={rows}",
@@ -75,6 +89,7 @@ def cpu_launch(folder: Path, *overrides: str) -> DictConfig:
         key, _, value = override.partition("=")
         given = OmegaConf.create(f"value: {value}").value
         OmegaConf.update(config, key.lstrip("+"), given, force_add=True)
+    OmegaConf.resolve(config)
     return config
 
 

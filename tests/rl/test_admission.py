@@ -142,6 +142,7 @@ class Balancer:
 
     def __init__(self, engine: Any) -> None:
         self.engine, self.released = engine, 0
+        self.asked, self.seconds = 0, 0.0
 
     async def require_acquire_fields(self) -> list[str]:
         return []
@@ -149,7 +150,15 @@ class Balancer:
     async def require_release_fields(self) -> list[str]:
         return []
 
+    async def slow(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    async def asked_for(self) -> int:
+        return self.asked
+
     async def acquire_server(self, request_id: str) -> tuple[str, Any]:
+        self.asked += 1
+        await asyncio.sleep(self.seconds)
         return "0", self.engine
 
     async def release_server(self, server_id: str) -> None:
@@ -159,39 +168,45 @@ class Balancer:
         return self.released
 
 
-async def reached(actor: Any, count: int) -> None:
+async def reached(count: Any, number: int) -> None:
     for _ in range(400):
-        if await actor.count.remote() == count:
+        if await count.remote() == number:
             return
         await asyncio.sleep(0.05)
-    raise AssertionError(f"not {count} within 20 s")
+    raise AssertionError(f"not {number} within 20 s")
 
 
-@pytest.fixture
-def cluster() -> Iterator[None]:
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, address="local")
-    yield
-    ray.shutdown()
+class Service:
+    """An engine and its balancer as actors, slow to start, and verl's client."""
 
+    def __init__(self) -> None:
+        self.engine = ray.remote(max_concurrency=100)(EngineActor).remote()
+        self.balancer = ray.remote(max_concurrency=100)(Balancer).remote(self.engine)
 
-async def test_nothing_of_a_call_that_timed_out_stays_in_the_engine(cluster: None):
-    engine = ray.remote(max_concurrency=100)(EngineActor).remote()
-    balancer = ray.remote(Balancer).remote(engine)
-    config = OmegaConf.create({"actor_rollout_ref": {"rollout": {"name": "vllm"}}})
-    client = ResearchLLMClient(config, load_balancer_handle=balancer)
-
-    async def ask(seconds: float) -> Any:
+    async def ask(self, seconds: float) -> Any:
+        config = OmegaConf.create({"actor_rollout_ref": {"rollout": {"name": "vllm"}}})
+        client = ResearchLLMClient(config, load_balancer_handle=self.balancer)
         asked = {"prompt_ids": [1, 2], "sampling_params": {"seconds": seconds}}
         return await client.generate("thread", **asked)
 
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, address="local")
+    yield Service()
+    ray.shutdown()
+
+
+async def test_nothing_of_a_call_that_timed_out_stays_in_the_engine(service: Service):
+    ask, before = service.ask, await service.balancer.count.remote()
     assert (await ask(0.0)).token_ids == [1]
     waiting = [asyncio.create_task(ask(600.0)) for _ in range(8)]
-    await reached(engine, 8)
+    await reached(service.engine.count, 8)
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
-    await reached(engine, 0)
-    await reached(balancer, 9)
+    await reached(service.engine.count, 0)
+    await reached(service.balancer.count, before + 9)
     assert (await ask(0.0)).token_ids == [1], "and the engine goes on"
 
 
@@ -294,6 +309,20 @@ async def test_vllm_aborts_a_call_that_timed_out(inference: Inference):
     assert await inference.run(1, seconds=CLOCK)
     call.cancel()
     assert not await inference.run(0, seconds=2.0), "verl's own client leaves it running"
+
+
+async def test_an_engine_that_came_too_late_is_given_back(service: Service):
+    balancer = service.balancer
+    asked, released = await balancer.asked_for.remote(), await balancer.count.remote()
+    await balancer.slow.remote(1.0)
+    waiting = [asyncio.create_task(service.ask(0.0)) for _ in range(4)]
+    await reached(balancer.asked_for, asked + 4)
+    for task in waiting:
+        task.cancel()
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(answer, asyncio.CancelledError) for answer in answers)
+    await reached(balancer.count, released + 4)
+    await balancer.slow.remote(0.0)
 
 
 def test_prompts_that_are_added_one_by_one_go_round():

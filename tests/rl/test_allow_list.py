@@ -10,8 +10,15 @@ import ray
 import verl
 from omegaconf import DictConfig, OmegaConf
 from typer.testing import CliRunner
+from verl.trainer.config import CheckpointConfig
 from verl.trainer.ppo.core_algos import POLICY_LOSS_REGISTRY
-from verl.workers.config import FSDPActorConfig, FSDPEngineConfig, HFModelConfig, RolloutConfig
+from verl.workers.config import (
+    FSDPActorConfig,
+    FSDPEngineConfig,
+    FSDPOptimizerConfig,
+    HFModelConfig,
+    RolloutConfig,
+)
 
 import tests.helpers.verl_quietly  # noqa: F401
 from rl import grpo
@@ -145,6 +152,31 @@ REFUSED = [
     (f"+{ROLLOUT}.repetition_penalty=1.1", "is read by nothing"),
     (f"{ROLLOUT}.ignore_eos=true", "behind its end"),
     (f"{ROLLOUT}.over_sample_rate=0.2", "is read by nothing"),
+    (f"{ROLLOUT}.do_sample=false", "is read by nothing"),
+    (f"{ROLLOUT}.full_determinism=true", "the same seed"),
+    (f"{ROLLOUT}.prompt_length=9999", "is not data.max_prompt_length"),
+    (f"{ROLLOUT}.response_length=9999", "is not data.max_response_length"),
+    (f"{ROLLOUT}.n_gpus_per_node=3", "is not verl's 1"),
+    (f"{ROLLOUT}.skip_tokenizer_init=false", "is not verl's true"),
+    (f"{ROLLOUT}.multi_stage_wake_up=true", "is not verl's false"),
+    (f"{ROLLOUT}.limit_images=2", "no such setting is known"),
+    (f"{ACTOR}.rollout_n=2", "is not verl's 4"),
+    (f"{REF}.rollout_n=2", "is not verl's 4"),
+    (f"{ACTOR}.use_fused_kernels=true", "overwritten by the model's"),
+    (f"{ACTOR}.use_remove_padding=true", "overwritten by the model's"),
+    (f"{ACTOR}.fsdp_config.strategy=fsdp", "overwritten by the actor's"),
+    (f"+{ACTOR}.fsdp_config.mixed_precision.buffer_dtype=bf16", "frequencies of positions"),
+    (f"+{REF}.fsdp_config.mixed_precision.buffer_dtype=bf16", "frequencies of positions"),
+    (f"{REF}.fsdp_config.model_dtype=bf16 {ACTOR}.use_kl_loss=true", "rounds the reference's"),
+    (f"+{ACTOR}.optim.grad_clip=5", "takes the place of clip_grad"),
+    (f"{ACTOR}.optim.warmup_style=cosine", "takes the place of lr_scheduler_type"),
+    (f"{ACTOR}.checkpoint.load_contents=[optimizer,extra]", "leaves out model"),
+    (f"{ACTOR}.checkpoint.load_contents=[model]", "leaves out optimizer"),
+    (f"{ACTOR}.checkpoint.async_save=true", "begins anew"),
+    (f"+{ACTOR}.checkpoint.save_lora_only=true", "leaves the base out"),
+    (f"{MODEL}.lora_adapter_path=/adapter", "is ignored with lora_rank=0"),
+    (f"{MODEL}.lora_rank=8 {ACTOR}.use_kl_loss=true {MODEL}.lora_adapter_path=/adapter",
+     "is not in the reference"),
     (f"{ROLLOUT}.quantization=fp8", "rounded weights"),
     (f"{ROLLOUT}.quantization_config_file=q.json", "rounded weights"),
     (f"{ROLLOUT}.mtp.enable=true", "heads that are not trained"),
@@ -249,11 +281,26 @@ ALLOWED = [
     "algorithm.norm_adv_by_std_in_grpo=false",
     f"{ACTOR}.optim.lr=1e-5 {ACTOR}.optim.weight_decay=0 {ACTOR}.optim.lr_scheduler_type=cosine",
     f"{MODEL}.lora_rank=8 {MODEL}.lora_alpha=16",
+    f"{MODEL}.lora_rank=8 {MODEL}.lora_adapter_path=/adapter",
+    f"{ACTOR}.checkpoint.save_contents=[model,optimizer,extra,hf_model]",
+    f"{REF}.fsdp_config.model_dtype=bf16",
     f"{ROLLOUT}.gpu_memory_utilization=0.4 {ROLLOUT}.max_num_seqs=8 {ROLLOUT}.seed=7",
     f"{ROLLOUT}.engine_kwargs.vllm.block_size=32",
     f"{ROLLOUT}.val_kwargs.temperature=0.6 {ROLLOUT}.val_kwargs.n=4",
     "critic.ppo_epochs=4",
 ]
+
+
+def test_what_a_checkpoint_leaves_out_is_refused_of_both_that_read_it(tmp_path):
+    config = cpu_launch(tmp_path, f"{ACTOR}.checkpoint.save_contents=[model,hf_model]")
+    problems = {each.setting: each.what for each in check(config) if each.refused}
+    assert list(problems) == [f"{ACTOR}.checkpoint.{name}_contents" for name in ("save", "load")]
+    model = tiny_model(tmp_path / "sft")
+    sft = compose_config(
+        "sft_cpu_tiny", [f"model.path={model}", "checkpoint.save_contents=[model]"]
+    )
+    settings = {each.setting for each in check(sft, "sft", dry_run=True) if each.refused}
+    assert settings == {"checkpoint.save_contents", "checkpoint.load_contents"}
 
 
 @pytest.mark.parametrize("overrides", ALLOWED)
@@ -322,6 +369,7 @@ def test_a_line_stands_on_a_test_or_on_verl(allowance):
 def test_no_line_is_of_a_setting_that_verl_does_not_have():
     fields = {
         MODEL: HFModelConfig, ROLLOUT: RolloutConfig, ACTOR: FSDPActorConfig,
+        f"{ACTOR}.optim": FSDPOptimizerConfig, f"{ACTOR}.checkpoint": CheckpointConfig,
         f"{ACTOR}.fsdp_config": FSDPEngineConfig, f"{REF}.fsdp_config": FSDPEngineConfig,
     }  # fmt: skip
     known = {f"{section}.{name}" for section, kind in fields.items()

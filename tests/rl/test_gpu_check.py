@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from rl import gpu_check
@@ -45,13 +47,43 @@ def test_a_machine_without_gpu_is_told_in_one_line(tmp_path, monkeypatch):
 
 
 def test_figures_beyond_their_bounds_are_told():
-    figures = {"engine_actor_mean": 0.2, "fused_plain_mean": 0.001, "memory_of_plan": 1.3}
+    figures = {
+        "engine_actor_mean": 0.2, "fused_plain_mean": 0.001, "packed_alone_mean": 0.001,
+        "memory_of_plan": 1.3,
+    }  # fmt: skip
     assert gpu_check.exceeded(figures) == [
         "engine_actor_mean 0.2 > 0.05",
         "memory_of_plan 1.3 > 1.25",
     ]
-    assert gpu_check.exceeded({"engine_actor_mean": float("nan")})
-    assert gpu_check.exceeded({}) == []
+    fine = dict.fromkeys(figures, 0.001)
+    assert gpu_check.exceeded(fine) == []
+    assert gpu_check.exceeded({**fine, "engine_actor_mean": float("nan")})
+    assert gpu_check.exceeded({**fine, "memory_of_plan": None}) == [
+        "memory_of_plan was not measured"
+    ]
+    assert gpu_check.exceeded({}) == [f"{name} was not measured" for name in figures]
+
+
+def test_no_part_is_begun_when_the_time_is_over(monkeypatch):
+    clock, begun = [0.0], []
+
+    def part(name: str):
+        def measured(*_: object) -> dict[str, float]:
+            begun.append(name)
+            clock[0] += 60.0
+            return {name: 0.0}
+
+        return measured
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(gpu_check, "_join_group", lambda: None)
+    monkeypatch.setattr(gpu_check, "_worker", lambda _: None)
+    for name in ("_packed_against_alone", "_engine_against_actor", "fused_against_plain", "_steps"):
+        monkeypatch.setattr(gpu_check, name, part(name))
+    config = OmegaConf.create({"trainer": {"device": "cpu"}})
+    figures = gpu_check.learn(config, gpu_check.Sizes(), until=100.0)
+    assert list(figures) == begun == ["_packed_against_alone", "_engine_against_actor"]
+    assert gpu_check.learn(config, gpu_check.Sizes(), until=100.0) == {}
 
 
 @pytest.mark.training

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import ray
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 from typer.testing import CliRunner
 
 from oresearch_graph import create_research_graph
@@ -21,9 +25,11 @@ from rl.check.model_shape import ModelShape, model_shape
 from rl.launch.composition import compose_config
 from rl.plan.gpu_files import plans_table
 from rl.plan.memory import SUPPOSED_GPU, HostMemory, _machine_bytes, host_notices
+from rl.plan.rehearsal import Rehearsal, rows_table
 from rl.plan.step import launch_plan, plan_table
+from rl.rollouts.ledger_policy import Sampling
 from rl.rows.truths import truth_sizes
-from rl.settings import RLSettings
+from rl.settings import RLSettings, from_config
 from tests.helpers.launches import cpu_launch, questions, tiny_config, tiny_model
 from tests.helpers.scripted import PAGES, Documents, ScriptedPolicy, research_script
 from tests.reference import DOCS
@@ -79,6 +85,20 @@ def test_a_dry_run_shows_the_plan_and_starts_nothing(files, monkeypatch):
     done = RUNNER.invoke(grpo.app, ["cpu_tiny", *files, "--dry-run"])
     assert done.exit_code == 0, done.output
     assert "4 × 4 rollouts = 16" in done.output
+
+
+def test_a_question_in_brackets_is_shown_as_it_is():
+    question = "What does [/INST] do, and [bold]this[/bold]?"
+    unused: Any = None
+    rehearsal = Rehearsal(question, "[/a]/model", None, {"policy.[/x]": 1}, unused)
+    rolled_out: Any = SimpleNamespace(rows=[])
+    console = Console(width=200, record=True, file=io.StringIO())
+    for table in (*rehearsal.tables(), rows_table(rehearsal, rolled_out)):
+        console.print(table)
+    shown = " ".join(console.export_text().split())
+    assert shown.count(question) == 2
+    assert "policy.[/x] × 1" in shown
+    assert "[/a]/model" in shown
 
 
 def test_a_wrong_name_is_told_in_one_line():
@@ -164,13 +184,37 @@ def test_the_plan_counts_what_judge_and_tools_are_asked_and_the_money(tmp_path):
     plan = launch_plan(config).services
     assert (plan.judge.requests, plan.audit.requests) == (32 * 3, 8)
     assert plan.tool_calls == 32 * 2 * 2
+    assert plan.tool_requests == plan.tool_calls * 10 * 3, "queries of a call, and its tries"
+    assert shown(config)["tool calls"] == "128 to a live service: 3,840 queries and pages"
     prompt = 1_500 + 400 + 192 + truth_sizes([str(tmp_path / "train.parquet")]).tokens
     assert plan.judge.cost == pytest.approx(96 * (prompt * 1.0 + 80 * 10.0) / 1e6)
     assert plan.audit.cost == pytest.approx(8 * prompt * 2.0 / 1e6)
-    assert plan.tool_cost == pytest.approx(1.28)
-    assert plan.cost == pytest.approx(sum((plan.judge.cost or 0, plan.audit.cost or 0, 1.28)))
+    assert plan.tool_cost == pytest.approx(38.4)
+    assert plan.cost == pytest.approx(sum((plan.judge.cost or 0, plan.audit.cost or 0, 38.4)))
     assert shown(config)["audit requests"].startswith("8 to other, ")
     assert shown(config)["money"] == f"${plan.cost:,.2f}"
+
+
+def test_a_judge_that_weighs_nothing_is_in_the_plan(tmp_path):
+    unpaid = cpu_launch(tmp_path, *MODEL_JUDGE, "oresearch.reward.quality=0")
+    assert launch_plan(unpaid).services.judge.requests == 16
+
+
+def test_an_engine_of_several_copies_is_one_replica():
+    rollout = "actor_rollout_ref.rollout"
+    one, two = (
+        launch_plan(compose_config("qwen2.5-7b_8gpu", [f"{rollout}.data_parallel_size={copies}"]))
+        for copies in (1, 2)
+    )
+    assert (one.replicas, two.replicas) == (8 // one.tensor_parallel, 4 // one.tensor_parallel)
+    assert one.memory is not None
+    assert two.memory is not None
+    assert two.memory.cache_tokens == 2 * one.memory.cache_tokens
+    assert two.rollouts_at_once == one.rollouts_at_once
+    line = dict(zip(*(map(str, each.cells) for each in plan_table(two).columns), strict=True))
+    assert line["parallelism"].endswith(
+        f"{two.replicas} replicas × {two.tensor_parallel} tensor × 2 data"
+    )
 
 
 def test_what_the_plan_cannot_price_it_says_how_to(tmp_path):
@@ -198,6 +242,12 @@ def test_a_verdict_beside_a_reference_is_asked_for_in_both_orders(tmp_path):
     plan = launch_plan(cpu_launch(tmp_path, *MODEL_JUDGE)).services
     assert plan.judge.requests == 16 * 2
     assert truth_sizes([str(tmp_path / "nowhere.parquet")]).orders == 1
+
+
+@pytest.mark.parametrize(("window", "row"), [("null", 8_192), ("8192", 8_192), ("16384", 8_192)])
+def test_a_row_never_outgrows_what_its_capacities_were_checked_against(tmp_path, window, row):
+    config = cpu_launch(tmp_path, f"actor_rollout_ref.rollout.max_model_len={window}")
+    assert Sampling.of(config, from_config(config), {}).window == row
 
 
 def test_a_models_parameters_are_counted(tmp_path):

@@ -46,7 +46,7 @@ def test_the_cpu_file_over_a_model_and_questions_is_started(tmp_path):
          "quality"),
         (f"{ROLLOUT}.n=1", f"{ROLLOUT}.n", "nothing to be compared", f"{ROLLOUT}.n=8"),
         (f"{ROLLOUT}.temperature=0", f"{ROLLOUT}.temperature", "advantage is 0", "=1.0"),
-        (f"{ROLLOUT}.do_sample=false", f"{ROLLOUT}.temperature", "greedy", "do_sample=true"),
+        (f"{ROLLOUT}.do_sample=false", f"{ROLLOUT}.do_sample", "read by nothing", "do_sample=true"),
         (f"{ROLLOUT}.calculate_log_probs=false", f"{ROLLOUT}.calculate_log_probs", "mismatch",
          "calculate_log_probs=true"),
         (f"{ROLLOUT}.logprobs_mode=raw_logprobs", f"{ROLLOUT}.logprobs_mode", "temperature",
@@ -176,6 +176,33 @@ def test_a_judge_that_serves_a_step_in_time_is_accepted(tmp_path, fix):
             "oresearch.judge.concurrency=1")  # fmt: skip
     settings = {problem.setting for problem in check(cpu_launch(tmp_path, *slow, fix))}
     assert "oresearch.judge.concurrency" not in settings
+
+
+def test_a_judge_that_weighs_nothing_is_asked_all_the_same(tmp_path):
+    unpaid = ("oresearch.judge.kind=model", "oresearch.reward.quality=0")
+    found = only(check(cpu_launch(tmp_path, *unpaid)), "oresearch.judge.model")
+    assert found.refused
+    slow = (*unpaid, "oresearch.judge.model=m", "oresearch.judge.concurrency=1")
+    assert only(check(cpu_launch(tmp_path, *slow)), "oresearch.judge.concurrency").refused
+
+
+def test_an_audit_that_cannot_judge_the_questions_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    questions(tmp_path / "train.parquet", key_points=False)
+    model = ("oresearch.judge.kind=model", "oresearch.judge.model=gpt-5-mini")
+    assert not refused(check(cpu_launch(tmp_path, *model)))
+    config = cpu_launch(tmp_path, *model, "oresearch.audit.share=0.1")
+    found = only(check(config), "data.train_files")
+    assert "oresearch.audit.judge.kind=model" in found.what
+    monkeypatch.delenv("OPENAI_API_KEY")
+    audit = "oresearch.audit={share: 0.1, judge: {kind: model, model: m}}"
+    assert only(check(cpu_launch(tmp_path, audit)), "oresearch.audit.judge.base_url").refused
+
+
+def test_an_engine_of_several_copies_divides_the_gpus(tmp_path):
+    sizes = ("trainer.n_gpus_per_node=4", f"{ROLLOUT}.data_parallel_size=3")
+    found = only(check(cpu_launch(tmp_path, *sizes)), f"{ROLLOUT}.data_parallel_size")
+    assert "an engine of 3 does not divide the run's 4 GPUs" in found.what
 
 
 def test_a_judge_without_server_needs_the_providers_key(tmp_path, monkeypatch):

@@ -205,11 +205,10 @@ class Silent:
     "audit",
     [
         Judge(JudgeError("down")),
-        Judge(ConfigurationError("no needs")),
         Judge(KeyError("x")),
         Silent(),
     ],
-    ids=["down", "cannot", "defect", "silent"],
+    ids=["down", "defect", "silent"],
 )
 async def test_an_audit_that_fails_costs_no_rollout_and_is_told_once(
     audit: Any, caplog: pytest.LogCaptureFixture
@@ -223,6 +222,12 @@ async def test_an_audit_that_fails_costs_no_rollout_and_is_told_once(
             1.0,
         )
     assert len([r for r in caplog.records if "audit of the judge failed" in r.message]) == 1
+
+
+async def test_an_audit_that_can_never_judge_is_no_secret():
+    audit = JudgeAudit(Judge(ConfigurationError("no needs")), 1.0, seconds=5.0)
+    with pytest.raises(ConfigurationError, match="no needs"):
+        await RewardJudge(REWARD, Judge(0.75), audit).score(cited(good_trace()), row())
 
 
 async def test_where_there_is_no_verdict_there_is_no_audit():

@@ -35,6 +35,7 @@ from oresearch_graph.rows.ground_truth import KeyPoint
 from oresearch_graph.rows.rl import RLQuestion, RLRow, rl_rows, write_rl_rows
 from oresearch_graph.trace import Trace, render_steps
 from rl.environment import TRACE
+from rl.environment.harness import EndpointPolicy
 from rl.rollouts.reward import RewardJudge
 from rl.settings import RewardSettings
 from tests.helpers.openai_server import OpenAIServer
@@ -159,6 +160,48 @@ async def test_one_growing_context_is_one_branch(
     assert trace.ok, trace.errors
     assert (trace.num_branches, trace.num_turns) == (1, 11)
     assert trace.reward == (await ours(research_of(trace)))["total"]
+
+
+@pytest.mark.parametrize("execution", ["sequential", "parallel"])
+async def test_a_thread_has_the_room_that_it_has_in_training(
+    folder: Path, server: OpenAIServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    execution: str,
+):  # fmt: skip
+    window, report = 50_000, 2_000
+    reserves: dict[str, set[int]] = {}
+    continued = EndpointPolicy.continue_thread
+
+    async def noted(self: EndpointPolicy, thread: Any, stop: Any, **more: Any) -> Any:
+        given = await continued(self, thread, stop, **more)
+        assert given.room is not None
+        used = (given.usage.prompt_tokens or 0) + (given.usage.completion_tokens or 0)
+        reserves.setdefault(thread.role, set()).add(window - used - given.room)
+        return given
+
+    monkeypatch.setattr(EndpointPolicy, "continue_thread", noted)
+    harness = {"research": {"execution": execution}, "window": window, "report_tokens": report}
+    [trace] = await evaluated(folder, server.base_url, tmp_path, harness=harness, limit=1)
+    assert trace.ok, trace.errors
+    kept = report if execution == "sequential" else 0
+    assert reserves == {"planner": {kept}, "researcher": {kept}, "summarizer": {0}}
+
+
+async def test_a_full_thread_ends_as_it_does_in_training(
+    folder: Path, server: OpenAIServer, tmp_path: Path
+):
+    roomy, full = [
+        research_of(
+            (await evaluated(folder, server.base_url, tmp_path / name, limit=1,
+                             harness={"window": window}))[0]
+        )
+        for name, window in (("roomy", 100_000), ("full", 1_500))
+    ]  # fmt: skip
+    calls = [
+        sum(step.kind in {"web_search", "crawl_page"} for step in research.steps)
+        for research in (roomy, full)
+    ]
+    assert calls[1] < calls[0]
+    assert [failure.fault for failure in full.failures] in ([], ["policy"] * len(full.failures))
 
 
 async def test_the_graph_is_the_one_that_serves(folder: Path, server: OpenAIServer, tmp_path: Path):
