@@ -152,7 +152,9 @@ def batch_metrics(
     chosen = torch.tensor(real) if any(real) else torch.ones(len(real), dtype=torch.bool)
     prompt, response = (data[name].offsets().diff() for name in ("prompts", "responses"))
     scores = row_sums(data["rm_scores"])[chosen, None]
-    turns = np.array(data["num_turns"].tolist(), dtype=np.int32)[chosen.numpy()]
+    # The queue gives a tensor or a list of what is no tensor.
+    turns = np.array([int(getattr(value, "data", value)) for value in data["num_turns"]])
+    turns = turns.astype(np.int32)[chosen.numpy()]
     # What these functions read of a DataProto. Of matrices: their widths, and tokens with mask 1.
     whole = SimpleNamespace(
         batch={"prompt_length": prompt.float(), "response_length": response.float()},
