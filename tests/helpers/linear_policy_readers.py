@@ -41,6 +41,7 @@ from oresearch_graph.policies.extractive.research import answer as extractive_an
 from oresearch_graph.policies.extractive.research import next_turn, shown_sources
 from oresearch_graph.redaction import brief, redacted
 from oresearch_graph.rows.ground_truth import Criterion, KeyPoint
+from oresearch_graph.text.language import names_language, report_language
 from oresearch_graph.text.repetition import repetition, stutter
 from oresearch_graph.threads import Next, ReportPlan, SectionPlan, Thread
 from oresearch_graph.trace import (
@@ -209,4 +210,5 @@ POLICY_READERS: Final[dict[str, Reader]] = {
     "datagen.judge": lambda text: judge_request(whole_trace(text), _CRITERION, 2_000),
     "datagen.labels": lambda text: read_labels(text, ["tides"]),
     "policies.server": _server_told,
+    "planner.language": lambda text: (report_language(text), names_language(text, "de")),
 }  # fmt: skip

@@ -48,6 +48,7 @@ OWN_TEXT: Final = {
 """Modules whose patterns see no stranger's text, and what they see."""
 BOUNDED: Final = {
     "oresearch_graph.policies.extractive.plan:_COMPARISONS": 500,
+    "oresearch_graph.text.language:_TELLS": 200,
 }
 """Patterns that see so many characters at most, by a check before them."""
 MADE_FROM_NAMES: Final = {
@@ -58,6 +59,7 @@ MADE_FROM_NAMES: Final = {
     "oresearch_graph.policies.chat.rendering_tools:__init__": "policies.tools",
     "oresearch_graph.view.report:__init__": "view.trace",
     "oresearch_graph.text.language:_by_script": "evidence.language",
+    "oresearch_graph.text.language:_names": "planner.language",
 }
 """Patterns that a running function makes, and the reader of the second net that uses them."""
 LENGTH: Final = 1_000
