@@ -94,7 +94,7 @@ class ResearchSettings(BaseModel):
     )
     language: str | None = _essential(
         "Language",
-        "ISO 639-1 code of the report's language. Empty: the question's.",
+        "ISO 639-1 code of the report's language. Empty: as the question asks, else its own.",
         None,
         pattern=r"^[a-z]{2}$",
     )
