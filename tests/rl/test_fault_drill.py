@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from statistics import mean, stdev
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -53,8 +54,10 @@ async def drilled(
 
 def train_step(drill: Drill, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, dict[str, Any]]:
     """The step's batch as the trainer takes it up to the actor's update, and its metrics."""
-    monkeypatch.setattr("rl.learning.trainer.PPOTrainerSync._compute_metrics", lambda *_: None)
+    for name in ("batch_metrics", "staleness_metrics"):
+        monkeypatch.setattr(f"rl.learning.trainer.{name}", lambda *_: {})
     trainer = drill.trainer
+    trainer.resource_pool_manager = SimpleNamespace(get_n_gpus=lambda: 2)
     batch, metrics = trainer.replay_buffer.sample(
         global_steps=1, partition_id="train", batch_size=drill.plan.prompts
     )
