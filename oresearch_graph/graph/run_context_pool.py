@@ -20,17 +20,12 @@ from oresearch_graph.graph.run_context import RunContext
 from oresearch_graph.graph.state import Run
 from oresearch_graph.limits import Limits
 from oresearch_graph.policies.serving import adapted
-from oresearch_graph.settings import (
-    CLIENTS,
-    OF_PROCESS,
-    ResearchSettings,
-    setting_fault,
-    unknown,
-)
+from oresearch_graph.settings import CLIENTS, OF_PROCESS, ResearchSettings, setting_fault, unknown
 
 _log = logging.getLogger("oresearch_graph")
 
 _NOTHING: Final = ResearchSettings()
+"""What a caller sets who sets nothing; every node asks."""
 _RUNS: Final = 1_000
 """Runs remembered at one time; an abandoned run is forgotten when so many others went on."""
 

@@ -30,11 +30,11 @@ _MARGIN: Final = 12.0
 _CLAUSES: Final = re.compile(r"[.?!;,:\n。？！，；：]+")
 _CLAUSE: Final = 200
 """Characters of a clause that may tell how to write."""
-_TELLS: Final = re.compile(
+_REQUEST: Final = re.compile(
     r"""
     (?: (?: and | then | but | please | kindly | und | dann | bitte | et | puis | y | luego
       | por\ favor | e | poi | en | dan | graag ) \b \s*+ | 请 )*+
-    (?P<told> (?: (?: your | the | my ) \s (?: report | answer | summary | reply )
+    (?: (?: (?: your | the | my ) \s (?: report | answer | summary | reply )
       | write | answer | report | reply | respond | summari[sz]e | give | prepare | produce
       | deliver | schreibe? | antworte | verfasse | erstelle | berichte | écri[st] | écrivez
       | répond[sz]? | répondez | rédige[zr]? | escrib[ea] | escriba | responde | responda
@@ -45,7 +45,7 @@ _TELLS: Final = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-"""A clause that tells in which language to write, by its last preposition."""
+"""A clause that asks for a language to write in, named behind its last preposition."""
 _QUALIFIED: Final = 3
 """Words of a language's name with what stands before it: simple English."""
 
@@ -71,8 +71,8 @@ def report_language(question: str) -> str:
     the report in German), else the question's own. May load a model, as `detect_language`."""
     own = detect_language(question)
     for clause in _CLAUSES.split(question[:4_000]):
-        told = _TELLS.fullmatch(clause.strip()) if len(clause) <= _CLAUSE else None
-        words = told["language"].split() if told else []
+        request = _REQUEST.fullmatch(clause.strip()) if len(clause) <= _CLAUSE else None
+        words = request["language"].split() if request else []
         if not 0 < len(words) <= _QUALIFIED:
             continue
         named = [
@@ -90,7 +90,8 @@ def names_language(text: str, language: str) -> bool:
 
 @cache
 def _names(code: str, spoken: str) -> tuple[re.Pattern[str], ...]:
-    """Of a long name the stem: many languages inflect it."""
+    """A language's names; of one of more than seven letters the stem, as many languages inflect
+    it."""
     from babel import Locale  # an eighth of a second to import, for few
 
     names = {Locale(of).languages.get(code, "") for of in {spoken, code, "en"} & {*_CODES}}

@@ -78,8 +78,8 @@ class Calls:
 
     @contextmanager
     def within(self, context: Callable[[], AbstractAsyncContextManager[Any]]) -> Iterator[None]:
-        """Hold a coroutine's context for a thread; raises the cause where it is stopped before it
-        is in it."""
+        """An asynchronous context, entered on the loop and held for the thread that waits; raises
+        the cause where the calls are stopped before it is entered."""
         inside = Future[None]()
 
         async def hold() -> None:

@@ -48,7 +48,7 @@ OWN_TEXT: Final = {
 """Modules whose patterns see no stranger's text, and what they see."""
 BOUNDED: Final = {
     "oresearch_graph.policies.extractive.plan:_COMPARISONS": 500,
-    "oresearch_graph.text.language:_TELLS": 200,
+    "oresearch_graph.text.language:_REQUEST": 200,
 }
 """Patterns that see so many characters at most, by a check before them."""
 MADE_FROM_NAMES: Final = {
