@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import select
 import socket
 import ssl
 import threading
@@ -182,19 +183,22 @@ def _exactly(client: socket.socket, size: int) -> bytes:
 
 
 def pumped(client: socket.socket, server: socket.socket) -> None:
-    """Both directions until one side is done."""
-
-    def copy(source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while piece := source.recv(65_536):
-                sink.sendall(piece)
-        with contextlib.suppress(OSError):
-            sink.shutdown(socket.SHUT_WR)
-
-    back = threading.Thread(target=copy, args=(server, client), daemon=True)
-    back.start()
-    copy(client, server)
-    back.join(10)
+    """Both directions until both sides are done; in one thread, for TLS is not read and written in
+    two at once before Python 3.13."""
+    sinks = {client: server, server: client}
+    with contextlib.suppress(OSError):
+        while sinks:
+            held = [s for s in sinks if isinstance(s, ssl.SSLSocket) and s.pending()]
+            ready = held or select.select([*sinks], [], [], 10)[0]
+            if not ready:
+                break
+            for source in ready:
+                if piece := source.recv(65_536):
+                    sinks[source].sendall(piece)
+                else:
+                    with contextlib.suppress(OSError):
+                        sinks[source].shutdown(socket.SHUT_WR)
+                    del sinks[source]
     server.close()
 
 
