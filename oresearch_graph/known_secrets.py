@@ -157,7 +157,10 @@ def _keep(secrets: Iterable[str]) -> None:
             _given.popitem(last=False)
 
 
-def known_secrets() -> tuple[str, ...]:
+Secrets = tuple[str, ...]
+
+
+def known_secrets() -> Secrets:
     """Every secret known at this moment, the longest first."""
     with _lock:
         secrets = set(_given)
@@ -178,13 +181,13 @@ def without_known(text: str) -> str:
     return _without(text, known_secrets())
 
 
-def all_without_known(*texts: str) -> tuple[str, ...]:
-    """Each text so; what is known is looked up once."""
-    secrets = known_secrets()
+def all_without_known(*texts: str, secrets: Secrets | None = None) -> tuple[str, ...]:
+    """Each text so; what is known is looked up once, or was for several."""
+    secrets = known_secrets() if secrets is None else secrets
     return tuple(_without(text, secrets) for text in texts)
 
 
-def _without(text: str, secrets: tuple[str, ...]) -> str:
+def _without(text: str, secrets: Secrets) -> str:
     for spelling in _spellings(secrets):
         if spelling in text:
             text = text.replace(spelling, MARK)
@@ -194,7 +197,7 @@ def _without(text: str, secrets: tuple[str, ...]) -> str:
 
 
 @lru_cache(maxsize=16)
-def _spellings(secrets: tuple[str, ...]) -> tuple[str, ...]:
+def _spellings(secrets: Secrets) -> tuple[str, ...]:
     """As written, in URLs, JSON, HTML and base64, the longest first."""
     spellings = {each for secret in secrets for each in _spelled(secret)}
     return tuple(sorted(spellings, key=lambda spelling: (-len(spelling), spelling)))

@@ -4,6 +4,7 @@ and the sequential execution lives in `visible`."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import assert_never
 
 from pydantic import BaseModel, ConfigDict
@@ -11,10 +12,9 @@ from pydantic import BaseModel, ConfigDict
 from oresearch_graph.trace import Execution, Role, Step, escape_world
 
 
-class Citable(BaseModel):
+@dataclass(frozen=True)
+class Citable:
     """A source that was shown."""
-
-    model_config = ConfigDict(frozen=True)
 
     id: int
     names: tuple[str, ...] = ()

@@ -25,6 +25,8 @@ _MANY: Final = 3
 _CLAIMS: Final = 60
 """Sentences whose citations are looked into."""
 _TOKEN: Final = re.compile(rf"[{CJK}]|(?:(?![{CJK}_])\w)+")
+_ASCII_BREAKS: Final = {code: " " for code in range(128) if not chr(code).isalnum()}
+"""What parts words in ASCII, of which this finds tokens in a tenth of the time."""
 
 
 def verbatim_share(report: ParsedAnswer, sources: Sequence[Source]) -> float:
@@ -34,10 +36,14 @@ def verbatim_share(report: ParsedAnswer, sources: Sequence[Source]) -> float:
     run = _RUN * (_WIDE if sum(map(_is_wide, body)) > len(body) / 2 else 1)
     if len(body) < run:
         return 0.0
-    runs = set(_runs(body, run))
-    common = set[tuple[str, ...]]()
+    runs, common = set(_runs(body, run)), set[tuple[str, ...]]()
+    # Wherever a run begins, it has one of each so many words' blocks whole.
+    block = (run + 1) // 2
+    blocks = set(_runs(body, block))
     for text in {source.text for source in sources}:
-        common |= runs.intersection(_runs(_tokens(text), run))
+        tokens = _tokens(text)
+        if not blocks.isdisjoint(_runs(tokens, block, block)):
+            common |= runs.intersection(_runs(tokens, run))
     marks = bytearray(len(body))
     for at, words in enumerate(_runs(body, run)):
         if words in common:
@@ -46,15 +52,16 @@ def verbatim_share(report: ParsedAnswer, sources: Sequence[Source]) -> float:
 
 
 def _tokens(text: str) -> list[str]:
-    return _TOKEN.findall(as_seen(text).casefold())
+    seen = as_seen(text).casefold()
+    return seen.translate(_ASCII_BREAKS).split() if seen.isascii() else _TOKEN.findall(seen)
 
 
 def _is_wide(token: str) -> bool:
     return len(token) == 1 and not token.isascii()
 
 
-def _runs(words: Sequence[str], length: int) -> Iterator[tuple[str, ...]]:
-    return (tuple(words[at : at + length]) for at in range(len(words) - length + 1))
+def _runs(words: Sequence[str], length: int, step: int = 1) -> Iterator[tuple[str, ...]]:
+    return (tuple(words[at : at + length]) for at in range(0, len(words) - length + 1, step))
 
 
 def is_padded(report: ParsedAnswer, citations: CitationReport, sources: Sequence[Source]) -> bool:

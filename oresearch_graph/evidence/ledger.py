@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from oresearch_graph.known_secrets import all_without_known
+from oresearch_graph.known_secrets import Secrets, all_without_known
 from oresearch_graph.text.passages import best_passages
 from oresearch_graph.trace import Source
 from oresearch_graph.trace.plain_text import title_line
@@ -45,10 +45,11 @@ class SourceLedger:
 
     def show(
         self, url: str, text: str, *, title: str = "", read: bool = False,
-        published: str | None = None,
+        published: str | None = None, secrets: Secrets | None = None,
     ) -> Source:  # fmt: skip
-        """Record that `text` of this address is being shown, and return its record."""
-        url, text, title = all_without_known(url, text, title)
+        """Record that `text` of this address is being shown, without the secrets that are known at
+        this moment, and return its record."""
+        url, text, title = all_without_known(url, text, title, secrets=secrets)
         record = self.get(url)
         if record is None:
             source = Source.of(id=self._new_id(), url=url, text=text, title=title, read=read,

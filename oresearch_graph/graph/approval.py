@@ -29,7 +29,7 @@ def decide(question: str, subtasks: Sequence[str], run_context: RunContext) -> P
     LangGraph keeps every answer it was given: one that raised would raise on each resume.
     """
     request = proposal = _proposal(question, subtasks, run_context)
-    most = run_context.settings.limits.subtasks
+    most = run_context.limits.subtasks
     while True:
         answer = interrupt(request, response_schema=request["answer_with"])
         try:
@@ -64,7 +64,7 @@ def _proposal(question: str, subtasks: Sequence[str], run_context: RunContext) -
     `action_requests` and `review_configs` are LangChain's `HITLRequest`; `action_request`, `config`
     and `description` LangGraph's `HumanInterrupt`, from which agent-chat-ui draws its buttons.
     """
-    limits = run_context.settings.limits
+    limits = run_context.limits
     description = f"Research these {len(subtasks)} subtasks of: {question}"
     return {
         "type": "oresearch.plan_approval",

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from oresearch_graph.evidence.ledger import SourceLedger, cut_to, query_heading, source_block
 from oresearch_graph.graph.extra_tools import ToolAnswer, shelf_of
-from oresearch_graph.known_secrets import without_known
+from oresearch_graph.known_secrets import known_secrets, without_known
 from oresearch_graph.tools.backend import PAGE, Hits, Page
 from oresearch_graph.trace import Call
 from oresearch_graph.trace.plain_text import body_text
@@ -62,7 +62,7 @@ class Display:
         most = max(1, self._tokens // (_HIT_TOKENS * len(hits))) if hits else 0
         hits = [result.model_copy(update={"hits": result.hits[:most]}) for result in hits]
         each = max(60, self._tokens // max(1, sum(len(result.hits) for result in hits)))
-        parts, ids = [], []
+        parts, ids, secrets = [], [], known_secrets()
         for result in hits:
             parts.append(query_heading(result.query))
             if result.fault:
@@ -73,7 +73,9 @@ class Display:
                 text = cut_to(hit.snippet, f"{result.query} {self._focus}", each)
                 earlier = self.ledger.get(hit.url)
                 again = earlier is not None and earlier.id in ids
-                source = self.ledger.show(hit.url, text, title=hit.title, published=hit.published)
+                source = self.ledger.show(
+                    hit.url, text, title=hit.title, published=hit.published, secrets=secrets
+                )
                 parts.append(source_block(source, "(shown above)" if again else text))
                 ids.append(source.id)
         return "\n\n".join(parts), list(dict.fromkeys(ids))

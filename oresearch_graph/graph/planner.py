@@ -129,7 +129,7 @@ class Planner:
         run = state["run"]
         run_context.restore(state)
         run_context.queue.clear()
-        expected = Next(tag="subtask_list", items=run_context.settings.limits.subtasks)
+        expected = Next(tag="subtask_list", items=run_context.limits.subtasks)
         thread = run_context.thread(run, expected, role="planner")
         writer, failures = run_context.writer("planner"), list[Failure]()
         prompt = _own_lines(thread.system, run_context.settings)
@@ -237,7 +237,7 @@ def _fallback(failures: Sequence[Failure]) -> Failure:
 def _within(subtasks: list[str], run_context: RunContext) -> tuple[list[str], list[Failure]]:
     """As many subtasks as the limit allows and the budget can bring to an answer; each one beyond
     is named."""
-    most = run_context.settings.limits.subtasks
+    most = run_context.limits.subtasks
     finished, limit = run_context.budget.branches(min(len(subtasks), most))
     why = f"the limit is {most}"
     if finished < min(len(subtasks), most):

@@ -8,8 +8,8 @@ the steps it has, and its siblings go on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -140,7 +140,7 @@ class Researcher:
         caller = self._caller(state, run_context, tokens, around)
         for call in calls:
             show_call(state["task"].run, read_call(call))
-        calls_left = run_context.settings.limits.tool_calls - len(earlier)
+        calls_left = run_context.limits.tool_calls - len(earlier)
         observations = await caller.carry_out(calls, earlier, calls_left)
         size = sum(len(each.text.encode("utf-8", "replace")) for each in observations)
         run_context.budget.grow(branch, size // _BYTES)
@@ -218,7 +218,7 @@ class Researcher:
         trace = Trace(question="", steps=(*branch_steps, *new), sources=(), protocol=protocol)
         faults = [
             violation.message
-            for violation in violations(trace)
+            for violation in violations(trace, written_from=len(branch_steps))
             if violation.code in _WRITTEN and (violation.step or 0) >= len(branch_steps)
         ]
         if not any(asks(step) or step.kind in ANSWER_KINDS for step in new):
@@ -247,22 +247,26 @@ def citable(source: Source, asked: Sequence[str]) -> Citable:
     return Citable(id=source.id, names=tuple(dict.fromkeys([*held, *names_and_figures(text)])))
 
 
+@lru_cache(maxsize=4_096)  # each turn has those of the turns before
+def _nameless(number: int) -> Citable:
+    return Citable(id=number)
+
+
 def _thread(state: BranchState, run_context: RunContext, branch_steps: Sequence[Step]) -> Thread:
     """The branch's thread, with what may come next in it."""
     observed = any(step.kind == "observation" for step in branch_steps)
     sources, forced = state.get("seen", []), state.get("forced", False)
     begins = run_context.protocol.execution == "sequential" and not branch_steps
     names: Sequence[str] = ()
+    citables = tuple(_nameless(source.id) for source in sources)
     if run_context.constrained:
         names = names_and_figures(f"{state['task'].run.question}\n{state['task'].subtask}")
+        citables = tuple(citable(source, names) for source in sources)
     expected = Next(
         tag="subtask_answer" if forced else "subtask" if begins else "think",
         calls=("web_search", "crawl_page", *run_context.tools),
         may_answer=observed,
-        sources=tuple(
-            citable(source, names) if run_context.constrained else Citable(id=source.id)
-            for source in sources
-        ),
+        sources=citables,
         names=names,
         addresses=tuple(source.url for source in sources if not source.read),
     )
@@ -305,7 +309,13 @@ def _notice(reason: str | None) -> str:
     return "" if reason is None else f"{NOTICE}{reason}. Write the subtask's answer now."
 
 
-def _after_reason(state: BranchState) -> Literal["observe", "conclude"]:
+class _Ended(TypedDict):
+    """What the way after `reason` is chosen by: LangGraph reads no more of the state for it."""
+
+    ended: bool
+
+
+def _after_reason(state: _Ended) -> Literal["observe", "conclude"]:
     return "conclude" if state["ended"] else "observe"
 
 

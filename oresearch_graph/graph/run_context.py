@@ -17,6 +17,7 @@ from oresearch_graph.graph.report_draft import ReportDraft
 from oresearch_graph.graph.state import BranchState, ResearchState, Run, spans_of, usage_of
 from oresearch_graph.graph.writer import Writer
 from oresearch_graph.judging.verifier import Verifier
+from oresearch_graph.limits import Limits
 from oresearch_graph.policies.chat.model_objects import chat_model, model_name
 from oresearch_graph.policies.chat.policy import ChatPolicy
 from oresearch_graph.policies.models import Policies
@@ -54,6 +55,8 @@ class RunContext:
     """The policies were made for this run, and end with it."""
     middleware: MiddlewareStack | None = None
     """What an embedder put around researchers."""
+    limits: Limits = field(init=False)
+    """The settings' limits."""
     queue: BranchQueue = field(init=False)
     warned: bool = field(default=False, init=False)
     """The log has that a limit is near."""
@@ -67,6 +70,7 @@ class RunContext:
     keeps its id."""
 
     def __post_init__(self) -> None:
+        self.limits = self.settings.limits
         self.queue = BranchQueue(self.settings.branches_at_once)
 
     @property
@@ -198,7 +202,7 @@ class RunContext:
             next=expected,
             by_role=self.settings.by_role,
             constrained=self.constrained,
-            bound=getattr(self.settings.limits.bounds, parts[role]),
+            bound=getattr(self.limits.bounds, parts[role]),
             language=run.language,
         )
 

@@ -72,9 +72,10 @@ class Caller:
         self.failures: list[Failure] = []
         self.tries = 0
         """How often a tool was called."""
-        settings = run_context.settings
-        self._seconds = min(settings.tool_timeout, run_context.budget.seconds_for_tools())
-        self._search = WebSearch(search, k=settings.limits.results, seconds=self._seconds)
+        self._seconds = min(
+            run_context.settings.tool_timeout, run_context.budget.seconds_for_tools()
+        )
+        self._search = WebSearch(search, k=run_context.limits.results, seconds=self._seconds)
         self._crawl = CrawlPage(reader, tokens=tokens, seconds=self._seconds)
 
     async def carry_out(
@@ -169,7 +170,7 @@ class Caller:
         Raises ToolError, and whatever an extra tool raises."""
         self.tries += 1
         if call.tool == "web_search":
-            most = self.run_context.settings.limits.results
+            most = self.run_context.limits.results
             num = min(call.num or most, most)
             work = self._search.call(call.items, num, focus=self._focus)
             result = await _as_tool(call, work)
@@ -186,6 +187,8 @@ class Caller:
 async def _as_tool(call: Call, work: Awaitable[ToolResult]) -> ToolResult:
     """The call's result, told to LangChain's callbacks as the run of a tool."""
     manager = get_async_callback_manager_for_config(ensure_config())
+    if not manager.handlers:
+        return await work
     inputs = {"queries" if call.tool == "web_search" else "urls": list(call.items)}
     about, text = {"name": call.tool}, json.dumps(inputs, ensure_ascii=False)
     run = await manager.on_tool_start(about, text, inputs=inputs, name=call.tool)

@@ -223,8 +223,11 @@ class Writer:
 def unstreamed(role: Role) -> Iterator[None]:
     """Protocol text is no part of the run's own chat messages: researchers alone are heard, by
     those who ask for subgraphs."""
-    tags = [] if role == "researcher" else [TAG_NOSTREAM]
-    token = var_child_runnable_config.set(merge_configs(ensure_config(), {"tags": tags}))
+    if role == "researcher":
+        yield
+        return
+    unheard = merge_configs(ensure_config(), {"tags": [TAG_NOSTREAM]})
+    token = var_child_runnable_config.set(unheard)
     try:
         yield
     finally:

@@ -141,7 +141,7 @@ def best_passages(text: str, focus: str, tokens: int) -> list[Passage]:
     ]
     if not pieces:
         return []
-    scores = bm25([_terms(piece.text) for piece in pieces], terms(focus))
+    scores = bm25([_terms(piece.text) for piece in pieces], _terms(focus))
     order = sorted(range(len(pieces)), key=lambda i: (-scores[i], i))
     relevant = [i for i in order if scores[i] > 0] or order
     return _joined(text, pieces, scores, _affordable(text, pieces, relevant, tokens))
@@ -207,11 +207,12 @@ def _neighbours(text: str, pieces: Sequence[Passage], i: int) -> bool:
 def bm25(documents: Sequence[Sequence[str]], query: Sequence[str]) -> list[float]:
     """BM25 score of each document (its terms) for the query's terms, by the documents' own
     statistics; 0 where no term matches."""
-    counts = [Counter(document) for document in documents]
+    asked = dict.fromkeys(query)
+    counts = [Counter(filter(asked.__contains__, document)) for document in documents]
     lengths = [len(document) for document in documents]
     mean = sum(lengths) / max(len(lengths), 1) or 1.0
     scores = [0.0] * len(documents)
-    for term in dict.fromkeys(query):
+    for term in asked:
         holders = [i for i, count in enumerate(counts) if term in count]
         rarity = math.log(1 + (len(counts) - len(holders) + 0.5) / (len(holders) + 0.5))
         for i in holders:

@@ -35,7 +35,8 @@ class Word(NamedTuple):
 def terms(text: str) -> list[str]:
     """Content terms in order: lower-cased, stop words dropped, Latin words lightly stemmed, CJK
     runs as overlapping bigrams. A text of stop words alone keeps them."""
-    return content(all_words(text))
+    words = list(_words(text))
+    return [stem for stem, stop in words if not stop] or [stem for stem, _ in words]
 
 
 def content(words: Sequence[Word]) -> list[str]:
@@ -101,7 +102,7 @@ def _without_e(word: str) -> str:
 
 def token_count(text: str) -> int:
     """An estimate: one token per CJK character, one per four other characters, rounded up."""
-    wide = len(text) - len(_CJK_RUN.sub("", text))
+    wide = 0 if text.isascii() else len(text) - len(_CJK_RUN.sub("", text))
     return wide - (wide - len(text)) // 4
 
 

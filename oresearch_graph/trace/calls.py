@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from oresearch_graph.trace.escaping import escape_world
@@ -25,6 +26,8 @@ _BETWEEN_ADDRESSES: Final = re.compile(
     r"(?<=\s)\||\|(?=\s|(?:url=)?[A-Za-z][A-Za-z0-9+.-]{0,30}://)|\n"
     r"|\s(?=(?:url=)?[A-Za-z][A-Za-z0-9+.-]{0,30}://)"
 )
+_REMEMBERED: Final = 1_000
+"""Characters of a call that is remembered as read."""
 
 
 class Call(FrozenModel):
@@ -44,9 +47,9 @@ class Call(FrozenModel):
 def read_call(step: Step) -> Call:
     """The call of a `web_search`, `crawl_page` or `tool_call` step. Never raises on its text."""
     if step.kind == "web_search":
-        return _read_search(step.text)
+        return (_read_search if len(step.text) > _REMEMBERED else _searches)(step.text)
     if step.kind == "crawl_page":
-        return _read_crawl(step.text)
+        return (_read_crawl if len(step.text) > _REMEMBERED else _crawls)(step.text)
     if step.kind == "tool_call":
         return _read_tool(step.name or "tool_call", step.text)
     raise ValueError(f"a {step.kind} step is no call")
@@ -166,6 +169,11 @@ def _checked(items: tuple[str, ...]) -> Call:
         fault = f"not an address: {escape_world(bad[0][:200])!r}; write the whole address, with https://"
         return Call(tool="crawl_page", items=items, fault=fault)
     return Call(tool="crawl_page", items=items)
+
+
+# A call is read by whoever carries it out, shows, checks and counts it.
+_searches: Final = lru_cache(maxsize=1_024)(_read_search)
+_crawls: Final = lru_cache(maxsize=1_024)(_read_crawl)
 
 
 def _read_tool(name: str, text: str) -> Call:

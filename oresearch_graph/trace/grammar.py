@@ -86,14 +86,15 @@ _Span = tuple[int, int]
 
 
 def violations(
-    trace: Trace, answers: Mapping[int, ParsedAnswer] | None = None
+    trace: Trace, answers: Mapping[int, ParsedAnswer] | None = None, *, written_from: int = 0
 ) -> tuple[Violation, ...]:
     """Everything in which the trace departs from the protocol, in order. Empty: well-formed.
 
-    `answers` is `parsed_answers(trace)`, for a caller that has it already.
+    `answers` is `parsed_answers(trace)`, for a caller that has it already. The texts of steps
+    before `written_from` are known, and not read again.
     """
     answers = parsed_answers(trace) if answers is None else answers
-    faults = [*_tag_faults(trace), *_order_faults(trace), *_branch_faults(trace)]
+    faults = [*_tag_faults(trace, written_from), *_order_faults(trace), *_branch_faults(trace)]
     if (at := trace.answer_at) is not None:
         faults += _report_faults(trace, at, answers[at])
     faults += _citation_faults(trace, answers)
@@ -127,9 +128,9 @@ def _whole(step: Step) -> _Span:
     return 0, len(step.text)
 
 
-def _tag_faults(trace: Trace) -> Iterator[Violation]:
+def _tag_faults(trace: Trace, start: int) -> Iterator[Violation]:
     tags = tag_pattern(trace.protocol.tools)
-    for index, step in enumerate(trace.steps):
+    for index, step in enumerate(trace.steps[start:], start):
         if step.author == "policy" and (fake := _fake_observation(step)):
             text = "an <observation> that the policy wrote"
             yield _violation("fake_observation", text, index, step.branch, fake)

@@ -95,7 +95,8 @@ class ThreadTokens:
             return ids
         # encode_batch alone has a variant that keeps no places in the text: a third of the time.
         (encoding,) = self._encoder.encode_batch_fast([text], add_special_tokens=False)
-        return list(encoding.ids)
+        encoded: list[int] = encoding.ids  # a new list at each look
+        return encoded
 
     def decode(self, ids: Sequence[int]) -> str:
         """The exact text of ids, special tokens among it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -182,7 +184,7 @@ def test_without_a_source_the_answer_is_that_there_is_none():
 
 @given(st.text(max_size=20).filter(lambda text: "\n" not in text))
 def test_whatever_a_page_holds_is_written_in_the_grammar_as_it_stands(text):
-    source = SPAN.model_copy(update={"names": ("1", text)})
+    source = replace(SPAN, names=("1", text))
     shown = ANSWER.model_copy(update={"sources": (source,), "addresses": (text,)})
     rules = grammar(shown, "", "en")
     assert not set(map(chr, range(32))) & set(rules) - {"\n"}

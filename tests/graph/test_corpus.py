@@ -336,7 +336,7 @@ async def test_an_index_inside_the_folder_is_not_indexed(folder: Path) -> None:
 
 async def test_a_damaged_or_old_index_is_built_anew(corpus: LocalCorpus) -> None:
     assert await first(corpus, "moon") == "Tides"
-    corpus.index.delete()
+    corpus.index.database.delete()
     corpus.index.file.write_bytes(b"this is no database at all, but long enough" * 100)
     assert await first(corpus, "moon") == "Tides"
     with sqlite3.connect(corpus.index.file) as connection:

@@ -2,8 +2,7 @@
 
 Passages are what is ranked; a document's place is its best passage plus a share of its next two,
 and these three are shown.
-Everything here blocks: call it in a thread. Each operation opens its own connection, so any
-thread and any number of processes may use one index; writers queue.
+Everything here blocks: call it in a thread.
 
 English goes to SQLite's porter stemmer; CJK characters are set apart and queried as bigrams, since
 nothing else separates Chinese words."""
@@ -14,21 +13,17 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
-
-from oresearch_graph.errors import ToolError
 from oresearch_graph.text.passages import split_passages
 from oresearch_graph.text.scripts import CJK
 from oresearch_graph.text.sentences import sentence_spans
 from oresearch_graph.text.stop_words import STOP_WORDS
 from oresearch_graph.text.words import terms, token_count
 from oresearch_graph.tools.backend import Hit, Page
-from oresearch_graph.trace.private_files import create_private
+from oresearch_graph.tools.corpus.database import Database
 
 MAX_TERMS: Final = 32
 """Of one query: a longer one is cut, for the index reads one list per term."""
@@ -59,8 +54,6 @@ _SHARES: Final = (1.0, 0.3, 0.15)
 """What a document's best, second and third passage count."""
 _PASSAGE: Final = 700
 """Characters of a passage that are shown."""
-_WAIT_SECONDS: Final = 60.0
-"""For another connection's transaction."""
 _PASSAGE_TOKENS: Final = 180
 
 
@@ -129,76 +122,10 @@ class CorpusIndex:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        """A connection whose block is one transaction, to an index of this version."""
-        try:
-            connection = self._opened()
-        except (sqlite3.OperationalError, OSError) as error:
-            raise self._unusable(error) from error
-        except sqlite3.DatabaseError:  # no index file, or a damaged one
-            self.delete()
-            connection = self._opened()
-        try:
-            with connection:
-                yield connection
-        except sqlite3.Error as error:
-            raise self._unusable(error) from error
-        finally:
-            connection.close()
-
-    def _unusable(self, error: Exception) -> ToolError:
-        return ToolError(
-            f"the corpus index {self.file} cannot be used ({error}): delete it, or set "
-            "ORESEARCH_HOME to a folder that can be written"
-        )
-
-    def _opened(self) -> sqlite3.Connection:
-        connection = self._private()
-        try:
-            if self._version(connection) not in (0, VERSION):
-                connection.close()
-                self.delete()
-                connection = self._private()
-            self._prepare(connection)
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
-
-    def _private(self) -> sqlite3.Connection:
-        create_private(self.file)
-        return sqlite3.connect(self.file, timeout=_WAIT_SECONDS)
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        if self._version(connection) == VERSION:
-            connection.execute("PRAGMA synchronous = NORMAL")
-            return
-        # Of two connections that turn this on at once SQLite refuses one without waiting.
-        Retrying(
-            retry=retry_if_exception(_is_busy),
-            wait=wait_random(0.01, 0.1),
-            stop=stop_after_delay(_WAIT_SECONDS),
-            reraise=True,
-        )(connection.execute, "PRAGMA journal_mode = WAL")
-        connection.execute("BEGIN IMMEDIATE")
-        if self._version(connection) == 0:
-            for statement in filter(str.strip, _SCHEMA.split(";")):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.commit()
-
-    @staticmethod
-    def _version(connection: sqlite3.Connection) -> int:
-        return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-    def delete(self) -> None:
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{self.file}{suffix}").unlink(missing_ok=True)
+        self.database = Database(file, _SCHEMA, VERSION)
 
     def stamps(self) -> dict[str, Stamp]:
-        with self._connected() as connection:
+        with self.database.connected() as connection:
             rows = connection.execute("SELECT address, mtime_ns, size, digest FROM documents")
             return {address: Stamp(*rest) for address, *rest in rows}
 
@@ -214,12 +141,12 @@ class CorpusIndex:
         query = (
             f"SELECT address, {column} FROM documents WHERE {column} IS NOT NULL ORDER BY address"  # noqa: S608 (a literal)
         )
-        with self._connected() as connection:
+        with self.database.connected() as connection:
             return connection.execute(query).fetchall()
 
     def counts(self) -> tuple[int, int]:
         """Documents with text, and passages."""
-        with self._connected() as connection:
+        with self.database.connected() as connection:
             query = "SELECT count(*) FROM documents WHERE fault IS NULL"
             documents = connection.execute(query).fetchone()[0]
             passages = connection.execute("SELECT count(*) FROM passages").fetchone()[0]
@@ -234,7 +161,7 @@ class CorpusIndex:
         """Put documents in the place of those with their addresses, take others out, note new
         stamps of unchanged ones: all of it or nothing."""
         cut = [(document, split_passages(document.text, _PASSAGE_TOKENS)) for document in put]
-        with self._connected() as connection:
+        with self.database.connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
             for address in (*remove, *(document.address for document in put)):
                 _take_out(connection, address)
@@ -251,28 +178,28 @@ class CorpusIndex:
         expression = match_expression(query)
         if expression is None:
             return []
-        with self._connected() as connection:
+        with self.database.connected() as connection:
             rows = connection.execute(_BEST, (expression, max(60, 12 * k))).fetchall()
             ranked = _ranked(rows)
             hits: dict[str, Hit] = {}
             for document, spans in ranked:
                 if len(hits) == k:
                     break
-                digest, address, title, published = connection.execute(
-                    "SELECT digest, address, title, published FROM documents WHERE id = ?",
+                digest, address, title, published, text = connection.execute(
+                    "SELECT digest, address, title, published, text FROM documents WHERE id = ?",
                     (document,),
                 ).fetchone()
                 if digest not in hits:
-                    snippet = _snippet(connection, document, spans)
                     hits[digest] = Hit(
-                        url=address, title=title, snippet=snippet, published=published
-                    )
+                        url=address, title=title, snippet=_snippet(text, spans),
+                        published=published,
+                    )  # fmt: skip
         return list(hits.values())
 
     def page(self, address: str) -> Page | None:
         """The document at this address, whoever wrote the address."""
         address = address.encode("utf-8", "replace").decode()
-        with self._connected() as connection:
+        with self.database.connected() as connection:
             row = connection.execute(
                 "SELECT title, text, published, fault FROM documents WHERE address = ?", (address,)
             ).fetchone()
@@ -280,11 +207,6 @@ class CorpusIndex:
             return None
         title, text, published, fault = row
         return Page(url=address, title=title, text=text, published=published, fault=fault)
-
-
-def _is_busy(error: BaseException) -> bool:
-    # The low byte is the kind; the rest tells who is busy with what.
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 _Span = tuple[int, int]
@@ -303,14 +225,10 @@ def _ranked(rows: Iterable[tuple[float, int, int, int]]) -> list[tuple[int, list
     return [(document, spans[document]) for document in order]
 
 
-def _snippet(connection: sqlite3.Connection, document: int, spans: Sequence[_Span]) -> str:
+def _snippet(text: str, spans: Sequence[_Span]) -> str:
     """The passages in page order, a paragraph each."""
-    query = "SELECT substr(text, ?, ?) FROM documents WHERE id = ?"
-    texts = (
-        connection.execute(query, (start + 1, min(stop - start, _PASSAGE), document)).fetchone()[0]
-        for start, stop in sorted(spans)
-    )
-    return "\n\n".join(" ".join(text.split()) for text in texts)
+    passages = (text[start : min(stop, start + _PASSAGE)] for start, stop in sorted(spans))
+    return "\n\n".join(" ".join(passage.split()) for passage in passages)
 
 
 _ENDS: Final = (".", "!", "?", "。", "！", "？", ":", "：")

@@ -1,0 +1,146 @@
+"""The SQLite file of an index: made, opened and kept open for whoever asks next.
+
+Any thread and any number of processes may use one file; writers queue. Opening costs as much as a
+search, so a connection is kept for the next, with the pages that it has read.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
+
+from oresearch_graph.errors import ToolError
+from oresearch_graph.trace.private_files import create_private
+
+_WAIT_SECONDS: Final = 60.0
+"""For another connection's transaction."""
+_KEPT: Final = 8
+"""Connections; each holds up to 2 MB of pages."""
+
+
+class _Kept(NamedTuple):
+    """An open connection, with the process and the very file that it is of."""
+
+    connection: sqlite3.Connection
+    of: tuple[int, ...]
+
+
+class Database:
+    """A file of one schema; one of another version, or a damaged one, is deleted."""
+
+    def __init__(self, file: Path, schema: str, version: int) -> None:
+        """`schema`: statements that each end with a semicolon."""
+        self.file, self._schema, self._version = file, schema, version
+        self._kept: list[_Kept] = []
+        weakref.finalize(self, _close, self._kept)
+
+    @contextmanager
+    def connected(self) -> Iterator[sqlite3.Connection]:
+        """A connection whose block is one transaction. Raises ToolError where the file cannot be
+        used."""
+        try:
+            kept = self._connection()
+        except (sqlite3.OperationalError, OSError) as error:
+            raise self._unusable(error) from error
+        except sqlite3.DatabaseError:  # no index file, or a damaged one
+            self.delete()
+            kept = self._open()
+        try:
+            with kept.connection:
+                yield kept.connection
+        except BaseException as error:
+            kept.connection.close()
+            if isinstance(error, sqlite3.Error):
+                raise self._unusable(error) from error
+            raise
+        if len(self._kept) < _KEPT:
+            self._kept.append(kept)
+        else:
+            kept.connection.close()
+
+    def delete(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self.file}{suffix}").unlink(missing_ok=True)
+
+    def _unusable(self, error: Exception) -> ToolError:
+        return ToolError(
+            f"the corpus index {self.file} cannot be used ({error}): delete it, or set "
+            "ORESEARCH_HOME to a folder that can be written"
+        )
+
+    def _connection(self) -> _Kept:
+        while self._kept:
+            try:
+                kept = self._kept.pop()
+            except IndexError:  # another thread took it
+                break
+            if kept.of == self._identity():
+                return kept
+            kept.connection.close()
+        return self._open()
+
+    def _open(self) -> _Kept:
+        kept = self._connect()
+        try:
+            if _version_of(kept.connection) not in (0, self._version):
+                kept.connection.close()
+                self.delete()
+                kept = self._connect()
+            self._prepare(kept.connection)
+        except sqlite3.Error:
+            kept.connection.close()
+            raise
+        return kept
+
+    def _connect(self) -> _Kept:
+        create_private(self.file)
+        of = self._identity()
+        # One thread at a time has it, though not always the same.
+        return _Kept(sqlite3.connect(self.file, timeout=_WAIT_SECONDS, check_same_thread=False), of)
+
+    def _identity(self) -> tuple[int, ...]:
+        """Of the file at this place, in this process: SQLite's connections outlast no fork."""
+        try:
+            found = self.file.stat()
+        except FileNotFoundError:
+            return ()
+        return os.getpid(), found.st_dev, found.st_ino
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        if _version_of(connection) == self._version:
+            connection.execute("PRAGMA synchronous = NORMAL")
+            return
+        # Of two connections that turn this on at once SQLite refuses one without waiting.
+        Retrying(
+            retry=retry_if_exception(_is_busy),
+            wait=wait_random(0.01, 0.1),
+            stop=stop_after_delay(_WAIT_SECONDS),
+            reraise=True,
+        )(connection.execute, "PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        if _version_of(connection) == 0:
+            for statement in filter(str.strip, self._schema.split(";")):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {self._version}")
+        connection.commit()
+
+
+def _version_of(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _is_busy(error: BaseException) -> bool:
+    # The low byte is the kind; the rest tells who is busy with what.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def _close(kept: list[_Kept]) -> None:
+    while kept:
+        kept.pop().connection.close()
