@@ -62,6 +62,8 @@ class RunContext:
     """The log has that a limit is near."""
     draft: ReportDraft | None = field(default=None, init=False)
     """What was told of the report."""
+    _systems: dict[Role, str] = field(default_factory=dict, init=False)
+    """System prompts that were asked for."""
     _verifier: Verifier | None = field(default=None, init=False)
     _others: OrderedDict[tuple[int, str], tuple[BaseChatModel, ChatPolicy]] = field(
         default_factory=OrderedDict, init=False
@@ -193,7 +195,7 @@ class RunContext:
         }  # fmt: skip
         return Thread(
             id=run.id if sequential else f"{run.id}-{place}",
-            system=system_prompt(self.settings, described(list(self.tools.values())), role),
+            system=self._system(role),
             question=run.question,
             role=role,
             branch=branch,
@@ -205,6 +207,12 @@ class RunContext:
             bound=getattr(self.limits.bounds, parts[role]),
             language=run.language,
         )
+
+    def _system(self, role: Role) -> str:
+        if role not in self._systems:
+            tools = described(list(self.tools.values()))
+            self._systems[role] = system_prompt(self.settings, tools, role)
+        return self._systems[role]
 
 
 def described(tools: Sequence[BaseTool]) -> list[tuple[str, str]]:

@@ -126,7 +126,7 @@ def _fitted(paced: ResearchSettings, explicit: ResearchSettings, context: int) -
 
 def _paced(settings: ResearchSettings, serving: Serving) -> ResearchSettings:
     """As slots and pace have them."""
-    few = serving.few(settings.limits.subtasks)
+    few = serving.slots is not None and serving.few(settings.limits.subtasks)
     if not (serving.slow or few):
         return settings
     small, explicit = _SMALL[settings.effort], settings.model_fields_set

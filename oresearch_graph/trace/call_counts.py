@@ -62,12 +62,13 @@ def fruitful_calls(steps: Sequence[Step]) -> int:
             continue
         if after is None or after.kind != "observation" or after.author != "world":
             continue
-        sources = list(_sources(after.text))
-        known = pages if step.kind == "crawl_page" else seen
+        opened = step.kind == "crawl_page"
+        sources = list(_sources(after.text, with_text=opened))
+        known = pages if opened else seen
         count += key not in keys and any(known.isdisjoint(source) for source in sources)
         keys.add(key)
         seen.update(address for address, *_ in sources)
-        if step.kind == "crawl_page":
+        if opened:
             pages.update(mark for source in sources for mark in source)
     return count
 
@@ -101,13 +102,14 @@ def normal_text(text: str) -> str:
     return " ".join(words) or text
 
 
-def _sources(observation: str) -> Iterator[tuple[str, ...]]:
-    """An observation's sources: the address, and what is shown of it. Of one in another form, the
-    addresses that stand in it."""
+def _sources(observation: str, *, with_text: bool) -> Iterator[tuple[str, ...]]:
+    """An observation's sources: the address, and what is shown of it where that is wanted. Of one
+    in another form, the addresses that stand in it."""
     blocks = list(_BLOCK.finditer(observation))
     for block, following in zip(blocks, [*blocks[1:], None], strict=False):
         text = observation[block.end() : following.start() if following else len(observation)]
-        yield same_address(block["address"]), f"text {' '.join(text.split())}"
+        shown = (f"text {' '.join(text.split())}",) if with_text else ()
+        yield same_address(block["address"]), *shown
     if not blocks:
         for _, address in addresses(SAID_BY_TOOL.sub("", observation)):
             yield (same_address(address),)

@@ -61,14 +61,14 @@ def outputs(scored: ScoredRollout, step: int) -> list[AgentLoopOutput]:
 
 
 def _output(row: TokenRow, scored: ScoredRollout, step: int) -> AgentLoopOutput:
-    end = len(row.mask) - row.mask[::-1].index(1)
+    end = row.mask.rindex(1) + 1
     trace = scored.rollout.trace
     return AgentLoopOutput(
         prompt_ids=row.prompt_ids,
         # World text behind the last sampled id teaches nothing and would only be computed.
         response_ids=row.response_ids[:end],
-        response_mask=row.mask[:end],
-        response_logprobs=row.log_probs[:end],
+        response_mask=list(row.mask[:end]),
+        response_logprobs=row.log_probs[:end].tolist(),
         num_turns=2 * len(row.stops),
         metrics=AgentLoopMetrics(),
         extra_fields={

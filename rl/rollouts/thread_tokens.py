@@ -100,7 +100,11 @@ class ThreadTokens:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The exact text of ids, special tokens among it."""
-        text: str = self.tokenizer.decode(
+        text: str
+        if self._encoder is not None:
+            text = self._encoder.decode(list(ids), skip_special_tokens=False)
+            return text
+        text = self.tokenizer.decode(
             list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
         return text

@@ -9,6 +9,7 @@ break is counted. Training then sees each sampled id under the very context it w
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -30,9 +31,9 @@ class TokenRow:
     """Who sampled first in it; a sequential thread plays every role."""
     branch: int | None = None
     response_ids: list[int] = field(default_factory=list)
-    mask: list[int] = field(default_factory=list)
+    mask: bytearray = field(default_factory=bytearray)
     """1: sampled by the policy. 0: the world's."""
-    log_probs: list[float] = field(default_factory=list)
+    log_probs: array[float] = field(default_factory=lambda: array("d"))
     """Natural logarithms as the engine gave them while sampling; 0 where the mask is 0."""
     roles: list[Role] = field(default_factory=list)
     """The role of each sampled span, in order."""
@@ -58,13 +59,13 @@ class TokenRow:
 
     @property
     def sampled(self) -> int:
-        return sum(self.mask)
+        return self.mask.count(1)
 
     def show(self, ids: list[int], text: str) -> None:
         """Append what the world wrote."""
         self.response_ids += ids
-        self.mask += [0] * len(ids)
-        self.log_probs += [0.0] * len(ids)
+        self.mask += bytes(len(ids))
+        self.log_probs.frombytes(bytes(len(ids) * self.log_probs.itemsize))
         self.text += text
 
     def sample(
@@ -75,8 +76,8 @@ class TokenRow:
         if len(ids) != len(log_probs):
             raise ValueError(f"{len(ids)} ids were sampled with {len(log_probs)} log-probabilities")
         self.response_ids += ids
-        self.mask += [1] * len(ids)
-        self.log_probs += log_probs
+        self.mask += b"\1" * len(ids)
+        self.log_probs.extend(log_probs)
         self.text += text
         self.roles.append(role)
         self.sampled_by[role] = self.sampled_by.get(role, 0) + len(ids)

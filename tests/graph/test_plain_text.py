@@ -92,6 +92,14 @@ def test_a_body_keeps_its_lines_and_nothing_that_commands(text):
     assert body_text(body) == body
 
 
+def test_a_body_loses_each_control_and_no_other_character():
+    for point in range(0x110000):
+        body, among = body_text(chr(point)), body_text(f"\t{chr(point)}")
+        assert among == f"\t{body}", hex(point)  # the tab is not printable: the long way
+        if unicodedata.category(chr(point)) in {"Cc", "Cs", "Zl", "Zp"} and point != ord("\t"):
+            assert body in {"", "\n", "\ufffd"}, hex(point)
+
+
 def test_what_scripts_need_stays():
     for text in ("می‌خواهم", "👩‍💻 flies", "l’été", "潮汐の「力」"):
         assert title_line(text) == body_text(text) == storable(text) == text

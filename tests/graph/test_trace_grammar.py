@@ -216,3 +216,15 @@ def test_citations_of_bare_text_are_held_against_what_its_observations_show():
     spoiled = trace_of(GOOD.replace("[2]. https://example.org/range", "[2]. https://x.org"),
                        sources=None)  # fmt: skip
     assert {v.code for v in violations(spoiled)} == {"dangling_citation", "unknown_reference"}
+
+
+def test_texts_that_are_known_are_not_read_again():
+    trace = trace_of(GOOD.replace("The Moon causes tides.", "<plan>x</plan>", 1))
+    spoiled = trace.model_copy(
+        update={"steps": (*trace.steps[:1], world_step("stray", "loose"), *trace.steps[1:])}
+    )
+    whole = violations(spoiled)
+    at = next(fault.step for fault in whole if fault.code == "stray_text")
+    assert at is not None
+    known = violations(spoiled, written_from=at + 1)
+    assert set(whole) - set(known) == {fault for fault in whole if fault.code == "stray_text"}

@@ -62,7 +62,7 @@ async def test_pieces_encoded_by_themselves_are_the_rows_ids(execution, tokenize
         encoded = encode_row(text, tokens)
         opening = len(tokens.opening(text.system, text.question))
         assert encoded.ids[opening:].tolist() == row.response_ids
-        assert encoded.mask[opening:].tolist() == row.mask
+        assert encoded.mask[opening:].tolist() == list(row.mask)
 
 
 async def test_the_whole_text_at_once_gives_other_ids_where_tokens_cross_the_border():

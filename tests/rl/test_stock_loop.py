@@ -44,6 +44,6 @@ async def test_what_the_world_wrote_is_never_sampled(monkeypatch):
 
 def _sampled_by_mistake(row: TokenRow, ids: list[int], text: str) -> None:
     row.response_ids += ids
-    row.mask += [1] * len(ids)
-    row.log_probs += [0.0] * len(ids)
+    row.mask += b"\1" * len(ids)
+    row.log_probs.extend([0.0] * len(ids))
     row.text += text
