@@ -226,8 +226,8 @@ def unstreamed(role: Role) -> Iterator[None]:
     if role == "researcher":
         yield
         return
-    unheard = merge_configs(ensure_config(), {"tags": [TAG_NOSTREAM]})
-    token = var_child_runnable_config.set(unheard)
+    config = merge_configs(ensure_config(), {"tags": [TAG_NOSTREAM]})
+    token = var_child_runnable_config.set(config)
     try:
         yield
     finally:

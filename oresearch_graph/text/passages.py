@@ -207,12 +207,12 @@ def _neighbours(text: str, pieces: Sequence[Passage], i: int) -> bool:
 def bm25(documents: Sequence[Sequence[str]], query: Sequence[str]) -> list[float]:
     """BM25 score of each document (its terms) for the query's terms, by the documents' own
     statistics; 0 where no term matches."""
-    asked = dict.fromkeys(query)
-    counts = [Counter(filter(asked.__contains__, document)) for document in documents]
+    query_terms = dict.fromkeys(query)
+    counts = [Counter(filter(query_terms.__contains__, document)) for document in documents]
     lengths = [len(document) for document in documents]
     mean = sum(lengths) / max(len(lengths), 1) or 1.0
     scores = [0.0] * len(documents)
-    for term in asked:
+    for term in query_terms:
         holders = [i for i, count in enumerate(counts) if term in count]
         rarity = math.log(1 + (len(counts) - len(holders) + 0.5) / (len(holders) + 0.5))
         for i in holders:

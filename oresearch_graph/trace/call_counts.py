@@ -62,13 +62,13 @@ def fruitful_calls(steps: Sequence[Step]) -> int:
             continue
         if after is None or after.kind != "observation" or after.author != "world":
             continue
-        opened = step.kind == "crawl_page"
-        sources = list(_sources(after.text, with_text=opened))
-        known = pages if opened else seen
+        is_page = step.kind == "crawl_page"
+        sources = list(_sources(after.text, with_text=is_page))
+        known = pages if is_page else seen
         count += key not in keys and any(known.isdisjoint(source) for source in sources)
         keys.add(key)
         seen.update(address for address, *_ in sources)
-        if opened:
+        if is_page:
             pages.update(mark for source in sources for mark in source)
     return count
 

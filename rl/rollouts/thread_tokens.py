@@ -95,16 +95,13 @@ class ThreadTokens:
             return ids
         # encode_batch alone has a variant that keeps no places in the text: a third of the time.
         (encoding,) = self._encoder.encode_batch_fast([text], add_special_tokens=False)
-        encoded: list[int] = encoding.ids  # a new list at each look
-        return encoded
+        return encoding.ids  # a new list at each look
 
     def decode(self, ids: Sequence[int]) -> str:
         """The exact text of ids, special tokens among it."""
-        text: str
         if self._encoder is not None:
-            text = self._encoder.decode(list(ids), skip_special_tokens=False)
-            return text
-        text = self.tokenizer.decode(
+            return self._encoder.decode(list(ids), skip_special_tokens=False)
+        text: str = self.tokenizer.decode(
             list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
         return text

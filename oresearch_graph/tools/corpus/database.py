@@ -21,15 +21,15 @@ from oresearch_graph.trace.private_files import create_private
 
 _WAIT_SECONDS: Final = 60.0
 """For another connection's transaction."""
-_KEPT: Final = 8
+_MOST_IDLE: Final = 8
 """Connections; each holds up to 2 MB of pages."""
 
 
-class _Kept(NamedTuple):
-    """An open connection, with the process and the very file that it is of."""
+class _Handle(NamedTuple):
+    """An open connection, with the process and the file that it belongs to."""
 
     connection: sqlite3.Connection
-    of: tuple[int, ...]
+    identity: tuple[int, ...]
 
 
 class Database:
@@ -38,32 +38,32 @@ class Database:
     def __init__(self, file: Path, schema: str, version: int) -> None:
         """`schema`: statements that each end with a semicolon."""
         self.file, self._schema, self._version = file, schema, version
-        self._kept: list[_Kept] = []
-        weakref.finalize(self, _close, self._kept)
+        self._idle: list[_Handle] = []
+        weakref.finalize(self, _close, self._idle)
 
     @contextmanager
     def connected(self) -> Iterator[sqlite3.Connection]:
         """A connection whose block is one transaction. Raises ToolError where the file cannot be
         used."""
         try:
-            kept = self._connection()
+            handle = self._connection()
         except (sqlite3.OperationalError, OSError) as error:
             raise self._unusable(error) from error
         except sqlite3.DatabaseError:  # no index file, or a damaged one
             self.delete()
-            kept = self._open()
+            handle = self._open()
         try:
-            with kept.connection:
-                yield kept.connection
+            with handle.connection:
+                yield handle.connection
         except BaseException as error:
-            kept.connection.close()
+            handle.connection.close()
             if isinstance(error, sqlite3.Error):
                 raise self._unusable(error) from error
             raise
-        if len(self._kept) < _KEPT:
-            self._kept.append(kept)
+        if len(self._idle) < _MOST_IDLE:
+            self._idle.append(handle)
         else:
-            kept.connection.close()
+            handle.connection.close()
 
     def delete(self) -> None:
         for suffix in ("", "-wal", "-shm"):
@@ -75,35 +75,36 @@ class Database:
             "ORESEARCH_HOME to a folder that can be written"
         )
 
-    def _connection(self) -> _Kept:
-        while self._kept:
+    def _connection(self) -> _Handle:
+        while self._idle:
             try:
-                kept = self._kept.pop()
+                handle = self._idle.pop()
             except IndexError:  # another thread took it
                 break
-            if kept.of == self._identity():
-                return kept
-            kept.connection.close()
+            if handle.identity == self._identity():
+                return handle
+            handle.connection.close()
         return self._open()
 
-    def _open(self) -> _Kept:
-        kept = self._connect()
+    def _open(self) -> _Handle:
+        handle = self._connect()
         try:
-            if _version_of(kept.connection) not in (0, self._version):
-                kept.connection.close()
+            if _version_of(handle.connection) not in (0, self._version):
+                handle.connection.close()
                 self.delete()
-                kept = self._connect()
-            self._prepare(kept.connection)
+                handle = self._connect()
+            self._prepare(handle.connection)
         except sqlite3.Error:
-            kept.connection.close()
+            handle.connection.close()
             raise
-        return kept
+        return handle
 
-    def _connect(self) -> _Kept:
+    def _connect(self) -> _Handle:
         create_private(self.file)
-        of = self._identity()
+        identity = self._identity()
         # One thread at a time has it, though not always the same.
-        return _Kept(sqlite3.connect(self.file, timeout=_WAIT_SECONDS, check_same_thread=False), of)
+        connection = sqlite3.connect(self.file, timeout=_WAIT_SECONDS, check_same_thread=False)
+        return _Handle(connection, identity)
 
     def _identity(self) -> tuple[int, ...]:
         """Of the file at this place, in this process: SQLite's connections outlast no fork."""
@@ -141,6 +142,6 @@ def _is_busy(error: BaseException) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _close(kept: list[_Kept]) -> None:
-    while kept:
-        kept.pop().connection.close()
+def _close(idle: list[_Handle]) -> None:
+    while idle:
+        idle.pop().connection.close()
