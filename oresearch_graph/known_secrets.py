@@ -182,7 +182,7 @@ def without_known(text: str) -> str:
 
 
 def all_without_known(*texts: str, secrets: Secrets | None = None) -> tuple[str, ...]:
-    """Each text so; what is known is looked up once, or was for several."""
+    """Each text so. `secrets`: what is known, where it was looked up before."""
     secrets = known_secrets() if secrets is None else secrets
     return tuple(_without(text, secrets) for text in texts)
 

@@ -47,8 +47,8 @@ class SourceLedger:
         self, url: str, text: str, *, title: str = "", read: bool = False,
         published: str | None = None, secrets: Secrets | None = None,
     ) -> Source:  # fmt: skip
-        """Record that `text` of this address is being shown, without the secrets that are known at
-        this moment, and return its record."""
+        """Record that `text` of this address is being shown, and return its record. It is without
+        `secrets`, or without those that are known at this moment."""
         url, text, title = all_without_known(url, text, title, secrets=secrets)
         record = self.get(url)
         if record is None:

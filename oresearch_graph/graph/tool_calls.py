@@ -99,7 +99,7 @@ class Caller:
                 work.append(partial(self._one, step, nth))
             else:
                 work.append(partial(_plain_answer, refusal))
-        if self._wrapped or len(work) == 1:
+        if self._wrapped:
             answers = [await each() for each in work]
         else:
             answers = await asyncio.gather(*(each() for each in work))

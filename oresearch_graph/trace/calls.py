@@ -47,9 +47,9 @@ class Call(FrozenModel):
 def read_call(step: Step) -> Call:
     """The call of a `web_search`, `crawl_page` or `tool_call` step. Never raises on its text."""
     if step.kind == "web_search":
-        return (_read_search if len(step.text) > _REMEMBERED else _searches)(step.text)
+        return (_read_search if len(step.text) > _REMEMBERED else _search_read_before)(step.text)
     if step.kind == "crawl_page":
-        return (_read_crawl if len(step.text) > _REMEMBERED else _crawls)(step.text)
+        return (_read_crawl if len(step.text) > _REMEMBERED else _crawl_read_before)(step.text)
     if step.kind == "tool_call":
         return _read_tool(step.name or "tool_call", step.text)
     raise ValueError(f"a {step.kind} step is no call")
@@ -172,8 +172,8 @@ def _checked(items: tuple[str, ...]) -> Call:
 
 
 # A call is read by whoever carries it out, shows, checks and counts it.
-_searches: Final = lru_cache(maxsize=1_024)(_read_search)
-_crawls: Final = lru_cache(maxsize=1_024)(_read_crawl)
+_search_read_before: Final = lru_cache(maxsize=1_024)(_read_search)
+_crawl_read_before: Final = lru_cache(maxsize=1_024)(_read_crawl)
 
 
 def _read_tool(name: str, text: str) -> Call:

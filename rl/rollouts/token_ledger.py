@@ -75,9 +75,9 @@ class TokenRow:
         """Append what the policy sampled. Raises ValueError where ids and log-probs do not pair."""
         if len(ids) != len(log_probs):
             raise ValueError(f"{len(ids)} ids were sampled with {len(log_probs)} log-probabilities")
+        self.log_probs.extend(array("d", log_probs))  # first: it raises for what is no number
         self.response_ids += ids
         self.mask += b"\1" * len(ids)
-        self.log_probs.extend(log_probs)
         self.text += text
         self.roles.append(role)
         self.sampled_by[role] = self.sampled_by.get(role, 0) + len(ids)

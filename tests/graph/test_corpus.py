@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from oresearch_graph.command.indexing import losses
 from oresearch_graph.errors import ConfigurationError, ToolError
 from oresearch_graph.tools.corpus.folder import CorpusFolder, Entry
-from oresearch_graph.tools.corpus.index import CorpusIndex, Document, cache_folder, match_expression
+from oresearch_graph.tools.corpus.index import (
+    VERSION,
+    CorpusIndex,
+    Document,
+    cache_folder,
+    match_expression,
+)
 from oresearch_graph.tools.corpus.local import LocalCorpus
 from oresearch_graph.tools.reading.pool import ReaderPool
 from oresearch_graph.tools.reading.worker import PageLimits
@@ -339,10 +345,14 @@ async def test_a_damaged_or_old_index_is_built_anew(corpus: LocalCorpus) -> None
     corpus.index.database.delete()
     corpus.index.file.write_bytes(b"this is no database at all, but long enough" * 100)
     assert await first(corpus, "moon") == "Tides"
+    corpus.index.file.write_bytes(b"damaged where it stands, with its connections open" * 100)
+    assert await first(corpus, "moon") == "Tides"
     with sqlite3.connect(corpus.index.file) as connection:
         connection.execute("PRAGMA user_version = 999")
     connection.close()
     assert await first(corpus, "moon") == "Tides"
+    with corpus.index.database.connected() as made_anew:
+        assert made_anew.execute("PRAGMA user_version").fetchone() == (VERSION,)
 
 
 def test_an_index_that_cannot_be_written_is_a_tool_error(folder: Path, tmp_path: Path) -> None:

@@ -112,3 +112,12 @@ def test_threads_share_an_index_while_it_changes(tmp_path: Path) -> None:
         counts = list(threads.map(work, range(12)))
     assert all(found == sorted(found) for found in counts)
     assert index.counts() == (20, 20)
+
+
+def test_no_connection_goes_through_a_fork(tmp_path: Path) -> None:
+    index = CorpusIndex(tmp_path / "index.sqlite")
+    index.change(put=[Document("file:///a", "A", "one")])
+    assert index.database._idle
+    database._close_idle()  # what a fork begins with
+    assert not index.database._idle
+    assert index.counts() == (1, 1)

@@ -10,7 +10,7 @@ import os
 import sqlite3
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,15 +21,17 @@ from oresearch_graph.trace.private_files import create_private
 
 _WAIT_SECONDS: Final = 60.0
 """For another connection's transaction."""
-_MOST_IDLE: Final = 8
-"""Connections; each holds up to 2 MB of pages."""
+_MOST_IDLE: Final = (os.cpu_count() or 1) + 4
+"""Connections, as many as asyncio has threads; each holds up to 2 MB of pages."""
+_LOG_BYTES: Final = 4_000_000
+"""Of the write-ahead log once it was written back: it stays as long as a connection does."""
 
 
 class _Handle(NamedTuple):
-    """An open connection, with the process and the file that it belongs to."""
+    """An open connection, with the device and inode of its file."""
 
     connection: sqlite3.Connection
-    identity: tuple[int, ...]
+    identity: tuple[int, int]
 
 
 class Database:
@@ -40,6 +42,7 @@ class Database:
         self.file, self._schema, self._version = file, schema, version
         self._idle: list[_Handle] = []
         weakref.finalize(self, _close, self._idle)
+        _databases.add(self)
 
     @contextmanager
     def connected(self) -> Iterator[sqlite3.Connection]:
@@ -65,8 +68,13 @@ class Database:
         else:
             handle.connection.close()
 
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+        _close(self._idle)
+
     def delete(self) -> None:
-        for suffix in ("", "-wal", "-shm"):
+        self.close()
+        for suffix in ("-wal", "-shm", ""):
             Path(f"{self.file}{suffix}").unlink(missing_ok=True)
 
     def _unusable(self, error: Exception) -> ToolError:
@@ -76,14 +84,21 @@ class Database:
         )
 
     def _connection(self) -> _Handle:
-        while self._idle:
-            try:
-                handle = self._idle.pop()
-            except IndexError:  # another thread took it
-                break
-            if handle.identity == self._identity():
+        try:
+            handle = self._idle.pop()
+        except IndexError:
+            return self._open()
+        try:
+            same = handle.identity == self._identity()
+            if same and _version_of(handle.connection) == self._version:
                 return handle
+        except FileNotFoundError:
+            pass
+        except (OSError, sqlite3.Error):
             handle.connection.close()
+            raise
+        handle.connection.close()
+        self.close()  # they are as old
         return self._open()
 
     def _open(self) -> _Handle:
@@ -106,17 +121,15 @@ class Database:
         connection = sqlite3.connect(self.file, timeout=_WAIT_SECONDS, check_same_thread=False)
         return _Handle(connection, identity)
 
-    def _identity(self) -> tuple[int, ...]:
-        """Of the file at this place, in this process: SQLite's connections outlast no fork."""
-        try:
-            found = self.file.stat()
-        except FileNotFoundError:
-            return ()
-        return os.getpid(), found.st_dev, found.st_ino
+    def _identity(self) -> tuple[int, int]:
+        """Of the file at this place."""
+        status = self.file.stat()
+        return status.st_dev, status.st_ino
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         if _version_of(connection) == self._version:
-            connection.execute("PRAGMA synchronous = NORMAL")
             return
         # Of two connections that turn this on at once SQLite refuses one without waiting.
         Retrying(
@@ -143,5 +156,18 @@ def _is_busy(error: BaseException) -> bool:
 
 
 def _close(idle: list[_Handle]) -> None:
-    while idle:
-        idle.pop().connection.close()
+    with suppress(IndexError):  # another thread may take the last
+        while True:
+            idle.pop().connection.close()
+
+
+_databases: Final = weakref.WeakSet[Database]()
+
+
+def _close_idle() -> None:
+    for database in list(_databases):
+        database.close()
+
+
+# A connection outlasts no fork: a child may not even close it (sqlite.org/howtocorrupt, 2.6).
+os.register_at_fork(before=_close_idle)

@@ -191,12 +191,13 @@ class CorpusIndex:
                     "SELECT id, digest, address, title, published, text FROM documents "  # noqa: S608 (places)
                     f"WHERE id IN ({places})",
                     list(best),
-                ).fetchall()
-                order = list(best)
-                documents.sort(key=lambda row: order.index(row[0]))
-                for document, digest, address, title, published, text in documents:
+                )
+                # One text at a time: a document may have fifty million characters.
+                rest = {number: (*row, _snippet(text, best[number]))
+                        for number, *row, text in documents}  # fmt: skip
+                for number in filter(rest.__contains__, best):
+                    digest, address, title, published, snippet = rest[number]
                     if digest not in hits:
-                        snippet = _snippet(text, best[document])
                         hits[digest] = Hit(
                             url=address, title=title, snippet=snippet, published=published
                         )
