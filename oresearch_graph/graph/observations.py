@@ -62,21 +62,18 @@ class Display:
         most = max(1, self._tokens // (_HIT_TOKENS * len(hits))) if hits else 0
         hits = [result.model_copy(update={"hits": result.hits[:most]}) for result in hits]
         each = max(60, self._tokens // max(1, sum(len(result.hits) for result in hits)))
-        excerpts = iter(
-            [
-                cut_to(hit.snippet, f"{result.query} {self._focus}", each)
-                for result in hits
-                for hit in result.hits
-            ]
-        )
+        excerpts = [
+            [cut_to(hit.snippet, f"{result.query} {self._focus}", each) for hit in result.hits]
+            for result in hits
+        ]
         parts, ids, secrets = [], [], known_secrets()
-        for result in hits:
+        for result, texts in zip(hits, excerpts, strict=True):
             parts.append(query_heading(result.query))
             if result.fault:
                 parts.append(f"This query failed: {result.fault}")
             elif not result.hits:
                 parts.append("No results.")
-            for hit, text in zip(result.hits, excerpts, strict=False):
+            for hit, text in zip(result.hits, texts, strict=True):
                 earlier = self.ledger.get(hit.url)
                 again = earlier is not None and earlier.id in ids
                 source = self.ledger.show(
